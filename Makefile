@@ -1,0 +1,50 @@
+# Everything a contributor runs. `make` alone lists the targets.
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all fuzz lint format types bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## trace, differentiate, optimise, prove and run an example
+	$(BIN)/python examples/demo.py
+
+test: lint ## lint, and every law on its samples (minutes)
+	$(PYTEST) -n $(JOBS) -m "not slow and not gpu"
+
+test-all: lint ## lint, and the full product of every table (everything but gpu)
+	$(PYTEST) -n $(JOBS) -m "not gpu"
+
+fuzz: $(INSTALLED) ## the hypothesis tests again, with new random inputs and many more of them
+	GRAPHC_FUZZ=1 $(PYTEST) -n $(JOBS) -m "hypothesis and not gpu"
+
+lint: $(INSTALLED) ## check style and format with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## let ruff mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED) ## check types with mypy --strict, on the installed layout
+	$(PYTEST) tests/test_types.py
+
+bench: $(INSTALLED) ## time graphc beside its peers
+	$(BIN)/python benchmarks/run.py
+
+clean: ## remove everything that make made, the virtual environment too
+	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One editable install with every development extra; it is renewed when pyproject.toml changes.
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""The NumPy backend: a plan as straight-line Python over NumPy arrays."""

@@ -1,0 +1,125 @@
+"""The errors graphc raises: what failed, expected against actual, the user's line, and what to do about it."""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """A place in the user's program: file, line and the enclosing function's name."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file.replace(chr(92), '/').rsplit('/', 1)[-1]}:{self.line}"
+
+    @property
+    def source(self) -> str:
+        """The text of that line, or an empty string where the file cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+class GraphcError(Exception):
+    """Base of every error raised by graphc; the message is laid out from its parts.
+
+    >>> print(ShapeError("matmul: inner sizes differ", expected="3", actual="4"))
+    matmul: inner sizes differ
+      expected  3
+      actual    4
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        expected: str | None = None,
+        actual: str | None = None,
+        loc: Loc | None = None,
+        graph_line: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.expected = expected
+        self.actual = actual
+        self.loc = loc
+        self.graph_line = graph_line
+        self.fix = fix
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        place = None
+        if self.loc is not None:
+            source = self.loc.source
+            place = f"{self.loc}   {source}" if source else f"{self.loc}"
+        rows = (
+            ("expected", self.expected),
+            ("actual", self.actual),
+            ("at", place),
+            ("in", self.graph_line),
+            ("fix", self.fix),
+        )
+        return "\n".join([self.problem, *(f"  {label:<8}  {text}" for label, text in rows if text)])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.__dict__.copy())
+
+
+def _rebuild(kind: type[GraphcError], state: dict[str, object]) -> GraphcError:
+    error = kind.__new__(kind, str(state["problem"]))
+    error.__dict__.update(state)
+    return error
+
+
+class ShapeError(GraphcError, ValueError):
+    """Shapes do not fit the operation."""
+
+
+class AxisError(GraphcError, np.exceptions.AxisError):
+    """An axis lies outside the operand, or is named twice."""
+
+    def __init__(self, problem: str, **parts: object) -> None:
+        GraphcError.__init__(self, problem, **parts)  # type: ignore[arg-type]
+
+    __str__ = GraphcError.__str__
+
+
+class DTypeError(GraphcError, TypeError):
+    """Dtypes do not fit the operation, or a cast would lose values."""
+
+
+class UnsupportedError(GraphcError, TypeError):
+    """The operation exists in NumPy but cannot be traced (yet)."""
+
+
+class TraceError(GraphcError, TypeError):
+    """Python asked a traced value for something that is only known when the graph runs."""
+
+
+class LeakedTracerError(TraceError):
+    """A traced value is used after its trace has ended."""
+
+
+class DifferentiationError(GraphcError, TypeError):
+    """A derivative was asked of something that has none in the way asked."""
+
+
+class GuardError(GraphcError, ValueError):
+    """An argument breaks an assumption that the graph was traced under."""
+
+
+class IRError(GraphcError, ValueError):
+    """A graph breaks the rules of the IR."""
+
+
+class ParseError(GraphcError, ValueError):
+    """A text is not a graph, a type or a size."""
+
+
+class RuleError(GraphcError, RuntimeError):
+    """An op's own record or derivative rule is broken."""

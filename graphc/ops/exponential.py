@@ -1,0 +1,167 @@
+"""Exponentials and logarithms, with the stabilised relatives that naive formulas are rewritten to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.errors import DTypeError
+from graphc.ops.record import ErrorSample, Masked, Op, Partials
+from graphc.ops.typing import elementwise
+
+INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
+INTEGERS = ErrorSample(("i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64")
+
+
+def hypot_partial(w: Any, y: Any, a: Any) -> Any:
+    return Masked(y != 0, a / y)
+
+
+OPS = (
+    Op(
+        "exp",
+        type=elementwise("exp", "f"),
+        numpy="np.exp",
+        exact="exp",
+        rule=Partials(lambda w, y, x: y),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="e to the power x.",
+    ),
+    Op(
+        "log",
+        type=elementwise("log", "f"),
+        numpy="np.log",
+        exact="log",
+        rule=Partials(lambda w, y, x: 1 / x),
+        domains=("positive",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="The natural logarithm of x > 0.",
+    ),
+    Op(
+        "expm1",
+        type=elementwise("expm1", "f"),
+        numpy="np.expm1",
+        exact=lambda s, x: s.exp(x) - 1,
+        rule=Partials(lambda w, y, x: w.exp(x)),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="exp(x) - 1 without cancellation near 0.",
+    ),
+    Op(
+        "log1p",
+        type=elementwise("log1p", "f"),
+        numpy="np.log1p",
+        exact=lambda s, x: s.log(1 + x),
+        rule=Partials(lambda w, y, x: 1 / (1 + x)),
+        domains=("above -1",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="log(1 + x) without cancellation near 0.",
+    ),
+    Op(
+        "sqrt",
+        type=elementwise("sqrt", "f"),
+        numpy="np.sqrt",
+        exact="sqrt",
+        rule=Partials(lambda w, y, x: 0.5 / y),
+        domains=("positive",),
+        errors=(INTEGER,),
+        kinks=(0.0,),
+        elementwise=True,
+        doc="The square root of x >= 0; its derivative at 0 is inf.",
+    ),
+    Op(
+        "sigmoid",
+        type=elementwise("sigmoid", "f"),
+        numpy="scipy.special.expit",
+        exact=lambda s, x: 1 / (1 + s.exp(-x)),
+        # 1 - y cancels for large x, sigmoid(-x) does not
+        rule=Partials(lambda w, y, x: y * w.sigmoid(-x)),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=4,
+        doc="1 / (1 + exp(-x)).",
+    ),
+    Op(
+        "softplus",
+        type=elementwise("softplus", "f"),
+        numpy="np.logaddexp({0}, 0)",
+        exact=lambda s, x: s.log(1 + s.exp(x)),
+        rule=Partials(lambda w, y, x: w.sigmoid(x)),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=4,
+        doc="log(1 + exp(x)) without overflow.",
+    ),
+    Op(
+        "logaddexp",
+        type=elementwise("logaddexp", "f"),
+        numpy="np.logaddexp",
+        exact=lambda s, a, b: s.log(s.exp(a) + s.exp(b)),
+        rule=Partials(lambda w, y, a, b: w.sigmoid(a - b), lambda w, y, a, b: w.sigmoid(b - a)),
+        domains=("real", "real"),
+        errors=(INTEGERS,),
+        elementwise=True,
+        ulps=4,
+        doc="log(exp(a) + exp(b)) without overflow.",
+    ),
+    Op(
+        "log1mexp",
+        type=elementwise("log1mexp", "f"),
+        # the switch at log 2 is that of M. Maechler, "Accurately Computing log(1 - exp(-|a|))", 2012
+        numpy="np.where({0} < 0.6931471805599453, np.log(-np.expm1(-{0})), np.log1p(-np.exp(-{0})))",
+        exact=lambda s, x: s.log(1 - s.exp(-x)),
+        rule=Partials(lambda w, y, x: 1 / w.expm1(x)),
+        domains=("positive",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=4,
+        doc="log(1 - exp(-x)) for x > 0 without cancellation.",
+    ),
+    Op(
+        "hypot",
+        type=elementwise("hypot", "f"),
+        numpy="np.hypot",
+        exact=lambda s, a, b: s.sqrt(a * a + b * b),
+        rule=Partials(lambda w, y, a, b: hypot_partial(w, y, a), lambda w, y, a, b: hypot_partial(w, y, b)),
+        domains=("real", "real"),
+        errors=(INTEGERS,),
+        elementwise=True,
+        ulps=2,
+        doc="sqrt(a**2 + b**2) without overflow; its derivative at (0, 0) is 0.",
+    ),
+    Op(
+        "sin_arctan",
+        type=elementwise("sin_arctan", "f"),
+        numpy="np.copysign(np.where(np.isinf({0}), 1, {0} / np.hypot({0}, 1)), {0})",
+        exact=lambda s, x: x / s.sqrt(x * x + 1),
+        # the cosine's cube: no difference of nearly equal terms at any order
+        rule=Partials(lambda w, y, x: w.integer_pow(w.cos_arctan(x), exponent=3)),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=4,
+        doc="x / sqrt(x**2 + 1), the sine of the arctangent of x.",
+    ),
+    Op(
+        "cos_arctan",
+        type=elementwise("cos_arctan", "f"),
+        numpy="1 / np.hypot({0}, 1)",
+        exact=lambda s, x: 1 / s.sqrt(x * x + 1),
+        rule=Partials(lambda w, y, x: -(w.sin_arctan(x) * y * y)),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=4,
+        doc="1 / sqrt(x**2 + 1), the cosine of the arctangent of x.",
+    ),
+)

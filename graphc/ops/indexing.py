@@ -1,0 +1,103 @@
+"""Gathering by integer arrays, and its transpose, the scatter-add."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.dims import Size
+from graphc.errors import AxisError, DTypeError, ShapeError
+from graphc.ir import TensorType, Type
+from graphc.ops.record import ErrorSample, Linear, Op, Sample
+from graphc.ops.typing import Facts, broadcast, normalise_axis, show, tensor
+
+STRUCTURAL = {"exact": "structural: acts on exact values as NumPy acts on object arrays"}
+
+
+def index_shape(facts: Facts, op: str, indices: tuple[Type, ...]) -> tuple[Size, ...]:
+    types = [tensor(t, op) for t in indices]
+    if not types:
+        raise ShapeError(f"{op}: needs at least one index array")
+    for t in types:
+        if t.dtype.kind not in "iu":
+            raise DTypeError(f"{op}: indices must be integers", actual=repr(t))
+    return broadcast(facts, op, *[t.shape for t in types])
+
+
+def gather_type(facts: Facts, operand: Type, *indices: Type, axis: int) -> TensorType:
+    x = tensor(operand, "gather")
+    picked = index_shape(facts, "gather", indices)
+    if normalise_axis("gather", axis, x.ndim) != axis or axis + len(indices) > x.ndim:
+        raise AxisError("gather: more index arrays than axes", actual=f"{len(indices)} from axis {axis} of {x!r}")
+    return TensorType((*x.shape[:axis], *picked, *x.shape[axis + len(indices) :]), x.dtype)
+
+
+def scatter_add_type(
+    facts: Facts, updates: Type, *indices: Type, axis: int, shape: tuple[Size, ...]
+) -> TensorType:
+    u = tensor(updates, "scatter_add")
+    picked = index_shape(facts, "scatter_add", indices)
+    if axis < 0 or axis + len(indices) > len(shape):
+        raise AxisError("scatter_add: more index arrays than axes", actual=f"{len(indices)} from axis {axis} of {show(shape)}")
+    expected = (*shape[:axis], *picked, *shape[axis + len(indices) :])
+    if len(expected) != u.ndim or not all(facts.equal(a, b) for a, b in zip(expected, u.shape, strict=True)):
+        raise ShapeError("scatter_add: updates do not match the indices", expected=show(expected), actual=show(u.shape))
+    return TensorType(shape, u.dtype)
+
+
+def scatter_back(w: Any, ct: Any, x: Any, *indices: Any, axis: int) -> tuple[Any, ...]:
+    return (w.scatter_add(ct, *indices, axis=axis, shape=x.shape), *(None for _ in indices))
+
+
+def gather_back(w: Any, ct: Any, updates: Any, *indices: Any, axis: int, shape: tuple[Size, ...]) -> tuple[Any, ...]:
+    return (w.gather(ct, *indices, axis=axis), *(None for _ in indices))
+
+
+ROWS = np.array([0, 2, 2, -1])
+COLUMNS = np.array([1, 0, 0, 1])
+TABLE = np.array([[0, 1], [1, -1]])
+
+OPS = (
+    Op(
+        "gather",
+        type=gather_type,
+        numpy="{0}[(slice(None),) * {axis} + ({1*},)]",
+        rule=Linear((0,), scatter_back),
+        domains=("real", "index", "index"),
+        samples=(
+            Sample(((3,), ROWS), {"axis": 0}),
+            Sample(((3, 2), ROWS, COLUMNS), {"axis": 0}),
+            Sample(((2, 3), ROWS), {"axis": 1}),
+            Sample(((2, 2), TABLE), {"axis": 0}),
+        ),
+        errors=(
+            ErrorSample(("f64[3]", "f64[2]"), {"axis": 0}, DTypeError, "must be integers"),
+            ErrorSample(("f64[3]", "i64[2]", "i64[2]"), {"axis": 0}, AxisError, "more index arrays"),
+            ErrorSample(("f64[3]", "i64[2]"), {"axis": 1}, AxisError, "out of bounds"),
+        ),
+        reasons=STRUCTURAL,
+        doc="Elements at integer positions along adjacent axes; negative positions count from the end.",
+    ),
+    Op(
+        "scatter_add",
+        type=scatter_add_type,
+        numpy="nk.scatter_add({0}, ({1*},), {axis}, {shape})",
+        rule=Linear((0,), gather_back),
+        domains=("real", "index", "index"),
+        samples=(
+            Sample(((4,), ROWS), {"axis": 0, "shape": (3,)}),
+            Sample(((4,), ROWS, COLUMNS), {"axis": 0, "shape": (3, 2)}),
+            Sample(((2, 4), ROWS), {"axis": 1, "shape": (2, 3)}),
+            Sample(((2, 2, 2), TABLE), {"axis": 0, "shape": (2, 2)}),
+        ),
+        errors=(
+            ErrorSample(("f64[3]", "i64[2]"), {"axis": 0, "shape": (5,)}, ShapeError, "do not match"),
+            ErrorSample(("f64[2]", "f64[2]"), {"axis": 0, "shape": (5,)}, DTypeError, "must be integers"),
+            ErrorSample(("f64[2]", "i64[2]"), {"axis": 1, "shape": (5,)}, AxisError, "more index arrays"),
+        ),
+        reasons=STRUCTURAL,
+        ulps=4,
+        doc="Zeros with updates added at integer positions: the transpose of `gather`.",
+    ),
+)

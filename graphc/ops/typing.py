@@ -1,0 +1,177 @@
+"""What type rules are made of: broadcasting, axes, dtype checks, and facts about symbolic sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Size
+from graphc.errors import AxisError, DTypeError, IRError, ShapeError
+from graphc.ir import DTYPE_NAMES, Guard, TensorType, Type
+
+
+class Facts:
+    """Decides questions about sizes; an undecided equality becomes a guard.
+
+    `assume=False` (the verifier) accepts only the guards already there.
+    """
+
+    def __init__(self, guards: dict[Guard, None], assume: bool = True) -> None:
+        self.guards = guards
+        self.assume = assume
+        self.consulted = False
+
+    def equal(self, a: Size, b: Size) -> bool:
+        """Whether the sizes are equal, by proof or by guard."""
+        if a is b:
+            return True
+        decided = dims.equal(a, b)
+        if decided is not None:
+            return decided
+        self.consulted = True
+        if Guard("==", a, b) in self.guards or Guard("==", b, a) in self.guards:
+            return True
+        known = self._equations()
+        decided = dims.equal(dims.substitute(a, known), dims.substitute(b, known))
+        if decided is None and self.assume:
+            self.guards.setdefault(Guard("==", a, b))
+            return True
+        return bool(decided)
+
+    def _equations(self) -> dict[str, Size]:
+        known: dict[str, Size] = {}
+        for guard in self.guards:
+            if guard.relation != "==":
+                continue
+            left, right = dims.substitute(guard.left, known), dims.substitute(guard.right, known)
+            for one, other in ((left, right), (right, left)):
+                name = str(one)
+                if name in dims.symbols(one) and name not in dims.symbols(other):
+                    known = {k: dims.substitute(v, {name: other}) for k, v in known.items()}
+                    known[name] = other
+                    break
+        return known
+
+
+def tensor(type: Type, op: str) -> TensorType:
+    if not isinstance(type, TensorType):
+        raise IRError(f"{op}: an operand is a tuple", actual=repr(type), fix="take one result with get(i)")
+    return type
+
+
+def show(shape: Sequence[Size]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"
+
+
+def broadcast(facts: Facts, op: str, *shapes: tuple[Size, ...]) -> tuple[Size, ...]:
+    """The shape NumPy broadcasts the given shapes to."""
+    first = shapes[0]
+    for shape in shapes:
+        if shape is not first and shape != first:
+            break
+    else:
+        return first
+    rank = max(map(len, shapes))
+    result: list[Size] = []
+    for position in range(-rank, 0):
+        size: Size = 1
+        for shape in shapes:
+            if len(shape) < -position:
+                continue
+            other = shape[position]
+            if other == 1 or other is size:
+                continue
+            if size == 1:
+                size = other
+            elif not facts.equal(size, other):
+                raise ShapeError(
+                    f"{op}: shapes do not broadcast",
+                    expected="sizes that agree or are 1, aligned from the right",
+                    actual=" and ".join(map(show, shapes)),
+                )
+            elif isinstance(other, int):
+                size = other
+        result.append(size)
+    return tuple(result)
+
+
+def check_kind(op: str, type: TensorType, kinds: str) -> None:
+    """Raise DTypeError unless the dtype's kind letter is one of `kinds` (NumPy's letters)."""
+    if type.dtype.kind not in kinds:
+        words = {"b": "bool", "i": "integer", "u": "unsigned", "f": "float", "c": "complex"}
+        raise DTypeError(
+            f"{op}: not defined for {DTYPE_NAMES[type.dtype]}",
+            expected=" or ".join(words[k] for k in kinds),
+            actual=repr(type),
+        )
+
+
+def elementwise(op: str, kinds: str, result: str | None = None) -> Callable[..., TensorType]:
+    """Type rule of a broadcasting op whose operands share a dtype; `result` fixes the result's dtype."""
+    fixed = None if result is None else np.dtype(result)
+
+    def rule(facts: Facts, *operands: Type) -> TensorType:
+        types = [tensor(t, op) for t in operands]
+        dtype = types[0].dtype
+        for t in types:
+            check_kind(op, t, kinds)
+            if t.dtype != dtype:
+                raise DTypeError(
+                    f"{op}: operands differ in dtype",
+                    expected=f"{DTYPE_NAMES[dtype]} throughout (casts are explicit in the graph)",
+                    actual=", ".join(map(repr, types)),
+                )
+        shape = broadcast(facts, op, *[t.shape for t in types])
+        return TensorType(shape, dtype if fixed is None else fixed, all(t.weak for t in types) and fixed is None)
+
+    return rule
+
+
+def normalise_axis(op: str, axis: int, rank: int) -> int:
+    """The axis counted from the front, or AxisError."""
+    if not -rank <= axis < rank:
+        raise AxisError(
+            f"{op}: axis {axis} is out of bounds",
+            expected=f"an axis from {-rank} to {rank - 1}" if rank else "no axis (the operand has none)",
+            actual=str(axis),
+        )
+    return axis % rank
+
+
+def check_axes(op: str, axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Axes of a node: distinct, ascending, counted from the front."""
+    result = tuple(normalise_axis(op, axis, rank) for axis in axes)
+    if len(set(result)) != len(result):
+        raise AxisError(f"{op}: an axis is named twice", actual=str(tuple(axes)))
+    if result != tuple(axes):
+        raise AxisError(f"{op}: axes of a node are counted from the front", actual=str(tuple(axes)))
+    return result
+
+
+def reduction(op: str, kinds: str, result: str | None = None, empty: bool = True) -> Callable[..., TensorType]:
+    """Type rule of a reduction over `axes`; `empty=False` refuses an empty range, as max does."""
+
+    def rule(facts: Facts, operand: Type, *, axes: tuple[int, ...], keepdims: bool) -> TensorType:
+        x = tensor(operand, op)
+        check_kind(op, x, kinds)
+        over = set(check_axes(op, axes, x.ndim))
+        if not empty and any(dims.equal(x.shape[a], 0) for a in over):
+            raise ShapeError(
+                f"{op}: no identity for an empty range",
+                expected="sizes of at least 1 along the reduced axes",
+                actual=f"{x!r} over axes {axes}",
+            )
+        shape = reduced_shape(x.shape, over, keepdims)
+        return TensorType(shape, x.dtype if result is None else np.dtype(result))
+
+    return rule
+
+
+def reduced_shape(shape: Sequence[Size], axes: Any, keepdims: bool) -> tuple[Size, ...]:
+    """The shape left after reducing over `axes`."""
+    if keepdims:
+        return tuple(1 if i in axes else d for i, d in enumerate(shape))
+    return tuple(d for i, d in enumerate(shape) if i not in axes)

@@ -1,0 +1,126 @@
+"""The pipelines: explicit tuples of passes, run in order, each step recorded and, on demand, verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from graphc.errors import UnsupportedError
+from graphc.ir import Builder, Graph, copy_into
+from graphc.passes import fold as folding
+from graphc.passes import simplify as simplification
+from graphc.passes import stabilise as stabilisation
+from graphc.passes.rewrite import rewrite_graph, index_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A named pure function from graph to graph; `run` also counts what it applied. `law` is what it keeps."""
+
+    name: str
+    law: str
+    run: Callable[[Graph], tuple[Graph, Mapping[str, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass as it ran: the graph after it, and how often each rewrite applied."""
+
+    name: str
+    graph: Graph
+    applied: Mapping[str, int]
+
+
+SIMPLIFY_ROWS: Final = index_rows(simplification.ROWS)
+STABILISE_ROWS: Final = index_rows((*stabilisation.ROWS, *simplification.ROWS))
+MARKER_ROWS: Final = index_rows(simplification.MARKERS)
+
+
+def cse(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Merge nodes of one region that apply the same op to the same operands."""
+    builder = Builder(graph.name)
+    nodes = graph._node
+    arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    ids = copy_into(builder, graph, arguments)
+    merged = len(nodes) - len(builder.nodes)
+    if not merged:
+        return graph, {}
+    return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"]), {"merged": merged}
+
+
+def dce(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Drop every node that no output needs."""
+    nodes = graph._node
+    live = set(graph.inputs)
+    stack = list(graph.outputs)
+    while stack:
+        i = stack.pop()
+        if i not in live:
+            live.add(i)
+            stack.extend(nodes[i]["args"])
+    dead = len(nodes) - len(live)
+    if not dead:
+        return graph, {}
+    builder = Builder(graph.name)
+    arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    ids = copy_into(builder, graph, arguments)
+    return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"]), {"dropped": dead}
+
+
+def fold(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Evaluate ops of constant operands."""
+    return rewrite_graph(graph, {}, (folding.fold,))
+
+
+def simplify(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Apply the float-exact rows, folding what they make constant."""
+    return rewrite_graph(graph, SIMPLIFY_ROWS, (simplification.drop_broadcast, folding.fold))
+
+
+def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Apply the stabilising rows, and the float-exact ones to what they build."""
+    return rewrite_graph(graph, STABILISE_ROWS, (simplification.drop_broadcast, folding.fold))
+
+
+def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Remove the markers that only differentiation reads."""
+    return rewrite_graph(graph, MARKER_ROWS)
+
+
+FOLD: Final = Pass("fold", "float-exact", fold)
+CSE: Final = Pass("cse", "float-exact", cse)
+DCE: Final = Pass("dce", "float-exact", dce)
+SIMPLIFY: Final = Pass("simplify", "float-exact", simplify)
+STABILISE: Final = Pass("stabilise", "real-exact", stabilise)
+UNMARK: Final = Pass("unmark", "float-exact", unmark)
+
+# Before a derivative is taken, at every order.
+FORWARD: Final = (STABILISE,)
+# What a graph goes through to be run.
+PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY, STABILISE)
+# The same without the pass that changes rounding.
+EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY)
+
+
+def run(
+    graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], None] | None = None
+) -> tuple[Step, ...]:
+    """Run the passes in order; `check`, if given, is applied to every intermediate graph."""
+    steps = []
+    if check is not None:
+        check(graph)
+    for one in passes:
+        graph, applied = one.run(graph)
+        if check is not None and applied:
+            check(graph)
+        steps.append(Step(one.name, graph, dict(applied)))
+    return tuple(steps)
+
+
+def named(name: str, passes: Sequence[Pass] = PIPELINE) -> Pass:
+    """The pass called `name`."""
+    for one in passes:
+        if one.name == name:
+            return one
+    raise UnsupportedError(f"there is no pass called {name}", expected=" ".join(p.name for p in passes))

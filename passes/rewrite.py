@@ -1,0 +1,279 @@
+"""The rewriting engine: rows of (name, pattern, replacement, condition, law), applied in one sweep.
+
+A sweep copies the graph in topological order. Each new node is matched against the rows for its op, and what a
+replacement builds is matched in turn, so one sweep reaches a local fixpoint. A replacement never changes a
+node's type: a smaller shape is broadcast back, anything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+
+from graphc.ir import Builder, Graph, TensorType, copy_into
+from graphc.ops import TABLE
+from graphc.ops.record import Op
+from graphc.ops.world import GraphWorld, Value
+
+
+class Law(Enum):
+    """What a rewrite preserves."""
+
+    EXACT = "float-exact: every bit of the result, NaN payloads aside"
+    ROUNDED = "correctly rounded: the result may be nearer to the exact value, never further"
+    REAL = "real-exact: equal over the real numbers; rounding, overflow and cancellation improve"
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """Matches any node; the same variable matches the same node throughout a pattern."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Matches a constant of one repeated value: exactly `value`, or any that `accept` takes."""
+
+    name: str
+    value: float | None = None
+    accept: Callable[[float], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Matches a node of op `op` whose operands match; attribute values may be literals or `Attr`."""
+
+    op: str
+    args: tuple[Term, ...]
+    attrs: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attr:
+    """Binds an attribute's value; the same name must mean the same value."""
+
+    name: str
+
+
+Term = Pattern | Var | Scalar
+Match = dict[str, Any]
+COMMUTATIVE: Final = frozenset(
+    {"add", "mul", "maximum", "minimum", "eq", "ne", "logical_and", "logical_or", "hypot", "logaddexp"}
+)
+
+
+class Patterns:
+    """Writes patterns as calls: `P.log(P.add(ONE, X))`."""
+
+    def __getattr__(self, op: str) -> Callable[..., Pattern]:
+        if op.startswith("_"):
+            raise AttributeError(op)
+        return lambda *args, **attrs: Pattern(op, args, tuple(sorted(attrs.items())))
+
+
+P: Final = Patterns()
+ONE: Final = Scalar("one", 1.0)
+ZERO: Final = Scalar("zero", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One row. `replacement` is a term, or a function `(w, match) -> value`."""
+
+    name: str
+    pattern: Pattern
+    replacement: Term | Callable[[GraphWorld, Match], Any]
+    law: Law
+    condition: Callable[[GraphWorld, Match], bool] | None = None
+
+
+# A procedure looks at a node that no row changed: (world, id, node data) -> value or None.
+Procedure = Callable[["RewritingWorld", int, dict[str, Any]], Value | None]
+
+
+def index_rows(rows: Sequence[Rewrite]) -> dict[str, tuple[Rewrite, ...]]:
+    """Rows by the op at the root of their patterns, in the order given."""
+    table: dict[str, tuple[Rewrite, ...]] = {}
+    for row in rows:
+        table[row.pattern.op] = (*table.get(row.pattern.op, ()), row)
+    return table
+
+
+def scalar_value(nodes: list[dict[str, Any]], node: int) -> Any:
+    """The value of a constant scalar, or of one broadcast to a shape; None for anything else."""
+    data = nodes[node]
+    while data["op"] == "broadcast_to":
+        data = nodes[data["args"][0]]
+    if data["op"] != "const":
+        return None
+    array = data["attrs"][0][1].array
+    return array[()] if array.shape == () else None
+
+
+def matches(nodes: list[dict[str, Any]], node: int, term: Term, match: Match) -> Iterator[Match]:
+    """Every way in which the node matches the term, extending `match`."""
+    if isinstance(term, Var):
+        known = match.get(term.name)
+        if known is None:
+            yield {**match, term.name: node}
+        elif known == node:
+            yield match
+        return
+    if isinstance(term, Scalar):
+        value = scalar_value(nodes, node)
+        if value is None:
+            return
+        if term.value is not None:
+            # the sign of zero counts
+            if value == term.value and not (term.value == 0 and np.signbit(value)):
+                yield match
+        elif term.accept is None or term.accept(float(value)):
+            yield {**match, term.name: node}
+        return
+    data = nodes[node]
+    args = data["args"]
+    if data["op"] != term.op or len(args) != len(term.args):
+        return
+    if term.attrs:
+        attrs = dict(data["attrs"])
+        for name, wanted in term.attrs:
+            if isinstance(wanted, Attr):
+                if match.setdefault(wanted.name, attrs[name]) != attrs[name]:
+                    return
+                match = {**match, wanted.name: attrs[name]}
+            elif attrs[name] != wanted:
+                return
+    orders = (args, args[::-1]) if term.op in COMMUTATIVE and args[0] != args[1] else (args,)
+    for order in orders:
+        if _possible(nodes, order, term.args):
+            yield from _match_all(nodes, order, term.args, match)
+
+
+def _possible(nodes: list[dict[str, Any]], args: tuple[int, ...], terms: tuple[Term, ...]) -> bool:
+    for a, term in zip(args, terms, strict=True):
+        if type(term) is Pattern and nodes[a]["op"] != term.op:
+            return False
+    return True
+
+
+def _match_all(
+    nodes: list[dict[str, Any]], args: tuple[int, ...], terms: tuple[Term, ...], match: Match
+) -> Iterator[Match]:
+    if not args:
+        yield match
+        return
+    for extended in matches(nodes, args[0], terms[0], match):
+        yield from _match_all(nodes, args[1:], terms[1:], extended)
+
+
+class RewritingWorld(GraphWorld):
+    """A graph world in which every node built is rewritten before it is seen."""
+
+    def __init__(self, builder: Builder, rows: Mapping[str, tuple[Rewrite, ...]], procedures: Sequence[Procedure]):
+        super().__init__(builder)
+        self.rows = rows
+        self.procedures = procedures
+        self.applied: dict[str, int] = {}
+        self._rewritten: dict[int, int] = {}
+
+    def emit(self, op: Op, operands: Sequence[Any], attrs: Any) -> Any:
+        return Value(self, self.rewrite(super().emit(op, operands, attrs).id))
+
+    def rewrite(self, node: int) -> int:
+        """The node that takes this one's place."""
+        known = self._rewritten.get(node)
+        if known is not None:
+            return known
+        self._rewritten[node] = node  # a row that builds its own left side stops here
+        data = self.builder.nodes[node]
+        outer = self.loc, self.origin
+        self.loc, self.origin = data["loc"], data["origin"]
+        result = self._apply_rows(node, data)
+        self.loc, self.origin = outer
+        self._rewritten[node] = result
+        return result
+
+    def _apply_rows(self, node: int, data: dict[str, Any]) -> int:
+        for row in self.rows.get(data["op"], ()):
+            for match in matches(self.builder.nodes, node, row.pattern, {}):
+                found: Match = {k: Value(self, v) if type(v) is int and _names_node(row, k) else v for k, v in match.items()}
+                if row.condition is not None and not row.condition(self, found):
+                    continue
+                new = self.fit(self.build(row.replacement, found), data["type"])
+                if new is not None and new.id != node:
+                    self.applied[row.name] = self.applied.get(row.name, 0) + 1
+                    return new.id
+        for procedure in self.procedures:
+            value = procedure(self, node, data)
+            if value is not None and value.id != node:
+                name = procedure.__name__
+                self.applied[name] = self.applied.get(name, 0) + 1
+                return value.id
+        return node
+
+    def build(self, term: Term | Callable[[GraphWorld, Match], Any], match: Match) -> Any:
+        """Instantiate a replacement."""
+        if isinstance(term, (Var, Scalar)):
+            return term.value if isinstance(term, Scalar) and term.value is not None else match[term.name]
+        if isinstance(term, Pattern):
+            attrs = {k: match[v.name] if isinstance(v, Attr) else v for k, v in term.attrs}
+            return self.apply(term.op, self.lift([self.build(a, match) for a in term.args]), **attrs)
+        return term(self, match)
+
+    def fit(self, value: Any, type: TensorType) -> Value | None:
+        """The value broadcast to `type`'s shape; None if the row does not fit here."""
+        if value is None or not isinstance(value, Value):
+            return None
+        have = value.type
+        if have is type:
+            return value
+        if have.dtype != type.dtype or have.ndim > type.ndim:
+            return None
+        if have.shape != type.shape:
+            value = self.broadcast_to(value, shape=type.shape)
+        return value if value.type is type else self.convert(value, type.dtype, type.weak)
+
+
+def _names_node(row: Rewrite, name: str) -> bool:
+    return name not in _attr_names(row.pattern)
+
+
+def _attr_names(term: Term) -> frozenset[str]:
+    if not isinstance(term, Pattern):
+        return frozenset()
+    own = {v.name for _, v in term.attrs if isinstance(v, Attr)}
+    return frozenset(own).union(*map(_attr_names, term.args))
+
+
+def rewrite_graph(
+    graph: Graph, rows: Mapping[str, tuple[Rewrite, ...]], procedures: Sequence[Procedure] = ()
+) -> tuple[Graph, dict[str, int]]:
+    """Sweep once; return the new graph (the same object if nothing changed) and how often each row applied."""
+    builder = Builder(graph.name)
+    w = RewritingWorld(builder, rows, procedures)
+    nodes = graph._node
+    arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+
+    def node_rule(old: int, data: dict[str, Any], args: tuple[int, ...]) -> int:
+        origin = data["origin"]
+        new = builder.add(
+            data["op"], args, data["attrs"], data["type"], data["loc"], None if origin is None else ids.get(origin)
+        )
+        return w.rewrite(new)
+
+    ids: dict[int, int] = {}
+    ids = copy_into(builder, graph, arguments, node_rule, ids)
+    outputs = [ids[o] for o in graph.outputs]
+    if not w.applied and len(builder.nodes) == len(nodes):
+        return graph, {}
+    return builder.finish(outputs, graph.graph["donated"]), w.applied
+
+
+def is_elementwise(name: str) -> bool:
+    op = TABLE.get(name)
+    return op is not None and op.elementwise

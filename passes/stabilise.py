@@ -1,0 +1,172 @@
+"""Stabilisation: naive formulas become ones that neither overflow nor cancel.
+
+Every derivative is taken of the stabilised forward graph, so derivatives stay finite where the formula is.
+All rows are equalities over the reals on the domain of the left side.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from graphc.ops.world import GraphWorld
+from graphc.passes.rewrite import ONE, Attr, Law, Match, P, Rewrite, Scalar, Var
+
+X, Y = Var("x"), Var("y")
+A, B, KEEP = Attr("a"), Attr("b"), Attr("keep")
+REAL: Final = Law.REAL
+POSITIVE: Final = Scalar("c", accept=lambda v: 0 < v < float("inf"))
+HALF: Final = Scalar("half", 0.5)
+MINUS_ONE: Final = Scalar("minus_one", -1.0)
+
+
+def spans(w: GraphWorld, m: Match) -> bool:
+    """A reduced operand meets the unreduced one so that each row meets its own result."""
+    axes, rank = m["a"], m["x"].type.ndim
+    return bool(m["keep"] or axes == tuple(range(len(axes)))) and rank > 0
+
+
+def constant_along(w: GraphWorld, m: Match) -> bool:
+    """The shift `y` is one value along each of the softmax axes, and does not widen `x`."""
+    x, y = m["x"].type.shape, m["y"].type.shape
+    lead = len(x) - len(y)
+    return lead >= 0 and all(i < lead or y[i - lead] == 1 for i in m["a"])
+
+
+def one_summand_apart(w: GraphWorld, m: Match) -> bool:
+    """The two roots' arguments differ by one summand."""
+    nodes = w.builder.nodes
+    data = nodes[m["x"].id]
+    return data["op"] == "add" and m["y"].id in data["args"]
+
+
+def root_difference(w: GraphWorld, m: Match) -> Any:
+    first, second = w.builder.nodes[m["x"].id]["args"]
+    step = w.value_class(w, second if first == m["y"].id else first)
+    return step / (w.sqrt(m["x"]) + w.sqrt(m["y"]))
+
+
+def softmax_row(denominator: Any) -> Rewrite:
+    return Rewrite(
+        "exp(x) / sum(exp(x)) -> softmax(x)", P.div(P.exp(X), denominator), P.softmax(X, axes=A), REAL, spans
+    )
+
+
+ROWS: Final = (
+    # log and exp near their zeros
+    Rewrite("log(1 + x) -> log1p(x)", P.log(P.add(ONE, X)), P.log1p(X), REAL),
+    Rewrite("log(1 - x) -> log1p(-x)", P.log(P.sub(ONE, X)), P.log1p(P.neg(X)), REAL),
+    Rewrite("exp(x) - 1 -> expm1(x)", P.sub(P.exp(X), ONE), P.expm1(X), REAL),
+    Rewrite("exp(x) + -1 -> expm1(x)", P.add(P.exp(X), MINUS_ONE), P.expm1(X), REAL),
+    Rewrite("1 - exp(x) -> -expm1(x)", P.sub(ONE, P.exp(X)), P.neg(P.expm1(X)), REAL),
+    Rewrite("log(exp(x)) -> x", P.log(P.exp(X)), X, REAL),
+    Rewrite("log1p(expm1(x)) -> x", P.log1p(P.expm1(X)), X, REAL),
+    Rewrite("exp(x) / exp(y) -> exp(x - y)", P.div(P.exp(X), P.exp(Y)), P.exp(P.sub(X, Y)), REAL),
+    # softplus and log(1 - exp)
+    Rewrite("log1p(exp(x)) -> softplus(x)", P.log1p(P.exp(X)), P.softplus(X), REAL),
+    Rewrite("logaddexp(x, 0) -> softplus(x)", P.logaddexp(X, Scalar("zero", accept=lambda v: v == 0)), P.softplus(X), REAL),
+    Rewrite("log1p(-exp(x)) -> log1mexp(-x)", P.log1p(P.neg(P.exp(X))), P.log1mexp(P.neg(X)), REAL),
+    Rewrite("log(-expm1(x)) -> log1mexp(-x)", P.log(P.neg(P.expm1(X))), P.log1mexp(P.neg(X)), REAL),
+    # the logistic function
+    Rewrite("1 / (1 + exp(x)) -> sigmoid(-x)", P.div(ONE, P.add(ONE, P.exp(X))), P.sigmoid(P.neg(X)), REAL),
+    Rewrite("y / (1 + exp(x)) -> y * sigmoid(-x)", P.div(Y, P.add(ONE, P.exp(X))), P.mul(Y, P.sigmoid(P.neg(X))), REAL),
+    Rewrite("exp(x) * sigmoid(-x) -> sigmoid(x)", P.mul(P.exp(X), P.sigmoid(P.neg(X))), P.sigmoid(X), REAL),
+    Rewrite("exp(-x) * sigmoid(x) -> sigmoid(-x)", P.mul(P.exp(P.neg(X)), P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL),
+    Rewrite(
+        "exp(x) / (exp(x) + exp(y)) -> sigmoid(x - y)",
+        P.div(P.exp(X), P.add(P.exp(X), P.exp(Y))),
+        P.sigmoid(P.sub(X, Y)),
+        REAL,
+    ),
+    Rewrite("1 - sigmoid(x) -> sigmoid(-x)", P.sub(ONE, P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL),
+    Rewrite("log(sigmoid(x)) -> -softplus(-x)", P.log(P.sigmoid(X)), P.neg(P.softplus(P.neg(X))), REAL),
+    Rewrite("log1p(-sigmoid(x)) -> -softplus(x)", P.log1p(P.neg(P.sigmoid(X))), P.neg(P.softplus(X)), REAL),
+    # the hyperbolic tangent
+    Rewrite(
+        "(exp(x) - exp(-x)) / (exp(x) + exp(-x)) -> tanh(x)",
+        P.div(P.sub(P.exp(X), P.exp(P.neg(X))), P.add(P.exp(X), P.exp(P.neg(X)))),
+        P.tanh(X),
+        REAL,
+    ),
+    Rewrite(
+        "expm1(x) / (1 + exp(x)) -> tanh(x / 2)",
+        P.mul(P.expm1(X), P.sigmoid(P.neg(X))),
+        P.tanh(P.mul(X, HALF)),
+        REAL,
+    ),
+    # sums of exponentials
+    Rewrite("log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL),
+    Rewrite(
+        "log((exp(x) + exp(y)) / c) -> logaddexp(x, y) - log(c)",
+        P.log(P.div(P.add(P.exp(X), P.exp(Y)), POSITIVE)),
+        lambda w, m: w.logaddexp(m["x"], m["y"]) - w.log(m["c"]),
+        REAL,
+    ),
+    Rewrite(
+        "log(c * (exp(x) + exp(y))) -> logaddexp(x, y) + log(c)",
+        P.log(P.mul(P.add(P.exp(X), P.exp(Y)), POSITIVE)),
+        lambda w, m: w.logaddexp(m["x"], m["y"]) + w.log(m["c"]),
+        REAL,
+    ),
+    Rewrite(
+        "log(sum(exp(x))) -> logsumexp(x)",
+        P.log(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP)),
+        P.logsumexp(X, axes=A, keepdims=KEEP),
+        REAL,
+    ),
+    Rewrite(
+        "log(sum(exp(x)) / y) -> logsumexp(x) - log(y)",
+        P.log(P.div(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP), Y)),
+        lambda w, m: w.logsumexp(m["x"], axes=m["a"], keepdims=m["keep"]) - w.log(m["y"]),
+        REAL,
+    ),
+    softmax_row(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP)),
+    softmax_row(P.broadcast_to(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP), shape=B)),
+    Rewrite("log(softmax(x)) -> log_softmax(x)", P.log(P.softmax(X, axes=A)), P.log_softmax(X, axes=A), REAL),
+    Rewrite(
+        "x - logsumexp(x) -> log_softmax(x)",
+        P.sub(X, P.logsumexp(X, axes=A, keepdims=KEEP)),
+        P.log_softmax(X, axes=A),
+        REAL,
+        spans,
+    ),
+    Rewrite("softmax(x - y) -> softmax(x)", P.softmax(P.sub(X, Y), axes=A), P.softmax(X, axes=A), REAL, constant_along),
+    Rewrite(
+        "log_softmax(x - y) -> log_softmax(x)",
+        P.log_softmax(P.sub(X, Y), axes=A),
+        P.log_softmax(X, axes=A),
+        REAL,
+        constant_along,
+    ),
+    # roots of sums of squares
+    Rewrite("sqrt(x * x) -> abs(x)", P.sqrt(P.mul(X, X)), P.abs(X), REAL),
+    Rewrite("sqrt(x*x + y*y) -> hypot(x, y)", P.sqrt(P.add(P.mul(X, X), P.mul(Y, Y))), P.hypot(X, Y), REAL),
+    Rewrite(
+        "sqrt(x*x + c) -> hypot(x, sqrt(c))",
+        P.sqrt(P.add(P.mul(X, X), POSITIVE)),
+        lambda w, m: w.hypot(m["x"], w.sqrt(m["c"])),
+        REAL,
+    ),
+    Rewrite("x / hypot(x, 1) -> sin(arctan(x))", P.div(X, P.hypot(X, ONE)), P.sin_arctan(X), REAL),
+    Rewrite("1 / hypot(x, 1) -> cos(arctan(x))", P.div(ONE, P.hypot(X, ONE)), P.cos_arctan(X), REAL),
+    Rewrite("y / hypot(x, 1) -> y * cos(arctan(x))", P.div(Y, P.hypot(X, ONE)), P.mul(Y, P.cos_arctan(X)), REAL),
+    Rewrite(
+        "sqrt(sum(x * x)) -> norm(x)",
+        P.sqrt(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP)),
+        P.reduce_norm(X, axes=A, keepdims=KEEP),
+        REAL,
+    ),
+    Rewrite(
+        "sqrt(sum(x * x) / c) -> norm(x) / sqrt(c)",
+        P.sqrt(P.div(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP), POSITIVE)),
+        lambda w, m: w.reduce_norm(m["x"], axes=m["a"], keepdims=m["keep"]) / w.sqrt(m["c"]),
+        REAL,
+    ),
+    # differences that cancel
+    Rewrite("sqrt(y + z) - sqrt(y) -> z / (sqrt(y + z) + sqrt(y))", P.sub(P.sqrt(X), P.sqrt(Y)), root_difference, REAL, one_summand_apart),
+    Rewrite(
+        "1 - cos(x) -> 2 sin(x/2)**2",
+        P.sub(ONE, P.cos(X)),
+        lambda w, m: 2 * w.sin(0.5 * m["x"]) * w.sin(0.5 * m["x"]),
+        REAL,
+    ),
+)

@@ -1,0 +1,114 @@
+"""What every test shares: golden files, hypothesis profiles, the list of modules, and counts by table."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+
+# `make test` gives the same answer every time; `make fuzz` looks for new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile(
+    "fuzz",
+    max_examples=5_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("fuzz" if os.environ.get("GRAPHC_FUZZ") == "1" else "steady")
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A source file of the package, and the name it is imported by."""
+
+    name: str
+    path: Path
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.name == "__init__.py"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def modules() -> Iterator[Module]:
+    """Every module of graphc/, passes/ and backends/, by its installed name."""
+    for folder, prefix in (("graphc", ()), ("passes", ("graphc",)), ("backends", ("graphc",))):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = (*prefix, *path.relative_to(ROOT).with_suffix("").parts)
+            yield Module(".".join(parts).removesuffix(".__init__"), path)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/golden/ with what the tests give"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `module` runs once for each source file."""
+    if "module" in metafunc.fixturenames:
+        metafunc.parametrize("module", list(modules()), ids=str)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def source_modules() -> tuple[Module, ...]:
+    return tuple(modules())
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with tests/golden/NAME.txt, or rewrite that file under --update-golden."""
+
+    def check(name: str, text: str) -> None:
+        __tracebackhide__ = True
+        path = GOLDEN / f"{name}.txt"
+        actual = text.rstrip("\n") + "\n"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(actual, encoding="utf-8")
+            return
+        shown = path.relative_to(ROOT)
+        if not path.is_file():
+            pytest.fail(
+                f"{shown} is missing; `pytest --update-golden` writes it, then read it\n{actual}",
+                pytrace=False,
+            )
+        expected = path.read_text(encoding="utf-8")
+        if actual != expected:
+            lines = difflib.unified_diff(
+                expected.splitlines(), actual.splitlines(), str(shown), "now", lineterm=""
+            )
+            pytest.fail("\n".join([*lines, "if the change is meant: pytest --update-golden"]), pytrace=False)
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many rows of each table ran, so that a table that shrinks is seen."""
+    rows: Counter[str] = Counter()
+    for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed"):
+        for report in terminalreporter.getreports(outcome):
+            test, bracket, _ = report.nodeid.partition("[")
+            if bracket:
+                rows[f"{outcome:8} {test}"] += 1
+    if rows:
+        terminalreporter.section("rows by table")
+        for table, count in sorted(rows.items(), key=lambda row: row[0].split()[1]):
+            terminalreporter.write_line(f"{count:7} {table}")

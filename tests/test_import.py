@@ -1,0 +1,96 @@
+"""Importing graphc: light, once, and the same from a checkout and from an installed copy."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAVY = ("cupy", "dask", "flint", "llvmlite", "matplotlib", "scipy", "sympy")
+
+# Run first in a fresh process: look for graphc in one folder, and in no editable install.
+LOOK_IN = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "Editable" not in getattr(finder, "__name__", "")]
+sys.path.insert(0, {folder!r})
+"""
+
+IMPORT_ALL = """
+import graphc, graphc.passes, graphc.backends.numpy, graphc.backends.exact
+print(graphc.__file__, graphc.passes.__file__, graphc.backends.numpy.__file__, sep="\\n")
+"""
+
+
+def fresh_python(code: str, cwd: Path) -> str:
+    """What a fresh process prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which a copy of the source tree is installed as a wheel."""
+    base = tmp_path_factory.mktemp("installed")
+    source, target = base / "source", base / "target"
+    source.mkdir()
+    for path in (root / "pyproject.toml", root / "README.md", root / "LICENSE"):
+        shutil.copy(path, source)
+    for folder in ("graphc", "passes", "backends"):
+        shutil.copytree(root / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-index", "--no-build-isolation"]
+    done = subprocess.run([*pip, *offline, "--target", target, source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return target
+
+
+def test_import_is_light(root: Path) -> None:
+    code = f"import sys, graphc; print(*sorted(set(sys.modules) & set({HEAVY})))"
+    assert fresh_python(code, cwd=root).split() == []
+
+
+def test_every_public_name_is_documented() -> None:
+    import graphc
+
+    assert [name for name in graphc.__all__ if not getattr(graphc, name).__doc__] == []
+
+
+def test_import_from_a_checkout(root: Path, tmp_path: Path) -> None:
+    files = fresh_python(LOOK_IN.format(folder=str(root)) + IMPORT_ALL, cwd=tmp_path).split("\n")[:3]
+    assert [Path(file) for file in files] == [
+        root / "graphc" / "__init__.py",
+        root / "passes" / "__init__.py",
+        root / "backends" / "numpy" / "__init__.py",
+    ]
+
+
+def test_import_when_installed(installed: Path, tmp_path: Path) -> None:
+    files = fresh_python(LOOK_IN.format(folder=str(installed)) + IMPORT_ALL, cwd=tmp_path).split("\n")[:3]
+    assert [Path(file) for file in files] == [
+        installed / "graphc" / "__init__.py",
+        installed / "graphc" / "passes" / "__init__.py",
+        installed / "graphc" / "backends" / "numpy" / "__init__.py",
+    ]
+
+
+def test_every_module_is_installed(installed: Path, source_modules: tuple[Any, ...]) -> None:
+    """A package that [tool.setuptools] does not list would be missing from the wheel."""
+    found = {path.relative_to(installed).as_posix() for path in installed.glob("graphc/**/*.py")}
+    ending = {True: "/__init__.py", False: ".py"}
+    wanted = {module.name.replace(".", "/") + ending[module.is_package] for module in source_modules}
+    assert found == wanted
+    assert (installed / "graphc" / "py.typed").is_file()
+    assert not (installed / "passes").exists()
+    assert not (installed / "backends").exists()
+
+
+def test_the_mapped_folders_refuse_their_bare_names() -> None:
+    with pytest.raises(ImportError, match=r"import graphc\.passes"):
+        import passes  # noqa: F401, TID251
+    with pytest.raises(ImportError, match=r"import graphc\.backends"):
+        import backends  # noqa: F401, TID251
