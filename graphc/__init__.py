@@ -1,6 +1,55 @@
+"""graphc: NumPy code compiled to static graphs, with derivatives of any order that can be proved.
+
+Write a function with NumPy; `trace` it to a graph you can read, `compile` or `jit` it to a fast function,
+differentiate it with `grad` and its kin, and `verify` the derivatives against exact mathematics.
+"""
+
 # In a checkout, passes/ and backends/ lie beside this package: look there too, so that it runs uninstalled.
 from pathlib import Path as _Path
 
 _root = _Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
     __path__.append(str(_root))
+
+from graphc import numpy  # noqa: E402
+from graphc.compiler import Compiled, Spec, compile, jit, trace  # noqa: E402
+from graphc.tracing import Traced, is_traced  # noqa: E402
+from graphc.transforms import (  # noqa: E402
+    grad,
+    gradients,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linearize,
+    symbol,
+    value_and_grad,
+    vjp,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Compiled",
+    "Spec",
+    "Traced",
+    "compile",
+    "grad",
+    "gradients",
+    "hessian",
+    "hvp",
+    "is_traced",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "linearize",
+    "numpy",
+    "symbol",
+    "trace",
+    "value_and_grad",
+    "vjp",
+]

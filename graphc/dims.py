@@ -33,8 +33,9 @@ MAX_COEFFICIENT = 2**128
 MAX_DEGREE = 64
 MAX_WEIGHT = 512  # leaves of the expression tree, roughly
 MAX_DEPTH = 32  # of atoms inside atoms
-MAX_NAME = 100
-MAX_TEXT = 2**16
+MAX_OPERANDS = 32  # of one max or min
+MAX_NAME = 50
+MAX_TEXT = 2**15
 MAX_NESTING = 100
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"  # (atom, power), sorted by the atoms' text; () is 1
@@ -443,6 +444,8 @@ def _extreme(op: str, sizes: tuple[Size, ...]) -> Size:
         (monomial, c), *more = _terms(size) or (((), 0),)
         atom = None if more else _sole(monomial, c)
         operands.update(atom.args if atom and atom.op == op else (size,))
+    if len(operands) > MAX_OPERANDS:
+        raise ValueError(f"size too large: {op} of {len(operands)} sizes, expected at most {MAX_OPERANDS}")
     kept: list[Size] = []
     for size in sorted(operands, key=lambda size: (isinstance(size, int), str(size))):
         if not any(_beats(op, other, size) for other in kept):
@@ -505,12 +508,15 @@ def _signs(a: Size, b: Size) -> int:
     """Return the set of signs, as bits, that a - b may take."""
     try:
         difference = _subtract(_size(a), _size(b))
-        low, below = _lower(difference), _lower(-difference)
+        low, high = _bounds(difference)
+        if any(atom.args for atom in _atoms(difference)):
+            low, below = _lower(difference), _lower(-difference)
+            high = None if below is None else -below
     except ValueError:  # beyond the limits: nothing is proved
         return _NEGATIVE | _ZERO | _POSITIVE
     signs = _NEGATIVE if low is None or low < 0 else 0
-    signs |= _POSITIVE if below is None or below < 0 else 0
-    possible = (low is None or low <= 0) and (below is None or below <= 0)
+    signs |= _POSITIVE if high is None or high > 0 else 0
+    possible = (low is None or low <= 0) and (high is None or high >= 0)
     factor = gcd(*(c for monomial, c in _terms(difference) if monomial))
     constant = sum(c for monomial, c in _terms(difference) if not monomial)
     return signs | (_ZERO if possible and (constant % factor == 0 if factor else constant == 0) else 0)
@@ -693,7 +699,8 @@ _OPERATORS: dict[str, Any] = {
     "max": maximum, "min": minimum, "symbol": symbol,
 }  # fmt: skip
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "//": 2, "%": 2}
-_TOKEN = re.compile(r"[ \t\n]*([0-9]+|[A-Za-z_][A-Za-z_0-9]*|\*\*|//|[-+*%(),]|$)")
+_DIGITS = frozenset("0123456789")
+_TOKEN = re.compile(r"[ \t\n]*([0-9]+|[A-Za-z_][A-Za-z_0-9]*|\*\*|//|.|\Z)", re.DOTALL)
 
 
 @_remember
@@ -725,7 +732,7 @@ def parse(text: str) -> Size:
     """Read a size from text: integers, symbols, + - * // % **, max, min and parentheses, as in Python.
 
     >>> parse("(n + 1)//2*m - max(n, 1)")
-    m*((n+1)//2)-max(n, 1)
+    ((n+1)//2)*m-max(n, 1)
     """
     if not isinstance(text, str):
         raise TypeError(f"size text: expected a str, got {type(text).__name__}")
@@ -749,8 +756,8 @@ class _Reader:
 
     def advance(self) -> str:
         passed, self.start = self.token, self.stop
-        if (match := _TOKEN.match(self.text, self.stop)) is None:
-            raise self.error("a size")
+        match = _TOKEN.match(self.text, self.stop)
+        assert match is not None
         self.token, self.start, self.stop = match[1], match.start(1), match.end()
         return passed
 
@@ -793,7 +800,7 @@ class _Reader:
                 operands.append(self.expression(1, nesting + 1))
             self.expect(")")
             size = self.apply(start, token, *operands)
-        elif token[:1].isdigit():
+        elif token[:1] in _DIGITS:
             size = self.integer(start, token)
         elif token.isidentifier():
             size = self.apply(start, "symbol", token)
@@ -807,7 +814,7 @@ class _Reader:
         return -size if negative else size
 
     def integer(self, start: int, token: str) -> int:
-        if not token.isdigit() or len(token) > 40:
+        if token[:1] not in _DIGITS or len(token) > 40:
             self.start = start
             raise self.error("an integer of at most 40 digits")
         return int(token)

@@ -49,13 +49,15 @@ VALUES = (0, 1, 2, 3, 5, 8)
 ENVIRONMENTS = [dict(zip("kmn", values, strict=True)) for values in itertools.product(VALUES, repeat=3)]
 
 
-# An expression is a leaf (int or symbol name) or (operator, left, right), so that it has a meaning of its own:
+# An expression is a leaf (int or symbol name) or (operator, left, right), so it has a meaning of its own:
 # `value` computes it with Python's integers, `size` with sizes.
 
 
 def expressions(max_leaves=8):
     leaves = st.sampled_from("kmn") | st.integers(-4, 6)
-    return st.recursive(leaves, lambda e: st.tuples(st.sampled_from(sorted(OPERATORS)), e, e), max_leaves=max_leaves)
+    return st.recursive(
+        leaves, lambda e: st.tuples(st.sampled_from(sorted(OPERATORS)), e, e), max_leaves=max_leaves
+    )
 
 
 def value(expression, env):
@@ -89,7 +91,7 @@ def meanings(*each):
             yield env, values
 
 
-# --- meaning --------------------------------------------------------------------------------------------------
+# --- meaning ------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=400)
@@ -98,6 +100,18 @@ def test_a_size_means_what_python_means(expression):
     built = size(expression)
     for env, (expected,) in meanings(expression):
         assert evaluate(built, env) == expected
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(-12, 12), min_size=4, max_size=4), *[st.integers(-12, 12).filter(bool)] * 2)
+def test_divisions_of_linear_sizes_mean_what_python_means(coefficients, first, second):
+    k, m, n, constant = coefficients
+    linear = k * K + m * M + n * N + constant
+    for env in ENVIRONMENTS:
+        x = k * env["k"] + m * env["m"] + n * env["n"] + constant
+        assert evaluate(linear // first, env) == x // first
+        assert evaluate(linear % first, env) == x % first
+        assert evaluate((linear // first + constant) // second, env) == (x // first + constant) // second
 
 
 @settings(max_examples=400)
@@ -155,7 +169,17 @@ def test_a_foreign_type_gets_its_turn():
 
 
 def test_a_constant_is_a_plain_int():
-    results = [N - N, N * 0, (N + 2) - N, N**0, (6 * N) % 3, (N * M) // (N * M), N // (N + 1), minimum(N, 0), N % 1]
+    results = [
+        N - N,
+        N * 0,
+        (N + 2) - N,
+        N**0,
+        (6 * N) % 3,
+        (N * M) // (N * M),
+        N // (N + 1),
+        minimum(N, 0),
+        N % 1,
+    ]
     assert [(type(result), result) for result in results] == [(int, v) for v in (0, 0, 2, 1, 0, 1, 0, 0, 0)]
     assert type(product([np.int64(2), True])) is int
 
@@ -180,7 +204,7 @@ def test_powers():
         N**N
 
 
-# --- canonical form -------------------------------------------------------------------------------------------
+# --- canonical form -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -268,7 +292,7 @@ def test_text_does_not_depend_on_creation_order_or_hash_seed():
     assert outputs == {"k*m*n+k*n**2-m**3+(m*n+k)//2+max(k, m, n)+n%m\n"}
 
 
-# --- identity -------------------------------------------------------------------------------------------------
+# --- identity -----------------------------------------------------------------------------------------------
 
 
 def test_equality_is_identity_and_never_decides():
@@ -288,7 +312,10 @@ def test_truth_is_refused_where_undecided():
 def test_copies_and_pickles_are_the_same_object(expression):
     built = size(expression)
     assume(isinstance(built, Dim))
-    assert all(pickle.loads(pickle.dumps(built, protocol)) is built for protocol in range(pickle.HIGHEST_PROTOCOL + 1))
+    assert all(
+        pickle.loads(pickle.dumps(built, protocol)) is built
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    )
     shape = {"shape": (built, 3)}
     assert copy.deepcopy(shape)["shape"][0] is built
     assert copy.copy(built) is built
@@ -347,7 +374,7 @@ def test_threads_agree_on_one_object():
             assert len(set(map(id, same))) == 1
 
 
-# --- comparison -----------------------------------------------------------------------------------------------
+# --- comparison ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -366,6 +393,8 @@ def test_threads_agree_on_one_object():
         (equal, 6 * N + 4 * M, 2 * K, None),
         (equal, N % 3, 3, False),
         (equal, np.int64(2), 2, True),
+        (equal, 3 * N, 1, False),
+        (equal, 3 * N, 2, False),
         (less, 2, 3, True),
         (less, N, N + 1, True),
         (less, N, N, False),
@@ -381,6 +410,10 @@ def test_threads_agree_on_one_object():
         (less_equal, N, M, None),
         (less_equal, N // 2, N, True),
         (less_equal, 0, N - N // 2, True),
+        (less_equal, (N + 1) // 2, N, True),
+        (less_equal, 0, (-7 // N) * M, None),
+        (less_equal, 1, (N + 4) // M, None),
+        (less_equal, 2, (N + 4) // (M % 3), True),
         (less_equal, M * (N // M), N, True),
         (less_equal, N % M, N, True),
         (less_equal, minimum(N, M), N, True),
@@ -405,7 +438,7 @@ def test_comparisons_agree_with_each_other(left, right):
         assert equal(a, b) is False
 
 
-# --- functions ------------------------------------------------------------------------------------------------
+# --- functions ----------------------------------------------------------------------------------------------
 
 
 def test_evaluate_needs_every_symbol_and_no_negative():
@@ -443,7 +476,9 @@ def test_divide_exactly_inverts_multiplication(left, right):
     assert found is None or (a - found * b) == 0
 
 
-@pytest.mark.parametrize(("a", "b"), [(N, 2), (N, M), (N + 1, N), (3, N), (2 * N, 4), (N**2 + 1, N + 1), (N, 0), (0, 0)])
+@pytest.mark.parametrize(
+    ("a", "b"), [(N, 2), (N, M), (N + 1, N), (3, N), (2 * N, 4), (N**2 + 1, N + 1), (N, 0), (0, 0)]
+)
 def test_divide_exactly_refuses(a, b):
     assert divide_exactly(a, b) is None
 
@@ -464,7 +499,7 @@ def test_solve_declines_other_forms(other):
     assert solve(other, 3) is None
 
 
-@pytest.mark.parametrize("name", ["", "2n", "n m", "n-1", "max", "min", "for", "ν", "n\n", "a" * 101])
+@pytest.mark.parametrize("name", ["", "2n", "n m", "n-1", "max", "min", "for", "ν", "n\n", "a" * 51])
 def test_bad_names(name):
     with pytest.raises(ValueError, match="size symbol"):
         symbol(name)
@@ -475,7 +510,7 @@ def test_product():
     assert product([N, 2, M]) is 2 * M * N
 
 
-# --- hostile text ---------------------------------------------------------------------------------------------
+# --- hostile text -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -498,7 +533,7 @@ def test_product():
         ("n // 0", 2),
         ("n + for", 4),
         ("__import__('os')", 10),
-        ("n + ²", 3),
+        ("n + ²", 4),
         ("n\0", 1),
         ("1 +" + "9" * 41, 3),
         ("lambda: n", 0),
@@ -512,15 +547,15 @@ def test_errors_name_the_position(text, position):
 @pytest.mark.parametrize(
     "text",
     [
-        "(" * 30_000 + "n" + ")" * 30_000,
-        "-" * 60_000,
-        "max(" * 10_000,
-        "n//2" * 20_000,
+        "(" * 15_000 + "n" + ")" * 15_000,
+        "-" * 30_000,
+        "max(" * 8_000,
+        "n//2" * 8_000,
         "n**999999999",
         "n**60*n**60",
         "9**64**64",
         "((((9**64)**64)**64)**64)**64",
-        "*".join(["9" * 39] * 1000),
+        "*".join(["9" * 39] * 800),
         "(a+b+c+d+e+f+g+h)**60",
         "*".join(f"(a{i}+b{i})" for i in range(100)),
         "+".join(f"a{i}" for i in range(5000)),
@@ -549,16 +584,20 @@ def test_any_text_is_read_or_refused(text):
     except ValueError:
         return
     assert parse(str(result)) == result
-    env = {name: 3 for name in symbols(result)}
+    env = dict.fromkeys((*symbols(result), *"nmaxi"), 3)
     try:
-        expected = eval(text.strip(), {"max": max, "min": min}, {**env, **{name: 3 for name in ("n", "m", "a", "x", "i")}})
+        expected = eval(text.strip(), {"max": max, "min": min}, env)
     except (ZeroDivisionError, NameError, SyntaxError):
         return
     assert evaluate(result, env) == expected
 
 
 def test_large_sizes_within_the_limits_round_trip():
-    sizes = [sum(symbol(f"a{i}_" + "x" * 90) for i in range(200)), 2**127 * N**64 - 1, math.prod([N + M] * 40)]
+    sizes = [
+        sum(symbol(f"a{i}_" + "x" * 45) for i in range(200)),
+        2**127 * N**64 - 1,
+        math.prod([N + M] * 40),
+    ]
     deep = N
     for i in range(32):
         deep = (deep * M + 1) // (K + i)

@@ -29,6 +29,10 @@ ERRORS = (
     ErrorSample(("f64[2,3]",), {"axes": (2,), "keepdims": False}, AxisError, "out of bounds"),
     ErrorSample(("f64[2,3]",), {"axes": (1, 1), "keepdims": False}, AxisError, "twice"),
 )
+BOOL_ERRORS = (
+    ErrorSample(("bool[2,3]",), {"axes": (2,), "keepdims": False}, AxisError, "out of bounds"),
+    ErrorSample(("bool[2,3]",), {"axes": (1, 1), "keepdims": False}, AxisError, "twice"),
+)
 NO_RANGE = ErrorSample(("f64[0]",), {"axes": (0,), "keepdims": False}, ShapeError, "no identity")
 NOT_FLOAT = ErrorSample(("i64[3]",), {"axes": (0,), "keepdims": False}, DTypeError, "not defined for i64")
 NOT_BOOL = ErrorSample(("f64[3]",), {"axes": (0,), "keepdims": False}, DTypeError, "not defined for f64")
@@ -199,7 +203,7 @@ OPS = (
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_or", x, axes, keepdims, False),
         domains=("bool",),
         samples=SAMPLES + EMPTY,
-        errors=(*ERRORS, NOT_BOOL),
+        errors=(*BOOL_ERRORS, NOT_BOOL),
         reasons={"rule": "integer or boolean result: no tangent"},
         doc="Whether any element holds; false over an empty range.",
     ),
@@ -210,7 +214,7 @@ OPS = (
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_and", x, axes, keepdims, True),
         domains=("bool",),
         samples=SAMPLES + EMPTY,
-        errors=(*ERRORS, NOT_BOOL),
+        errors=(*BOOL_ERRORS, NOT_BOOL),
         reasons={"rule": "integer or boolean result: no tangent"},
         doc="Whether all elements hold; true over an empty range.",
     ),

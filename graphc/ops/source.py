@@ -9,7 +9,7 @@ import numpy as np
 from graphc.dims import Size
 from graphc.errors import DTypeError
 from graphc.ir import Constant, TensorType
-from graphc.ops.record import Op, Sample
+from graphc.ops.record import ErrorSample, Op, Sample
 from graphc.ops.typing import Facts
 
 NO_OPERANDS = {
@@ -79,6 +79,6 @@ OPS = (
         doc="The circle constant, exact in proofs and rounded to the dtype in runs.",
         samples=(Sample((), {"dtype": np.dtype(np.float64)}), Sample((), {"dtype": np.dtype(np.float32)})),
         reasons={"rule": "no operands", "domains": "no operands"},
-        errors=(),
+        errors=(ErrorSample((), {"dtype": np.dtype(np.int64)}, DTypeError, "needs a float"),),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,14 @@ from graphc.ir import DTYPE_NAMES, Guard, TensorType, Type
 class Facts:
     """Decides questions about sizes; an undecided equality becomes a guard.
 
+    `hints` are the sizes of the call that is being compiled, if there is one.
     `assume=False` (the verifier) accepts only the guards already there.
     """
 
     def __init__(self, guards: dict[Guard, None], assume: bool = True) -> None:
         self.guards = guards
         self.assume = assume
+        self.hints: Mapping[str, int] | None = None
         self.consulted = False
 
     def equal(self, a: Size, b: Size) -> bool:
@@ -32,14 +34,21 @@ class Facts:
         if decided is not None:
             return decided
         self.consulted = True
-        if Guard("==", a, b) in self.guards or Guard("==", b, a) in self.guards:
-            return True
+        for relation, answer in (("==", True), ("!=", False)):
+            if Guard(relation, a, b) in self.guards or Guard(relation, b, a) in self.guards:  # type: ignore[arg-type]
+                return answer
         known = self._equations()
         decided = dims.equal(dims.substitute(a, known), dims.substitute(b, known))
         if decided is None and self.assume:
-            self.guards.setdefault(Guard("==", a, b))
-            return True
+            return self._assume(a, b)
         return bool(decided)
+
+    def _assume(self, a: Size, b: Size) -> bool:
+        """Settle an open question by a guard: the running call's sizes say which way, equality without them."""
+        hints = self.hints
+        same = hints is None or dims.evaluate(a, hints) == dims.evaluate(b, hints)
+        self.guards.setdefault(Guard("==" if same else "!=", a, b))
+        return same
 
     def _equations(self) -> dict[str, Size]:
         known: dict[str, Size] = {}

@@ -1,0 +1,232 @@
+"""The NumPy executor: a plan written down as readable straight-line Python."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Dim, Size
+from graphc.errors import DTypeError, GuardError, ShapeError
+from graphc.ir import DTYPE_NAMES, Graph, Guard, TensorType
+from graphc.ops import TABLE
+from graphc.ops.meaning import attr_text, namespace, render
+from graphc.plan import Plan, Step
+
+KEYWORDS: Final = frozenset({"np", "nk", "scipy", "ndarray", "errstate", "slices"})
+_serial = count()
+
+
+def generate(plan: Plan) -> tuple[str, dict[str, Any]]:
+    """Source text of the plan's function, and the constants and helpers it refers to."""
+    return _Writer(plan).write()
+
+
+def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
+    """Compile the plan to a Python function over input arrays, and give its source."""
+    source, scope = generate(plan)
+    filename = f"<graphc {plan.graph.name} {next(_serial)}>"
+    # tracebacks and debuggers show the generated lines
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(compile(source, filename, "exec"), scope)  # noqa: S102  our own text, made from a checked graph
+    return scope["run"], source
+
+
+class _Writer:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.graph: Graph = plan.graph
+        self.nodes = self.graph._node
+        self.scope: dict[str, Any] = {}
+        self.names: dict[int, str] = {}
+        self.lines: list[str] = []
+
+    def write(self) -> tuple[str, dict[str, Any]]:
+        inputs = self._name_inputs()
+        checks = self._input_checks()
+        body: list[str] = []
+        for step in self.plan.steps:
+            body.extend(self._step(step))
+        body.append(f"return ({''.join(f'{r}, ' for r in self._results())})")
+        lines = [
+            f"def run({', '.join(inputs)}):",
+            *(f"    {line}" for line in checks),
+            '    with errstate(all="ignore"):',
+            *(f"        {line}" for line in body),
+        ]
+        source = "\n".join(lines) + "\n"
+        self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
+        return source, self.scope
+
+    def _name_inputs(self) -> list[str]:
+        symbols = {s for t in self.graph.input_types for d in t.shape for s in dims.symbols(d)}
+        used = set(KEYWORDS) | symbols
+        for i in self.graph.inputs:
+            wanted = dict(self.nodes[i]["attrs"])["name"]
+            name = wanted if wanted.isidentifier() and not _reserved(wanted) else f"in{i}"
+            while name in used:
+                name += "_"
+            used.add(name)
+            self.names[i] = name
+        return [self.names[i] for i in self.graph.inputs]
+
+    def _input_checks(self) -> list[str]:
+        """Check or convert each input, bind the named sizes, check the guards."""
+        lines: list[str] = []
+        bound: set[str] = set()
+        later: list[str] = []
+        for position, i in enumerate(self.graph.inputs):
+            type: TensorType = self.nodes[i]["type"]
+            name, spec = self.names[i], f"spec{position}"
+            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type)
+            self.scope[f"dtype{position}"] = type.dtype
+            static = all(isinstance(d, int) for d in type.shape)
+            shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
+            lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}:")
+            lines.append(f"    {name} = {spec}.convert({name})")
+            if static:
+                continue
+            for axis, d in enumerate(type.shape):
+                at = f"{name}.shape[{axis}]"
+                if isinstance(d, Dim) and str(d) in dims.symbols(d) and str(d) not in bound:
+                    lines.append(f"{d} = {at}")
+                    bound.add(str(d))
+                else:
+                    later.append((at, d, spec, axis))  # type: ignore[arg-type]
+        for at, d, spec, axis in sorted(later, key=lambda c: not isinstance(c[1], int)):  # type: ignore[misc]
+            missing = [s for s in dims.symbols(d) if s not in bound]
+            if missing:
+                self.scope["solve_size"] = solve_size
+                self.scope[f"{spec}_size{axis}"] = d
+                lines.append(f"{missing[0]} = solve_size({spec}_size{axis}, {at}, {spec})")
+                bound.add(missing[0])
+            lines.append(f"if {at} != {d}: {spec}.refuse_size({axis}, {at}, {d})")
+        for number, guard in enumerate(self.graph.guards):
+            self.scope[f"guard{number}"] = guard
+            self.scope["refuse_guard"] = refuse_guard
+            sizes = ", ".join(f"{s}={s}" for s in sorted(dims.symbols(guard.left) | dims.symbols(guard.right)))
+            lines.append(f"if not ({guard}): refuse_guard(guard{number}, {sizes})")
+        return lines
+
+    def _step(self, step: Step) -> list[str]:
+        lines = []
+        for i in step.nodes:
+            data = self.nodes[i]
+            op = TABLE[data["op"]]
+            operands = [self._operand(a) for a in data["args"]]
+            attrs = {name: self._attr(i, name, value) for name, value in data["attrs"]}
+            call = render(op, operands, attrs)
+            name = self.names[i] = f"v{i}"
+            if step.into is not None:
+                call = f"{call[:-1]}, out={self.names[step.into]})"
+            loc = data["loc"]
+            comment = f"  # {loc[0]} {loc[0].function}" if loc else ""
+            lines.append(f"{name} = {call}{comment}")
+        dead = [self.names[i] for i in step.frees]
+        if dead:
+            lines.append(f"del {', '.join(dead)}")
+        return lines
+
+    def _operand(self, i: int) -> str:
+        data = self.nodes[i]
+        if data["op"] != "const":
+            return self.names[i]
+        if i not in self.names:
+            array = data["attrs"][0][1].array
+            self.names[i] = f"c{i}"
+            # a 0-d constant as a NumPy scalar: same dtype rules, cheaper calls
+            self.scope[f"c{i}"] = array[()] if array.ndim == 0 else array
+        return self.names[i]
+
+    def _attr(self, i: int, name: str, value: Any) -> str:
+        if isinstance(value, np.dtype):
+            label = DTYPE_NAMES[value]
+            self.scope[label] = value
+            return label
+        if name == "index":
+            return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)
+        return attr_text("", value)
+
+    def _results(self) -> list[str]:
+        results = []
+        for position, o in enumerate(self.graph.outputs):
+            name = self._operand(o)
+            type: TensorType = self.nodes[o]["type"]
+            if not type.shape:
+                # 0-d results are NumPy scalars
+                results.append(f"{name}[()]")
+            elif position in self.plan.copies:
+                results.append(f"np.array({name})")
+            else:
+                results.append(name)
+        return results
+
+
+def _reserved(name: str) -> bool:
+    import keyword
+
+    return keyword.iskeyword(name) or name[0] in "vc" and name[1:].isdigit() or name.startswith(("spec", "dtype", "guard"))
+
+
+class InputSpec:
+    """What one argument must be; converts what fits and refuses the rest by name."""
+
+    def __init__(self, name: str, type: TensorType) -> None:
+        self.name = name
+        self.type = type
+
+    def convert(self, value: Any) -> np.ndarray[Any, Any]:
+        """The value as an array of the input's dtype: only safe casts, Python numbers as weak scalars."""
+        want = self.type
+        if isinstance(value, np.ma.MaskedArray):
+            raise DTypeError(f"argument {self.name}: masked arrays are not taken", fix="fill it first: x.filled(value)")
+        array = np.asarray(value)
+        scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
+        if array.dtype != want.dtype:
+            weak_fits = scalar and (want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi"))
+            if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):
+                raise DTypeError(
+                    f"argument {self.name}: no safe cast",
+                    expected=f"{want!r}",
+                    actual=f"dtype {array.dtype}",
+                    fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for {array.dtype}",
+                )
+            array = np.asarray(value, want.dtype) if scalar else array.astype(want.dtype)
+        if array.ndim != want.ndim or any(isinstance(d, int) and d != s for d, s in zip(want.shape, array.shape, strict=True)):
+            raise ShapeError(f"argument {self.name}: wrong shape", expected=repr(want), actual=str(list(array.shape)))
+        return array
+
+    def refuse_size(self, axis: int, actual: int, expected: int) -> None:
+        raise ShapeError(
+            f"argument {self.name}: wrong size along axis {axis}",
+            expected=f"{expected} (from {self.type!r})",
+            actual=str(actual),
+        )
+
+
+def solve_size(size: Size, actual: int, spec: InputSpec) -> int:
+    """The symbol's value for which a derived size such as 2*n has the actual value."""
+    try:
+        solved = dims.solve(size, actual)
+    except ValueError as error:
+        raise ShapeError(f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)) from None
+    if solved is None:
+        raise ShapeError(
+            f"argument {spec.name}: its size {size} does not determine the named sizes",
+            fix="name each size alone in some argument",
+        )
+    return solved[1]
+
+
+def refuse_guard(guard: Guard, **sizes: int) -> None:
+    raise GuardError(
+        f"the graph was traced under the assumption {guard}",
+        expected=str(guard),
+        actual=", ".join(f"{k} = {v}" for k, v in sizes.items()),
+        fix="compile for these sizes, or use jit, which does so by itself",
+    )
+

@@ -1,0 +1,251 @@
+"""Ufuncs, selection and casts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DTypeError, UnsupportedError
+from graphc.numpy.dispatch import (
+    SCIPY_UFUNCS,
+    common_world,
+    convert_operands,
+    elementwise,
+    refuse,
+    strong,
+    traceable,
+)
+from graphc.ops import lookup
+from graphc.ops.world import Operand
+from graphc.tracing import Traced, lift
+
+add = elementwise(np.add, "add")
+subtract = elementwise(np.subtract, "sub")
+multiply = elementwise(np.multiply, "mul")
+divide = true_divide = elementwise(np.true_divide, "div")
+floor_divide = elementwise(np.floor_divide, "floor_divide")
+mod = remainder = elementwise(np.remainder, "remainder")
+negative = elementwise(np.negative, "neg")
+absolute = abs = elementwise(np.absolute, "abs")
+fabs = elementwise(np.fabs, "abs")
+sign = elementwise(np.sign, "sign")
+exp = elementwise(np.exp, "exp")
+expm1 = elementwise(np.expm1, "expm1")
+log = elementwise(np.log, "log")
+log1p = elementwise(np.log1p, "log1p")
+logaddexp = elementwise(np.logaddexp, "logaddexp")
+sqrt = elementwise(np.sqrt, "sqrt")
+hypot = elementwise(np.hypot, "hypot")
+sin = elementwise(np.sin, "sin")
+cos = elementwise(np.cos, "cos")
+tanh = elementwise(np.tanh, "tanh")
+equal = elementwise(np.equal, "eq")
+not_equal = elementwise(np.not_equal, "ne")
+less = elementwise(np.less, "lt")
+less_equal = elementwise(np.less_equal, "le")
+greater = elementwise(np.greater, "gt")
+greater_equal = elementwise(np.greater_equal, "ge")
+maximum = elementwise(np.maximum, "maximum")
+minimum = elementwise(np.minimum, "minimum")
+
+
+def _scipy_unary(name: str, op: str) -> None:
+    def apply(x: Any, *, out: Any = None, **_: Any) -> Any:
+        refuse(name, out=out)
+        world = common_world(x)
+        value = strong(x, world)
+        if value.type.dtype.kind != "f":
+            value = world.convert(value, np.dtype(np.float64))
+        return world.emit(lookup(op), (value,), ())
+
+    SCIPY_UFUNCS[name] = apply
+
+
+_scipy_unary("expit", "sigmoid")
+_scipy_unary("erf", "erf")
+
+
+@traceable(np.tan)
+def tan(x: Any, /, *, out: Any = None) -> Any:
+    refuse("tan", out=out)
+    return sin(x) / cos(x)
+
+
+@traceable(np.square)
+def square(x: Any, /, *, out: Any = None) -> Any:
+    refuse("square", out=out)
+    return multiply(x, x)
+
+
+@traceable(np.reciprocal)
+def reciprocal(x: Any, /, *, out: Any = None) -> Any:
+    refuse("reciprocal", out=out)
+    world, (value,) = convert_operands(np.reciprocal, (x,))
+    return 1 / value if value.type.dtype.kind == "f" else 1 // value
+
+
+@traceable(np.positive)
+def positive(x: Any, /, *, out: Any = None) -> Any:
+    refuse("positive", out=out)
+    return x
+
+
+@traceable(np.isnan)
+def isnan(x: Any, /, *, out: Any = None) -> Any:
+    refuse("isnan", out=out)
+    return not_equal(x, x)
+
+
+@traceable(np.isinf)
+def isinf(x: Any, /, *, out: Any = None) -> Any:
+    refuse("isinf", out=out)
+    return equal(absolute(x), np.inf)
+
+
+@traceable(np.isfinite)
+def isfinite(x: Any, /, *, out: Any = None) -> Any:
+    refuse("isfinite", out=out)
+    return less(absolute(x), np.inf)
+
+
+def truth(x: Any) -> Any:
+    """A value as a boolean: whether it differs from 0."""
+    if isinstance(x, Traced):
+        return x if x.type.dtype.kind == "b" else x.world.convert(x, np.dtype(np.bool_))
+    return x if isinstance(x, Operand) else np.asarray(x, bool)
+
+
+def _logic(ufunc: np.ufunc, op: str) -> Any:
+    def apply(*operands: Any, out: Any = None) -> Any:
+        refuse(ufunc.__name__, out=out)
+        world = common_world(*operands)
+        return world.emit(lookup(op), [strong(truth(x), world) for x in operands], ())
+
+    return traceable(ufunc)(apply)
+
+
+logical_and = _logic(np.logical_and, "logical_and")
+logical_or = _logic(np.logical_or, "logical_or")
+logical_not = _logic(np.logical_not, "logical_not")
+
+
+@traceable(np.logical_xor)
+def logical_xor(a: Any, b: Any, /, *, out: Any = None) -> Any:
+    refuse("logical_xor", out=out)
+    return not_equal(truth(a), truth(b))
+
+
+def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
+    def apply(*operands: Any, out: Any = None) -> Any:
+        refuse(ufunc.__name__, out=out)
+        world = common_world(*operands)
+        values = [lift(x, world) for x in operands]
+        if any(v.type.dtype.kind == "f" for v in values):
+            raise DTypeError(
+                f"{ufunc.__name__}: not defined for floats", expected="bool", actual=", ".join(repr(v.type) for v in values)
+            )
+        if any(v.type.dtype.kind != "b" for v in values):
+            raise UnsupportedError(f"np.{ufunc.__name__}: only booleans can be traced yet")
+        return on_bool(*values)
+
+    return traceable(ufunc)(apply)
+
+
+bitwise_and = _bits(np.bitwise_and, logical_and)
+bitwise_or = _bits(np.bitwise_or, logical_or)
+bitwise_xor = _bits(np.bitwise_xor, logical_xor)
+invert = bitwise_not = _bits(np.invert, logical_not)
+
+
+def power_operator(a: Any, b: Any) -> Any:
+    """`a ** b`: NumPy's operator takes shortcuts for some scalar exponents, and so does this."""
+    if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool) and isinstance(a, Traced):
+        exponent = b.item() if isinstance(b, np.generic) else b
+        if isinstance(b, np.generic):
+            world, (x, _) = convert_operands(np.power, (a, b))
+        else:
+            world, x = a.world, a
+            if x.type.dtype.kind != "f" and isinstance(exponent, float):
+                x = world.convert(x, np.result_type(x.type.dtype, 1.0), x.type.weak)
+        floating = x.type.dtype.kind == "f"
+        if exponent == 0.5 and floating:
+            return world.sqrt(x)
+        if exponent == int(exponent) and -64 <= exponent <= 64 and (floating or exponent >= 0):
+            return _integer_power(x, int(exponent))
+    return power(a, b)
+
+
+def _integer_power(x: Any, exponent: int) -> Any:
+    if exponent == 2:
+        return x * x
+    if exponent == -1:
+        return 1 / x
+    if exponent == 1:
+        return x
+    if x.type.dtype.kind == "b":
+        x = x.world.convert(x, np.dtype(np.int8))
+    return x.world.integer_pow(x, exponent=exponent)
+
+
+@traceable(np.power)
+def power(a: Any, b: Any, /, *, out: Any = None) -> Any:
+    refuse("power", out=out)
+    if isinstance(b, (int, float)) and not isinstance(b, bool) and b == int(b or 0) and -64 <= b <= 64 and isinstance(a, Traced):
+        world, (x, _) = convert_operands(np.power, (a, b))
+        if x.type.dtype.kind == "f":
+            return _integer_power(x, int(b)) if b != -1 else world.integer_pow(x, exponent=-1)
+        if b < 0:
+            raise ValueError("Integers to negative integer powers are not allowed.")
+        return _integer_power(x, int(b))
+    world, values = convert_operands(np.power, (a, b))
+    return world.emit(lookup("pow"), values, ())
+
+
+@traceable(np.where)
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    if x is None or y is None:
+        raise UnsupportedError(
+            "np.where with one argument gives a result whose size depends on values",
+            expected="np.where(condition, x, y)",
+            fix="select by mask: np.where(condition, x, 0)",
+        )
+    world = common_world(condition, x, y)
+    # a Python scalar is weak here too, as in any NumPy 2 promotion
+    values = [v if type(v) in (bool, int, float) else lift(v, world) for v in (x, y)]
+    a, b = (strong(v, world) for v in world.promote(values))
+    return world.emit(lookup("where"), (strong(truth(condition), world), a, b), ())
+
+
+@traceable(np.clip)
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    refuse("clip", out=out)
+    low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
+    result = a if low is None else maximum(a, low)
+    return result if high is None else minimum(result, high)
+
+
+@traceable(np.astype)
+def astype(x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    target = np.dtype(dtype)
+    if target.kind not in "biuf":
+        raise UnsupportedError(f"a cast to {target} cannot be traced", expected="bool, integer or real float")
+    if not np.can_cast(x.type.dtype, target, casting):  # type: ignore[arg-type]
+        raise DTypeError(f"astype: cannot cast {x.type.dtype} to {target} with casting={casting!r}")
+    return x.world.convert(x, target)
+
+
+@traceable(np.copy)
+def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
+    return a
+
+
+@traceable(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    value = strong(x, common_world(x))
+    if value.type.dtype.kind != "f":
+        return value
+    top = np.finfo(value.type.dtype).max
+    value = where(isnan(value), nan, value)
+    value = where(equal(value, np.inf), top if posinf is None else posinf, value)
+    return where(equal(value, -np.inf), -top if neginf is None else neginf, value)

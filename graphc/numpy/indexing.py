@@ -1,0 +1,214 @@
+"""Indexing: slices, integers, new axes, integer arrays, constant boolean masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Size
+from graphc.errors import ShapeError, UnsupportedError
+from graphc.ir import Guard
+from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.ops.typing import broadcast, normalise_axis, show
+from graphc.tracing import SymbolicSize, Traced, TracingWorld, as_size, lift
+
+Slice = tuple[Size, Size | None, int]
+
+
+def getitem(x: Traced, key: Any) -> Any:
+    """`x[key]` as NumPy indexes; masks and index arrays follow its advanced-indexing rules."""
+    items = _expand(key if isinstance(key, tuple) else (key,), x)
+    world = common_world(x, *[i for i in items if isinstance(i, Traced)])
+    value = strong(world.adopt(x), world)
+    advanced = any(isinstance(i, (Traced, np.ndarray)) for i in items)
+    index: list[Slice] = []
+    layout: list[str] = []  # for each item of the key: "new", "slice", "drop" or "array"
+    arrays: list[Any] = []
+    for item in items:
+        if item is None:
+            layout.append("new")
+            continue
+        size = value.type.shape[len(index)]
+        if isinstance(item, slice):
+            index.append(_slice(world, item, size))
+            layout.append("slice")
+        elif isinstance(item, (Traced, np.ndarray)):
+            arrays.append(_index_array(world, item, size))
+            index.append((0, size, 1))
+            layout.append("array")
+        elif advanced:
+            # beside index arrays an integer is one of them
+            arrays.append(lift(np.asarray(_integer(world, item, size)), world))
+            index.append((0, size, 1))
+            layout.append("array")
+        else:
+            at = _integer(world, item, size)
+            index.append((at, at + 1, 1))
+            layout.append("drop")
+    if any(one != (0, d, 1) for one, d in zip(index, value.type.shape, strict=True)):
+        value = world.slice(value, index=tuple(index))
+    if arrays:
+        value, layout = _gather(world, value, layout, arrays)
+    return _lay_out(world, value, layout)
+
+
+def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
+    """The key with lists as arrays, masks as index arrays, and the ellipsis written out."""
+    result: list[Any] = []
+    for item in items:
+        if isinstance(item, list):
+            item = np.asarray(item, dtype=np.int64 if not item else None)
+        if isinstance(item, (bool, np.bool_)) or (isinstance(item, Traced) and item.type.dtype.kind == "b"):
+            raise UnsupportedError(
+                "a traced boolean mask gives a result whose size depends on values",
+                expected="a slice, integers, or a mask known when the graph is traced",
+                fix="np.where(mask, x, 0) keeps the shape",
+            )
+        if isinstance(item, np.ndarray) and item.dtype == np.bool_:
+            result.extend(_mask_indices(item, x, sum(i is not None and i is not Ellipsis for i in result)))
+        elif isinstance(item, np.ndarray) and item.ndim == 0:
+            result.append(int(item))
+        else:
+            result.append(item)
+    used = sum(i is not None and i is not Ellipsis for i in result)
+    if used > x.ndim:
+        raise ShapeError(
+            "too many indices", expected=f"at most {x.ndim} for {x.type!r}", actual=str(used)
+        )
+    whole = [slice(None)] * (x.ndim - used)
+    places = [k for k, i in enumerate(result) if i is Ellipsis]
+    if len(places) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    return [*result[: places[0]], *whole, *result[places[0] + 1 :]] if places else [*result, *whole]
+
+
+def _mask_indices(mask: np.ndarray[Any, Any], x: Traced, axis: int) -> tuple[Any, ...]:
+    shape = x.type.shape[axis : axis + mask.ndim]
+    if mask.shape != shape:
+        raise IndexError(f"boolean index of shape {mask.shape} did not match the indexed axes {show(shape)}")
+    return np.nonzero(mask)
+
+
+def settle(world: TracingWorld, a: Size, b: Size) -> bool:
+    """Whether a <= b; an open question is settled by the running call's sizes, or assumed and guarded."""
+    known = dims.less_equal(a, b)
+    if known is not None:
+        return known
+    hints = world.facts.hints
+    holds = hints is None or dims.evaluate(a, hints) <= dims.evaluate(b, hints)
+    world.builder.guards.setdefault(Guard("<=", a, b) if holds else Guard("<", b, a))
+    return holds
+
+
+def _integer(world: TracingWorld, item: Any, size: Size) -> Size:
+    if not isinstance(item, SymbolicSize) and not hasattr(type(item), "__index__"):
+        raise IndexError(f"only integers, slices, ellipsis, None and arrays are valid indices, not {item!r}")
+    at = as_size(item) if isinstance(item, SymbolicSize) else int(item.__index__())
+    shifted = at + size if isinstance(at, int) and at < 0 else at
+    if not (settle(world, 0, shifted) and settle(world, shifted + 1, size)):
+        raise IndexError(f"index {at} is out of bounds for axis with size {size}")
+    return shifted
+
+
+def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
+    step = 1 if item.step is None else int(item.step.__index__())
+    if step == 0:
+        raise ValueError("slice step cannot be zero")
+    if isinstance(size, int) and not any(isinstance(v, SymbolicSize) for v in (item.start, item.stop)):
+        start, stop, _ = slice(item.start, item.stop, step).indices(size)
+        count = len(range(start, stop, step))
+        if step > 0:
+            return start, start + (count - 1) * step + 1 if count else start, step
+        if not count:
+            return 0, 0, 1
+        last = start + (count - 1) * step
+        return start, last - 1 if last > 0 else None, step
+    low, high = (0, size) if step > 0 else (-1, size - 1)
+
+    def bound(value: Any, default: Size) -> Size:
+        if value is None:
+            return default
+        at = as_size(value)
+        if isinstance(at, int) and at < 0:
+            at = at + size
+        if not settle(world, low, at):
+            return low
+        return at if settle(world, at, high) else high
+
+    start, stop = (bound(item.start, low), bound(item.stop, high)) if step > 0 else (
+        bound(item.start, high), bound(item.stop, low))
+    if step > 0:
+        return (start, stop, step) if settle(world, start, stop) else (start, start, step)
+    if not settle(world, stop, start):
+        return 0, 0, 1
+    return start, None if stop == -1 else stop, step
+
+
+def _index_array(world: TracingWorld, item: Any, size: Size) -> Any:
+    if isinstance(item, np.ndarray):
+        if item.dtype.kind not in "iu":
+            raise IndexError("arrays used as indices must be of integer (or boolean) type")
+        if isinstance(size, int) and item.size and not (-size <= item.min() and item.max() < size):
+            raise IndexError(f"index {item.max() if item.max() >= size else item.min()} is out of bounds for axis with size {size}")
+    return strong(item, world)
+
+
+def _gather(world: TracingWorld, value: Any, layout: list[str], arrays: list[Any]) -> tuple[Any, list[str]]:
+    """Gather along the array axes; the picked axes stand where NumPy puts them."""
+    places = [k for k, kind in enumerate(layout) if kind == "array"]
+    axes = [k for k, kind in enumerate([kind for kind in layout if kind != "new"]) if kind == "array"]
+    together = places == list(range(places[0], places[0] + len(places)))
+    rank = len(broadcast(world.facts, "index", *[a.type.shape for a in arrays]))
+    rest = [kind for kind in layout if kind != "array"]
+    if together:
+        value = world.gather(value, *arrays, axis=axes[0])
+        return value, [*layout[: places[0]], *["slice"] * rank, *layout[places[-1] + 1 :]]
+    perm = (*axes, *(k for k in range(value.ndim) if k not in axes))
+    value = world.gather(world.transpose(value, perm=perm), *arrays, axis=0)
+    return value, [*["slice"] * rank, *rest]
+
+
+def _lay_out(world: TracingWorld, value: Any, layout: list[str]) -> Any:
+    """Drop the integers' axes and insert the new ones."""
+    sizes = iter(value.type.shape)
+    shape: list[Size] = []
+    for kind in layout:
+        if kind == "new":
+            shape.append(1)
+        else:
+            size = next(sizes)
+            if kind != "drop":
+                shape.append(size)
+    return value if tuple(shape) == value.type.shape else world.reshape(value, shape=tuple(shape))
+
+
+@traceable(np.take)
+def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+    refuse("take", out=out)
+    if mode != "raise":
+        raise UnsupportedError(f"np.take: mode={mode!r} cannot be traced", expected="'raise'")
+    world = common_world(a, indices)
+    x = strong(a, world)
+    if axis is None:
+        x = world.reshape(x, shape=(dims.product(x.type.shape),))
+    place = 0 if axis is None else normalise_axis("take", axis, x.ndim)
+    index = indices if isinstance(indices, Traced) else np.asarray(indices)
+    return x[(slice(None),) * place + (index,)]
+
+
+@traceable(np.flip)
+def flip(m: Any, axis: Any = None) -> Any:
+    axes = range(m.ndim) if axis is None else [normalise_axis("flip", k, m.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))]
+    return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
+
+
+@traceable(np.diff)
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    refuse("diff", prepend=prepend, append=append)
+    place = normalise_axis("diff", axis, a.ndim)
+    lead = (slice(None),) * place
+    for _ in range(n):
+        a = a[(*lead, slice(1, None))] - a[(*lead, slice(None, -1))]
+    return a

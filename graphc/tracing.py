@@ -1,0 +1,610 @@
+"""Traced values: stand-ins for arrays that record what NumPy code does to them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from types import CodeType, FrameType
+from typing import Any, Final, NoReturn
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Dim, Size
+from graphc.errors import LeakedTracerError, Loc, TraceError, UnsupportedError
+from graphc.ir import Builder, Graph, Guard, Locs, TensorType, copy_into
+from graphc.ops.record import Op
+from graphc.ops.world import GraphWorld, Operand, Value, size_value
+
+STALE_BYTES: Final = 1 << 16  # a writable closed-over array of this size is likely a weight that will change
+
+_locs: dict[tuple[CodeType, int], Locs] = {}
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame outside graphc and NumPy, told by module name."""
+    while frame is not None:
+        module: str = frame.f_globals.get("__name__", "")
+        if not (module.startswith(("graphc.", "numpy.", "optree.", "scipy.")) or module in ("graphc", "numpy", "optree")):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def user_locs() -> Locs:
+    """The user's line that is running, as node locations."""
+    frame = user_frame(sys._getframe(1))
+    if frame is None:
+        return ()
+    key = (frame.f_code, frame.f_lineno)
+    found = _locs.get(key)
+    if found is None:
+        if len(_locs) > 10_000:
+            _locs.clear()
+        found = _locs[key] = (Loc(key[0].co_filename, key[1], key[0].co_name),)
+    return found
+
+
+class _Stack(threading.local):
+    """The traces that are running in this thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.worlds: list[TracingWorld] = []
+
+
+STACK: Final = _Stack()
+
+
+class TracingWorld(GraphWorld):
+    """A graph being traced. Values of enclosing traces become extra inputs (captures)."""
+
+    def __init__(self, builder: Builder, hints: Mapping[str, int] | None = None, depth: int = 0) -> None:
+        super().__init__(builder)
+        self.facts.hints = hints
+        self.depth = depth
+        self.active = True
+        self.captured: dict[tuple[int, int], int] = {}
+        self.captures: list[Traced] = []
+        self._constants: dict[int, tuple[Any, Any]] = {}
+
+    def locate(self) -> Locs:
+        return user_locs()
+
+    def emit(self, op: Op, operands: Sequence[Any], attrs: Any) -> Any:
+        for operand in operands:
+            if operand.world is not self:
+                world = deepest(operands)
+                return GraphWorld.emit(world, op, [world.adopt(o) for o in operands], attrs)
+        if not self.active:
+            deepest(operands)
+        return GraphWorld.emit(self, op, operands, attrs)
+
+    def adopt(self, operand: Any) -> Any:
+        """The operand as a value of this trace: captured if it belongs to an enclosing one."""
+        if operand.world is self:
+            return operand
+        key = (id(operand.world), operand.id)
+        node = self.captured.get(key)
+        if node is None:
+            node = self.builder.input(f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"])
+            self.captured[key] = node
+            self.captures.append(operand)
+        return Traced(self, node)
+
+    def constant(self, value: Any, dtype: np.dtype[Any] | None = None, weak: bool = False) -> Any:
+        if not isinstance(value, np.ndarray) or value.ndim == 0:
+            return super().constant(value, dtype, weak)
+        known = self._constants.get(id(value))
+        if known is not None and (dtype is None or known[1].type.dtype == dtype):
+            return known[1]
+        if value.flags.writeable and value.nbytes >= STALE_BYTES:
+            warnings.warn(
+                f"a writable array of shape {value.shape} is copied into the graph as a constant: later changes to it "
+                "are not seen. Pass it as an argument, or make it read-only to silence this.",
+                stacklevel=_stacklevel(),
+            )
+        result = super().constant(value, dtype, weak)
+        self._constants[id(value)] = (value, result)
+        return result
+
+
+def _stacklevel() -> int:
+    """How far above the caller the user's frame lies, for warnings."""
+    level, frame, user = 1, sys._getframe(1), user_frame(sys._getframe(1))
+    while frame is not None and frame is not user:
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    return level
+
+
+def deepest(operands: Sequence[Any]) -> TracingWorld:
+    """The innermost of the operands' traces; raises if one of them has ended."""
+    found: TracingWorld | None = None
+    for operand in operands:
+        world = operand.world
+        if not world.active:
+            raise_leaked(operand)
+        if found is None or world.depth > found.depth:
+            found = world
+    assert found is not None
+    return found
+
+
+def raise_leaked(operand: Traced) -> NoReturn:
+    name = variable_name(operand)
+    made = operand.world.builder.nodes[operand.id]["loc"]
+    raise LeakedTracerError(
+        f"{name or 'a traced value'} is used after its trace has ended",
+        expected="values of a trace to stay inside the traced function",
+        actual=f"{operand.type!r}, made at {made[0]}   {made[0].source}" if made else repr(operand.type),
+        loc=(user_locs() or (None,))[0],
+        fix="return it from the traced function instead of storing it outside",
+    )
+
+
+def variable_name(value: Any) -> str | None:
+    """What the user's code calls this value, if a local or global variable holds it."""
+    frame = user_frame(sys._getframe(1))
+    while frame is not None:
+        for scope in (frame.f_locals, frame.f_globals):
+            for name, held in list(scope.items()):
+                if held is value and not name.startswith("_"):
+                    return name
+        frame = user_frame(frame.f_back)
+    return None
+
+
+def describe(value: Traced) -> str:
+    name = variable_name(value)
+    return f"{name} (a traced {value.type})" if name else f"a traced {value.type}"
+
+
+def _refuse(value: Traced, what: str, expected: str, fix: str) -> NoReturn:
+    if not value.world.active:
+        raise_leaked(value)
+    raise TraceError(
+        f"{what} needs the value of {describe(value)}, which is known only when the graph runs",
+        expected=expected,
+        loc=(user_locs() or (None,))[0],
+        fix=fix,
+    )
+
+
+class SymbolicSize:
+    """A size that is known only when the graph runs, as `x.shape` shows it inside a trace.
+
+    Arithmetic gives sizes; a comparison is proved, or decided by the running call's size and guarded, or refused.
+    """
+
+    __slots__ = ("dim", "world")
+
+    def __init__(self, world: TracingWorld, dim: Dim) -> None:
+        self.world = world
+        self.dim = dim
+
+    def __repr__(self) -> str:
+        return str(self.dim)
+
+    def __hash__(self) -> int:
+        return hash(self.dim)
+
+    def value(self) -> Any:
+        """The size as a traced int64."""
+        return size_value(self.world, self.dim)
+
+    def _arithmetic(self, other: Any, size_op: Callable[[Size, Size], Size], name: str, swapped: bool) -> Any:
+        if isinstance(other, (SymbolicSize, int)) and not isinstance(other, bool):
+            pair = (self.dim, as_size(other))
+            return wrap_size(self.world, size_op(*(pair[::-1] if swapped else pair)))
+        other_value = other.value() if isinstance(other, SymbolicSize) else other
+        pair_values = (other_value, self.value()) if swapped else (self.value(), other_value)
+        return self.world.binary(name, *pair_values)
+
+    def __add__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a + b, "add", False)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a + b, "add", True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a - b, "sub", False)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a - b, "sub", True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a * b, "mul", False)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a * b, "mul", True)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a // b, "floor_divide", False)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a // b, "floor_divide", True)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a % b, "remainder", False)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a % b, "remainder", True)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.world.binary("div", self.value(), other.value() if isinstance(other, SymbolicSize) else other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.world.binary("div", other, self.value())
+
+    def __pow__(self, other: Any) -> Any:
+        return wrap_size(self.world, self.dim**other) if isinstance(other, int) and other >= 0 else self.value() ** other
+
+    def __neg__(self) -> Any:
+        return wrap_size(self.world, -self.dim)
+
+    def __eq__(self, other: Any) -> Any:
+        return decide(self.world, "==", self.dim, as_size(other)) if _is_size(other) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:
+        return not decide(self.world, "==", self.dim, as_size(other)) if _is_size(other) else NotImplemented
+
+    def __lt__(self, other: Any) -> Any:
+        return decide(self.world, "<", self.dim, as_size(other)) if _is_size(other) else NotImplemented
+
+    def __le__(self, other: Any) -> Any:
+        return decide(self.world, "<=", self.dim, as_size(other)) if _is_size(other) else NotImplemented
+
+    def __gt__(self, other: Any) -> Any:
+        return decide(self.world, "<", as_size(other), self.dim) if _is_size(other) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return decide(self.world, "<=", as_size(other), self.dim) if _is_size(other) else NotImplemented
+
+    def __bool__(self) -> bool:
+        return not decide(self.world, "==", self.dim, 0)
+
+    def __index__(self) -> int:
+        hints = self.world.facts.hints
+        if hints is not None and dims.symbols(self.dim) <= hints.keys():
+            value = dims.evaluate(self.dim, hints)
+            self.world.builder.guards.setdefault(Guard("==", self.dim, value))
+            return value
+        raise TraceError(
+            f"Python needs the number behind the size {self.dim}, which is known only when the graph runs",
+            expected="a fixed size, for instance in range(n) or as an index",
+            loc=(user_locs() or (None,))[0],
+            fix=f"write a number for {self.dim} in the spec, or use jit, which compiles again for a new size",
+        )
+
+    __int__ = __index__
+
+    def __float__(self) -> float:
+        return float(self.__index__())
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        values = [x.value() if isinstance(x, SymbolicSize) else x for x in inputs]
+        return getattr(ufunc, method)(*values, **kwargs)
+
+
+def _is_size(other: Any) -> bool:
+    return isinstance(other, (int, np.integer, SymbolicSize, Dim))
+
+
+def as_size(size: Any) -> Size:
+    """A size the user wrote, as the IR's own."""
+    if isinstance(size, SymbolicSize):
+        return size.dim
+    return size if isinstance(size, Dim) else int(size)
+
+
+def wrap_size(world: TracingWorld, size: Size) -> int | SymbolicSize:
+    """A size of the IR, as the user sees it."""
+    return SymbolicSize(world, size) if isinstance(size, Dim) else size
+
+
+def decide(world: TracingWorld, relation: Any, a: Size, b: Size) -> bool:
+    """Whether `a relation b`: by proof, by a guard already there, or by the running call's sizes and a new guard."""
+    proof = {"==": dims.equal, "<": dims.less, "<=": dims.less_equal}[relation](a, b)
+    if proof is not None:
+        return proof
+    guards, hints = world.builder.guards, world.facts.hints
+    if Guard(relation, a, b) in guards:
+        return True
+    if hints is None or not (dims.symbols(a) | dims.symbols(b)) <= hints.keys():
+        raise TraceError(
+            f"whether {a} {relation} {b} is known only when the graph runs",
+            expected="a comparison of sizes that holds, or fails, for every size",
+            loc=(user_locs() or (None,))[0],
+            fix="write numbers for these sizes in the spec, or use jit, which guards the answer and compiles again",
+        )
+    left, right = dims.evaluate(a, hints), dims.evaluate(b, hints)
+    holds = {"==": left == right, "<": left < right, "<=": left <= right}[relation]
+    opposite = {"==": Guard("!=", a, b), "<": Guard("<=", b, a), "<=": Guard("<", b, a)}[relation]
+    guards.setdefault(Guard(relation, a, b) if holds else opposite)
+    return bool(holds)
+
+
+class UnsupportedAttribute(UnsupportedError, AttributeError):
+    """An ndarray attribute that traced values do not have."""
+
+
+def _namespace() -> Any:
+    return import_module("graphc.numpy")
+
+
+class Traced(Value):
+    """An array inside a trace. It takes NumPy's functions, operators, methods and indexing."""
+
+    __slots__ = ("__weakref__",)
+    world: TracingWorld
+    __array_priority__ = 1000
+
+    def __repr__(self) -> str:
+        return f"<traced {self.type}>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            _refuse(self, "formatting with a format spec", "a plain {x}", "print the result of the compiled function")
+        return repr(self)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return tuple(d if type(d) is int else wrap_size(self.world, d) for d in self.type.shape)
+
+    @property
+    def size(self) -> Any:
+        return wrap_size(self.world, dims.product(self.type.shape))
+
+    @property
+    def itemsize(self) -> int:
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> Any:
+        return self.size * self.itemsize
+
+    @property
+    def T(self) -> Any:
+        return _namespace().transpose(self)
+
+    @property
+    def mT(self) -> Any:
+        return _namespace().matrix_transpose(self)
+
+    @property
+    def real(self) -> Any:
+        return self
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return _namespace().apply_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return _namespace().apply_function(function, args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        _refuse(
+            self,
+            "making a plain NumPy array",
+            "a traced value to stay traced",
+            "use graphc.numpy's function of the same name (graphc.numpy.array, asarray, stack) "
+            "or np.stack, np.concatenate on traced values",
+        )
+
+    # What Python may not ask
+
+    def __bool__(self) -> bool:
+        _refuse(
+            self,
+            "a Python condition (if, while, and, or, not)",
+            "a condition on Python values",
+            "use np.where(condition, a, b); for `and`, `or`, `not` use &, |, ~",
+        )
+
+    def _number(self, *_: Any) -> NoReturn:
+        _refuse(
+            self,
+            "conversion to a Python number",
+            "arithmetic on traced values",
+            "keep computing with the traced value; mark the argument static if it must be a Python number",
+        )
+
+    __int__ = __float__ = __complex__ = __index__ = __round__ = item = tolist = tobytes = _number
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0].__index__()  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.type.shape:
+            raise TypeError("iteration over a 0-d array")
+        return iter([self[i] for i in range(len(self))])
+
+    def __contains__(self, item: Any) -> bool:
+        return bool((self == item).any())
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        name = variable_name(self) or "x"
+        raise UnsupportedError(
+            f"{name}[...] = ... would change a traced value in place",
+            expected="an expression that gives a new array",
+            loc=(user_locs() or (None,))[0],
+            fix=f"np.where(mask, new, {name}), or np.concatenate of the parts",
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        return _namespace().getitem(self, key)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"a traced value has no attribute {name!r}")
+        raise UnsupportedAttribute(
+            f"the array method {name} cannot be traced",
+            loc=(user_locs() or (None,))[0],
+            fix="see graphc.numpy for what can; write the step with those functions",
+        )
+
+    def __pow__(self, other: Any) -> Any:
+        return _namespace().power_operator(self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _namespace().power_operator(other, self)
+
+    def __abs__(self) -> Any:
+        return self.world.abs(self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __invert__(self) -> Any:
+        return _namespace().invert(self)
+
+    def __and__(self, other: Any) -> Any:
+        return _namespace().bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        return _namespace().bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Any:
+        return _namespace().bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        return _namespace().bitwise_or(other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return _namespace().matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _namespace().matmul(other, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __copy__(self) -> Traced:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        _refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
+
+
+TracingWorld.value_class = Traced
+
+
+def _method(name: str, function: str | None = None) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        return getattr(_namespace(), function or name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"As `numpy.ndarray.{name}`."
+    return method
+
+
+for _name in "sum prod mean var std max min any all cumsum clip dot ravel squeeze swapaxes take astype".split():
+    setattr(Traced, _name, _method(_name))
+Traced.flatten = _method("flatten", "ravel")  # type: ignore[attr-defined]
+Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
+
+
+def _reshape(self: Traced, *shape: Any, order: str = "C") -> Any:
+    """As `numpy.ndarray.reshape`."""
+    return _namespace().reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+
+
+def _transpose(self: Traced, *axes: Any) -> Any:
+    """As `numpy.ndarray.transpose`."""
+    return _namespace().transpose(self, (axes[0] if len(axes) == 1 else axes) if axes else None)
+
+
+Traced.reshape = _reshape  # type: ignore[attr-defined]
+Traced.transpose = _transpose  # type: ignore[attr-defined]
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value stands for an array inside a trace.
+
+    >>> is_traced(1.0)
+    False
+    """
+    return isinstance(value, Traced)
+
+
+class tracing:
+    """Context of one trace: a fresh graph, on top of the traces already running in this thread."""
+
+    def __init__(self, name: str, hints: Mapping[str, int] | None = None) -> None:
+        self.world = TracingWorld(Builder(name), hints, depth=len(STACK.worlds) + 1)
+
+    def __enter__(self) -> TracingWorld:
+        STACK.worlds.append(self.world)
+        return self.world
+
+    def __exit__(self, *_: object) -> None:
+        STACK.worlds.remove(self.world)
+        self.world.active = False
+
+
+def inline(world: TracingWorld, graph: Graph, arguments: Sequence[Any]) -> list[Traced]:
+    """Append a graph to a running trace, its inputs bound to values; the values of its outputs."""
+    ids = copy_into(world.builder, graph, [world.adopt(a).id for a in arguments])
+    return [Traced(world, ids[o]) for o in graph.outputs]
+
+
+# The world of free symbols lives as long as any value in it.
+_symbols: list[weakref.ref[TracingWorld]] = []
+_symbols_lock: Final = threading.Lock()
+
+
+def free_symbol(name: str, type: TensorType) -> Traced:
+    """A free variable, for building expressions without a function."""
+    with _symbols_lock:
+        world = _symbols[0]() if _symbols else None
+        if world is None:
+            world = TracingWorld(Builder("expression"))
+            _symbols[:] = [weakref.ref(world)]
+        return Traced(world, world.builder.input(name, type, user_locs()))
+
+
+def lift(value: Any, world: TracingWorld) -> Any:
+    """A Python number, array or size as a value of a trace; traced values pass."""
+    if isinstance(value, Operand):
+        return value
+    if isinstance(value, SymbolicSize):
+        return value.value()
+    if isinstance(value, Dim):
+        return size_value(world, value)
+    if isinstance(value, (bool, int, float)) and not isinstance(value, np.generic):
+        return world.constant(value, np.asarray(value).dtype, weak=True)
+    if isinstance(value, (list, tuple)) and any(map(_holds_traced, value)):
+        return _namespace().stack([lift(v, world) for v in value])
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise UnsupportedError(
+            f"a {type(value).__name__} of dtype {array.dtype} cannot be traced",
+            expected="a bool, integer or real float array",
+            actual=repr(value)[:60],
+            loc=(user_locs() or (None,))[0],
+        )
+    return world.constant(array)
+
+
+def _holds_traced(value: Any) -> bool:
+    return isinstance(value, (Operand, SymbolicSize)) or (
+        isinstance(value, (list, tuple)) and any(map(_holds_traced, value))
+    )
+
+
+def world_of(values: Sequence[Any]) -> TracingWorld | None:
+    """The innermost trace that the values belong to; None if no value is traced."""
+    traced = [v for v in values if isinstance(v, (Traced, SymbolicSize))]
+    return deepest(traced) if traced else None
+
