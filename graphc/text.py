@@ -16,14 +16,14 @@ graph loss(%w: f32[784,10], donated %x: f32[n,784]) -> (f32[n], f32[784]) {
 ```
 
 Types: `f64[n,3]`; `i64[]~` is weak; `(f64[], i64[2])` has several results. Values of attributes: True, False,
-None, integers, floats, strings, sizes as `2*n+1` (`size(f64)` where a symbol is a word of the format), dtypes,
-types, Python's tuples, `const` with a type and its elements, and graphs. An input's name that is no identifier
-stands in quotes: `%"a b"`. Elements: `True`, `3`, `2.0`, `nan`, `-inf`, `(1.0, -0.0)` if complex, and
-`0x7fc00001` for the bit pattern of a float that no decimal gives.
+None, integers, floats, strings, sizes as `2*n+1` (`size(f64)` where a symbol is a word of the format),
+dtypes, types, Python's tuples, `const` with a type and its elements, and graphs. An input's name that is no
+identifier stands in quotes: `%"a b"`. Elements: `True`, `3`, `2.0`, `nan`, `-inf`, `(1.0, -0.0)` if complex,
+and `0x7fc00001` for the bit pattern of a float that no decimal gives.
 
-A scalar constant that only nodes of its own region use stands among their operands. Its dtype and weakness are
-those of the first operand of its kind that is not such a scalar, or else of the result, or those written after
-it: `2.0:f32`, `2:i64~`.
+A scalar constant that only nodes of its own region use stands among their operands. Its dtype and weakness
+are those of the first operand of its kind that is not such a scalar, or else of the result, or those written
+after it: `2.0:f32`, `2:i64~`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -43,7 +43,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import IRError, Loc, ParseError
-from graphc.ir import DTYPE_NAMES, DTYPES, Constant, Graph, Guard, TensorType, TupleType, Type
+from graphc.ir import DTYPE_NAMES, DTYPES, Attrs, Constant, Graph, Guard, TensorType, TupleType, Type
 
 MAX_NESTING: Final = (
     48  # of graphs, tuples and arrays inside one another: a text never exhausts Python's stack
@@ -54,11 +54,15 @@ NAME: Final = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
 WORDS: Final = frozenset({*DTYPES, "const", "graph", "inf", "nan", "size"})
 BITS: Final = {2: "e", 4: "f", 8: "d"}  # struct's letters of the floats, by size
 DIGITS: Final = {"e": 5, "f": 9}  # significant decimals that tell all floats apart
-PARTS: Final = {"c8": np.dtype("f4"), "c16": np.dtype("f8")}
+PARTS: Final[dict[str, np.dtype[Any]]] = {"c8": np.dtype("f4"), "c16": np.dtype("f8")}
 
 Line = Callable[[Graph, int], str]
 Locations = bool | Literal["full"]
 Element = str | tuple[str, str]
+Operand = (
+    int | tuple[Element, TensorType | None, int]
+)  # a node, or a scalar, the type written after it, where
+T = TypeVar("T")
 
 
 # --- scalars ------------------------------------------------------------------------------------------------
@@ -488,9 +492,9 @@ def parse(
 ) -> Graph:
     """The graph that a text describes; ParseError, with line and column, if it describes none.
 
-    `constants` holds the arrays that the text only names, by SHA-256 (see `constants_of`); without one of them
-    the graph compares equal but does not run. `check(graph, line)` is the verifier: it knows the ops, which this
-    module does not, and `line` gives it the line that a node stands in. No text makes this run code.
+    `constants` holds the arrays that the text only names, by SHA-256 (see `constants_of`); without one of
+    them the graph compares equal but does not run. `check(graph, line)` is the verifier: it knows the ops,
+    which this module does not, and `line` gives it the line that a node stands in. No text runs code.
 
     >>> parse("graph f(%x: f64[n]) -> f64[n] { return %x }").input_types
     (f64[n],)
@@ -614,6 +618,16 @@ class _Reader:
             raise self.error(expected)
         return self.advance()
 
+    def several(self, close: str, read: Callable[[], T]) -> list[T]:
+        """Read items, with commas between them, up to a closing bracket."""
+        items = []
+        while self.token != close:
+            items.append(read())
+            if not self.accept(","):
+                break
+        self.expect(close)
+        return items
+
     def integer(self, expected: str, limit: int = MAX_DIGITS) -> int:
         token = self.token
         if self.kind != "number" or not re.fullmatch("-?[0-9]+", token) or len(token) > limit:
@@ -632,17 +646,10 @@ class _Reader:
 
     # types and sizes
 
-    def type(self, nesting: int = 0) -> Type:
-        if self.token != "(":
-            return self.tensor_type()
-        self.advance()
-        items: list[TensorType] = []
-        while self.token != ")":
-            items.append(self.tensor_type())
-            if not self.accept(","):
-                break
-        self.expect(")")
-        return TupleType(items)
+    def type(self) -> Type:
+        if self.accept("("):
+            return TupleType(self.several(")", self.tensor_type))
+        return self.tensor_type()
 
     def tensor_type(self) -> TensorType:
         match = _TYPE.match(self.text, self.start)
@@ -656,36 +663,29 @@ class _Reader:
         if self.token != "[":
             raise self.error("'[' and the sizes", fix="write f64[] for a scalar")
         self.advance()
-        shape: list[Size] = []
-        while self.token != "]":
-            at = self.start
-            size = self.size()
-            if size < 0 if isinstance(size, int) else dims.less(size, 0):
-                raise self.error("a size of at least 0", str(size)[:40], at)
-            shape.append(size)
-            if not self.accept(","):
-                break
-        self.expect("]")
+        shape = self.several("]", self.axis)
         type = TensorType(shape, dtype, self.accept("~"))
         if match is not None:
             self.types[match[0]] = type
         return type
 
+    def axis(self) -> Size:
+        at = self.start
+        size = self.size()
+        if size < 0 if isinstance(size, int) else dims.less(size, 0):
+            raise self.error("a size of at least 0", str(size)[:40], at)
+        return size
+
     def size(self) -> Size:
         """A size, read by `dims` from here to the bracket or comma that ends it."""
-        start, depth, end = self.start, 0, len(self.text)
-        for match in _SIZE_END.finditer(self.text, start, start + dims.MAX_TEXT):
-            if match[0] == "(":
-                depth += 1
-            elif match[0] in "),":
-                if not depth:
-                    end = match.start()
-                    break
-                depth -= match[0] == ")"
-            else:
+        start, depth = self.start, 0
+        end = min(len(self.text), start + dims.MAX_TEXT)
+        for match in _SIZE_END.finditer(self.text, start, end):
+            if match[0] not in "()," or (match[0] != "(" and not depth):
                 end = match.start()
                 break
-        size = self._read_size(start, min(end, start + dims.MAX_TEXT))
+            depth += {"(": 1, ",": 0, ")": -1}[match[0]]
+        size = self._read_size(start, end)
         self.seek(end)
         return size
 
@@ -838,10 +838,12 @@ class _Reader:
         self.expect("graph")
         name = self.word("the graph's name")
         block = _Block(self, nesting)
-        donated = block.inputs()
+        self.expect("(")
+        donated = [k for k, gift in enumerate(self.several(")", block.input)) if gift]
+        inputs = tuple(range(len(block.nodes)))
         self.expect("->")
         at = self.start
-        types = block.result_types()
+        types = self.several(")", self.type) if self.accept("(") else [self.type()]
         self.expect("{")
         guards: list[Guard] = []
         while self.token == "guard":
@@ -849,19 +851,12 @@ class _Reader:
         while self.kind == "label":
             block.node()
         self.expect("return")
-        outputs = []
-        while self.kind == "label":
-            outputs.append(block.reference())
-            if not self.accept(","):
-                break
-        self.expect("}")
+        outputs = self.several("}", block.reference)
         if [block.nodes[i]["type"] for i in outputs] != types:
             found = ", ".join(repr(block.nodes[i]["type"]) for i in outputs)
             raise self.error("the types of what is returned", f"others; returned are {found or 'none'}", at)
-        inputs = tuple(range(block.arity))
-        graph = Graph(
-            name=name, inputs=inputs, outputs=tuple(outputs), guards=tuple(guards), donated=tuple(donated)
-        )
+        graph = Graph(name=name, inputs=inputs, outputs=tuple(outputs))
+        graph.graph.update(guards=tuple(guards), donated=tuple(donated))
         for i, data in enumerate(block.nodes):
             graph.add_node(i, **data)
         graph.add_edges_from([(a, i) for i, data in enumerate(block.nodes) for a in data["args"]])
@@ -887,66 +882,28 @@ class _Block:
         self.nodes: list[dict[str, Any]] = []
         self.starts: list[int] = []
         self.scalars: dict[Any, int] = {}
-        self.arity = 0
 
-    def inputs(self) -> list[int]:
-        """Read the inputs; the positions of the donated ones are returned."""
+    def input(self) -> bool:
+        """Read one input; whether it is donated."""
         reader = self.reader
-        donated: list[int] = []
-        reader.expect("(")
-        while reader.token != ")":
-            start = reader.start
-            if reader.accept("donated"):
-                donated.append(self.arity)
-            at, numbered = reader.start, reader.token[1:].isdigit()
-            key, name = reader.label()
-            if numbered:
-                raise reader.error(
-                    "an input's name", f"%{key}, a node's number", at, fix=f'a name in quotes: %"{key}"'
-                )
-            reader.expect(":")
-            type = reader.tensor_type()
-            self.add("input", (), (("name", name),), type, (), 0, None, start)
-            self.define(key, at)
-            self.arity += 1
-            if not reader.accept(","):
-                break
-        reader.expect(")")
+        start = reader.start
+        donated = reader.accept("donated")
+        at, numbered = reader.start, reader.token[1:].isdigit()
+        key, name = reader.label()
+        if numbered:
+            raise reader.error(
+                "an input's name", f"%{key}, a node's number", at, f'write it in quotes: %"{key}"'
+            )
+        reader.expect(":")
+        self.add("input", (), (("name", name),), reader.tensor_type(), start)
+        self.define(key, at)
         return donated
 
-    def result_types(self) -> list[Type]:
-        reader = self.reader
-        if not reader.accept("("):
-            return [reader.tensor_type()]
-        types: list[Type] = []
-        while reader.token != ")":
-            types.append(reader.type())
-            if not reader.accept(","):
-                break
-        reader.expect(")")
-        return types
-
     def add(
-        self,
-        op: str,
-        args: tuple[int, ...],
-        attrs: tuple[tuple[str, Any], ...],
-        type: Type,
-        loc: tuple[Loc, ...],
-        region: int,
-        origin: int | None,
-        start: int,
+        self, op: str, args: tuple[int, ...], attrs: Attrs, type: Type, start: int, region: int = 0
     ) -> int:
-        data = {
-            "op": op,
-            "args": args,
-            "attrs": attrs,
-            "type": type,
-            "loc": loc,
-            "region": region,
-            "origin": origin,
-        }
-        self.nodes.append(data)
+        fields = {"op": op, "args": args, "attrs": attrs, "type": type, "loc": (), "region": region}
+        self.nodes.append({**fields, "origin": None})
         self.starts.append(start)
         return len(self.nodes) - 1
 
@@ -971,63 +928,37 @@ class _Block:
         reader.expect(":")
         type = reader.type()
         reader.expect("=")
-        operands: list[int | tuple[Element, TensorType | None, int]] = []
-        attrs: tuple[tuple[str, Any], ...] = ()
-        op = "const"
+        operands: list[Operand] = []
         if reader.kind == "name" and reader.token not in ("True", "False"):
             op = reader.advance()
-            if reader.token == "[":
-                attrs = self.attrs()
-            operands = self.operands()
+            pairs = reader.several("]", self.attribute) if reader.accept("[") else []
+            if len(dict(pairs)) != len(pairs):
+                raise reader.error("each attribute once", ", ".join(name for name, _ in pairs))
+            attrs = tuple(sorted(pairs, key=lambda pair: pair[0]))
+            reader.expect("(")
+            operands = reader.several(")", self.operand)
         else:
             if not isinstance(type, TensorType):
                 raise reader.error("an op", fix="a constant has one type")
-            attrs = (("value", reader.constant(type)), ("weak", type.weak))
-        region = self.region()
-        origin = None
-        if reader.token == "from":
-            reader.advance()
-            reader.expect("=")
-            origin = self.reference()
-        loc = self.loc()
-        beside = [self.nodes[one]["type"] for one in operands if isinstance(one, int)]
-        args = [
-            one if isinstance(one, int) else self.scalar(*one, [*beside, type], region, start)
-            for one in operands
-        ]
-        self.add(op, tuple(args), attrs, type, loc, region, origin, start)
+            op, attrs = "const", (("value", reader.constant(type)), ("weak", type.weak))
+        region, origin, loc = self.region(), self.origin(), self.loc()
+        beside = [*(self.nodes[one]["type"] for one in operands if isinstance(one, int)), type]
+        args = [one if isinstance(one, int) else self.scalar(*one, beside, region, start) for one in operands]
+        self.add(op, tuple(args), attrs, type, start, region)
+        self.nodes[-1].update(loc=loc, origin=origin)
         self.define(key, start)
 
-    def attrs(self) -> tuple[tuple[str, Any], ...]:
-        reader = self.reader
-        reader.expect("[")
-        found: dict[str, Any] = {}
-        while reader.token != "]":
-            at = reader.start
-            name = reader.word("an attribute's name")
-            if name in found:
-                raise reader.error("each attribute once", f"{name} a second time", at)
-            reader.expect("=")
-            found[name] = reader.value(self.nesting + 1)
-            if not reader.accept(","):
-                break
-        reader.expect("]")
-        return tuple(sorted(found.items(), key=lambda pair: pair[0]))
+    def attribute(self) -> tuple[str, Any]:
+        name = self.reader.word("an attribute's name")
+        self.reader.expect("=")
+        return name, self.reader.value(self.nesting + 1)
 
-    def operands(self) -> list[int | tuple[Element, TensorType | None, int]]:
+    def operand(self) -> Operand:
         reader = self.reader
-        reader.expect("(")
-        found: list[int | tuple[Element, TensorType | None, int]] = []
-        while reader.token != ")":
-            if reader.kind == "label":
-                found.append(self.reference())
-            else:
-                at = reader.start
-                found.append((reader.element(), self.scalar_type(), at))
-            if not reader.accept(","):
-                break
-        reader.expect(")")
-        return found
+        if reader.kind == "label":
+            return self.reference()
+        at = reader.start
+        return reader.element(), self.scalar_type(), at
 
     def scalar_type(self) -> TensorType | None:
         reader = self.reader
@@ -1058,7 +989,7 @@ class _Block:
         if key not in self.scalars:
             constant = Constant(np.frombuffer(raw, type.dtype).reshape(()))
             attrs = (("value", constant), ("weak", type.weak))
-            self.scalars[key] = self.add("const", (), attrs, type, (), region, None, start)
+            self.scalars[key] = self.add("const", (), attrs, type, start, region)
         return self.scalars[key]
 
     def region(self) -> int:
@@ -1070,25 +1001,27 @@ class _Block:
             raise reader.error("a region such as r1")
         return int(reader.advance()[1:])
 
+    def origin(self) -> int | None:
+        if not self.reader.accept("from"):
+            return None
+        self.reader.expect("=")
+        return self.reference()
+
     def loc(self) -> tuple[Loc, ...]:
         """The locations of a node: in full, or its user line in a comment."""
         reader = self.reader
-        found: list[Loc] = []
         if reader.accept("loc"):
             reader.expect("(")
-            while reader.kind == "string":
-                file = reader.string()
-                reader.expect(":")
-                line = reader.integer("a line number", limit=9)
-                found.append(Loc(file, line, reader.string()))
-                if not reader.accept(","):
-                    break
-            reader.expect(")")
-            return tuple(found)
+            return tuple(reader.several(")", self.place))
         match = _COMMENT_LOC.match(reader.text, reader.before)
         if match is None:
             return ()
-        known = reader.locs.get(match[0])
-        if known is None:
-            known = reader.locs[match[0]] = (Loc(match[1], int(match[2]), match[3] or ""),)
-        return known
+        known = (Loc(match[1], int(match[2]), match[3] or ""),)
+        return reader.locs.setdefault(match[0], known)
+
+    def place(self) -> Loc:
+        reader = self.reader
+        file = reader.string()
+        reader.expect(":")
+        line = reader.integer("a line number", limit=9)
+        return Loc(file, line, reader.string())

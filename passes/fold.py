@@ -11,24 +11,29 @@ from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from graphc.ops.world import Value
-from graphc.passes.rewrite import RewritingWorld
+from graphc.passes.rewrite import Nodes, Procedure, RewritingWorld
 
 LIMIT: Final = 1024  # bytes; larger results would only bloat the graph and its text
 KEEP: Final = frozenset({"const", "stop_gradient", "identity", "broadcast_to"})
 
 
-def fold(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
-    """Evaluate an op whose operands are all constants, by its own NumPy meaning (float-exact)."""
+def may_fold(nodes: Nodes, data: dict[str, Any]) -> bool:
+    """Whether every operand is a constant."""
     name, args = data["op"], data["args"]
-    type = data["type"]
-    if name in KEEP or name not in TABLE or not isinstance(type, TensorType):
-        return None
-    nodes = w.builder.nodes
-    if not args and name != "pi":
-        return None
+    if not args:
+        return bool(name == "pi")
     for a in args:
         if nodes[a]["op"] != "const":
-            return None
+            return False
+    return name in TABLE and name not in KEEP
+
+
+def fold(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
+    """Evaluate an op whose operands are all constants, by its own NumPy meaning (float-exact)."""
+    name, args, type = data["op"], data["args"], data["type"]
+    nodes = w.builder.nodes
+    if not isinstance(type, TensorType):
+        return None
     if any(isinstance(d, Dim) for d in type.shape) or any(_symbolic(v) for _, v in data["attrs"]):
         return None
     count = 1
@@ -44,3 +49,6 @@ def fold(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
 
 def _symbolic(value: Any) -> bool:
     return isinstance(value, Dim) or (isinstance(value, tuple) and any(map(_symbolic, value)))
+
+
+FOLD: Final = Procedure("fold", may_fold, fold)

@@ -11,7 +11,7 @@ from graphc.ir import Builder, Graph, copy_into
 from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
 from graphc.passes import stabilise as stabilisation
-from graphc.passes.rewrite import rewrite_graph, index_rows
+from graphc.passes.rewrite import Rows, rewrite_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,20 @@ class Step:
     applied: Mapping[str, int]
 
 
-SIMPLIFY_ROWS: Final = index_rows(simplification.ROWS)
-STABILISE_ROWS: Final = index_rows((*stabilisation.ROWS, *simplification.ROWS))
-MARKER_ROWS: Final = index_rows(simplification.MARKERS)
+SIMPLIFY_ROWS: Final = Rows(simplification.ROWS)
+STABILISE_ROWS: Final = Rows((*stabilisation.ROWS, *simplification.ROWS))
+NO_ROWS: Final = Rows(())
+MARKER_ROWS: Final = Rows(simplification.MARKERS)
 
 
 def cse(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Merge nodes of one region that apply the same op to the same operands."""
-    builder = Builder(graph.name)
     nodes = graph._node
-    arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
-    ids = copy_into(builder, graph, arguments)
-    merged = len(nodes) - len(builder.nodes)
-    if not merged:
+    keys = {(d["op"], d["args"], d["attrs"], d["region"]) for d in nodes.values() if d["op"] != "input"}
+    if len(keys) + len(graph.inputs) == len(nodes):
         return graph, {}
-    return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"]), {"merged": merged}
+    merged = _copied(graph)
+    return merged, {"merged": len(nodes) - len(merged)}
 
 
 def dce(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
@@ -60,27 +59,31 @@ def dce(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
             live.add(i)
             stack.extend(nodes[i]["args"])
     dead = len(nodes) - len(live)
-    if not dead:
-        return graph, {}
+    return (_copied(graph), {"dropped": dead}) if dead else (graph, {})
+
+
+def _copied(graph: Graph) -> Graph:
+    """The graph built anew: a builder merges equal nodes and keeps only live ones."""
     builder = Builder(graph.name)
+    nodes = graph._node
     arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
     ids = copy_into(builder, graph, arguments)
-    return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"]), {"dropped": dead}
+    return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"])
 
 
 def fold(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Evaluate ops of constant operands."""
-    return rewrite_graph(graph, {}, (folding.fold,))
+    return rewrite_graph(graph, NO_ROWS, (folding.FOLD,))
 
 
 def simplify(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Apply the float-exact rows, folding what they make constant."""
-    return rewrite_graph(graph, SIMPLIFY_ROWS, (simplification.drop_broadcast, folding.fold))
+    return rewrite_graph(graph, SIMPLIFY_ROWS, (simplification.DROP_BROADCAST, folding.FOLD))
 
 
 def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Apply the stabilising rows, and the float-exact ones to what they build."""
-    return rewrite_graph(graph, STABILISE_ROWS, (simplification.drop_broadcast, folding.fold))
+    return rewrite_graph(graph, STABILISE_ROWS, (simplification.DROP_BROADCAST, folding.FOLD))
 
 
 def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:

@@ -7,10 +7,10 @@ node's type: a smaller shape is broadcast back, anything else is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -92,19 +92,60 @@ class Rewrite:
     condition: Callable[[GraphWorld, Match], bool] | None = None
 
 
-# A procedure looks at a node that no row changed: (world, id, node data) -> value or None.
-Procedure = Callable[["RewritingWorld", int, dict[str, Any]], Value | None]
+class Nodes(Protocol):
+    """Node data by id: a builder's list or a graph's dict."""
+
+    def __getitem__(self, node: int, /) -> dict[str, Any]: ...
 
 
-def index_rows(rows: Sequence[Rewrite]) -> dict[str, tuple[Rewrite, ...]]:
-    """Rows by the op at the root of their patterns, in the order given."""
-    table: dict[str, tuple[Rewrite, ...]] = {}
-    for row in rows:
-        table[row.pattern.op] = (*table.get(row.pattern.op, ()), row)
-    return table
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """A rewrite that is not a pattern. It looks at nodes that no row changed.
+
+    `may_apply(nodes, data)` is a cheap test of whether `apply(world, id, data)` could give a value.
+    """
+
+    name: str
+    may_apply: Callable[[Nodes, dict[str, Any]], bool]
+    apply: Callable[[RewritingWorld, int, dict[str, Any]], Value | None]
 
 
-def scalar_value(nodes: list[dict[str, Any]], node: int) -> Any:
+class Rows:
+    """Rows by what stands at the root of their patterns and one level below, in the order given.
+
+    Nearly every node matches no row; remembering which rows a combination of ops could match makes that one lookup.
+    """
+
+    def __init__(self, rows: Sequence[Rewrite]) -> None:
+        self._by_root: dict[str, list[Rewrite]] = {}
+        self._possible: dict[tuple[str, ...], tuple[Rewrite, ...]] = {}
+        for row in rows:
+            self._by_root.setdefault(row.pattern.op, []).append(row)
+
+    def possible(self, nodes: Nodes, data: dict[str, Any]) -> tuple[Rewrite, ...]:
+        """The rows that the node's op and its operands' ops allow."""
+        root = data["op"]
+        if root not in self._by_root:
+            return ()
+        key = (root, *[nodes[a]["op"] for a in data["args"]])
+        found = self._possible.get(key)
+        if found is None:
+            found = self._possible[key] = tuple(r for r in self._by_root[root] if _allows(r.pattern, key[1:]))
+        return found
+
+
+def _allows(pattern: Pattern, ops: tuple[str, ...]) -> bool:
+    orders = (ops, ops[::-1]) if pattern.op in COMMUTATIVE else (ops,)
+    return len(ops) == len(pattern.args) and any(all(map(_fits, pattern.args, order)) for order in orders)
+
+
+def _fits(term: Term, op: str) -> bool:
+    if isinstance(term, Pattern):
+        return term.op == op
+    return isinstance(term, Var) or op in ("const", "broadcast_to")
+
+
+def scalar_value(nodes: Nodes, node: int) -> Any:
     """The value of a constant scalar, or of one broadcast to a shape; None for anything else."""
     data = nodes[node]
     while data["op"] == "broadcast_to":
@@ -115,7 +156,7 @@ def scalar_value(nodes: list[dict[str, Any]], node: int) -> Any:
     return array[()] if array.shape == () else None
 
 
-def matches(nodes: list[dict[str, Any]], node: int, term: Term, match: Match) -> Iterator[Match]:
+def matches(nodes: Nodes, node: int, term: Term, match: Match) -> Iterator[Match]:
     """Every way in which the node matches the term, extending `match`."""
     if isinstance(term, Var):
         known = match.get(term.name)
@@ -150,19 +191,11 @@ def matches(nodes: list[dict[str, Any]], node: int, term: Term, match: Match) ->
                 return
     orders = (args, args[::-1]) if term.op in COMMUTATIVE and args[0] != args[1] else (args,)
     for order in orders:
-        if _possible(nodes, order, term.args):
-            yield from _match_all(nodes, order, term.args, match)
-
-
-def _possible(nodes: list[dict[str, Any]], args: tuple[int, ...], terms: tuple[Term, ...]) -> bool:
-    for a, term in zip(args, terms, strict=True):
-        if type(term) is Pattern and nodes[a]["op"] != term.op:
-            return False
-    return True
+        yield from _match_all(nodes, order, term.args, match)
 
 
 def _match_all(
-    nodes: list[dict[str, Any]], args: tuple[int, ...], terms: tuple[Term, ...], match: Match
+    nodes: Nodes, args: tuple[int, ...], terms: tuple[Term, ...], match: Match
 ) -> Iterator[Match]:
     if not args:
         yield match
@@ -174,7 +207,7 @@ def _match_all(
 class RewritingWorld(GraphWorld):
     """A graph world in which every node built is rewritten before it is seen."""
 
-    def __init__(self, builder: Builder, rows: Mapping[str, tuple[Rewrite, ...]], procedures: Sequence[Procedure]):
+    def __init__(self, builder: Builder, rows: Rows, procedures: Sequence[Procedure]) -> None:
         super().__init__(builder)
         self.rows = rows
         self.procedures = procedures
@@ -199,7 +232,7 @@ class RewritingWorld(GraphWorld):
         return result
 
     def _apply_rows(self, node: int, data: dict[str, Any]) -> int:
-        for row in self.rows.get(data["op"], ()):
+        for row in self.rows.possible(self.builder.nodes, data):
             for match in matches(self.builder.nodes, node, row.pattern, {}):
                 found: Match = {k: Value(self, v) if type(v) is int and _names_node(row, k) else v for k, v in match.items()}
                 if row.condition is not None and not row.condition(self, found):
@@ -209,10 +242,11 @@ class RewritingWorld(GraphWorld):
                     self.applied[row.name] = self.applied.get(row.name, 0) + 1
                     return new.id
         for procedure in self.procedures:
-            value = procedure(self, node, data)
+            if not procedure.may_apply(self.builder.nodes, data):
+                continue
+            value = procedure.apply(self, node, data)
             if value is not None and value.id != node:
-                name = procedure.__name__
-                self.applied[name] = self.applied.get(name, 0) + 1
+                self.applied[procedure.name] = self.applied.get(procedure.name, 0) + 1
                 return value.id
         return node
 
@@ -251,9 +285,11 @@ def _attr_names(term: Term) -> frozenset[str]:
 
 
 def rewrite_graph(
-    graph: Graph, rows: Mapping[str, tuple[Rewrite, ...]], procedures: Sequence[Procedure] = ()
+    graph: Graph, rows: Rows, procedures: Sequence[Procedure] = ()
 ) -> tuple[Graph, dict[str, int]]:
     """Sweep once; return the new graph (the same object if nothing changed) and how often each row applied."""
+    if not _may_change(graph, rows, procedures):
+        return graph, {}
     builder = Builder(graph.name)
     w = RewritingWorld(builder, rows, procedures)
     nodes = graph._node
@@ -272,6 +308,19 @@ def rewrite_graph(
     if not w.applied and len(builder.nodes) == len(nodes):
         return graph, {}
     return builder.finish(outputs, graph.graph["donated"]), w.applied
+
+
+def _may_change(graph: Graph, rows: Rows, procedures: Sequence[Procedure]) -> bool:
+    """Whether anything in the graph as it stands matches; looking costs far less than copying."""
+    nodes = graph._node
+    for i, data in nodes.items():
+        for row in rows.possible(nodes, data):
+            if next(matches(nodes, i, row.pattern, {}), None) is not None:
+                return True
+        for procedure in procedures:
+            if procedure.may_apply(nodes, data):
+                return True
+    return False
 
 
 def is_elementwise(name: str) -> bool:

@@ -12,7 +12,9 @@ from graphc.passes.rewrite import (
     Attr,
     Law,
     Match,
+    Nodes,
     P,
+    Procedure,
     Rewrite,
     RewritingWorld,
     Scalar,
@@ -137,13 +139,16 @@ MARKERS: Final = (
 )
 
 
-def drop_broadcast(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
-    """Use an operand unbroadcast where the other operands give an elementwise op its shape (float-exact)."""
+def may_drop_broadcast(nodes: Nodes, data: dict[str, Any]) -> bool:
     args = data["args"]
     if len(args) < 2 or not is_elementwise(data["op"]):
-        return None
-    nodes = w.builder.nodes
-    shape = data["type"].shape
+        return False
+    return any(nodes[a]["op"] == "broadcast_to" for a in args)
+
+
+def drop_broadcast(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
+    """Use an operand unbroadcast where the other operands give an elementwise op its shape (float-exact)."""
+    args, nodes, shape = data["args"], w.builder.nodes, data["type"].shape
     for k, a in enumerate(args):
         if nodes[a]["op"] != "broadcast_to":
             continue
@@ -152,3 +157,6 @@ def drop_broadcast(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value 
             operands = [Value(w, small if j == k else b) for j, b in enumerate(args)]
             return w.apply(data["op"], operands, **dict(data["attrs"]))  # type: ignore[no-any-return]
     return None
+
+
+DROP_BROADCAST: Final = Procedure("drop_broadcast", may_drop_broadcast, drop_broadcast)
