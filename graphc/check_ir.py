@@ -41,9 +41,9 @@ def check_ir(
 ) -> None:
     """Raise IRError, with the graph line, unless the graph keeps the rules of the IR.
 
-    `table` holds the records of the ops, and `facts(guards)` makes what their type rules ask about sizes:
-    it must accept the guards and assume nothing more. `line` shows a node, as `text.format_node` does; without
-    it, ids are shown as they are.
+    `table` holds the records of the ops. `facts(guards)` makes what their type rules ask about sizes: it must
+    accept the guards and assume nothing more. `line` shows a node, as `text.format_node` does; without it,
+    ids are shown as they are.
 
     >>> from graphc.ir import Builder
     >>> check_ir(Builder("empty").finish(()), {}, dict)

@@ -17,12 +17,12 @@ import optree
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import GraphcError, ShapeError, TraceError, UnsupportedError
-from graphc.ir import Builder, Graph, TensorType
+from graphc.ir import Builder, Graph, TensorType, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import parse_type
-from graphc.tracing import SymbolicSize, Traced, TracingWorld, lift, tracing, user_locs
+from graphc.tracing import SymbolicSize, Traced, TracingWorld, deepest, lift, tracing, user_locs
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 
@@ -118,7 +118,7 @@ def trace_call(
     tree = (tuple(args), dict(kwargs))
     specs, in_tree = flatten(tree)
     names = leaf_names(f, tree)
-    with tracing(function_name(f), hints) as world:
+    with paused_gc(), tracing(function_name(f), hints) as world:
         values = [Traced(world, world.builder.input(n, type_of(s), user_locs())) for n, s in zip(names, specs, strict=True)]
         call_args, call_kwargs = unflatten(in_tree, values)
         result = f(*call_args, **call_kwargs)
@@ -143,18 +143,26 @@ def output_value(output: Any, world: TracingWorld) -> Any:
     return world.adopt(lift(output, world))
 
 
+class CaptureError(TraceError):
+    """A function that was to stand alone closes over values of running traces, or free symbols."""
+
+    captures: tuple[Traced, ...] = ()
+
+
 def check_no_captures(out: Traceout) -> None:
     """Refuse values of other traces or free symbols in a graph that is to stand alone."""
     if out.captures:
         first = out.captures[0]
         made = first.world.builder.nodes[first.id]
         name = dict(made["attrs"]).get("name", "a value")
-        raise TraceError(
+        error = CaptureError(
             f"the function uses {name}, a symbol or traced value from outside, which has no value here",
             actual=repr(first.type),
             loc=made["loc"][0] if made["loc"] else None,
             fix="pass it as an argument",
         )
+        error.captures = out.captures
+        raise error
 
 
 def trace(f: Callable[..., Any], *specs: Any, **kwargs: Any) -> Graph:
@@ -207,10 +215,11 @@ class Compiled:
         self.options = options
         self.in_tree = in_tree
         self.out_tree = out_tree
-        self.passes = pipeline.run(graph, options.pipeline, checker())
-        optimised = self.passes[-1].graph if self.passes else graph
-        self.plan: Plan = make_plan(optimised)
-        self._run, self.source = backend_module(options.backend).load(self.plan)
+        with paused_gc():
+            self.passes = pipeline.run(graph, options.pipeline, checker())
+            optimised = self.passes[-1].graph if self.passes else graph
+            self.plan: Plan = make_plan(optimised)
+            self._run, self.source = backend_module(options.backend).load(self.plan)
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
@@ -461,7 +470,13 @@ class Jitted:
         exact = tuple(key)
         compiled = self._fast.get(exact)
         if compiled is None:
-            compiled = self._find(f, exact, leaves, structure, args, kwargs)
+            try:
+                compiled = self._find(f, exact, leaves, structure, args, kwargs)
+            except CaptureError as error:
+                # only the closure is traced: the call is a part of that trace
+                world = deepest(error.captures)
+                args, kwargs = unflatten(structure, [lift(leaf, world) for leaf in leaves])
+                return f(*args, **kwargs)
         results = compiled._run(*leaves)
         return results[0] if compiled._single else compiled._pack(results)
 
@@ -499,6 +514,8 @@ class Jitted:
                 self._note(symbolic, why, compiled.graph)
                 bucket.add(compiled, types)
                 return compiled
+            except CaptureError:
+                raise
             except GraphcError as error:
                 first = str(error).splitlines()[0]
                 why = f"{why}; the sizes could not be made symbolic ({first})"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -180,6 +182,21 @@ class Guard:
 
     def __str__(self) -> str:
         return f"{self.left} {self.relation} {self.right}"
+
+
+@contextmanager
+def paused_gc() -> Iterator[None]:
+    """Hold the cyclic garbage collector while a graph is built.
+
+    A graph is many small containers and no garbage; collecting while they appear doubles the time of large compiles.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 Attrs = tuple[tuple[str, Any], ...]

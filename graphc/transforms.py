@@ -18,7 +18,6 @@ from graphc.compiler import (
     Jitted,
     Options,
     Traceout,
-    check_no_captures,
     extract,
     flatten,
     function_name,
@@ -27,11 +26,11 @@ from graphc.compiler import (
     unflatten,
 )
 from graphc.dims import Dim
-from graphc.errors import DifferentiationError, ShapeError, TraceError
+from graphc.errors import DifferentiationError, DTypeError, ShapeError, TraceError
 from graphc.ir import Graph, TensorType
 from graphc.passes import pipeline
 from graphc.passes.derive import gradients_graph, jvp_graph, split, value_and_gradient_graph, vjp_graph
-from graphc.tracing import Traced, TracingWorld, free_symbol, inline, lift, tracing, user_locs, world_of
+from graphc.tracing import Traced, TracingWorld, deepest, free_symbol, inline, lift, tracing, user_locs, world_of
 
 
 def symbol(name: str, spec: Any) -> Traced:
@@ -242,6 +241,8 @@ def _matching(tree: Any, structure: Any, like: Sequence[Any], world: TracingWorl
         value = lift(leaf, world)
         if value.type.shape != model.type.shape:
             raise ShapeError(f"{what} differ in shape", expected=repr(model.type), actual=repr(value.type))
+        if not value.type.weak and not np.can_cast(value.type.dtype, model.type.dtype, "safe"):
+            raise DTypeError(f"{what}: no safe cast", expected=repr(model.type), actual=repr(value.type))
         values.append(world.convert(value, model.type.dtype, model.type.weak))
     return values
 
@@ -303,21 +304,26 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     leaves, _ = flatten(primals)
     world = world_of(leaves)
     if world is not None:
-        lifted, structure = _lift_argument(primals, world, "linearize")
-        out, result = _trace_on(f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))])
-        values = inline(world, prepared(out.graph), [*(leaf.value for leaf in lifted), *out.captures])
-        point = unflatten(structure, [leaf.value for leaf in lifted])
-        return unflatten(out.out_tree, values), lambda *tangents: _Jvp(f)._traced(point, tangents)[1]
+        return _traced_linearize(f, primals, world)
     out, arrays = _joint_graph(f, primals, "linearize")
+    if out.captures:
+        return _traced_linearize(f, primals, deepest(out.captures))
     count = len(arrays)
     joint = jvp_graph(out.graph, range(count), with_value=True)
-    known, linear = split(joint, range(count + len(out.captures), len(joint.inputs)), len(out.graph.outputs))
-    check_no_captures(out)
+    known, linear = split(joint, range(count, len(joint.inputs)), len(out.graph.outputs))
     first = Compiled(known, None, None, Options())._run(*arrays)
     outputs = len(out.graph.outputs)
     types = [type_of(a) for a in arrays]
     map_ = _LinearMap(Compiled(linear, None, None), first[outputs:], out.in_tree, types, out.out_tree, "tangents")
     return unflatten(out.out_tree, first[:outputs]), map_
+
+
+def _traced_linearize(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[..., Any]]:
+    lifted, structure = _lift_argument(primals, world, "linearize")
+    out, _ = _trace_on(f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))])
+    values = inline(world, prepared(out.graph), [*(leaf.value for leaf in lifted), *out.captures])
+    point = unflatten(structure, [leaf.value for leaf in lifted])
+    return unflatten(out.out_tree, values), lambda *tangents: _Jvp(f)._traced(point, tangents)[1]
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -336,7 +342,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
     if world is not None:
         return _traced_vjp(f, primals, world)
     out, arrays = _joint_graph(f, primals, "vjp")
-    check_no_captures(out)
+    if out.captures:
+        return _traced_vjp(f, primals, deepest(out.captures))
     count, outputs = len(arrays), len(out.graph.outputs)
     joint = vjp_graph(out.graph, range(count), with_value=True)
     known, linear = split(joint, range(count, len(joint.inputs)), outputs)

@@ -75,6 +75,7 @@ class CellNumbers(Numbers):
     def __init__(self, point: Mapping[Any, Fraction]) -> None:
         self.reals = reals()
         self.point = point
+        self.decisions: list[int] = []  # how each comparison came out: equal lists mean the same cell
         self.frozen = {s: sp.Symbol(f"{s.name}_fixed", real=True) for s in point}
 
     def working(self) -> AbstractContextManager[None]:
@@ -111,10 +112,15 @@ class CellNumbers(Numbers):
         sign = self.reals.sign(x.real)
         if sign == 0 and x.expr.free_symbols and sp.expand(x.expr) != 0:
             raise Undecided(f"{x.expr} is 0 at the sample point")
-        return sign
+        return self._decided(x, sign)
 
     def floor(self, x: Cell) -> int:
-        return self.reals.floor(x.real)
+        return self._decided(x, self.reals.floor(x.real))
+
+    def _decided(self, x: Cell, choice: int) -> int:
+        if x.expr.free_symbols:
+            self.decisions.append(choice)
+        return choice
 
     def freeze(self, x: Cell) -> Cell:
         return Cell(x.expr.xreplace(self.frozen), x.real)

@@ -127,13 +127,13 @@ class Residues(Numbers):
         v = value.numerator % P * pow(value.denominator, P - 2, P) % P
         return Residue(v, self.reals.number(value))
 
-    def variable(self, key: object, real: Fraction) -> Residue:
+    def variable(self, key: object, value: Fraction) -> Residue:
         """A random point of one variable, with the real value that decides its branches."""
-        return Residue(self.draw("variable", key), self.reals.number(real), 1)
+        return Residue(self.draw("variable", key), self.reals.number(value), 1)
 
-    def direction(self, value: int) -> Residue:
-        """A coefficient of a direction; no branch depends on it."""
-        return Residue(value % P, None)
+    def direction(self, key: object, value: Fraction) -> Residue:
+        """A random residue where the direction is not 0; no branch depends on it."""
+        return Residue(self.draw("direction", key) if value else 0, None, 1 if value else 0)
 
     def pi(self) -> Residue:
         # a square, so that sqrt(pi) has a value at once

@@ -27,6 +27,14 @@ class Numbers:
     def number(self, value: Fraction | int) -> Any:
         raise NotImplementedError
 
+    def variable(self, key: object, value: Fraction) -> Any:
+        """The point of one variable; `key` names it."""
+        return self.number(value)
+
+    def direction(self, key: object, value: Fraction) -> Any:
+        """One element of a direction or a weight; no comparison depends on it."""
+        return self.number(value)
+
     def pi(self) -> Any:
         raise NotImplementedError
 

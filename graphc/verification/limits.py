@@ -1,14 +1,20 @@
-"""One-sided limits of derivatives at kinks, poles and domain borders."""
+"""One-sided limits of derivatives at kinks, poles and borders, and the floats that are emitted there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from graphc.backends.exact.fields import ExactError, Undecided
+import numpy as np
+
+from graphc.backends.exact.fields import Array, ExactError, Undecided
 from graphc.backends.exact.jets import JetField
+from graphc.backends.exact.world import bind, bind_sizes
+from graphc.ir import Graph
+from graphc.ops import lookup
+from graphc.ops.meaning import evaluate
 
 STEPS: Final = (Fraction(1, 2**64), Fraction(1, 2**128))
 CLOSE: Final = 1e-9
@@ -50,3 +56,15 @@ def one_sided(slope: Callable[[Fraction], Any], field: JetField, side: int) -> f
 def limits(slope: Callable[[Fraction], Any], field: JetField) -> Limits:
     """Both one-sided limits of a directional derivative given as a function of the offset along the direction."""
     return Limits(one_sided(slope, field, -1), one_sided(slope, field, 1))
+
+
+def emitted(graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None = None) -> list[Array]:
+    """Run a graph by the NumPy meanings, one op at a time."""
+    sizes = bind_sizes(graph, [np.shape(x) for x in inputs], env)
+    values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    with np.errstate(all="ignore"):
+        for i, data in graph._node.items():
+            if i not in values:
+                attrs = {name: bind(value, sizes) for name, value in data["attrs"]}
+                values[i] = evaluate(lookup(data["op"]), [values[a] for a in data["args"]], attrs)
+    return [np.asarray(values[o]) for o in graph.outputs]

@@ -82,9 +82,16 @@ class Entry:
         return f"{self.verdict} to float constants" if self.to_constants else self.verdict
 
 
+Finding = Literal["agrees", "convention", "no limit", "undecided", "refuted"]
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The gradient emitted in float64 at a kink, pole or border, against the limits from both sides."""
+    """The gradient emitted in float64 at a kink, pole or border, against the limits from both sides.
+
+    `agrees`: it is the two-sided limit. `convention`: between the two sides of a kink. `no limit`: nothing to agree
+    with. `undecided`: not finite, or outside the two sides. `refuted`: wrong or NaN where the limit exists.
+    """
 
     output: str
     input: str
@@ -93,8 +100,7 @@ class Edge:
     why: str
     limits: str
     found: float
-    verdict: Verdict
-    note: str = ""
+    finding: Finding
 
     @property
     def name(self) -> str:
@@ -115,7 +121,11 @@ class Report:
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of all entries and edges."""
-        return worst([item.verdict for item in (*self.entries, *self.edges)])
+        found: list[Verdict] = [entry.verdict for entry in self.entries]
+        for edge in self.edges:
+            if edge.finding == "refuted" or edge.finding == "undecided":
+                found.append(edge.finding)
+        return worst(found)
 
     @property
     def exit_code(self) -> int:
@@ -146,12 +156,10 @@ class Report:
             if entry.witness is not None:
                 lines.append(f"    witness  {entry.witness}")
             lines.extend(f"    wrong    {blame}" for blame in entry.blame)
-        good = [e for e in self.edges if e.verdict == "checked" or EXIT_CODES[e.verdict] == 0]
+        bad = [e for e in self.edges if e.finding in ("undecided", "refuted")]
         if self.edges:
-            lines.append(f"  edges: {len(good)} of {len(self.edges)} as the limits say")
-        for edge in self.edges:
-            if edge not in good:
-                lines.append(f"    {edge.name}: {edge.found!r}, limits {edge.limits}: {edge.verdict}{edge.note and ', ' + edge.note}")
+            lines.append(f"  edges: {len(self.edges)} audited, {len(bad)} in question")
+        lines.extend(f"    {e.finding:<9}  {e.name}: {e.found!r}, limits {e.limits}" for e in bad)
         lines.extend(f"  note: {note}" for note in self.notes)
         return "\n".join(lines)
 

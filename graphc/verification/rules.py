@@ -18,7 +18,7 @@ import numpy as np
 
 from graphc import ops
 from graphc.backends.exact.fields import Array, ExactError, Undecided, apply_each, as_array
-from graphc.backends.exact.jets import JetField
+from graphc.backends.exact.jets import Jet, JetField
 from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import ExactWorld, evaluate
 from graphc.backends.exact.world import apply as exact_apply
@@ -32,7 +32,7 @@ from graphc.ops.world import GraphWorld, Value
 from graphc.passes.linearize import forward, push
 from graphc.passes.transpose import backward
 from graphc.verification import points
-from graphc.verification.limits import limits
+from graphc.verification.limits import emitted, limits
 
 F64: Final = np.dtype(np.float64)
 BOOL: Final = np.dtype(np.bool_)
@@ -312,7 +312,7 @@ def _derivative(case: Case, rng: random.Random) -> Iterator[str]:
     u, d = ([_direction(t, rng) for t in case.types] for _ in range(2))
     weights = _direction(case.result, rng)
     with plain.working():
-        exact = [plain.array(v) for v in case.operands]
+        exact = [constants(plain, v) for v in case.operands]
         # forward, one operand at a time and all together
         for wanted in dict.fromkeys([*((k,) for k in case.floats), case.floats]):
             along = [u[k] if k in wanted else None for k in range(len(u))]
@@ -359,16 +359,23 @@ def jet_apply(case: Case, field: JetField, along: Sequence[Array | None]) -> Arr
     operands = []
     for value, t, direction in zip(case.operands, case.types, along, strict=True):
         if direction is None or not t.differentiable:
-            operands.append(field.array(value))
+            operands.append(constants(field, value))
         else:
             operands.append(line(field, value, direction))
     return exact_apply(field, case.op, operands, case.attrs, case.result)
 
 
+def constants(field: JetField, value: Array) -> Array:
+    """Fractions, or jets of another field over the same numbers, as constants of this field."""
+    return apply_each(lambda v: field.jet(v.c[0]) if isinstance(v, Jet) else field.admit(v), value)
+
+
 def line(field: JetField, value: Array, direction: Array) -> Array:
     """value + t direction as jets."""
     number = field.numbers.number
-    return apply_each(lambda v, d: field.jet(number(v), number(d)) if d else field.number(v), value, direction)
+    return apply_each(
+        lambda c, d: field.jet(c.c[0], number(d)) if d else c, constants(field, value), direction
+    )
 
 
 def coefficient(jets: Array, k: int) -> Array:
@@ -506,7 +513,7 @@ def kinks(op: Op) -> Iterator[str]:
             seed = np.zeros(result.shape)
             seed[o] = 1
             with np.errstate(all="ignore"):
-                cotangents = numpy_run(first, [*arrays, seed])
+                cotangents = emitted(first, [*arrays, seed])
             for k, ct in zip(case.floats, cotangents, strict=True):
                 for direction in _directions(case.types[k].shape):
                     problem = _kink(case, k, direction, o, float(np.sum(ct[direction != 0])))
@@ -582,16 +589,6 @@ def _kink(case: Case, operand: int, direction: Array, output: tuple[int, ...], f
         return None
     at = ", ".join(str(v.tolist()) for v in case.operands)
     return f"{case} at {at}: the derivative by operand {operand} is {found}, but {allowed}"
-
-
-def numpy_run(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
-    """Run a graph of static sizes by the NumPy meanings, one op at a time."""
-    values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
-    for i, data in graph._node.items():
-        if i not in values:
-            op = ops.lookup(data["op"])
-            values[i] = numpy_meaning(op, [values[a] for a in data["args"]], dict(data["attrs"]))
-    return [np.asarray(values[o]) for o in graph.outputs]
 
 
 # --- proof --------------------------------------------------------------------------------------------------
