@@ -120,7 +120,10 @@ def run(sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
     for size in sizes:
         for program, make in PROGRAMS.items():
             for order, transform in ORDERS.items():
-                runs = [measure(transform(make(size))) for _ in range(repeats if size < 10_000 else max(1, repeats // 2))]
+                runs = [
+                    measure(transform(make(size)))
+                    for _ in range(repeats if size < 10_000 else max(1, repeats // 2))
+                ]
                 row = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
                 rows.append({"program": program, "order": order, "ops": size, **row})
                 ratio = row["total"] / row["networkx"]
@@ -150,12 +153,23 @@ def plot(rows: list[dict[str, Any]], slopes: dict[str, float], path: Path) -> No
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
-    for (program, colour) in zip(PROGRAMS, ("tab:blue", "tab:orange"), strict=True):
+    for program, colour in zip(PROGRAMS, ("tab:blue", "tab:orange"), strict=True):
         for order, style in zip(ORDERS, (":", "--", "-"), strict=True):
             curve = [r for r in rows if r["program"] == program and r["order"] == order]
             label = f"{program}, {order}: exponent {slopes[f'{program}, {order}']:.2f}"
-            axes.loglog([r["ops"] for r in curve], [r["total"] for r in curve], style, marker="o", color=colour, label=label)
-    axes.set(xlabel="ops in the program", ylabel="seconds: trace, derivatives, all passes, plan", title="graphc compile time")
+            axes.loglog(
+                [r["ops"] for r in curve],
+                [r["total"] for r in curve],
+                style,
+                marker="o",
+                color=colour,
+                label=label,
+            )
+    axes.set(
+        xlabel="ops in the program",
+        ylabel="seconds: trace, derivatives, all passes, plan",
+        title="graphc compile time",
+    )
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
@@ -163,7 +177,9 @@ def plot(rows: list[dict[str, Any]], slopes: dict[str, float], path: Path) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="up to 3,000 ops, one run each")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     options = parser.parse_args()

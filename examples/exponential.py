@@ -6,9 +6,7 @@ of the 10,000 iterations sees a fresh batch of 100 points from [0, 1).
     python examples/exponential.py [FOLDER]     pictures go to FOLDER, by default out/
 """
 
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 

@@ -11,10 +11,10 @@ _root = _Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
     __path__.append(str(_root))
 
-from graphc import numpy  # noqa: E402
-from graphc.compiler import Compiled, Spec, compile, jit, trace  # noqa: E402
-from graphc.tracing import Traced, is_traced  # noqa: E402
-from graphc.transforms import (  # noqa: E402
+from graphc import numpy
+from graphc.compiler import Compiled, Spec, compile, jit, trace
+from graphc.tracing import Traced, is_traced
+from graphc.transforms import (
     grad,
     gradients,
     hessian,

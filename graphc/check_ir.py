@@ -14,9 +14,7 @@ from graphc.ir import DTYPES, Constant, Graph, Guard, TensorType, TupleType, Typ
 
 FIELDS: Final = frozenset({"op", "args", "attrs", "type", "loc", "region", "origin"})
 RELATIONS: Final = ("==", "!=", "<", "<=")
-MAX_NESTING: Final = (
-    40  # of graphs and tuples inside one another: each of them has a text that can be read back
-)
+MAX_NESTING: Final = 40  # of graphs and tuples inside one another: each of them has a text that can be read back
 
 
 class Record(Protocol):
@@ -96,15 +94,11 @@ class _Check:
                 raise IRError(f"the graph's {key} are no tuple", actual=repr(state.get(key))[:80])
         for position, i in enumerate(self.nodes):
             if type(i) is not int or i != position:
-                raise IRError(
-                    "node ids are not 0, 1, 2, ... in order", expected=str(position), actual=repr(i)
-                )
+                raise IRError("node ids are not 0, 1, 2, ... in order", expected=str(position), actual=repr(i))
 
     def structure(self, i: int, data: dict[str, Any]) -> None:
         if data.keys() != FIELDS:
-            raise IRError(
-                f"node {i} has other fields", expected=" ".join(sorted(FIELDS)), actual=repr(set(data))
-            )
+            raise IRError(f"node {i} has other fields", expected=" ".join(sorted(FIELDS)), actual=repr(set(data)))
         if not isinstance(data["op"], str):
             raise self.broken(i, "the op's name is no str")
         if type(data["args"]) is not tuple:
@@ -129,9 +123,7 @@ class _Check:
         if not all(isinstance(name, str) and name.isidentifier() for name in names):
             raise self.broken(i, "an attribute's name is no identifier", actual=repr(names))
         if sorted(set(names)) != names:
-            raise self.broken(
-                i, "the attributes are not in order", " ".join(sorted(set(names))), " ".join(names)
-            )
+            raise self.broken(i, "the attributes are not in order", " ".join(sorted(set(names))), " ".join(names))
         for name, value in attrs:
             self.value(i, name, value, self.nesting)
 
@@ -166,9 +158,7 @@ class _Check:
         items = kind.items if isinstance(kind, TupleType) else (kind,)
         for item in items:
             if not isinstance(item, TensorType):
-                raise self.broken(
-                    i, "the type is none", "a TensorType, or a TupleType of them", repr(item)[:80]
-                )
+                raise self.broken(i, "the type is none", "a TensorType, or a TupleType of them", repr(item)[:80])
             for size in item.shape:
                 if not _is_size(size) or _negative(size):
                     raise self.broken(i, "a size of the type is none", "at least 0", repr(size)[:80])
@@ -181,9 +171,7 @@ class _Check:
             before = graph._pred[i].keys()
             count += len(before)
             if before != set(data["args"]) or any(i not in graph._succ[a] for a in before):
-                raise self.broken(
-                    i, "the edges are not the operands", str(sorted(set(data["args"]))), str([*before])
-                )
+                raise self.broken(i, "the edges are not the operands", str(sorted(set(data["args"]))), str([*before]))
         if sum(map(len, graph._succ.values())) != count:
             raise IRError("the graph has edges that are no operands")
 
@@ -196,9 +184,7 @@ class _Check:
         listed = set(graph.inputs)
         for i, data in nodes.items():
             if (data["op"] == "input") != (i in listed):
-                raise self.broken(
-                    i, "the graph's inputs are not its nodes of op input", actual=str(graph.inputs)
-                )
+                raise self.broken(i, "the graph's inputs are not its nodes of op input", actual=str(graph.inputs))
         if len(listed) != len(graph.inputs):
             raise IRError("an input stands twice", actual=str(graph.inputs))
         names: dict[str, int] = {}
@@ -206,22 +192,14 @@ class _Check:
             self.input(i, nodes[i], names)
         for i in graph.outputs:
             if isinstance(nodes[i]["type"], TupleType):
-                raise self.broken(
-                    i, "a result of the graph is a tuple", "an array", "take one by get[index=0]"
-                )
+                raise self.broken(i, "a result of the graph is a tuple", "an array", "take one by get[index=0]")
         donated = graph.graph["donated"]
-        if not all(type(k) is int and 0 <= k < len(graph.inputs) for k in donated) or [*donated] != sorted(
-            {*donated}
-        ):
-            raise IRError(
-                "the donated are not positions of inputs, each once, in order", actual=repr(donated)
-            )
+        if not all(type(k) is int and 0 <= k < len(graph.inputs) for k in donated) or [*donated] != sorted({*donated}):
+            raise IRError("the donated are not positions of inputs, each once, in order", actual=repr(donated))
 
     def input(self, i: int, data: dict[str, Any], names: dict[str, int]) -> None:
         match data["attrs"]:
-            case (("name", str() as name),) if (
-                not data["args"] and not data["region"] and data["origin"] is None
-            ):
+            case (("name", str() as name),) if not data["args"] and not data["region"] and data["origin"] is None:
                 if names.setdefault(name, i) != i:
                     raise self.broken(i, "two inputs have one name", actual=name)
             case _:
@@ -233,9 +211,7 @@ class _Check:
     def check_guards(self) -> None:
         for guard in self.graph.guards:
             if getattr(guard, "relation", None) not in RELATIONS:
-                raise IRError(
-                    "a guard is none", expected=f"a Guard: {' '.join(RELATIONS)}", actual=repr(guard)[:80]
-                )
+                raise IRError("a guard is none", expected=f"a Guard: {' '.join(RELATIONS)}", actual=repr(guard)[:80])
             for size in (guard.left, guard.right):
                 if not _is_size(size):
                     raise IRError("a side of a guard is no size", actual=repr(size)[:80])
@@ -257,16 +233,14 @@ class _Check:
         if op == "input":
             return
         for _, value in attrs:
-            self.inner(i, value)
+            self.inner(i, value, self.nesting)
         types = tuple([self.nodes[a]["type"] for a in data["args"]])
         key = (op, types, attrs)
         expected = self.results.get(key)
         if expected is None:
             expected = self.results[key] = self.result(i, op, types, dict(attrs), fresh)
         if expected != type:
-            raise self.broken(
-                i, f"{op}: the node's type is not what its op gives", repr(expected), repr(type)
-            )
+            raise self.broken(i, f"{op}: the node's type is not what its op gives", repr(expected), repr(type))
 
     def result(self, i: int, op: str, types: tuple[Type, ...], attrs: dict[str, Any], fresh: Any) -> Type:
         if op == "const":
@@ -291,21 +265,19 @@ class _Check:
             problem = f"{op}: its type rule cannot take these operands and attributes"
             raise self.broken(i, problem, actual=f"{type(error).__name__}: {error}"[:200]) from error
 
-    def inner(self, i: int, value: Any) -> None:
+    def inner(self, i: int, value: Any, nesting: int) -> None:
         """Check nested graphs, and that the sizes among attributes can be known."""
         if isinstance(value, tuple):
             for one in value:
-                self.inner(i, one)
+                self.inner(i, one, nesting + 1)
         elif isinstance(value, Dim):
             self.free_symbols(i, dims.symbols(value))
         elif isinstance(value, TensorType):
             self.free_symbols(i, _symbols(value.shape))
         elif isinstance(value, Graph):
-            if self.nesting >= MAX_NESTING:
+            if nesting >= MAX_NESTING:
                 raise self.broken(i, "graphs are nested too deeply", f"at most {MAX_NESTING} levels")
-            _Check(
-                value, self.table, self.facts, self.line, self.guards, self.symbols, self.nesting + 1
-            ).run()
+            _Check(value, self.table, self.facts, self.line, self.guards, self.symbols, nesting + 1).run()
 
     def free_symbols(self, i: int, used: frozenset[str]) -> None:
         if free := used - self.symbols:

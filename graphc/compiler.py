@@ -15,14 +15,18 @@ import numpy as np
 import optree
 
 from graphc import dims
+from graphc.check_ir import check_ir
 from graphc.dims import Dim, Size
 from graphc.errors import GraphcError, ShapeError, TraceError, UnsupportedError
 from graphc.ir import Builder, Graph, TensorType, paused_gc
+from graphc.ops import TABLE
+from graphc.ops.typing import Facts
 from graphc.passes import pipeline
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
-from graphc.text import parse_type
-from graphc.tracing import SymbolicSize, Traced, TracingWorld, deepest, lift, tracing, user_locs
+from graphc.text import constants_of, dump, format_node, parse_type
+from graphc.text import parse as parse_text
+from graphc.tracing import SymbolicSize, Traced, TracingWorld, deepest, inline, lift, tracing, user_locs, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 
@@ -81,7 +85,9 @@ def leaf_names(f: Callable[..., Any], tree: Any) -> list[str]:
     """A name for each leaf of `(args, kwargs)`: the parameter, and the path within it."""
     try:
         parameters = [
-            p.name for p in inspect.signature(f).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+            p.name
+            for p in inspect.signature(f).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
     except (TypeError, ValueError):
         parameters = []
@@ -112,14 +118,20 @@ class Traceout:
 
 
 def trace_call(
-    f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], hints: Mapping[str, int] | None = None
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    hints: Mapping[str, int] | None = None,
 ) -> Traceout:
     """Run `f` once on traced stand-ins for the specs in `args` and `kwargs`."""
     tree = (tuple(args), dict(kwargs))
     specs, in_tree = flatten(tree)
     names = leaf_names(f, tree)
     with paused_gc(), tracing(function_name(f), hints) as world:
-        values = [Traced(world, world.builder.input(n, type_of(s), user_locs())) for n, s in zip(names, specs, strict=True)]
+        values = [
+            Traced(world, world.builder.input(n, type_of(s), user_locs()))
+            for n, s in zip(names, specs, strict=True)
+        ]
         call_args, call_kwargs = unflatten(in_tree, values)
         result = f(*call_args, **call_kwargs)
         outputs, out_tree = flatten(result)
@@ -134,7 +146,7 @@ def function_name(f: Callable[..., Any]) -> str:
 
 def output_value(output: Any, world: TracingWorld) -> Any:
     """A returned leaf as a value of the trace."""
-    if isinstance(output, (str, bytes)) or callable(output) and not hasattr(output, "dtype"):
+    if isinstance(output, (str, bytes)) or (callable(output) and not hasattr(output, "dtype")):
         raise TraceError(
             "a traced function returned something that is not an array",
             expected="arrays, numbers, and tuples, lists and dicts of them",
@@ -247,22 +259,20 @@ class Compiled:
         return leaves
 
     def _inline(self, args: Sequence[Any]) -> Any:
-        from graphc.tracing import inline, world_of
-
         world = world_of(args)
         assert world is not None
         values = [lift(a, world) for a in args]
         for value, wanted in zip(values, self.graph.input_types, strict=True):
             if value.type.shape != wanted.shape or value.type.dtype != wanted.dtype:
                 raise ShapeError(
-                    f"{self.graph.name} was compiled for other types", expected=repr(wanted), actual=repr(value.type)
+                    f"{self.graph.name} was compiled for other types",
+                    expected=repr(wanted),
+                    actual=repr(value.type),
                 )
         results = inline(world, self.graph, values)
         return results[0] if self._single else self._pack(results)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from graphc.text import constants_of, dump
-
         options = Options(self.options.backend, self.options.exact_order)
         return _from_text, (dump(self.graph), constants_of(self.graph), self.in_tree, self.out_tree, options)
 
@@ -276,17 +286,17 @@ class Compiled:
 
 
 def _from_text(text: str, constants: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
-    from graphc.ops import TABLE
-    from graphc.text import parse
-
-    return Compiled(parse(text, constants, TABLE), in_tree, out_tree, options)
+    return Compiled(parse(text, constants), in_tree, out_tree, options)
 
 
 def _is_flat(in_tree: Any) -> bool:
     """Whether the structure is that of plain positional arrays."""
     leaves = [optree.treespec_leaf(namespace="graphc")] * in_tree.num_leaves
     plain = optree.treespec_tuple(leaves, namespace="graphc")
-    return bool(in_tree == optree.treespec_tuple([plain, optree.treespec_dict({}, namespace="graphc")], namespace="graphc"))
+    return bool(
+        in_tree
+        == optree.treespec_tuple([plain, optree.treespec_dict({}, namespace="graphc")], namespace="graphc")
+    )
 
 
 def backend_module(name: str) -> Any:
@@ -298,15 +308,34 @@ def backend_module(name: str) -> Any:
 
 def checker() -> Callable[[Graph], None] | None:
     """The verifier that runs between passes under GRAPHC_CHECK=1."""
-    if os.environ.get("GRAPHC_CHECK") != "1":
-        return None
-    from graphc.check_ir import check_ir
-    from graphc.ops import TABLE
-
-    return lambda graph: check_ir(graph, TABLE)
+    return check if os.environ.get("GRAPHC_CHECK") == "1" else None
 
 
-def compile(f: Any, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any) -> Compiled:
+def check(graph: Graph, line: Callable[[Graph, int], str] = format_node) -> None:
+    """Raise IRError, with the line of the graph, unless the graph keeps the rules of the IR."""
+    check_ir(graph, TABLE, lambda guards: Facts(dict(guards), assume=False), line)
+
+
+def parse(source: str, constants: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Graph:
+    """The graph that a text written by `dump` describes; checked, and never running code.
+
+    Args:
+        source: the text.
+        constants: the arrays that the text only names, by SHA-256. Without them the graph compares but does not run.
+
+    Raises:
+        ParseError: the text is not a graph; the message has line and column.
+        IRError: it is a graph that breaks the rules of the IR.
+
+    >>> parse("graph f(%x: f64[n]) -> f64[n] { return %x }").input_types
+    (f64[n],)
+    """
+    return parse_text(source, constants, check)
+
+
+def compile(
+    f: Any, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any
+) -> Compiled:
     """Compile a function for arguments of given types, or expressions of symbols.
 
     Args:
@@ -379,7 +408,9 @@ def extract(
     origins = [v.id for v in inputs]
     for number, value in enumerate(inputs):
         data = nodes[value.id]
-        ids[value.id] = builder.input(dict(data["attrs"]).get("name", f"x{number}"), data["type"], data["loc"])
+        ids[value.id] = builder.input(
+            dict(data["attrs"]).get("name", f"x{number}"), data["type"], data["loc"]
+        )
     barriers = {v.id for v in marked}
     for i in sorted(needed | cut):
         data = nodes[i]
@@ -456,7 +487,9 @@ class Jitted:
         keywords = {k: v for k, v in kwargs.items() if k not in self._static_argnames}
         return self._call(call, statics, dynamic, keywords)
 
-    def _call(self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(
+        self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         leaves, structure = flatten((args, kwargs))
         key = [structure, statics]
         for leaf in leaves:
@@ -505,7 +538,9 @@ class Jitted:
             self._fast[exact] = compiled
             return compiled
 
-    def _compile(self, f: Callable[..., Any], bucket: _Bucket, types: list[TensorType], structure: Any) -> Compiled:
+    def _compile(
+        self, f: Callable[..., Any], bucket: _Bucket, types: list[TensorType], structure: Any
+    ) -> Compiled:
         symbolic, hints = bucket.generalise(types)
         why = bucket.why(types)
         if hints:
@@ -524,7 +559,9 @@ class Jitted:
         bucket.add(compiled, types)
         return compiled
 
-    def _build(self, f: Callable[..., Any], types: Sequence[TensorType], structure: Any, hints: Any) -> Compiled:
+    def _build(
+        self, f: Callable[..., Any], types: Sequence[TensorType], structure: Any, hints: Any
+    ) -> Compiled:
         args, kwargs = unflatten(structure, types)
         out = trace_call(f, args, kwargs, hints)
         check_no_captures(out)
@@ -605,7 +642,9 @@ def mismatch(graph: Graph, types: Sequence[TensorType]) -> str | None:
                 return f"{s} where {d} was compiled"
     for guard in graph.guards:
         left, right = dims.evaluate(guard.left, env), dims.evaluate(guard.right, env)
-        if not {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right}[guard.relation]:
+        if not {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right}[
+            guard.relation
+        ]:
             return f"guard {guard} fails"
     return None
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import networkx as nx
 import numpy as np
 
-from graphc.dims import Dim, Size
+from graphc.dims import Size
 from graphc.errors import IRError, Loc
 
 DTYPES: Final[dict[str, np.dtype[Any]]] = {
@@ -116,7 +116,9 @@ class Constant:
         array = np.array(value, order="C")
         array.flags.writeable = False
         self._array: np.ndarray[Any, Any] | None = array
-        content: bytes = array.tobytes() if array.nbytes <= self.INLINE else hashlib.sha256(array.tobytes()).digest()
+        content: bytes = (
+            array.tobytes() if array.nbytes <= self.INLINE else hashlib.sha256(array.tobytes()).digest()
+        )
         self._key = (array.dtype.str, array.shape, content)
 
     @classmethod
@@ -126,7 +128,9 @@ class Constant:
         self._array = None
         self._key = (dtype.str, tuple(shape), bytes.fromhex(digest))
         if self.inline:
-            raise IRError(f"a constant of at most {cls.INLINE} bytes is written in full, not named by its SHA-256")
+            raise IRError(
+                f"a constant of at most {cls.INLINE} bytes is written in full, not named by its SHA-256"
+            )
         return self
 
     @property
@@ -211,6 +215,10 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
     Edges are only the derived index of `args`, so every networkx algorithm applies. The graph's own state is
     kept in `self.graph` as tuples. Two graphs are equal when their computations are: ids and locations do not count.
     """
+
+    _node: dict[int, dict[str, Any]]
+    _succ: dict[int, dict[int, dict[str, Any]]]
+    _pred: dict[int, dict[int, dict[str, Any]]]
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -298,9 +306,18 @@ def _canonical(graph: Graph) -> tuple[Any, ...]:
             data = nodes[node]
             number[node] = len(number)
             region = regions.setdefault(data["region"], len(regions))
-            rows.append((data["op"], tuple(number[a] for a in data["args"]), data["attrs"], data["type"], region))
+            rows.append(
+                (data["op"], tuple(number[a] for a in data["args"]), data["attrs"], data["type"], region)
+            )
     outputs = tuple(number[o] for o in graph.outputs)
-    return (graph.name, tuple(rows), len(graph.inputs), outputs, frozenset(graph.guards), graph.graph["donated"])
+    return (
+        graph.name,
+        tuple(rows),
+        len(graph.inputs),
+        outputs,
+        frozenset(graph.guards),
+        graph.graph["donated"],
+    )
 
 
 class Builder:
@@ -340,7 +357,9 @@ class Builder:
         """The existing node that computes this in the current region, if there is one."""
         return self._table.get((op, args, attrs, self.region))
 
-    def add(self, op: str, args: tuple[int, ...], attrs: Attrs, type: Type, loc: Locs, origin: int | None) -> int:
+    def add(
+        self, op: str, args: tuple[int, ...], attrs: Attrs, type: Type, loc: Locs, origin: int | None
+    ) -> int:
         """The node that computes this, appended if it is new."""
         key = (op, args, attrs, self.region)
         node = self._table.get(key)
@@ -462,18 +481,18 @@ def copy_into(
         else:
             origin = data["origin"]
             ids[i] = builder.add(
-                data["op"], args, data["attrs"], data["type"], data["loc"], None if origin is None else ids.get(origin)
+                data["op"],
+                args,
+                data["attrs"],
+                data["type"],
+                data["loc"],
+                None if origin is None else ids.get(origin),
             )
     builder.region = base
     return ids
 
 
-def shape_of(type: Type) -> tuple[Size, ...]:
-    if isinstance(type, TupleType):
-        raise IRError(f"a tuple {type} has no shape; take one of its results with get(i)")
-    return type.shape
-
-
-def is_static(shape: Sequence[Size]) -> bool:
-    """Whether every size in the shape is a plain int."""
-    return not any(isinstance(d, Dim) for d in shape)
+def static_shape(shape: Sequence[Size]) -> tuple[int, ...] | None:
+    """The shape if every size in it is a plain int, else None."""
+    sizes = tuple(d for d in shape if isinstance(d, int))
+    return sizes if len(sizes) == len(shape) else None

@@ -45,9 +45,7 @@ from graphc.dims import Dim, Size
 from graphc.errors import IRError, Loc, ParseError
 from graphc.ir import DTYPE_NAMES, DTYPES, Attrs, Constant, Graph, Guard, TensorType, TupleType, Type
 
-MAX_NESTING: Final = (
-    48  # of graphs, tuples and arrays inside one another: a text never exhausts Python's stack
-)
+MAX_NESTING: Final = 48  # of graphs, tuples and arrays inside one another: a text never exhausts Python's stack
 MAX_DIGITS: Final = 4000  # of a decimal integer: Python reads longer ones in quadratic time, or not at all
 COMMENT_COLUMN: Final = 56
 NAME: Final = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
@@ -59,9 +57,7 @@ PARTS: Final[dict[str, np.dtype[Any]]] = {"c8": np.dtype("f4"), "c16": np.dtype(
 Line = Callable[[Graph, int], str]
 Locations = bool | Literal["full"]
 Element = str | tuple[str, str]
-Operand = (
-    int | tuple[Element, TensorType | None, int]
-)  # a node, or a scalar, the type written after it, where
+Operand = int | tuple[Element, TensorType | None, int]  # a node, or a scalar, the type written after it, where
 T = TypeVar("T")
 
 
@@ -215,12 +211,7 @@ class _Writer:
 
     def _inlinable(self, data: dict[str, Any]) -> bool:
         type = data["type"]
-        return (
-            isinstance(type, TensorType)
-            and type.shape == ()
-            and data["origin"] is None
-            and plain_constant(data)
-        )
+        return isinstance(type, TensorType) and type.shape == () and data["origin"] is None and plain_constant(data)
 
     def type(self, type: Type) -> str:
         return self.types.get(type) or self.types.setdefault(type, repr(type))
@@ -420,11 +411,7 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, Graph):
         return _plain_graph(value)
-    if (
-        value is None
-        or isinstance(value, (bool, int, str))
-        or (isinstance(value, float) and math.isfinite(value))
-    ):
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return _value(value, str)
 
@@ -482,7 +469,7 @@ _TYPE = re.compile(r"[a-z0-9]+\[[^\[\]\n]*\]~?")
 _SIZE_END = re.compile(r"[()\[\],]|[^A-Za-z0-9_+*/% \t()-]")
 _GUARD = re.compile(r"([^=!<#\n]*)(==|!=|<=|<)([^=!<#\n]*)")
 _COMMENT_LOC = re.compile(r"[ \t]*# (.*?):([0-9]{1,9})(?: ([^\r\n]*))?\r?$", re.MULTILINE)
-_ESCAPED = re.compile(r"\\(?:([\"\\])|[xuU]([0-9a-f]+))")
+_ESCAPED = re.compile(r"\\(?:([\"\\])|x(..)|u(.{4})|U(.{8}))")
 
 
 def parse(
@@ -604,7 +591,7 @@ class _Reader:
 
     def _unquote(self, token: str) -> str:
         def character(match: re.Match[str]) -> str:
-            return match[1] or chr(int(match[2], 16))
+            return match[1] or chr(int(match[match.lastindex or 0], 16))
 
         try:
             return _ESCAPED.sub(character, token[1:-1])
@@ -709,7 +696,7 @@ class _Reader:
             self.advance()
             return {"True": True, "False": False, "None": None}[token]
         if token == "graph":
-            return self.graph(nesting + 1)
+            return self.graph(nesting)
         if token == "const":
             self.advance()
             return self.constant(self.tensor_type())
@@ -727,9 +714,7 @@ class _Reader:
             return self.tuple_or_size(nesting)
         if kind in ("name", "number") or token == "-":
             return self.size()
-        raise self.error(
-            "a value", fix="a Python object in an attribute has no text" if token == "<" else None
-        )
+        raise self.error("a value", fix="a Python object in an attribute has no text" if token == "<" else None)
 
     def number(self) -> int | float:
         token = self.token
@@ -768,7 +753,7 @@ class _Reader:
         if len(sizes) != len(shape):
             raise self.error("a constant's shape in integers", repr(type), at)
         if self.kind == "digest":
-            return self.named(self.advance().removeprefix("sha256:"), sizes, dtype)
+            return self.named(self.advance().removeprefix("sha256:"), sizes, dtype, at)
         if len(sizes) > MAX_NESTING:
             raise self.error(f"at most {MAX_NESTING} axes", repr(type)[:40], at)
         chunks: list[bytes] = []
@@ -812,29 +797,25 @@ class _Reader:
             expected = f"an element of {DTYPE_NAMES[dtype]}"
             raise self.error(expected, f"{shown[:40]}, which is {error}", at) from None
 
-    def named(self, digest: str, shape: Sequence[int], dtype: np.dtype[Any]) -> Constant:
+    def named(self, digest: str, shape: Sequence[int], dtype: np.dtype[Any], at: int) -> Constant:
         key = (digest, tuple(shape), dtype)
         if (known := self.known.get(key)) is not None:
             return known
         try:
             constant = Constant.named(digest, shape, dtype)
         except IRError as error:
-            raise self.error("the elements", error.problem, self.before) from None
+            raise self.error("the elements", error.problem, at) from None
         if digest in self.constants:
             content = Constant(self.constants[digest])
             if content != constant:
                 type = TensorType(shape, dtype)
-                raise self.error(
-                    f"{type!r} with this SHA-256 among the constants", "another array", self.before
-                )
+                raise self.error(f"{type!r} with this SHA-256 among the constants", "another array", at)
             constant = content
         return self.known.setdefault(key, constant)
 
     # graphs
 
     def graph(self, nesting: int) -> Graph:
-        if nesting > MAX_NESTING:
-            raise self.error(f"at most {MAX_NESTING} levels", "deeper nesting")
         self.expect("graph")
         name = self.word("the graph's name")
         block = _Block(self, nesting)
@@ -891,17 +872,13 @@ class _Block:
         at, numbered = reader.start, reader.token[1:].isdigit()
         key, name = reader.label()
         if numbered:
-            raise reader.error(
-                "an input's name", f"%{key}, a node's number", at, f'write it in quotes: %"{key}"'
-            )
+            raise reader.error("an input's name", f"%{key}, a node's number", at, f'write it in quotes: %"{key}"')
         reader.expect(":")
         self.add("input", (), (("name", name),), reader.tensor_type(), start)
         self.define(key, at)
         return donated
 
-    def add(
-        self, op: str, args: tuple[int, ...], attrs: Attrs, type: Type, start: int, region: int = 0
-    ) -> int:
+    def add(self, op: str, args: tuple[int, ...], attrs: Attrs, type: Type, start: int, region: int = 0) -> int:
         fields = {"op": op, "args": args, "attrs": attrs, "type": type, "loc": (), "region": region}
         self.nodes.append({**fields, "origin": None})
         self.starts.append(start)

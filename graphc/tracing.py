@@ -29,7 +29,10 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost frame outside graphc and NumPy, told by module name."""
     while frame is not None:
         module: str = frame.f_globals.get("__name__", "")
-        if not (module.startswith(("graphc.", "numpy.", "optree.", "scipy.")) or module in ("graphc", "numpy", "optree")):
+        if not (
+            module.startswith(("graphc.", "numpy.", "optree.", "scipy."))
+            or module in ("graphc", "numpy", "optree")
+        ):
             return frame
         frame = frame.f_back
     return None
@@ -90,7 +93,9 @@ class TracingWorld(GraphWorld):
         key = (id(operand.world), operand.id)
         node = self.captured.get(key)
         if node is None:
-            node = self.builder.input(f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"])
+            node = self.builder.input(
+                f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"]
+            )
             self.captured[key] = node
             self.captures.append(operand)
         return Traced(self, node)
@@ -114,9 +119,10 @@ class TracingWorld(GraphWorld):
 
 def _stacklevel() -> int:
     """How far above the caller the user's frame lies, for warnings."""
-    level, frame, user = 1, sys._getframe(1), user_frame(sys._getframe(1))
+    frame: FrameType | None = sys._getframe(1)
+    user, level = user_frame(frame), 1
     while frame is not None and frame is not user:
-        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+        level, frame = level + 1, frame.f_back
     return level
 
 
@@ -234,13 +240,19 @@ class SymbolicSize:
         return self._arithmetic(other, lambda a, b: a % b, "remainder", True)
 
     def __truediv__(self, other: Any) -> Any:
-        return self.world.binary("div", self.value(), other.value() if isinstance(other, SymbolicSize) else other)
+        return self.world.binary(
+            "div", self.value(), other.value() if isinstance(other, SymbolicSize) else other
+        )
 
     def __rtruediv__(self, other: Any) -> Any:
         return self.world.binary("div", other, self.value())
 
     def __pow__(self, other: Any) -> Any:
-        return wrap_size(self.world, self.dim**other) if isinstance(other, int) and other >= 0 else self.value() ** other
+        return (
+            wrap_size(self.world, self.dim**other)
+            if isinstance(other, int) and other >= 0
+            else self.value() ** other
+        )
 
     def __neg__(self) -> Any:
         return wrap_size(self.world, -self.dim)
@@ -264,7 +276,7 @@ class SymbolicSize:
         return decide(self.world, "<=", as_size(other), self.dim) if _is_size(other) else NotImplemented
 
     def __bool__(self) -> bool:
-        return not decide(self.world, "==", self.dim, 0)
+        return bool(not decide(self.world, "==", self.dim, 0))
 
     def __index__(self) -> int:
         hints = self.world.facts.hints
@@ -349,7 +361,12 @@ class Traced(Value):
 
     def __format__(self, spec: str) -> str:
         if spec:
-            _refuse(self, "formatting with a format spec", "a plain {x}", "print the result of the compiled function")
+            _refuse(
+                self,
+                "formatting with a format spec",
+                "a plain {x}",
+                "print the result of the compiled function",
+            )
         return repr(self)
 
     @property
@@ -399,7 +416,7 @@ class Traced(Value):
 
     # What Python may not ask
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304  it only raises
         _refuse(
             self,
             "a Python condition (if, while, and, or, not)",
@@ -494,7 +511,9 @@ class Traced(Value):
         return self
 
     def __reduce__(self) -> NoReturn:
-        _refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
+        _refuse(
+            self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead"
+        )
 
 
 TracingWorld.value_class = Traced
@@ -509,7 +528,25 @@ def _method(name: str, function: str | None = None) -> Callable[..., Any]:
     return method
 
 
-for _name in "sum prod mean var std max min any all cumsum clip dot ravel squeeze swapaxes take astype".split():
+for _name in [
+    "sum",
+    "prod",
+    "mean",
+    "var",
+    "std",
+    "max",
+    "min",
+    "any",
+    "all",
+    "cumsum",
+    "clip",
+    "dot",
+    "ravel",
+    "squeeze",
+    "swapaxes",
+    "take",
+    "astype",
+]:
     setattr(Traced, _name, _method(_name))
 Traced.flatten = _method("flatten", "ravel")  # type: ignore[attr-defined]
 Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
@@ -607,4 +644,3 @@ def world_of(values: Sequence[Any]) -> TracingWorld | None:
     """The innermost trace that the values belong to; None if no value is traced."""
     traced = [v for v in values if isinstance(v, (Traced, SymbolicSize))]
     return deepest(traced) if traced else None
-

@@ -6,13 +6,13 @@ result into the surrounding trace. Called on arrays, the transform itself is tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc import dims
 from graphc.compiler import (
     Compiled,
     Jitted,
@@ -25,12 +25,21 @@ from graphc.compiler import (
     type_of,
     unflatten,
 )
-from graphc.dims import Dim
 from graphc.errors import DifferentiationError, DTypeError, ShapeError, TraceError
-from graphc.ir import Graph, TensorType
+from graphc.ir import Graph, TensorType, static_shape
 from graphc.passes import pipeline
 from graphc.passes.derive import gradients_graph, jvp_graph, split, value_and_gradient_graph, vjp_graph
-from graphc.tracing import Traced, TracingWorld, deepest, free_symbol, inline, lift, tracing, user_locs, world_of
+from graphc.tracing import (
+    Traced,
+    TracingWorld,
+    deepest,
+    free_symbol,
+    inline,
+    lift,
+    tracing,
+    user_locs,
+    world_of,
+)
 
 
 def symbol(name: str, spec: Any) -> Traced:
@@ -48,7 +57,9 @@ def prepared(graph: Graph) -> Graph:
     return pipeline.run(graph, pipeline.FORWARD)[-1].graph
 
 
-def _trace_on(f: Callable[..., Any], args: tuple[Any, ...], chosen: Sequence[Any], names: Sequence[str]) -> tuple[Traceout, Any]:
+def _trace_on(
+    f: Callable[..., Any], args: tuple[Any, ...], chosen: Sequence[Any], names: Sequence[str]
+) -> tuple[Traceout, Any]:
     """Trace `f(*args)` with fresh inputs in place of the leaves in `chosen` (identified by identity)."""
     fresh: dict[int, Any] = {}
     with tracing(function_name(f)) as world:
@@ -64,7 +75,7 @@ def _trace_on(f: Callable[..., Any], args: tuple[Any, ...], chosen: Sequence[Any
 
 
 class _Lifted:
-    """A leaf of a differentiated argument: a fresh object per leaf, so that the same value twice stays two variables."""
+    """A leaf of a differentiated argument; a fresh object each, so that one value passed twice is two variables."""
 
     __slots__ = ("type", "value")
 
@@ -122,7 +133,9 @@ def _world(args: Any, transform: str) -> TracingWorld:
 
 
 class _Gradient(Transform):
-    def __init__(self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, with_value: bool) -> None:
+    def __init__(
+        self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, with_value: bool
+    ) -> None:
         self.argnums = argnums
         self.has_aux = has_aux
         self.with_value = with_value
@@ -154,12 +167,17 @@ class _Gradient(Transform):
         return (gradient, value[1]) if self.has_aux else gradient
 
     def _check_scalar(self, graph: Graph, result: Any) -> None:
-        ok = isinstance(result, tuple) and len(result) == 2 if self.has_aux else not isinstance(result, (tuple, list, dict))
+        ok = (
+            isinstance(result, tuple) and len(result) == 2
+            if self.has_aux
+            else not isinstance(result, (tuple, list, dict))
+        )
         type = graph.output_types[0] if graph.outputs else None
         if not ok or type is None or type.shape != () or not type.differentiable:
             loc = graph._node[graph.outputs[0]]["loc"] if graph.outputs else ()
             raise DifferentiationError(
-                f"grad: {function_name(self._f)} must return one real scalar" + (" and the auxiliary result" if self.has_aux else ""),
+                f"grad: {function_name(self._f)} must return one real scalar"
+                + (" and the auxiliary result" if self.has_aux else ""),
                 expected="f16[], f32[] or f64[]" + (", aux" if self.has_aux else ""),
                 actual=", ".join(map(repr, graph.output_types)) or "nothing",
                 loc=loc[0] if loc else None,
@@ -178,7 +196,9 @@ def _positions(argnums: int | Sequence[int], count: int, transform: str) -> list
     return [n % count for n in numbers]
 
 
-def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """The gradient of a scalar function.
 
     Args:
@@ -200,7 +220,9 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
     return _Gradient(f, argnums, has_aux, with_value=False)
 
 
-def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """The value and the gradient of a scalar function, computed together; see `grad`.
 
     >>> import numpy as np
@@ -220,7 +242,9 @@ class _Jvp(Transform):
         world = _world((primals, tangents), "jvp")
         lifted, structure = _lift_argument(tuple(primals), world, "jvp")
         pushed = _matching(tangents, structure, lifted, world, "jvp: tangents")
-        out, _ = _trace_on(self._f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))])
+        out, _ = _trace_on(
+            self._f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))]
+        )
         graph = jvp_graph(prepared(out.graph), range(len(lifted)), with_value=True)
         values = inline(world, graph, [*(leaf.value for leaf in lifted), *out.captures, *pushed])
         count = len(out.graph.outputs)
@@ -264,7 +288,10 @@ def _joint_graph(f: Callable[..., Any], primals: tuple[Any, ...], transform: str
     """Trace `f` on the types of concrete primals."""
     with tracing(function_name(f)) as world:
         leaves, structure = flatten(primals)
-        inputs = [Traced(world, world.builder.input(f"x{k}", type_of(leaf), user_locs())) for k, leaf in enumerate(leaves)]
+        inputs = [
+            Traced(world, world.builder.input(f"x{k}", type_of(leaf), user_locs()))
+            for k, leaf in enumerate(leaves)
+        ]
         _lift_argument(inputs, world, transform)
         outputs, out_tree = flatten(f(*unflatten(structure, inputs)))
         graph = world.builder.finish([output_value(o, world).id for o in outputs])
@@ -274,18 +301,30 @@ def _joint_graph(f: Callable[..., Any], primals: tuple[Any, ...], transform: str
 class _LinearMap:
     """The compiled linear part of a function at a point, holding its residuals."""
 
-    def __init__(self, compiled: Compiled, residuals: Sequence[Any], in_tree: Any, in_types: Any, out_tree: Any, what: str):
+    def __init__(
+        self,
+        compiled: Compiled,
+        residuals: Sequence[Any],
+        in_tree: Any,
+        in_types: Any,
+        out_tree: Any,
+        what: str,
+    ):
         self._compiled, self._residuals = compiled, residuals
         self._in_tree, self._in_types, self._out_tree, self._what = in_tree, in_types, out_tree, what
 
     def __call__(self, *given: Any) -> Any:
         leaves, structure = flatten(given if self._what == "tangents" else given[0])
         if structure != self._in_tree:
-            raise ShapeError(f"{self._what} differ in structure", expected=str(self._in_tree), actual=str(structure))
+            raise ShapeError(
+                f"{self._what} differ in structure", expected=str(self._in_tree), actual=str(structure)
+            )
         if any(isinstance(leaf, Traced) for leaf in leaves):
             world = world_of(leaves)
             assert world is not None
-            values = inline(world, self._compiled.graph, [lift(v, world) for v in (*self._residuals, *leaves)])
+            values = inline(
+                world, self._compiled.graph, [lift(v, world) for v in (*self._residuals, *leaves)]
+            )
             return unflatten(self._out_tree, values)
         kept = [leaf for leaf, t in zip(leaves, self._in_types, strict=True) if t.differentiable]
         return unflatten(self._out_tree, self._compiled._run(*self._residuals, *kept))
@@ -314,11 +353,15 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     first = Compiled(known, None, None, Options())._run(*arrays)
     outputs = len(out.graph.outputs)
     types = [type_of(a) for a in arrays]
-    map_ = _LinearMap(Compiled(linear, None, None), first[outputs:], out.in_tree, types, out.out_tree, "tangents")
+    map_ = _LinearMap(
+        Compiled(linear, None, None), first[outputs:], out.in_tree, types, out.out_tree, "tangents"
+    )
     return unflatten(out.out_tree, first[:outputs]), map_
 
 
-def _traced_linearize(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[..., Any]]:
+def _traced_linearize(
+    f: Callable[..., Any], primals: Any, world: TracingWorld
+) -> tuple[Any, Callable[..., Any]]:
     lifted, structure = _lift_argument(primals, world, "linearize")
     out, _ = _trace_on(f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))])
     values = inline(world, prepared(out.graph), [*(leaf.value for leaf in lifted), *out.captures])
@@ -349,7 +392,12 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
     known, linear = split(joint, range(count, len(joint.inputs)), outputs)
     first = Compiled(known, None, None, Options())._run(*arrays)
     map_ = _LinearMap(
-        Compiled(linear, None, None), first[outputs:], out.out_tree, out.graph.output_types, out.in_tree, "cotangents"
+        Compiled(linear, None, None),
+        first[outputs:],
+        out.out_tree,
+        out.graph.output_types,
+        out.in_tree,
+        "cotangents",
     )
     return unflatten(out.out_tree, first[:outputs]), map_
 
@@ -397,18 +445,20 @@ class _Jacobian(Transform):
 
 def _units(type: TensorType, world: TracingWorld, what: str) -> list[Any]:
     """The unit vectors of a type, as constants."""
-    if any(isinstance(d, Dim) for d in type.shape):
+    shape = static_shape(type.shape)
+    if shape is None:
         raise DifferentiationError(
             f"jacobian: the {what} has a size known only at run time",
             expected="fixed sizes",
             actual=repr(type),
             fix="write a number in the spec; or use vjp, jvp or hvp, which need no rows",
         )
-    size = int(dims.product(type.shape))
-    return [world.constant(row.reshape(type.shape)) for row in np.eye(size, dtype=type.dtype)]
+    return [world.constant(row.reshape(shape)) for row in np.eye(math.prod(shape), dtype=type.dtype)]
 
 
-def _reverse_jacobian(f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld) -> tuple[list[list[Any]], Any]:
+def _reverse_jacobian(
+    f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld
+) -> tuple[list[list[Any]], Any]:
     """Rows by pullbacks of unit cotangents; result[output][argument]."""
     value, pullback = _traced_vjp(f, picked, world)
     outputs, out_tree = flatten(value)
@@ -416,13 +466,22 @@ def _reverse_jacobian(f: Callable[..., Any], picked: tuple[Any, ...], world: Tra
     for k, y in enumerate(outputs):
         rows = []
         for unit in _units(y.type, world, "result"):
-            ct = unflatten(out_tree, [unit if j == k else world.full(0, v.type) for j, v in enumerate(outputs)])
+            ct = unflatten(
+                out_tree, [unit if j == k else world.full(0, v.type) for j, v in enumerate(outputs)]
+            )
             rows.append(pullback(ct))
-        result.append([_stack_trees([row[n] for row in rows], y, picked[n], world, front=True) for n in range(len(picked))])
+        result.append(
+            [
+                _stack_trees([row[n] for row in rows], y, picked[n], world, front=True)
+                for n in range(len(picked))
+            ]
+        )
     return result, out_tree
 
 
-def _forward_jacobian(f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld) -> tuple[list[list[Any]], Any]:
+def _forward_jacobian(
+    f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld
+) -> tuple[list[list[Any]], Any]:
     """Columns by pushing unit tangents; result[output][argument]."""
     leaves, structure = flatten(picked)
     leaves = [lift(leaf, world) for leaf in leaves]
@@ -434,16 +493,26 @@ def _forward_jacobian(f: Callable[..., Any], picked: tuple[Any, ...], world: Tra
     for k, x in enumerate(leaves):
         columns.append([])
         for unit in _units(x.type, world, "argument"):
-            tangents = unflatten(structure, [unit if j == k else world.full(0, v.type) for j, v in enumerate(leaves)])
+            tangents = unflatten(
+                structure, [unit if j == k else world.full(0, v.type) for j, v in enumerate(leaves)]
+            )
             value, tangent = push._traced(point, tangents)
             outputs, out_tree = flatten(value)
             columns[k].append(flatten(tangent)[0])
     if not outputs:
-        outputs, out_tree = flatten(push._traced(point, unflatten(structure, [world.full(0, v.type) for v in leaves]))[0])
+        outputs, out_tree = flatten(
+            push._traced(point, unflatten(structure, [world.full(0, v.type) for v in leaves]))[0]
+        )
     result = []
     for j, y in enumerate(outputs):
         blocks = [
-            _stack([column[j] for column in columns[k]], (*y.type.shape, *x.type.shape), y.type, world, front=False)
+            _stack(
+                [column[j] for column in columns[k]],
+                (*y.type.shape, *x.type.shape),
+                y.type,
+                world,
+                front=False,
+            )
             for k, x in enumerate(leaves)
         ]
         parts = iter(blocks)
@@ -465,7 +534,9 @@ def _stack_trees(rows: list[Any], y: Any, argument: Any, world: TracingWorld, fr
     return unflatten(structure, blocks)
 
 
-def _stack(rows: list[Any], shape: tuple[Any, ...], like: TensorType, world: TracingWorld, front: bool) -> Any:
+def _stack(
+    rows: list[Any], shape: tuple[Any, ...], like: TensorType, world: TracingWorld, front: bool
+) -> Any:
     """Rows stacked along a new first (or last) axis, then reshaped."""
     if not rows:
         return world.full(0, TensorType(shape, like.dtype))
@@ -546,11 +617,19 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
     [np.float64(12.0)]
     """
     ys = list(y) if isinstance(y, (list, tuple)) else [y]
-    cts = [None] * len(ys) if grad_outputs is None else list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
+    cts = (
+        [None] * len(ys)
+        if grad_outputs is None
+        else list(grad_outputs)
+        if isinstance(grad_outputs, (list, tuple))
+        else [grad_outputs]
+    )
     world = world_of([*ys, *xs, *cts])
     if world is None or not all(isinstance(x, Traced) for x in xs):
         raise DifferentiationError(
-            "gradients: needs traced values", expected="symbols, or values inside a trace", actual=repr(y)[:60]
+            "gradients: needs traced values",
+            expected="symbols, or values inside a trace",
+            actual=repr(y)[:60],
         )
     ys = [world.adopt(lift(v, world)) for v in ys]
     targets = [world.adopt(x) for x in xs]
@@ -565,7 +644,11 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
                 loc=made[0] if made else None,
                 fix="gradients(y, xs, grad_outputs=np.ones_like(y)), or reduce y with np.sum",
             )
-        seeds.append(world.full(1, value.type) if ct is None else _matching([ct], flatten((ct,))[1], [value], world, "grad_outputs")[0])
+        seeds.append(
+            world.full(1, value.type)
+            if ct is None
+            else _matching([ct], flatten((ct,))[1], [value], world, "grad_outputs")[0]
+        )
     # every target is marked, inputs too: marks are the outputs that gradients_graph differentiates by
     graph, inputs = extract(world, [], ys, "gradients", marked=targets, open_inputs=True)
     arguments = [Traced(world, i) for i in inputs]

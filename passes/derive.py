@@ -15,7 +15,10 @@ def _open(graph: Graph, name: str) -> tuple[GraphWorld, list[int], list[int]]:
     """Copy a graph into a fresh builder; the world to go on building in, input ids and output ids."""
     builder = Builder(name)
     nodes = graph._node
-    inputs = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    inputs = [
+        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"])
+        for i in graph.inputs
+    ]
     ids = copy_into(builder, graph, inputs)
     return GraphWorld(builder), inputs, [ids[o] for o in graph.outputs]
 
@@ -70,7 +73,8 @@ def gradients_graph(graph: Graph, results: int) -> Graph:
     """
     w, _, outputs = _open(graph, f"{graph.name}_gradients")
     cotangents: list[Value | None] = [
-        Value(w, w.builder.input(_fresh_name(w.builder, f"ct_{k}"), t)) for k, t in enumerate(graph.output_types[:results])
+        Value(w, w.builder.input(_fresh_name(w.builder, f"ct_{k}"), t))
+        for k, t in enumerate(graph.output_types[:results])
     ]
     parts = backward(w, outputs[:results], cotangents, outputs[results:])
     return w.builder.finish(_ids(w, parts, graph.output_types[results:]))
@@ -111,7 +115,10 @@ def split(graph: Graph, unknown: Sequence[int], known_outputs: int) -> tuple[Gra
         i = graph.inputs[k]
         after[i] = second.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"])
     for i, data in nodes.items():
-        for builder, ids, here in ((first, early, i not in late), (second, after, i in late or data["op"] == "const")):
+        for builder, ids, here in (
+            (first, early, i not in late),
+            (second, after, i in late or data["op"] == "const"),
+        ):
             if here and i not in ids:
                 builder.region = data["region"]
                 args = tuple(ids[a] for a in data["args"])

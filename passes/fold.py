@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
 
 from graphc.dims import Dim
-from graphc.ir import TensorType
+from graphc.ir import TensorType, static_shape
 from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from graphc.ops.world import Value
@@ -34,12 +35,10 @@ def fold(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
     nodes = w.builder.nodes
     if not isinstance(type, TensorType):
         return None
-    if any(isinstance(d, Dim) for d in type.shape) or any(_symbolic(v) for _, v in data["attrs"]):
+    shape = static_shape(type.shape)
+    if shape is None or any(_symbolic(v) for _, v in data["attrs"]):
         return None
-    count = 1
-    for d in type.shape:
-        count *= d
-    if count * type.dtype.itemsize > LIMIT:
+    if math.prod(shape) * type.dtype.itemsize > LIMIT:
         return None
     operands = [nodes[a]["attrs"][0][1].array for a in args]
     with np.errstate(all="ignore"):

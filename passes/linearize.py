@@ -12,7 +12,9 @@ from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Op, Partials
 from graphc.ops.world import GraphWorld, Value
 
 
-def forward(w: GraphWorld, outputs: Sequence[int], wrt: Sequence[int], tangents: Sequence[Value | None]) -> list[Value | None]:
+def forward(
+    w: GraphWorld, outputs: Sequence[int], wrt: Sequence[int], tangents: Sequence[Value | None]
+) -> list[Value | None]:
     """Append the tangents of `outputs`, given those of the nodes `wrt`; None where nothing depends."""
     nodes = w.builder.nodes
     known: dict[int, Value] = {i: t for i, t in zip(wrt, tangents, strict=True) if t is not None}
@@ -28,8 +30,14 @@ def forward(w: GraphWorld, outputs: Sequence[int], wrt: Sequence[int], tangents:
         if isinstance(type, TensorType) and not type.differentiable:
             continue
         w.loc, w.origin = data["loc"], i
-        t = push(w, TABLE[data["op"]], w.value_class(w, i), [w.value_class(w, a) for a in args],
-                 [known.get(a) for a in args], dict(data["attrs"]))
+        t = push(
+            w,
+            TABLE[data["op"]],
+            w.value_class(w, i),
+            [w.value_class(w, a) for a in args],
+            [known.get(a) for a in args],
+            dict(data["attrs"]),
+        )
         if t is not None:
             known[i] = t
     w.loc, w.origin = (), None

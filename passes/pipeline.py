@@ -66,7 +66,10 @@ def _copied(graph: Graph) -> Graph:
     """The graph built anew: a builder merges equal nodes and keeps only live ones."""
     builder = Builder(graph.name)
     nodes = graph._node
-    arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    arguments = [
+        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"])
+        for i in graph.inputs
+    ]
     ids = copy_into(builder, graph, arguments)
     return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"])
 

@@ -43,7 +43,9 @@ def _roots(nodes: dict[int, dict[str, Any]]) -> dict[int, int]:
     return root
 
 
-def _last_uses(nodes: dict[int, dict[str, Any]], root: dict[int, int], outputs: tuple[int, ...]) -> dict[int, int]:
+def _last_uses(
+    nodes: dict[int, dict[str, Any]], root: dict[int, int], outputs: tuple[int, ...]
+) -> dict[int, int]:
     last: dict[int, int] = {}
     for i, data in nodes.items():
         last.setdefault(root[i], i)
@@ -55,7 +57,11 @@ def _last_uses(nodes: dict[int, dict[str, Any]], root: dict[int, int], outputs: 
 
 
 def _overwritable(
-    nodes: dict[int, dict[str, Any]], root: dict[int, int], last_use: dict[int, int], i: int, data: dict[str, Any]
+    nodes: dict[int, dict[str, Any]],
+    root: dict[int, int],
+    last_use: dict[int, int],
+    i: int,
+    data: dict[str, Any],
 ) -> int | None:
     """An operand that dies here and whose storage fits the result of a ufunc exactly."""
     type = data["type"]

@@ -194,9 +194,7 @@ def matches(nodes: Nodes, node: int, term: Term, match: Match) -> Iterator[Match
         yield from _match_all(nodes, order, term.args, match)
 
 
-def _match_all(
-    nodes: Nodes, args: tuple[int, ...], terms: tuple[Term, ...], match: Match
-) -> Iterator[Match]:
+def _match_all(nodes: Nodes, args: tuple[int, ...], terms: tuple[Term, ...], match: Match) -> Iterator[Match]:
     if not args:
         yield match
         return
@@ -234,7 +232,10 @@ class RewritingWorld(GraphWorld):
     def _apply_rows(self, node: int, data: dict[str, Any]) -> int:
         for row in self.rows.possible(self.builder.nodes, data):
             for match in matches(self.builder.nodes, node, row.pattern, {}):
-                found: Match = {k: Value(self, v) if type(v) is int and _names_node(row, k) else v for k, v in match.items()}
+                found: Match = {
+                    k: Value(self, v) if type(v) is int and _names_node(row, k) else v
+                    for k, v in match.items()
+                }
                 if row.condition is not None and not row.condition(self, found):
                     continue
                 new = self.fit(self.build(row.replacement, found), data["type"])
@@ -270,7 +271,8 @@ class RewritingWorld(GraphWorld):
             return None
         if have.shape != type.shape:
             value = self.broadcast_to(value, shape=type.shape)
-        return value if value.type is type else self.convert(value, type.dtype, type.weak)
+        fitted: Value = value if value.type is type else self.convert(value, type.dtype, type.weak)
+        return fitted
 
 
 def _names_node(row: Rewrite, name: str) -> bool:
@@ -293,12 +295,20 @@ def rewrite_graph(
     builder = Builder(graph.name)
     w = RewritingWorld(builder, rows, procedures)
     nodes = graph._node
-    arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    arguments = [
+        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"])
+        for i in graph.inputs
+    ]
 
     def node_rule(old: int, data: dict[str, Any], args: tuple[int, ...]) -> int:
         origin = data["origin"]
         new = builder.add(
-            data["op"], args, data["attrs"], data["type"], data["loc"], None if origin is None else ids.get(origin)
+            data["op"],
+            args,
+            data["attrs"],
+            data["type"],
+            data["loc"],
+            None if origin is None else ids.get(origin),
         )
         return w.rewrite(new)
 

@@ -103,12 +103,25 @@ ROWS: Final = (
     Rewrite("x or x -> x", P.logical_or(X, X), X, EXACT),
     Rewrite("where(c, x, x) -> x", P.where(C, X, X), X, EXACT),
     Rewrite("where(not c, x, y) -> where(c, y, x)", P.where(P.logical_not(C), X, Y), P.where(C, Y, X), EXACT),
-    Rewrite("where(c, where(c, x, y), z) -> where(c, x, z)", P.where(C, P.where(C, X, Y), Z), P.where(C, X, Z), EXACT),
-    Rewrite("where(c, x, where(c, y, z)) -> where(c, x, z)", P.where(C, X, P.where(C, Y, Z)), P.where(C, X, Z), EXACT),
+    Rewrite(
+        "where(c, where(c, x, y), z) -> where(c, x, z)",
+        P.where(C, P.where(C, X, Y), Z),
+        P.where(C, X, Z),
+        EXACT,
+    ),
+    Rewrite(
+        "where(c, x, where(c, y, z)) -> where(c, x, z)",
+        P.where(C, X, P.where(C, Y, Z)),
+        P.where(C, X, Z),
+        EXACT,
+    ),
     Rewrite("cast to the same type -> x", P.cast(X, dtype=A, weak=B), X, EXACT, same_cast),
     Rewrite("reshape to the same shape -> x", P.reshape(X, shape=A), X, EXACT, same_shape),
     Rewrite(
-        "reshape(reshape(x)) -> reshape(x)", P.reshape(P.reshape(X, shape=A), shape=B), P.reshape(X, shape=B), EXACT
+        "reshape(reshape(x)) -> reshape(x)",
+        P.reshape(P.reshape(X, shape=A), shape=B),
+        P.reshape(X, shape=B),
+        EXACT,
     ),
     Rewrite("transpose that moves nothing -> x", P.transpose(X, perm=A), X, EXACT, is_identity),
     Rewrite(
@@ -126,9 +139,27 @@ ROWS: Final = (
     ),
     Rewrite("slice of everything -> x", P.slice(X, index=A), X, EXACT, whole),
     Rewrite("slice(unslice(x)) -> x", P.slice(P.unslice(X, index=A, shape=B), index=A), X, EXACT),
-    Rewrite("sum over axes of size 1 -> reshape", P.reduce_sum(X, axes=A, keepdims=KEEP), without_axes, EXACT, only_units),
-    Rewrite("max over axes of size 1 -> reshape", P.reduce_max(X, axes=A, keepdims=KEEP), without_axes, EXACT, only_units),
-    Rewrite("min over axes of size 1 -> reshape", P.reduce_min(X, axes=A, keepdims=KEEP), without_axes, EXACT, only_units),
+    Rewrite(
+        "sum over axes of size 1 -> reshape",
+        P.reduce_sum(X, axes=A, keepdims=KEEP),
+        without_axes,
+        EXACT,
+        only_units,
+    ),
+    Rewrite(
+        "max over axes of size 1 -> reshape",
+        P.reduce_max(X, axes=A, keepdims=KEEP),
+        without_axes,
+        EXACT,
+        only_units,
+    ),
+    Rewrite(
+        "min over axes of size 1 -> reshape",
+        P.reduce_min(X, axes=A, keepdims=KEEP),
+        without_axes,
+        EXACT,
+        only_units,
+    ),
     *map(keepdims_row, REDUCERS),
 )
 

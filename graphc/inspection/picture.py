@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -41,17 +41,18 @@ EDGE: Final = "#7d8590"
 RESULT: Final = "#c0262d"
 
 _LINE: Final = re.compile(r"(?P<label>%\S+): (?P<type>.*?)(?: = (?P<meaning>.*))?$", re.DOTALL)
+_SAID: Final = re.compile(r"\b(?:axes|axis|exponent|size)=(?:\([^)]*\)|[^,\]]+)")  # attributes worth their room
 _MEANING: Final = re.compile(r"(?P<op>\w+)(?:\[(?P<attrs>.*?)\])?\((?P<operands>[^()]*)\)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """What the picture shows of one node: two lines, its kind, and whether it is a result."""
+    """What the picture shows of one node: two lines, its kind, and what results it is, if any."""
 
     title: str
     below: str
     kind: str
-    result: bool
+    result: str
 
     @property
     def width(self) -> float:
@@ -83,8 +84,16 @@ def boxes(graph: Graph) -> dict[int, Box]:
             kind = kind_of(graph, node)
             title = line["label"][1:] if kind == "input" else _title(line["meaning"])
             below = line["type"] if kind == "input" else f"{line['label']}: {line['type']}"
-            shown[node] = Box(title, below, kind, node in graph.outputs)
+            shown[node] = Box(title, below, kind, _result(graph, node))
     return shown
+
+
+def _result(graph: Graph, node: int) -> str:
+    """Which results of the graph a node is: empty if none, numbered if there are several."""
+    places = [str(k) for k, output in enumerate(graph.outputs) if output == node]
+    if not places:
+        return ""
+    return "result" if len(graph.outputs) == 1 else f"result {', '.join(places)}"
 
 
 def _title(meaning: str) -> str:
@@ -92,20 +101,29 @@ def _title(meaning: str) -> str:
     match = _MEANING.match(meaning)
     if match is None:
         return meaning if len(meaning) <= 24 else meaning[:14] + "..."
-    op, operands = match["op"], [o.strip() for o in match["operands"].split(",")]
+    op, operands = match["op"], [o.strip() for o in match["operands"].split(",") if o]
     if not all(o.startswith("%") for o in operands):
         op = f"{op}({', '.join('·' if o.startswith('%') else o for o in operands)})"
-    axes = re.search(r"\b(?:axes|axis|exponent|n)=(\([^)]*\)|[^,\]]+)", match["attrs"] or "")
-    if axes is None:
-        return op
-    return f"{op} {axes[0].replace(',)', ')')}"
+    said = _SAID.search(match["attrs"] or "")
+    return f"{op} {said[0].replace('(', '').replace(',)', '').replace(')', '')}" if said else op
+
+
+def _ports(operands: Sequence[int], width: float) -> list[float]:
+    """Where on the top of a box the arrows from its operands end: from left to right in their order."""
+    step = min(0.24, 0.7 * width / len(operands)) if operands else 0.0
+    return [step * (k - (len(operands) - 1) / 2) for k in range(len(operands))]
 
 
 def _flow(graph: Graph, shown: Mapping[int, Box]) -> nx.DiGraph[Any]:
-    """The boxes and the edges between them."""
+    """The boxes and the edges between them; `ends` tells every port of an operand that is used twice."""
     flow: nx.DiGraph[Any] = nx.DiGraph()
     flow.add_nodes_from(shown)
-    flow.add_edges_from((a, node) for node in shown for a in graph._node[node]["args"] if a in shown)
+    for node, box in shown.items():
+        operands = [a for a in graph._node[node]["args"] if a in shown]
+        ports = _ports(operands, box.width)
+        for a in dict.fromkeys(operands):
+            ends = [port for operand, port in zip(operands, ports, strict=True) if operand == a]
+            flow.add_edge(a, node, port=sum(ends) / len(ends), ends=ends)
     return flow
 
 
@@ -148,22 +166,23 @@ def draw(graph: Graph, target: Any = None, *, title: str | None = None, legend: 
             "drawing needs matplotlib", fix='pip install "graphc[plot]"; print(graph) needs nothing'
         ) from error
     shown = boxes(graph)
-    layout = layered(_flow(graph, shown), {node: box.width for node, box in shown.items()})
+    flow = _flow(graph, shown)
+    layout = layered(flow, {node: box.width for node, box in shown.items()})
     title = graph.name if title is None else title
     if target is not None and not isinstance(target, (str, os.PathLike)):
-        _paint(target, layout, shown, title, legend)
+        _paint(target, layout, flow, shown, title, legend)
         return target
     width, height = _extent(layout, legend)
     if target is None:
         from matplotlib import pyplot
 
         axes = pyplot.figure(figsize=(width, height)).add_axes((0, 0, 1, 1))
-        _paint(axes, layout, shown, title, legend)
+        _paint(axes, layout, flow, shown, title, legend)
         return axes
     # a figure of its own, apart from pyplot: nothing to close, no window, safe in threads
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    _paint(figure.add_axes((0, 0, 1, 1)), layout, shown, title, legend)
+    _paint(figure.add_axes((0, 0, 1, 1)), layout, flow, shown, title, legend)
     path = Path(target)
     with mpl.rc_context({"svg.hashsalt": "graphc"}):
         _save(figure, path)
@@ -198,21 +217,21 @@ def _curve(route: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
     return points
 
 
-def _paths(layout: Layout) -> list[list[tuple[float, float]]]:
-    """Each edge in inches, y downwards, from the bottom of one box to the top of another."""
+def _paths(layout: Layout, flow: nx.DiGraph[Any]) -> list[list[tuple[float, float]]]:
+    """Each arrow in inches, y downwards, from the bottom of one box to the top of another."""
     paths = []
-    for route in layout.routes.values():
+    for (a, b), route in layout.routes.items():
         inches = [(x, y * LAYER) for x, y in route]
-        first, last = inches[0], inches[-1]
-        inches[0] = (first[0], first[1] + HEIGHT / 2)
-        inches[-1] = (last[0], last[1] - HEIGHT / 2)
+        start, *through, end = inches
         # where an edge passes a layer it keeps straight for the height of the boxes there
-        bent = [inches[0], *(p for x, y in inches[1:-1] for p in ((x, y - HEIGHT / 2), (x, y + HEIGHT / 2))), inches[-1]]
-        paths.append(_curve(tuple(bent)))
+        bent = [p for x, y in through for p in ((x, y - HEIGHT / 2), (x, y + HEIGHT / 2))]
+        for port in flow.edges[a, b]["ends"]:
+            last = (layout.centres[b][0] + port, end[1] - HEIGHT / 2)
+            paths.append(_curve(((start[0], start[1] + HEIGHT / 2), *bent, last)))
     return paths
 
 
-def _paint(axes: Any, layout: Layout, shown: Mapping[int, Box], title: str, legend: bool) -> None:
+def _paint(axes: Any, layout: Layout, flow: nx.DiGraph[Any], shown: Mapping[int, Box], title: str, legend: bool) -> None:
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
     from matplotlib.path import Path as Curve
 
@@ -226,7 +245,7 @@ def _paint(axes: Any, layout: Layout, shown: Mapping[int, Box], title: str, lege
     top = -0.55 - HEIGHT / 2
     axes.set_ylim(top + height, top)
     axes.set_aspect("equal")
-    for points in _paths(layout):
+    for points in _paths(layout, flow):
         codes = [Curve.MOVETO] + [Curve.CURVE4] * (len(points) - 1)
         axes.add_patch(
             FancyArrowPatch(
@@ -250,6 +269,8 @@ def _paint(axes: Any, layout: Layout, shown: Mapping[int, Box], title: str, lege
         )
         axes.text(x, y - 0.085, box.title, ha="center", va="center", fontsize=8.5 * scale, weight="bold", zorder=3)
         axes.text(x, y + 0.1, box.below, ha="center", va="center", fontsize=7 * scale, family="monospace", color="#444444", zorder=3)
+        # beside the middle, where arrows leave the box
+        axes.text(x + 0.12, y + HEIGHT / 2 + 0.08, box.result, va="center", fontsize=6.5 * scale, color=RESULT, zorder=3)
     axes.text(layout.width / 2, -0.38 - HEIGHT / 2, title, ha="center", va="center", fontsize=11 * scale)
     if legend:
         _legend(axes, shown, scale)
@@ -286,11 +307,12 @@ def repr_html(graph: Graph) -> str:
     shown = boxes(graph)
     if len(shown) > SVG_LIMIT:
         return text
-    layout = layered(_flow(graph, shown), {node: box.width for node, box in shown.items()})
-    return f"<div>{_svg(layout, shown)}<details><summary>text</summary>{text}</details></div>"
+    flow = _flow(graph, shown)
+    layout = layered(flow, {node: box.width for node, box in shown.items()})
+    return f"<div>{_svg(layout, flow, shown)}<details><summary>text</summary>{text}</details></div>"
 
 
-def _svg(layout: Layout, shown: Mapping[int, Box]) -> str:
+def _svg(layout: Layout, flow: nx.DiGraph[Any], shown: Mapping[int, Box]) -> str:
     dots = 90  # to the inch
     margin = 10.0
     width, height = layout.width * dots + 2 * margin, layout.layers * LAYER * dots
@@ -298,7 +320,7 @@ def _svg(layout: Layout, shown: Mapping[int, Box]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="{-margin:.0f} {-LAYER * dots / 2:.0f} {width:.0f} {height:.0f}" font-family="sans-serif">'
     ]
-    for points in _paths(layout):
+    for points in _paths(layout, flow):
         first, *rest = [f"{x * dots:.1f},{y * dots:.1f}" for x, y in points]
         parts.append(f'<path d="M{first} C{" ".join(rest)}" fill="none" stroke="{EDGE}"/>')
         x, y = points[-1][0] * dots, points[-1][1] * dots
@@ -314,5 +336,6 @@ def _svg(layout: Layout, shown: Mapping[int, Box]) -> str:
             f"{escape(box.title)}</text>"
             f'<text x="{x:.1f}" y="{y + 11:.1f}" text-anchor="middle" font-size="9" font-family="monospace" fill="#444">'
             f"{escape(box.below)}</text>"
+            f'<text x="{x + 8:.1f}" y="{y + HEIGHT * dots / 2 + 10:.1f}" font-size="9" fill="{RESULT}">{box.result}</text>'
         )
     return "".join([*parts, "</svg>"])

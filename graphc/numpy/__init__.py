@@ -1,13 +1,15 @@
 """NumPy's functions for traced values and arrays alike.
 
-On traced values plain `np.f` works too: it dispatches here. The functions of this module are needed only where NumPy
-itself does not dispatch, as in `array([x, y])` of traced values or `zeros(n)` of a symbolic size.
+On traced values plain `np.f` works too: it dispatches here. The functions of this module are needed only
+where NumPy itself does not dispatch, as in `array([x, y])` of traced values or `zeros(n)` of a symbolic size.
 """
 
 from typing import Any
 
 from graphc.numpy import linalg
-from graphc.numpy.dispatch import apply_function, apply_ufunc, unsupported
+from graphc.numpy.dispatch import apply_function as apply_function
+from graphc.numpy.dispatch import apply_ufunc as apply_ufunc
+from graphc.numpy.dispatch import unsupported
 from graphc.numpy.elementwise import (
     abs,
     absolute,
@@ -51,7 +53,6 @@ from graphc.numpy.elementwise import (
     not_equal,
     positive,
     power,
-    power_operator,
     reciprocal,
     remainder,
     sign,
@@ -64,7 +65,9 @@ from graphc.numpy.elementwise import (
     true_divide,
     where,
 )
-from graphc.numpy.indexing import diff, flip, getitem, take
+from graphc.numpy.elementwise import power_operator as power_operator
+from graphc.numpy.indexing import diff, flip, take
+from graphc.numpy.indexing import getitem as getitem
 from graphc.numpy.products import dot, inner, matmul, outer, tensordot, vdot
 from graphc.numpy.reductions import all, amax, amin, any, cumsum, max, mean, min, prod, std, sum, var
 from graphc.numpy.shaping import (
@@ -100,10 +103,112 @@ from graphc.numpy.shaping import (
     zeros_like,
 )
 
-_INTERNAL = {"apply_function", "apply_ufunc", "unsupported", "getitem", "power_operator", "Any"}
 __all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "arange",
+    "array",
+    "asarray",
+    "astype",
+    "atleast_1d",
+    "atleast_2d",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
+    "broadcast_arrays",
+    "broadcast_to",
+    "clip",
+    "concatenate",
+    "copy",
+    "cos",
+    "cumsum",
+    "diff",
+    "divide",
+    "dot",
+    "empty",
+    "empty_like",
+    "equal",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "fabs",
+    "flip",
+    "floor_divide",
+    "full",
+    "full_like",
+    "greater",
+    "greater_equal",
+    "hstack",
+    "hypot",
+    "inner",
+    "invert",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
     "linalg",
-    *sorted(n for n, v in list(globals().items()) if callable(v) and not n.startswith("_") and n not in _INTERNAL),
+    "log",
+    "log1p",
+    "logaddexp",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mod",
+    "moveaxis",
+    "multiply",
+    "nan_to_num",
+    "ndim",
+    "negative",
+    "not_equal",
+    "ones",
+    "ones_like",
+    "outer",
+    "positive",
+    "power",
+    "prod",
+    "ravel",
+    "reciprocal",
+    "remainder",
+    "reshape",
+    "shape",
+    "sign",
+    "sin",
+    "size",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "subtract",
+    "sum",
+    "swapaxes",
+    "take",
+    "tan",
+    "tanh",
+    "tensordot",
+    "transpose",
+    "true_divide",
+    "var",
+    "vdot",
+    "vstack",
+    "where",
+    "zeros",
+    "zeros_like",
 ]
 
 

@@ -184,5 +184,3 @@ def unsupported(name: str) -> UnsupportedError:
         loc=(user_locs() or (None,))[0],
         fix=f"the nearest that can: np.{near[0]}" if near else "write it with graphc.numpy's functions",
     )
-
-

@@ -81,7 +81,7 @@ def square(x: Any, /, *, out: Any = None) -> Any:
 @traceable(np.reciprocal)
 def reciprocal(x: Any, /, *, out: Any = None) -> Any:
     refuse("reciprocal", out=out)
-    world, (value,) = convert_operands(np.reciprocal, (x,))
+    _, (value,) = convert_operands(np.reciprocal, (x,))
     return 1 / value if value.type.dtype.kind == "f" else 1 // value
 
 
@@ -143,7 +143,9 @@ def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
         values = [lift(x, world) for x in operands]
         if any(v.type.dtype.kind == "f" for v in values):
             raise DTypeError(
-                f"{ufunc.__name__}: not defined for floats", expected="bool", actual=", ".join(repr(v.type) for v in values)
+                f"{ufunc.__name__}: not defined for floats",
+                expected="bool",
+                actual=", ".join(repr(v.type) for v in values),
             )
         if any(v.type.dtype.kind != "b" for v in values):
             raise UnsupportedError(f"np.{ufunc.__name__}: only booleans can be traced yet")
@@ -160,7 +162,11 @@ invert = bitwise_not = _bits(np.invert, logical_not)
 
 def power_operator(a: Any, b: Any) -> Any:
     """`a ** b`: NumPy's operator takes shortcuts for some scalar exponents, and so does this."""
-    if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool) and isinstance(a, Traced):
+    if (
+        isinstance(b, (int, float, np.integer, np.floating))
+        and not isinstance(b, bool)
+        and isinstance(a, Traced)
+    ):
         exponent = b.item() if isinstance(b, np.generic) else b
         if isinstance(b, np.generic):
             world, (x, _) = convert_operands(np.power, (a, b))
@@ -191,7 +197,13 @@ def _integer_power(x: Any, exponent: int) -> Any:
 @traceable(np.power)
 def power(a: Any, b: Any, /, *, out: Any = None) -> Any:
     refuse("power", out=out)
-    if isinstance(b, (int, float)) and not isinstance(b, bool) and b == int(b or 0) and -64 <= b <= 64 and isinstance(a, Traced):
+    if (
+        isinstance(b, (int, float))
+        and not isinstance(b, bool)
+        and b == int(b or 0)
+        and -64 <= b <= 64
+        and isinstance(a, Traced)
+    ):
         world, (x, _) = convert_operands(np.power, (a, b))
         if x.type.dtype.kind == "f":
             return _integer_power(x, int(b)) if b != -1 else world.integer_pow(x, exponent=-1)
@@ -218,7 +230,9 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
 
 
 @traceable(np.clip)
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
+def clip(
+    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
+) -> Any:
     refuse("clip", out=out)
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     result = a if low is None else maximum(a, low)
@@ -226,7 +240,9 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 
 
 @traceable(np.astype)
-def astype(x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+def astype(
+    x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
     target = np.dtype(dtype)
     if target.kind not in "biuf":
         raise UnsupportedError(f"a cast to {target} cannot be traced", expected="bool, integer or real float")
@@ -241,7 +257,9 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
 
 
 @traceable(np.nan_to_num)
-def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+def nan_to_num(
+    x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Any:
     value = strong(x, common_world(x))
     if value.type.dtype.kind != "f":
         return value

@@ -74,9 +74,7 @@ def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
             result.append(item)
     used = sum(i is not None and i is not Ellipsis for i in result)
     if used > x.ndim:
-        raise ShapeError(
-            "too many indices", expected=f"at most {x.ndim} for {x.type!r}", actual=str(used)
-        )
+        raise ShapeError("too many indices", expected=f"at most {x.ndim} for {x.type!r}", actual=str(used))
     whole = [slice(None)] * (x.ndim - used)
     places = [k for k, i in enumerate(result) if i is Ellipsis]
     if len(places) > 1:
@@ -125,7 +123,8 @@ def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
             return 0, 0, 1
         last = start + (count - 1) * step
         return start, last - 1 if last > 0 else None, step
-    low, high = (0, size) if step > 0 else (-1, size - 1)
+    low: Size = 0 if step > 0 else -1
+    high = size + low
 
     def bound(value: Any, default: Size) -> Size:
         if value is None:
@@ -137,8 +136,11 @@ def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
             return low
         return at if settle(world, at, high) else high
 
-    start, stop = (bound(item.start, low), bound(item.stop, high)) if step > 0 else (
-        bound(item.start, high), bound(item.stop, low))
+    start, stop = (
+        (bound(item.start, low), bound(item.stop, high))
+        if step > 0
+        else (bound(item.start, high), bound(item.stop, low))
+    )
     if step > 0:
         return (start, stop, step) if settle(world, start, stop) else (start, start, step)
     if not settle(world, stop, start):
@@ -151,7 +153,9 @@ def _index_array(world: TracingWorld, item: Any, size: Size) -> Any:
         if item.dtype.kind not in "iu":
             raise IndexError("arrays used as indices must be of integer (or boolean) type")
         if isinstance(size, int) and item.size and not (-size <= item.min() and item.max() < size):
-            raise IndexError(f"index {item.max() if item.max() >= size else item.min()} is out of bounds for axis with size {size}")
+            raise IndexError(
+                f"index {item.max() if item.max() >= size else item.min()} is out of bounds for axis with size {size}"
+            )
     return strong(item, world)
 
 
@@ -200,7 +204,11 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
 
 @traceable(np.flip)
 def flip(m: Any, axis: Any = None) -> Any:
-    axes = range(m.ndim) if axis is None else [normalise_axis("flip", k, m.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = (
+        range(m.ndim)
+        if axis is None
+        else [normalise_axis("flip", k, m.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))]
+    )
     return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
 
 

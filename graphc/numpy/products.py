@@ -9,8 +9,8 @@ import numpy as np
 from graphc import dims
 from graphc.errors import DTypeError, ShapeError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
-from graphc.ops.typing import normalise_axis
 from graphc.numpy.shaping import ravel, transpose
+from graphc.ops.typing import normalise_axis
 
 
 def _pair(a: Any, b: Any) -> tuple[Any, Any, Any]:
@@ -27,7 +27,9 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
     refuse("matmul", out=out)
     world, a, b = _pair(x1, x2)
     if not a.ndim or not b.ndim:
-        raise ShapeError("matmul: operands need at least one axis", actual=f"{a.type!r} and {b.type!r}", fix="use *")
+        raise ShapeError(
+            "matmul: operands need at least one axis", actual=f"{a.type!r} and {b.type!r}", fix="use *"
+        )
     left, right = a.ndim == 1, b.ndim == 1
     if not world.facts.equal(a.type.shape[-1], b.type.shape[0 if right else -2]):
         raise ShapeError(
@@ -51,7 +53,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
 @traceable(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     refuse("dot", out=out)
-    world, x, y = _pair(a, b)
+    _, x, y = _pair(a, b)
     if not x.ndim or not y.ndim:
         return x * y
     return matmul(x, y) if y.ndim <= 2 else tensordot(x, y, (x.ndim - 1, y.ndim - 2))
@@ -87,7 +89,9 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     over_y = [normalise_axis("tensordot", k, y.ndim) for k in over_y]
     sizes = [(x.type.shape[i], y.type.shape[j]) for i, j in zip(over_x, over_y, strict=True)]
     if not all(world.facts.equal(i, j) for i, j in sizes):
-        raise ShapeError("tensordot: summed sizes differ", actual=f"{x.type!r} over {over_x}, {y.type!r} over {over_y}")
+        raise ShapeError(
+            "tensordot: summed sizes differ", actual=f"{x.type!r} over {over_x}, {y.type!r} over {over_y}"
+        )
     keep_x = [k for k in range(x.ndim) if k not in over_x]
     keep_y = [k for k in range(y.ndim) if k not in over_y]
     rows = [x.type.shape[k] for k in keep_x]

@@ -46,7 +46,13 @@ def _reduce(op: str, name: str, a: Any, axis: Any, dtype: Any, keepdims: Any, wi
 
 @traceable(np.sum)
 def sum(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = None,
 ) -> Any:
     refuse("sum", out=out, where=where)
     result = _reduce("reduce_sum", "sum", a, axis, dtype, keepdims, widen=True)
@@ -55,7 +61,13 @@ def sum(
 
 @traceable(np.prod)
 def prod(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = None,
 ) -> Any:
     refuse("prod", out=out, where=where)
     result = _reduce("reduce_prod", "prod", a, axis, dtype, keepdims, widen=True)
@@ -63,13 +75,17 @@ def prod(
 
 
 @traceable(np.max, np.amax)
-def max(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None) -> Any:
+def max(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+) -> Any:
     refuse("max", out=out, initial=initial, where=where)
     return _reduce("reduce_max", "max", a, axis, None, keepdims, widen=False)
 
 
 @traceable(np.min, np.amin)
-def min(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None) -> Any:
+def min(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+) -> Any:
     refuse("min", out=out, initial=initial, where=where)
     return _reduce("reduce_min", "min", a, axis, None, keepdims, widen=False)
 
@@ -82,7 +98,9 @@ def _quantifier(numpy_function: Any, op: str) -> Any:
         refuse(numpy_function.__name__, out=out, where=where)
         world = common_world(a)
         x = strong(truth(a), world)
-        return world.apply(op, (x,), axes=axes_of(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims))
+        return world.apply(
+            op, (x,), axes=axes_of(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims)
+        )
 
     return traceable(numpy_function)(apply)
 
@@ -106,14 +124,22 @@ def _float_operand(a: Any, dtype: Any) -> tuple[Any, np.dtype[Any]]:
     """The operand in the dtype that means are accumulated in, and the dtype of the result."""
     world = common_world(a)
     x = strong(a, world)
-    result = np.dtype(dtype) if dtype is not None else x.type.dtype if x.type.dtype.kind == "f" else np.dtype(np.float64)
+    result = (
+        np.dtype(dtype)
+        if dtype is not None
+        else x.type.dtype
+        if x.type.dtype.kind == "f"
+        else np.dtype(np.float64)
+    )
     # NumPy accumulates half precision in single
     inner = np.dtype(np.float32) if result == np.float16 and x.type.dtype == np.float16 else result
     return world.convert(x, inner), result
 
 
 @traceable(np.mean)
-def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Any:
+def mean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
+) -> Any:
     refuse("mean", out=out, where=where)
     x, result = _float_operand(a, dtype)
     return x.world.convert(_mean(x, axes_of("mean", axis, x.ndim), _flag(keepdims)), result)
@@ -121,8 +147,16 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
 
 @traceable(np.var)
 def var(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *, where: Any = None,
-    mean: Any = None, correction: Any = None,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = None,
+    mean: Any = None,
+    correction: Any = None,
 ) -> Any:
     refuse("var", out=out, where=where, mean=mean)
     if correction is not None and correction is not np._NoValue:
@@ -135,8 +169,16 @@ def var(
 
 @traceable(np.std)
 def std(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *, where: Any = None,
-    mean: Any = None, correction: Any = None,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = None,
+    mean: Any = None,
+    correction: Any = None,
 ) -> Any:
     refuse("std", out=out, where=where, mean=mean)
     squared = var(a, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, correction=correction)
@@ -162,7 +204,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     value = strong(x, world)
     axes = axes_of("norm", axis, value.ndim)
     if ord is not None and not (ord == 2 and len(axes) == 1) and not (ord == "fro" and len(axes) == 2):
-        raise DTypeError(f"norm: ord={ord!r} cannot be traced", expected="None, 2 of a vector or 'fro' of a matrix")
+        raise DTypeError(
+            f"norm: ord={ord!r} cannot be traced", expected="None, 2 of a vector or 'fro' of a matrix"
+        )
     if value.type.dtype.kind != "f":
         value = world.convert(value, np.dtype(np.float64))
     return world.emit(lookup("reduce_norm"), (value,), (("axes", axes), ("keepdims", bool(keepdims))))

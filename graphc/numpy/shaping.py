@@ -55,7 +55,11 @@ def ravel(a: Any, order: str = "C") -> Any:
 def transpose(a: Any, axes: Any = None) -> Any:
     x = strong(a, common_world(a))
     rank = x.ndim
-    perm = tuple(range(rank))[::-1] if axes is None else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
+    perm = (
+        tuple(range(rank))[::-1]
+        if axes is None
+        else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
+    )
     return x if perm == tuple(range(rank)) else x.world.transpose(x, perm=perm)
 
 
@@ -104,10 +108,14 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     if axis is None:
         places = {k for k, d in enumerate(x.type.shape) if d == 1}
     else:
-        places = {normalise_axis("squeeze", k, x.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))}
+        places = {
+            normalise_axis("squeeze", k, x.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))
+        }
         for k in places:
             if not x.world.facts.equal(x.type.shape[k], 1):
-                raise ShapeError("squeeze: the axis has a size other than 1", expected="1", actual=f"{x.type!r}, axis {k}")
+                raise ShapeError(
+                    "squeeze: the axis has a size other than 1", expected="1", actual=f"{x.type!r}, axis {k}"
+                )
     return x.world.reshape(x, shape=tuple(d for k, d in enumerate(x.type.shape) if k not in places))
 
 
@@ -136,7 +144,9 @@ def _joined(arrays: Sequence[Any], dtype: Any = None) -> tuple[Any, list[Any]]:
 
 
 @traceable(np.concatenate)
-def concatenate(arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def concatenate(
+    arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Any:
     refuse("concatenate", out=out)
     world, values = _joined(list(arrays), dtype)
     if axis is None:
@@ -147,7 +157,9 @@ def concatenate(arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype:
 
 
 @traceable(np.stack)
-def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def stack(
+    arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Any:
     refuse("stack", out=out)
     world, values = _joined(list(arrays), dtype)
     place = normalise_axis("stack", axis, values[0].ndim + 1)
@@ -185,7 +197,15 @@ def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
 
 
 def _filled(name: str, value: float) -> Any:
-    def apply(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Any:
+    def apply(
+        a: Any,
+        dtype: Any = None,
+        order: str = "K",
+        subok: bool = True,
+        shape: Any = None,
+        *,
+        device: Any = None,
+    ) -> Any:
         return full_like(a, value, dtype=dtype, shape=shape)
 
     return traceable(getattr(np, name))(apply)
@@ -193,7 +213,14 @@ def _filled(name: str, value: float) -> Any:
 
 @traceable(np.full_like)
 def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
 ) -> Any:
     world = common_world(a, fill_value)
     like: TensorType = lift(a, world).type
@@ -209,7 +236,9 @@ empty_like = _filled("empty_like", 0)
 
 
 def _maker(name: str, value: float) -> Any:
-    def apply(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+    def apply(
+        shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None
+    ) -> Any:
         world = common_world(shape, like)
         return world.full(value, TensorType(shape_of(shape), np.dtype(dtype)))
 
@@ -222,14 +251,18 @@ empty = _maker("empty", 0)
 
 
 @traceable(np.full)
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
+) -> Any:
     world = common_world(shape, fill_value, like)
     value = strong(fill_value, world)
     return broadcast_to(value if dtype is None else world.convert(value, np.dtype(dtype)), shape_of(shape))
 
 
 @traceable(np.arange)
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None, like: Any = None) -> Any:
+def arange(
+    start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None, like: Any = None
+) -> Any:
     """As `numpy.arange` for whole sizes, symbolic ones included."""
     world = common_world(start, stop, step, like)
     first, last = (0, as_size(start)) if stop is None else (as_size(start), as_size(stop))
@@ -243,7 +276,9 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, de
 
 
 @traceable(np.array)
-def array(object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K", ndmin: int = 0, like: Any = None) -> Any:
+def array(
+    object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K", ndmin: int = 0, like: Any = None
+) -> Any:
     """As `numpy.array`, for nested lists that hold traced values too."""
     world = common_world(object)
     x = strong(object, world)
@@ -252,7 +287,9 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K",
 
 
 @traceable(np.asarray, np.ascontiguousarray)
-def asarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None) -> Any:
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
+) -> Any:
     """As `numpy.asarray`, for nested lists that hold traced values too."""
     return array(a, dtype)
 

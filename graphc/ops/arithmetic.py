@@ -16,14 +16,21 @@ MIXED = ErrorSample(("f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype")
 
 
 def no_bool(name: str) -> ErrorSample:
-    return ErrorSample(("bool[2]",) if name in ("neg", "abs", "sign") else ("bool[2]", "bool[2]"), {}, DTypeError, "not defined for bool")
+    return ErrorSample(
+        ("bool[2]",) if name in ("neg", "abs", "sign") else ("bool[2]", "bool[2]"),
+        {},
+        DTypeError,
+        "not defined for bool",
+    )
 
 
 def integer_pow_type(facts: Facts, operand: Type, *, exponent: int) -> TensorType:
     x = tensor(operand, "integer_pow")
     check_kind("integer_pow", x, "iuf")
     if exponent < 0 and x.dtype.kind != "f":
-        raise DTypeError("integer_pow: integers to negative powers are not integers", expected="a float", actual=repr(x))
+        raise DTypeError(
+            "integer_pow: integers to negative powers are not integers", expected="a float", actual=repr(x)
+        )
     return x
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Final
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
-from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Rule
+from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Reason, Rule
 from graphc.ops.typing import Facts, broadcast, elementwise, tensor
 
 MISFIT = ErrorSample(("f64[2]", "f64[3]"), {}, ShapeError, "do not broadcast")
-NO_TANGENT = {"rule": "integer or boolean result: no tangent"}
+NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
 
 
 def comparison(name: str, numpy: str, exact: Rule, doc: str) -> Op:

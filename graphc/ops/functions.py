@@ -26,7 +26,7 @@ def softmax(x: Array, axes: tuple[int, ...]) -> Array:
 def log_softmax(x: Array, axes: tuple[int, ...]) -> Array:
     """log of softmax, without rounding small probabilities to zero."""
     shifted = x - _top(x, axes)
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axes, keepdims=True))  # type: ignore[no-any-return]
+    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axes, keepdims=True))
 
 
 def _top(x: Array, axes: tuple[int, ...]) -> Array:
@@ -36,7 +36,7 @@ def _top(x: Array, axes: tuple[int, ...]) -> Array:
 def cumsum(x: Array, axis: int, reverse: bool) -> Array:
     """Running sums along an axis, in the operand's own dtype."""
     if not reverse:
-        return np.add.accumulate(x, axis=axis)  # type: ignore[no-any-return]
+        return np.add.accumulate(x, axis=axis)
     return np.flip(np.add.accumulate(np.flip(x, axis), axis=axis), axis)
 
 
@@ -55,5 +55,6 @@ def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tup
 def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `u` added at integer positions; repeated positions add up."""
     result = np.zeros(shape, u.dtype)
-    np.add.at(result, (slice(None),) * axis + indices, u)
+    position: Any = (slice(None),) * axis + indices
+    np.add.at(result, position, u)
     return result

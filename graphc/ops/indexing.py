@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 
 from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
-from graphc.ops.record import ErrorSample, Linear, Op, Sample
+from graphc.ops.record import ErrorSample, Linear, Op, Reason, Sample
 from graphc.ops.typing import Facts, broadcast, normalise_axis, show, tensor
 
-STRUCTURAL = {"exact": "structural: acts on exact values as NumPy acts on object arrays"}
+STRUCTURAL: Final[Mapping[str, Reason]] = {
+    "exact": "structural: acts on exact values as NumPy acts on object arrays"
+}
 
 
 def index_shape(facts: Facts, op: str, indices: tuple[Type, ...]) -> tuple[Size, ...]:
@@ -29,7 +32,9 @@ def gather_type(facts: Facts, operand: Type, *indices: Type, axis: int) -> Tenso
     x = tensor(operand, "gather")
     picked = index_shape(facts, "gather", indices)
     if normalise_axis("gather", axis, x.ndim) != axis or axis + len(indices) > x.ndim:
-        raise AxisError("gather: more index arrays than axes", actual=f"{len(indices)} from axis {axis} of {x!r}")
+        raise AxisError(
+            "gather: more index arrays than axes", actual=f"{len(indices)} from axis {axis} of {x!r}"
+        )
     return TensorType((*x.shape[:axis], *picked, *x.shape[axis + len(indices) :]), x.dtype)
 
 
@@ -39,10 +44,15 @@ def scatter_add_type(
     u = tensor(updates, "scatter_add")
     picked = index_shape(facts, "scatter_add", indices)
     if axis < 0 or axis + len(indices) > len(shape):
-        raise AxisError("scatter_add: more index arrays than axes", actual=f"{len(indices)} from axis {axis} of {show(shape)}")
+        raise AxisError(
+            "scatter_add: more index arrays than axes",
+            actual=f"{len(indices)} from axis {axis} of {show(shape)}",
+        )
     expected = (*shape[:axis], *picked, *shape[axis + len(indices) :])
     if len(expected) != u.ndim or not all(facts.equal(a, b) for a, b in zip(expected, u.shape, strict=True)):
-        raise ShapeError("scatter_add: updates do not match the indices", expected=show(expected), actual=show(u.shape))
+        raise ShapeError(
+            "scatter_add: updates do not match the indices", expected=show(expected), actual=show(u.shape)
+        )
     return TensorType(shape, u.dtype)
 
 
@@ -50,7 +60,9 @@ def scatter_back(w: Any, ct: Any, x: Any, *indices: Any, axis: int) -> tuple[Any
     return (w.scatter_add(ct, *indices, axis=axis, shape=x.shape), *(None for _ in indices))
 
 
-def gather_back(w: Any, ct: Any, updates: Any, *indices: Any, axis: int, shape: tuple[Size, ...]) -> tuple[Any, ...]:
+def gather_back(
+    w: Any, ct: Any, updates: Any, *indices: Any, axis: int, shape: tuple[Size, ...]
+) -> tuple[Any, ...]:
     return (w.gather(ct, *indices, axis=axis), *(None for _ in indices))
 
 

@@ -23,7 +23,7 @@ SAMPLES = tuple(
 )
 EMPTY = (
     Sample(((0, 3),), {"axes": (0,), "keepdims": False}),
-    Sample(((), ), {"axes": (), "keepdims": False}),
+    Sample(((),), {"axes": (), "keepdims": False}),
 )
 ERRORS = (
     ErrorSample(("f64[2,3]",), {"axes": (2,), "keepdims": False}, AxisError, "out of bounds"),
@@ -42,7 +42,9 @@ def sum_transpose(w: Any, ct: Any, x: Any, *, axes: tuple[int, ...], keepdims: b
     return (w.expand(ct, axes, x.shape, keepdims),)
 
 
-def extremum_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+def extremum_jvp(
+    w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool
+) -> Any:
     (x,), (t,) = operands, tangents
     best = x == w.expand(y, axes, x.shape, keepdims)
     ties = w.reduce_sum(w.convert(best, x.dtype), axes=axes, keepdims=keepdims)
@@ -89,7 +91,9 @@ def _prod_tangent(w: Any, x: Any, t: Any, count: Any) -> Any:
     index = w.iota(size=count, dtype=x.dtype)
     diagonal = w.reshape(index, shape=(count, 1)) == w.reshape(index, shape=(1, count))
     others = w.select(diagonal, 1, w.reshape(x, shape=(*x.shape[:last], 1, count)))
-    return w.reduce_sum(t * w.reduce_prod(others, axes=(last + 1,), keepdims=False), axes=(last,), keepdims=False)
+    return w.reduce_sum(
+        t * w.reduce_prod(others, axes=(last + 1,), keepdims=False), axes=(last,), keepdims=False
+    )
 
 
 def norm_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -99,7 +103,9 @@ def norm_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, .
     return w.reduce_sum(direction * t, axes=axes, keepdims=keepdims)
 
 
-def logsumexp_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+def logsumexp_jvp(
+    w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool
+) -> Any:
     (x,), (t,) = operands, tangents
     return w.reduce_sum(w.softmax(x, axes=axes) * t, axes=axes, keepdims=keepdims)
 

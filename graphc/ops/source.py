@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 
 from graphc.dims import Size
 from graphc.errors import DTypeError
 from graphc.ir import Constant, TensorType
-from graphc.ops.record import ErrorSample, Op, Sample
+from graphc.ops.record import ErrorSample, Op, Reason, Sample
 from graphc.ops.typing import Facts
 
-NO_OPERANDS = {
+NO_OPERANDS: Final[Mapping[str, Reason]] = {
     "rule": "no operands",
     "domains": "no operands",
     "errors": "any input is accepted",

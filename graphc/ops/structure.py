@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, IRError, ShapeError
 from graphc.ir import TensorType, TupleType, Type
-from graphc.ops.record import ErrorSample, Linear, Op, Sample
+from graphc.ops.record import ErrorSample, Linear, Op, Reason, Sample
 from graphc.ops.typing import Facts, normalise_axis, show, tensor
 
-STRUCTURAL = {"exact": "structural: acts on exact values as NumPy acts on object arrays"}
+STRUCTURAL: Final[Mapping[str, Reason]] = {
+    "exact": "structural: acts on exact values as NumPy acts on object arrays"
+}
 Index = tuple[tuple[Size, Size | None, int], ...]
 
 
@@ -30,7 +33,9 @@ def transpose_type(facts: Facts, operand: Type, *, perm: tuple[int, ...]) -> Ten
     x = tensor(operand, "transpose")
     if sorted(perm) != list(range(x.ndim)):
         raise AxisError(
-            "transpose: not a permutation of the axes", expected=f"each of {tuple(range(x.ndim))} once", actual=str(perm)
+            "transpose: not a permutation of the axes",
+            expected=f"each of {tuple(range(x.ndim))} once",
+            actual=str(perm),
         )
     return TensorType([x.shape[i] for i in perm], x.dtype, x.weak)
 
@@ -93,24 +98,25 @@ def sliced_size(start: Size, stop: Size | None, step: int) -> Size:
 def slice_type(facts: Facts, operand: Type, *, index: Index) -> TensorType:
     x = tensor(operand, "slice")
     if len(index) != x.ndim:
-        raise ShapeError("slice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(x.shape)}")
+        raise ShapeError(
+            "slice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(x.shape)}"
+        )
     return TensorType([_checked_slice(one, d) for one, d in zip(index, x.shape, strict=True)], x.dtype)
 
 
 def _checked_slice(one: tuple[Size, Size | None, int], size: Size) -> Size:
     start, stop, step = one
-    count = 0 if step == 0 else sliced_size(start, stop, step)
-    ends = (start, stop) if step > 0 else (start + 1, 0 if stop is None else stop + 1)
-    low, high = ends if step > 0 else ends[::-1]
-    if (
-        step == 0
-        or (step > 0 and stop is None)
-        or dims.less(low, 0)
-        or dims.less(count, 0)
-        or dims.less(size, high)
-    ):
+    valid = step != 0 and (stop is not None or step < 0)
+    if valid:
+        last = -1 if stop is None else stop
+        low, high = (start, last) if step > 0 else (last + 1, start + 1)
+        count = sliced_size(start, stop, step)
+        valid = not (dims.less(low, 0) or dims.less(count, 0) or dims.less(size, high))
+    if not valid:
         raise ShapeError(
-            "slice: bounds leave the axis", expected=f"0 <= start <= stop <= {size}, step not 0", actual=str(one)
+            "slice: bounds leave the axis",
+            expected=f"0 <= start <= stop <= {size}, step not 0",
+            actual=str(one),
         )
     return count
 
@@ -118,10 +124,14 @@ def _checked_slice(one: tuple[Size, Size | None, int], size: Size) -> Size:
 def unslice_type(facts: Facts, operand: Type, *, index: Index, shape: tuple[Size, ...]) -> TensorType:
     u = tensor(operand, "unslice")
     if len(index) != len(shape):
-        raise ShapeError("unslice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(shape)}")
+        raise ShapeError(
+            "unslice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(shape)}"
+        )
     expected = tuple(_checked_slice(one, d) for one, d in zip(index, shape, strict=True))
     if len(expected) != u.ndim or not all(facts.equal(a, b) for a, b in zip(expected, u.shape, strict=True)):
-        raise ShapeError("unslice: the operand does not fill the slice", expected=show(expected), actual=show(u.shape))
+        raise ShapeError(
+            "unslice: the operand does not fill the slice", expected=show(expected), actual=show(u.shape)
+        )
     return TensorType(shape, u.dtype)
 
 

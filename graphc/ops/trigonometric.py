@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.errors import DTypeError
 from graphc.ops.record import ErrorSample, Op, Partials
 from graphc.ops.typing import elementwise
-from graphc.errors import DTypeError
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
 

@@ -134,7 +134,9 @@ def elementwise(op: str, kinds: str, result: str | None = None) -> Callable[...,
                     actual=", ".join(map(repr, types)),
                 )
         shape = broadcast(facts, op, *[t.shape for t in types])
-        return TensorType(shape, dtype if fixed is None else fixed, all(t.weak for t in types) and fixed is None)
+        return TensorType(
+            shape, dtype if fixed is None else fixed, all(t.weak for t in types) and fixed is None
+        )
 
     return rule
 
@@ -160,7 +162,9 @@ def check_axes(op: str, axes: Sequence[int], rank: int) -> tuple[int, ...]:
     return result
 
 
-def reduction(op: str, kinds: str, result: str | None = None, empty: bool = True) -> Callable[..., TensorType]:
+def reduction(
+    op: str, kinds: str, result: str | None = None, empty: bool = True
+) -> Callable[..., TensorType]:
     """Type rule of a reduction over `axes`; `empty=False` refuses an empty range, as max does."""
 
     def rule(facts: Facts, operand: Type, *, axes: tuple[int, ...], keepdims: bool) -> TensorType:

@@ -179,7 +179,11 @@ class World:
             return NotImplemented
         if isinstance(a, Operand) and isinstance(b, Operand):
             ta, tb = a.type, b.type
-            if ta.dtype == tb.dtype and ta.weak == tb.weak and (name not in FLOAT_OPS or ta.dtype.kind == "f"):
+            if (
+                ta.dtype == tb.dtype
+                and ta.weak == tb.weak
+                and (name not in FLOAT_OPS or ta.dtype.kind == "f")
+            ):
                 return self.emit(lookup(name), (a, b), ())
         a, b = self.promote((a, b), to_float=name in FLOAT_OPS)
         return self.emit(lookup(name), (a, b), ())
@@ -263,6 +267,7 @@ class Value(Operand):
     """A node of a graph under construction."""
 
     __slots__ = ("id", "world")
+    world: GraphWorld
 
     def __init__(self, world: GraphWorld, id: int) -> None:
         self.world = world

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.backends.exact.fields import Array, as_array
 from graphc.backends.exact.jets import JetField, Numbers
-from graphc.backends.exact.world import evaluate
+from graphc.backends.exact.world import bind, evaluate
 from graphc.ir import Builder, Graph, copy_into
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.derive import differentiable_outputs, vjp_graph
@@ -56,6 +56,22 @@ def contracted(graph: Graph) -> Graph:
     return builder.finish([total.id])
 
 
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """A named direction (or weights) with rational elements; in GF(p) the nonzero ones become random residues."""
+
+    name: str
+    values: Array
+
+    @staticmethod
+    def one_hot(name: str, shape: tuple[int, ...], at: tuple[int, ...]) -> Direction:
+        """The direction of one element."""
+        values = np.empty(shape, object)
+        for i in np.ndindex(*shape):
+            values[i] = Fraction(int(i == at))
+        return Direction(f"{name}{list(at)}", values)
+
+
 @dataclass(slots=True)
 class Space:
     """The graphs over one field of numbers at one point; results are remembered per direction."""
@@ -72,7 +88,7 @@ class Space:
     def first_order(self, o: int, weights: Direction, k: int, u: Direction) -> tuple[Any, Any]:
         """<cotangent of input k, u> by our rules, and the same by jets."""
         found = self._cotangents(o, weights)[self.derived.wrt.index(k)]
-        moved = self._moved(((k, u),))[self.derived.graph.outputs.index(self.derived.graph.outputs[o])]
+        moved = self._moved(((k, u),))[o]
         return (
             self._dot(found, self._direction(u)),
             self._dot(_coefficient(moved, 1), self._direction(weights)),
@@ -123,14 +139,13 @@ class Space:
         return self._jets[key]
 
     def _seeds(self, plain: JetField, o: int, weights: Direction) -> list[Array]:
-        shapes = [self._shape(k) for k in self.derived.outputs]
+        shapes = [self.output_shape(k) for k in self.derived.outputs]
         seeds = [plain.array(np.zeros(shape, np.int64)) for shape in shapes]
         seeds[self.derived.outputs.index(o)] = self._jetted(plain, self._direction(weights))
         return seeds
 
-    def _shape(self, output: int) -> tuple[int, ...]:
-        from graphc.backends.exact.world import bind
-
+    def output_shape(self, output: int) -> tuple[int, ...]:
+        """The shape of an output at this point's sizes."""
         return bind(self.derived.graph.output_types[output].shape, self.sizes)  # type: ignore[no-any-return]
 
     def _jetted(self, plain: JetField, values: Array) -> Array:
@@ -173,19 +188,3 @@ def _coefficient(jets: Array, k: int) -> Array:
     for i, j in np.ndenumerate(jets):
         result[i] = j.coefficient(k)
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class Direction:
-    """A named direction (or weights) with rational elements; in GF(p) the nonzero ones become random residues."""
-
-    name: str
-    values: Array
-
-    @staticmethod
-    def one_hot(name: str, shape: tuple[int, ...], at: tuple[int, ...]) -> Direction:
-        """The direction of one element."""
-        values = np.empty(shape, object)
-        for i in np.ndindex(*shape):
-            values[i] = Fraction(int(i == at))
-        return Direction(f"{name}{list(at)}", values)

@@ -23,7 +23,7 @@ from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import ExactWorld, evaluate
 from graphc.backends.exact.world import apply as exact_apply
 from graphc.errors import DTypeError, GraphcError
-from graphc.ir import DTYPES, Builder, Constant, Graph, TensorType
+from graphc.ir import DTYPES, Builder, Graph, TensorType
 from graphc.ops import world as ops_world
 from graphc.ops.meaning import evaluate as numpy_meaning
 from graphc.ops.record import Linear, Op, Sample
