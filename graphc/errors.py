@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import linecache
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
+
+
+LONGEST_LINE: Final = 100  # characters of a source line that an error shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,16 @@ class Loc:
 
     @property
     def source(self) -> str:
-        """The text of that line, or an empty string where the file cannot be read."""
+        """The text of that line, or an empty string where it is not known (in `exec`, or an old REPL)."""
         return linecache.getline(self.file, self.line).strip()
+
+    @property
+    def described(self) -> str:
+        """The place with its source line; without one, with the function's name."""
+        source = self.source
+        if len(source) > LONGEST_LINE:
+            source = source[: LONGEST_LINE - 2] + " …"
+        return f"{self}   {source}" if source else f"{self} in {self.function}"
 
 
 class GraphcError(Exception):
@@ -53,26 +65,26 @@ class GraphcError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        place = None
-        if self.loc is not None:
-            source = self.loc.source
-            place = f"{self.loc}   {source}" if source else f"{self.loc}"
         rows = (
             ("expected", self.expected),
             ("actual", self.actual),
-            ("at", place),
+            ("at", self.loc.described if self.loc is not None else None),
             ("in", self.graph_line),
             ("fix", self.fix),
         )
         return "\n".join([self.problem, *(f"  {label:<8}  {text}" for label, text in rows if text)])
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.__dict__.copy())
+        return _rebuild, (type(self), self._state())
+
+    def _state(self) -> dict[str, object]:
+        return self.__dict__.copy()
 
 
 def _rebuild(kind: type[GraphcError], state: dict[str, object]) -> GraphcError:
     error = kind.__new__(kind, str(state["problem"]))
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 
@@ -80,11 +92,28 @@ class ShapeError(GraphcError, ValueError):
     """Shapes do not fit the operation."""
 
 
-class AxisError(GraphcError, np.exceptions.AxisError):
-    """An axis lies outside the operand, or is named twice."""
+class StructureError(GraphcError, TypeError):
+    """Arguments, tangents or results differ in structure (tuples, lists, dicts) from what was expected."""
 
-    def __init__(self, problem: str, **parts: object) -> None:
-        GraphcError.__init__(self, problem, **parts)  # type: ignore[arg-type]
+
+class IndexingError(GraphcError, IndexError):
+    """An index lies outside the array, or there are too many of them."""
+
+
+class AxisError(GraphcError, np.exceptions.AxisError):
+    """An axis lies outside the operand, or is named twice; `axis` and `ndim` as NumPy's own error has them."""
+
+    # NumPy's class keeps these in slots, which `__dict__` lacks
+    axis: int | None
+    ndim: int | None
+
+    def __init__(self, problem: str, *, axis: int | None = None, ndim: int | None = None, **parts: Any) -> None:
+        GraphcError.__init__(self, problem, **parts)
+        self.axis = axis
+        self.ndim = ndim
+
+    def _state(self) -> dict[str, object]:
+        return {**self.__dict__, "axis": self.axis, "ndim": self.ndim}
 
     __str__ = GraphcError.__str__
 

@@ -153,7 +153,7 @@ def scalar_value(nodes: Nodes, node: int) -> Any:
     if data["op"] != "const":
         return None
     array = data["attrs"][0][1].array
-    return array[()] if array.shape == () else None
+    return array.reshape(())[()] if array.size == 1 else None
 
 
 def matches(nodes: Nodes, node: int, term: Term, match: Match) -> Iterator[Match]:

@@ -101,6 +101,9 @@ ROWS: Final = (
     Rewrite("not not x -> x", P.logical_not(P.logical_not(X)), X, EXACT),
     Rewrite("x and x -> x", P.logical_and(X, X), X, EXACT),
     Rewrite("x or x -> x", P.logical_or(X, X), X, EXACT),
+    Rewrite("where(true, x, y) -> x", P.where(ONE, X, Y), X, EXACT),
+    Rewrite("where(false, x, y) -> y", P.where(ZERO, X, Y), Y, EXACT),
+    Rewrite("x and true -> x", P.logical_and(X, ONE), X, EXACT),
     Rewrite("where(c, x, x) -> x", P.where(C, X, X), X, EXACT),
     Rewrite("where(not c, x, y) -> where(c, y, x)", P.where(P.logical_not(C), X, Y), P.where(C, Y, X), EXACT),
     Rewrite(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from graphc.ops.world import GraphWorld
-from graphc.passes.rewrite import ONE, Attr, Law, Match, P, Rewrite, Scalar, Var
+from graphc.passes.rewrite import ONE, Attr, Law, Match, P, Rewrite, Scalar, Var, scalar_value
 
 X, Y = Var("x"), Var("y")
 A, B, KEEP = Attr("a"), Attr("b"), Attr("keep")
@@ -25,24 +25,28 @@ def spans(w: GraphWorld, m: Match) -> bool:
     return bool(m["keep"] or axes == tuple(range(len(axes)))) and rank > 0
 
 
-def constant_along(w: GraphWorld, m: Match) -> bool:
-    """The shift `y` is one value along each of the softmax axes, and does not widen `x`."""
+def is_own_maximum(w: GraphWorld, m: Match) -> bool:
+    """The shift `y` is a maximum of `x` itself, one value along each of the softmax axes."""
     x, y = m["x"].type.shape, m["y"].type.shape
     lead = len(x) - len(y)
-    return lead >= 0 and all(i < lead or y[i - lead] == 1 for i in m["a"])
-
-
-def one_summand_apart(w: GraphWorld, m: Match) -> bool:
-    """The two roots' arguments differ by one summand."""
     nodes = w.builder.nodes
-    data = nodes[m["x"].id]
-    return data["op"] == "add" and m["y"].id in data["args"]
+    data = nodes[m["y"].id]
+    while data["op"] in ("reshape", "broadcast_to"):
+        data = nodes[data["args"][0]]
+    own = data["op"] == "reduce_max" and data["args"][0] == m["x"].id
+    return own and lead >= 0 and all(i < lead or y[i - lead] == 1 for i in m["a"])
 
 
-def root_difference(w: GraphWorld, m: Match) -> Any:
-    first, second = w.builder.nodes[m["x"].id]["args"]
-    step = w.value_class(w, second if first == m["y"].id else first)
-    return step / (w.sqrt(m["x"]) + w.sqrt(m["y"]))
+def is_count(w: GraphWorld, m: Match) -> bool:
+    """`y` is a positive constant or a size: what a sum is divided by to make a mean."""
+    nodes = w.builder.nodes
+    data = nodes[m["y"].id]
+    while data["op"] in ("cast", "broadcast_to"):
+        data = nodes[data["args"][0]]
+    if data["op"] == "dim":
+        return True
+    value = scalar_value(nodes, m["y"].id)
+    return value is not None and 0 < value < float("inf")
 
 
 def softmax_row(denominator: Any) -> Rewrite:
@@ -148,14 +152,14 @@ ROWS: Final = (
         P.softmax(P.sub(X, Y), axes=A),
         P.softmax(X, axes=A),
         REAL,
-        constant_along,
+        is_own_maximum,
     ),
     Rewrite(
         "log_softmax(x - y) -> log_softmax(x)",
         P.log_softmax(P.sub(X, Y), axes=A),
         P.log_softmax(X, axes=A),
         REAL,
-        constant_along,
+        is_own_maximum,
     ),
     # roots of sums of squares
     Rewrite("sqrt(x * x) -> abs(x)", P.sqrt(P.mul(X, X)), P.abs(X), REAL),
@@ -178,18 +182,18 @@ ROWS: Final = (
         REAL,
     ),
     Rewrite(
-        "sqrt(sum(x * x) / c) -> norm(x) / sqrt(c)",
-        P.sqrt(P.div(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP), POSITIVE)),
-        lambda w, m: w.reduce_norm(m["x"], axes=m["a"], keepdims=m["keep"]) / w.sqrt(m["c"]),
+        "sqrt(sum(x * x) / y) -> norm(x) / sqrt(y)",
+        P.sqrt(P.div(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP), Y)),
+        lambda w, m: w.reduce_norm(m["x"], axes=m["a"], keepdims=m["keep"]) / w.sqrt(m["y"]),
         REAL,
+        is_count,
     ),
     # differences that cancel
     Rewrite(
-        "sqrt(y + z) - sqrt(y) -> z / (sqrt(y + z) + sqrt(y))",
-        P.sub(P.sqrt(X), P.sqrt(Y)),
-        root_difference,
+        "sqrt(x + c) - sqrt(x) -> c / (sqrt(x + c) + sqrt(x))",
+        P.sub(P.sqrt(P.add(X, POSITIVE)), P.sqrt(X)),
+        lambda w, m: m["c"] / (w.sqrt(m["x"] + m["c"]) + w.sqrt(m["x"])),
         REAL,
-        one_summand_apart,
     ),
     Rewrite(
         "1 - cos(x) -> 2 sin(x/2)**2",

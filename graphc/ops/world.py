@@ -202,7 +202,7 @@ class World:
 
     def expand(self, x: Any, axes: Iterable[int], shape: Sequence[Size], keepdims: bool) -> Any:
         """Undo the shape of a reduction over `axes`: the inverse of `keepdims=False`, then broadcast."""
-        if not keepdims:
+        if not keepdims and x.type.shape:
             x = self.reshape(x, shape=reduced_shape(shape, set(axes), True))
         return x if x.type.shape == tuple(shape) else self.broadcast_to(x, shape=tuple(shape))
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from graphc.backends.exact.fields import ExactError, Undecided, as_array
+import numpy as np
+
+from graphc.backends.exact.fields import ExactError, Undecided
 from graphc.backends.exact.jets import JetField
 from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import bind, bind_type, run
 from graphc.errors import GraphcError
 from graphc.ir import Graph, TensorType
 from graphc.ops import lookup
+from graphc.ops.record import Jvp
 from graphc.verification.report import Blame
-from graphc.verification.rules import Case, derivative_problems
+from graphc.verification.rules import Case, Trial, forward_problem, reverse_problem
 from graphc.verification.sampling import Point
 
 LIMIT = 5  # wrong ops shown
@@ -34,8 +37,7 @@ def locate(graphs: Sequence[Graph], point: Point, sizes: Mapping[str, int]) -> t
             for type in graph.input_types[len(inputs) :]:
                 bound = bind_type(type, sizes)
                 assert isinstance(bound, TensorType)
-                ones = as_array(field.number(1))
-                inputs.append(_filled(ones, bound))
+                inputs.append(field.array(np.ones(bind(bound.shape, sizes), np.int64)))
             try:
                 values = run(graph, inputs, field, sizes)
             except (Undecided, ExactError, ZeroDivisionError):
@@ -58,18 +60,17 @@ def locate(graphs: Sequence[Graph], point: Point, sizes: Mapping[str, int]) -> t
     return tuple(found.values())
 
 
-def _filled(one, type):  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    return np.broadcast_to(one, type.shape).copy()
-
-
 def _problem(case: Case) -> str | None:
+    """What is wrong with the op's own rule; rules of the ops that it is built from play no part."""
     if not case.floats or not case.result.differentiable:
         return None
     try:
-        return next(derivative_problems(case, random.Random(0)), None)
+        trial = Trial.of(case, random.Random(0))
+        with trial.plain.working():
+            # the transpose of a Jvp rule runs through other ops' rules
+            problem = forward_problem(trial) or (None if isinstance(case.op.rule, Jvp) else reverse_problem(trial))
     except (Undecided, ExactError, ZeroDivisionError):
         return None
     except GraphcError as error:
-        return f"{case}: {error.problem}"
+        problem = error.problem
+    return None if problem is None else f"{case}: {problem}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.exact.fields import Array, as_array
+from graphc.backends.exact.fields import Array, apply_each, as_array
 from graphc.backends.exact.jets import JetField, Numbers
 from graphc.backends.exact.world import bind, evaluate
 from graphc.ir import Builder, Graph, copy_into
@@ -101,7 +101,8 @@ class Space:
         found = self._curvature(o, weights, l, d)[self.derived.wrt.index(k)]
         both = self._moved(((k, u), (l, d)))[o]
         alone = (self._moved(((k, u),))[o], self._moved(((l, d),))[o])
-        mixed = as_array(_coefficient(both, 2) - _coefficient(alone[0], 2) - _coefficient(alone[1], 2))
+        curved = [_coefficient(v, 2) for v in (both, *alone)]
+        mixed = apply_each(lambda whole, a, b: whole - a - b, *curved)
         return self._dot(found, self._direction(u)), self._dot(mixed, self._direction(weights))
 
     def _base(self, jets: JetField) -> list[Array]:

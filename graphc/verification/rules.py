@@ -303,48 +303,94 @@ def derivatives(op: Op) -> Iterator[str]:
     for number, case in enumerate(cases(op)):
         if not case.floats or not isinstance(case.result, TensorType) or not case.result.differentiable:
             continue
-        yield from _derivative(case, random.Random(number))
+        yield from derivative_problems(case, random.Random(number))
 
 
-def _derivative(case: Case, rng: random.Random) -> Iterator[str]:
-    numbers = reals()
-    plain, jets = JetField(numbers), JetField(numbers, 2)
-    u, d = ([_direction(t, rng) for t in case.types] for _ in range(2))
-    weights = _direction(case.result, rng)
-    with plain.working():
-        exact = [constants(plain, v) for v in case.operands]
-        # forward, one operand at a time and all together
-        for wanted in dict.fromkeys([*((k,) for k in case.floats), case.floats]):
-            along = [u[k] if k in wanted else None for k in range(len(u))]
-            reference = coefficient(jet_apply(case, jets, along), 1)
-            found = _pushed(case, plain, exact, along)
-            if (where := differs(plain, found, reference)) is not None:
-                yield f"{case}: forward rule wrong for operands {wanted} at {where}"
+def derivative_problems(case: Case, rng: random.Random) -> Iterator[str]:
+    """What is wrong with the op's derivatives at one case's operands, to second order."""
+    trial = Trial.of(case, rng)
+    with trial.plain.working():
+        for stage in (forward_problem, reverse_problem, second_problem):
+            problem = stage(trial)
+            if problem is not None:
+                yield f"{case}: {problem}"
                 return
-        # reverse, to second order
-        first, second = derivative_graphs(case)
-        seeds = [*exact, plain.array(weights)]
-        cotangents = evaluate(first, seeds, plain)
-        for k, ct in zip(case.floats, cotangents, strict=True):
-            along = [u[j] if j == k else None for j in range(len(u))]
-            reference = coefficient(jet_apply(case, jets, along), 1)
-            if differs(plain, _dot(plain, ct, u[k]), _dot(plain, reference, weights)) is not None:
-                yield f"{case}: reverse rule wrong for operand {k}"
-                return
-        quadratic = [
-            coefficient(jet_apply(case, jets, v), 2)
-            for v in ([as_array(a + b) for a, b in zip(u, d, strict=True)], u, d)
-        ]
-        mixed = quadratic[0] - quadratic[1] - quadratic[2]
-        directions = [plain.array(d[k]) for k in case.floats] + [plain.array(u[k]) for k in case.floats]
-        *rows, tangent = evaluate(second, [*seeds, *directions], plain)
-        total = _dot(plain, rows[0], u[case.floats[0]])
-        for k, row in zip(case.floats[1:], rows[1:], strict=True):
-            total = total + _dot(plain, row, u[k])
-        if differs(plain, total, _dot(plain, mixed, weights)) is not None:
-            yield f"{case}: second derivative wrong, reverse over reverse"
-        elif differs(plain, tangent, mixed) is not None:
-            yield f"{case}: second derivative wrong, forward over forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A case with random directions u and d of its operands and weights of its result."""
+
+    case: Case
+    plain: JetField
+    jets: JetField
+    exact: list[Array]
+    u: list[Array]
+    d: list[Array]
+    weights: Array
+
+    @staticmethod
+    def of(case: Case, rng: random.Random) -> Trial:
+        """The case along random directions."""
+        numbers = reals()
+        plain = JetField(numbers)
+        u, d = ([_direction(t, rng) for t in case.types] for _ in range(2))
+        with plain.working():
+            exact = [constants(plain, v) for v in case.operands]
+        return Trial(case, plain, JetField(numbers, 2), exact, u, d, _direction(case.result, rng))
+
+    def moved(self, along: Sequence[Array | None], k: int) -> Array:
+        """The k-th Taylor coefficients of the result along a direction of the operands: the reference."""
+        return coefficient(jet_apply(self.case, self.jets, along), k)
+
+    def one(self, k: int) -> list[Array | None]:
+        """The direction u of operand k alone."""
+        return [direction if j == k else None for j, direction in enumerate(self.u)]
+
+
+def forward_problem(trial: Trial) -> str | None:
+    """The rule pushes tangents as jets do, one operand at a time and all together."""
+    case = trial.case
+    for wanted in dict.fromkeys([*((k,) for k in case.floats), case.floats]):
+        along = [direction if k in wanted else None for k, direction in enumerate(trial.u)]
+        found = _pushed(case, trial.plain, trial.exact, along)
+        where = differs(trial.plain, found, trial.moved(along, 1))
+        if where is not None:
+            at = f" at {list(where)}" if where else ""
+            return f"the forward derivative by operand {', '.join(map(str, wanted))} is wrong{at}"
+    return None
+
+
+def reverse_problem(trial: Trial) -> str | None:
+    """The rule pulls cotangents back as the transposed jets do."""
+    case, plain = trial.case, trial.plain
+    first, _ = derivative_graphs(case, 1)
+    cotangents = evaluate(first, [*trial.exact, plain.array(trial.weights)], plain)
+    for k, ct in zip(case.floats, cotangents, strict=True):
+        reference = trial.moved(trial.one(k), 1)
+        if differs(plain, _dot(plain, ct, trial.u[k]), _dot(plain, reference, trial.weights)) is not None:
+            return f"the reverse derivative by operand {k} is wrong"
+    return None
+
+
+def second_problem(trial: Trial) -> str | None:
+    """Reverse over reverse and forward over forward give the second derivative of the jets."""
+    case, plain = trial.case, trial.plain
+    _, second = derivative_graphs(case, 2)
+    both = [as_array(a + b) for a, b in zip(trial.u, trial.d, strict=True)]
+    quadratic = [trial.moved(along, 2) for along in (both, trial.u, trial.d)]
+    mixed = apply_each(lambda whole, a, b: whole - a - b, *quadratic)
+    directions = [plain.array(v[k]) for v in (trial.d, trial.u) for k in case.floats]
+    *rows, tangent = evaluate(second, [*trial.exact, plain.array(trial.weights), *directions], plain)
+    parts = [_dot(plain, row, trial.u[k]) for k, row in zip(case.floats, rows, strict=True)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = as_array(total + part)
+    if differs(plain, total, _dot(plain, mixed, trial.weights)) is not None:
+        return "the second derivative is wrong, reverse over reverse"
+    if differs(plain, tangent, mixed) is not None:
+        return "the second derivative is wrong, forward over forward"
+    return None
 
 
 def _direction(t: TensorType, rng: random.Random) -> Array:
@@ -425,11 +471,12 @@ def differs(field: JetField, a: Array, b: Array) -> tuple[int, ...] | None:
     return None
 
 
-def derivative_graphs(case: Case) -> tuple[Graph, Graph]:
+def derivative_graphs(case: Case, order: int) -> tuple[Graph, Graph]:
     """The op's cotangents, and its second derivatives, as graphs.
 
     First: inputs are the operands and a cotangent. Second: then a direction d, then a direction u, for each float
-    operand; outputs are the cotangents of <cotangents, d>, and the second tangent along d and u.
+    operand; outputs are the cotangents of <cotangents, d>, and the second tangent along d and u. With order 1 the
+    second graph is the first.
     """
     builder = Builder()
     w = GraphWorld(builder)
@@ -439,6 +486,8 @@ def derivative_graphs(case: Case) -> tuple[Graph, Graph]:
     wrt = [operands[k].id for k in case.floats]
     found = [filled(w, g, operands[k]) for k, g in zip(case.floats, backward(w, [y.id], [ct], wrt), strict=True)]
     first = builder.finish([g.id for g in found])
+    if order == 1:
+        return first, first
     d, u = (
         [Value(w, builder.input(f"{name}{k}", case.types[k])) for k in case.floats] for name in ("d", "u")
     )
@@ -508,7 +557,7 @@ def kinks(op: Op) -> Iterator[str]:
         with np.errstate(all="ignore"):
             if not np.isfinite(numpy_meaning(op, arrays, case.attrs)).all():
                 continue  # outside the domain
-        first, _ = derivative_graphs(case)
+        first, _ = derivative_graphs(case, 1)
         for o in _few(result.shape):
             seed = np.zeros(result.shape)
             seed[o] = 1

@@ -1,0 +1,228 @@
+"""The command line: `graphc dump`, `graphc verify`, `graphc run`."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import graphc
+from graphc.cli import arguments, output
+from graphc.cli.running import Command, Commands
+from graphc.cli.target import UsageError, load, nearest
+from graphc.compiler import flatten
+from graphc.ir import Graph
+from graphc.passes.pipeline import Step
+from graphc.text import dump as dump_graph
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
+
+Target = Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="As in model:loss or path/model.py:loss.")]
+Args = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--args",
+        metavar="SPEC...",
+        help='One per parameter: a type ("f64[n,3]"), x.npy, data.npz:x, a number, JSON of these, or name=SPEC.',
+    ),
+]
+Traceback = Annotated[bool, typer.Option("--traceback", help="Show every call that led to an error.")]
+
+
+class Format(str, Enum):
+    """How a graph is written."""
+
+    text = "text"
+    json = "json"
+    dot = "dot"
+
+
+@app.callback(invoke_without_command=True)
+def _graphc(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """NumPy code compiled to static graphs, with derivatives of any order that can be proved.
+
+    Exit codes: 0 done, 1 an error in the function (or a refuted derivative), 2 a derivative that is only
+    checked, 64 a command that cannot be understood.
+    """
+    if version:
+        typer.echo(f"graphc {graphc.__version__}")
+        raise typer.Exit
+
+
+@app.command(cls=Command)
+def dump(
+    target: Target,
+    args: Args = None,
+    after: Annotated[str | None, typer.Option(metavar="PASS", help="Show the graph after this pass.")] = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what each pass changed; with --after, all up to it as one.")
+    ] = False,
+    fmt: Annotated[Format, typer.Option(help="The graph's own text, JSON, or a drawing for Graphviz.")] = Format.text,
+    grad: Annotated[
+        str | None,
+        typer.Option(metavar="ARGNUM[/ORDER]", help="Show a derivative: 0, 0,1 for two arguments, 0/2 for second order."),
+    ] = None,
+    exact_order: Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")] = False,
+    to: Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Show the graph that a function is traced to.
+
+    \b
+    Examples:
+      graphc dump model:loss --args "f64[n,3]" "f64[3]"
+      graphc dump model.py:loss --args "f64[3]" --grad 0 --after simplify
+      graphc dump model:loss --args '{"w": "f64[3]", "b": 0.5}' --diff
+      graphc dump model:loss --args "f64[3]" --fmt dot -o loss.dot
+    """
+    if diff and fmt is not Format.text:
+        raise UsageError(
+            "a diff is text", expected="--fmt text", actual=f"--fmt {fmt.value}", fix="leave out --diff or --fmt"
+        )
+    with _user_output_aside():
+        function = derivative(load(target), grad)
+        specs, keywords = arguments.read(args or [], function)
+        graph = graphc.trace(function, *specs, **keywords)
+        steps: tuple[Step, ...] = ()
+        if after is not None or diff:
+            steps = graphc.compile(graph, exact_order=exact_order).passes
+    if after is not None:
+        steps = up_to(after, steps)
+    text = changes(graph, steps, after) if diff else dump_graph(steps[-1].graph if steps else graph, fmt.value)
+    output.emit(text, to)
+
+
+def derivative(function: Any, text: str | None) -> Any:
+    """The function itself, or the derivative of it that `--grad` names."""
+    if text is None:
+        return function
+    match = re.fullmatch(r"(-?\d+(?:,-?\d+)*)(?:/([1-9]))?", text)
+    if match is None:
+        raise UsageError(
+            f"--grad {text}: not a derivative", expected="ARGNUM or ARGNUM/ORDER", actual=text, fix="--grad 0 or --grad 0/2"
+        )
+    numbers = tuple(map(int, match[1].split(",")))
+    argnums = numbers if len(numbers) > 1 else numbers[0]
+    derived = graphc.grad(function, argnums)
+    for _ in range(int(match[2] or 1) - 1):
+        derived = graphc.jacfwd(derived, argnums)
+    return derived
+
+
+def up_to(name: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps up to the last one of this name."""
+    names = [step.name for step in steps]
+    if name not in names:
+        raise UsageError(
+            f"there is no pass {name!r}",
+            expected=" ".join(names),
+            actual=name,
+            fix=nearest(name, names) or "leave out --after for the graph as traced",
+        )
+    return steps[: len(names) - names[::-1].index(name)]
+
+
+def changes(graph: Graph, steps: tuple[Step, ...], after: str | None) -> str:
+    """The diff of every step, or of all of them as one."""
+    if after is None:
+        return "\n".join(output.diff_steps(graph, steps))
+    applied = output.total(steps)
+    return "\n".join(output.diff(graph, steps[-1].graph, "as traced", f"after {after}", f"up to {after}", applied))
+
+
+@app.command(cls=Command)
+def verify(
+    target: Target,
+    args: Args = None,
+    order: Annotated[int, typer.Option(min=1, help="The highest order of derivatives to verify.")] = 2,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for stdout.")] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Verify the derivatives of a function against exact mathematics.
+
+    Exit code: 0 proved or certified, 1 refuted, 2 checked or undecided.
+
+    \b
+    Examples:
+      graphc verify model:loss --args "f64[3]"
+      graphc verify model.py:loss --args "f64[2,2]" "f64[2]" --order 1 --json report.json
+    """
+    from graphc.verification import verify as verify_function
+
+    with _user_output_aside():
+        function = load(target)
+        specs, keywords = arguments.read(args or [], function)
+        report = verify_function(function, *specs, order=order, **keywords)
+    if json != "-":
+        output.emit(str(report), None)
+    if json is not None:
+        output.emit(report.to_json(), json)
+    raise typer.Exit(VERDICT_CODES[report.verdict])
+
+
+VERDICT_CODES = {"proved": 0, "certified": 0, "refuted": 1, "checked": 2, "undecided": 2}
+
+
+@app.command(cls=Command)
+def run(
+    target: Target,
+    args: Args = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seeds the arrays drawn for types.")] = 0,
+    size: Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The number behind a named size.")] = None,
+    exact_order: Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")] = False,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the results: .npz, or .npy for one.")] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Compile a function, run it, print what it returns.
+
+    Arguments are arrays from files, numbers, or types, for which random arrays are drawn.
+
+    \b
+    Examples:
+      graphc run model:predict --args "f64[n,3]" weights.npz:w --size n=5
+      graphc run model.py:loss --args x.npy 0.5 --out results.npz
+    """
+    with _user_output_aside():
+        function = load(target)
+        given = arguments.read(args or [], function)
+        positional, keywords = arguments.draw(given, seed, arguments.sizes(size or []))
+        compiled = graphc.compile(function, *positional, exact_order=exact_order, **keywords)
+        result = compiled(*positional, **keywords)
+    named = name_results(result)
+    if out is not None:
+        output.save_arrays(Path(out), named)
+    output.results(named)
+
+
+def name_results(result: Any) -> dict[str, Any]:
+    """A name for every array in a result: its path in it."""
+    import optree
+
+    leaves, _ = flatten(result)
+    paths = optree.tree_paths(result, namespace="graphc")
+    return {"_".join(["result", *map(str, path)]): leaf for path, leaf in zip(paths, leaves, strict=True)}
+
+
+def _user_output_aside() -> contextlib.AbstractContextManager[Any]:
+    """What the user's code prints goes to stderr, so that stdout holds the answer alone."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; the process ends with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="graphc")
