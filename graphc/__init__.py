@@ -12,7 +12,8 @@ if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
     __path__.append(str(_root))
 
 from graphc import numpy
-from graphc.compiler import Compiled, Spec, compile, jit, trace
+from graphc.compiler import Compiled, Spec, compile, jit, parse, trace
+from graphc.text import dump
 from graphc.tracing import Traced, is_traced
 from graphc.transforms import (
     grad,
@@ -28,6 +29,7 @@ from graphc.transforms import (
     value_and_grad,
     vjp,
 )
+from graphc.verification import verify
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "Spec",
     "Traced",
     "compile",
+    "dump",
     "grad",
     "gradients",
     "hessian",
@@ -48,8 +51,10 @@ __all__ = [
     "jvp",
     "linearize",
     "numpy",
+    "parse",
     "symbol",
     "trace",
     "value_and_grad",
+    "verify",
     "vjp",
 ]

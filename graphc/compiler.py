@@ -15,9 +15,10 @@ import numpy as np
 import optree
 
 from graphc import dims
+from graphc.calling import call
 from graphc.check_ir import check_ir
 from graphc.dims import Dim, Size
-from graphc.errors import GraphcError, ShapeError, TraceError, UnsupportedError
+from graphc.errors import GraphcError, ShapeError, StructureError, TraceError, UnsupportedError
 from graphc.ir import Builder, Graph, TensorType, paused_gc
 from graphc.ops import TABLE
 from graphc.ops.typing import Facts
@@ -26,7 +27,20 @@ from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import constants_of, dump, format_node, parse_type
 from graphc.text import parse as parse_text
-from graphc.tracing import SymbolicSize, Traced, TracingWorld, deepest, inline, lift, tracing, user_locs, world_of
+from graphc.tracing import (
+    SymbolicSize,
+    Traced,
+    TracingWorld,
+    deepest,
+    definition,
+    inline,
+    lift,
+    locate,
+    located,
+    tracing,
+    user_locs,
+    world_of,
+)
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 
@@ -133,10 +147,35 @@ def trace_call(
             for n, s in zip(names, specs, strict=True)
         ]
         call_args, call_kwargs = unflatten(in_tree, values)
-        result = f(*call_args, **call_kwargs)
+        result = call(f, call_args, call_kwargs)
         outputs, out_tree = flatten(result)
-        graph = world.builder.finish([output_value(o, world).id for o in outputs])
+        graph = world.builder.finish([output_value(o, world, f).id for o in outputs])
         return Traceout(graph, in_tree, out_tree, tuple(world.captures))
+
+
+def show_call(name: str, structure: Any, leaves: Sequence[Any]) -> str:
+    """A call as errors show it, with a type for every array: `f(f64[3], k={'a': f64[]})`."""
+    shown = [_Shown(leaf) for leaf in leaves]
+    args, kwargs = (shown, {}) if structure is None else unflatten(structure, shown)
+    return f"{name}({', '.join([*map(repr, args), *(f'{key}={value!r}' for key, value in kwargs.items())])})"
+
+
+def show_tree(structure: Any, leaves: Sequence[Any]) -> str:
+    """A pytree as errors show it, with a type for every array."""
+    return repr(unflatten(structure, [_Shown(leaf) for leaf in leaves]))
+
+
+class _Shown:
+    """An array that prints as its type, also inside tuples, lists and dicts."""
+
+    def __init__(self, leaf: Any) -> None:
+        try:
+            self.text = repr(type_of(leaf))
+        except (GraphcError, TypeError, ValueError):
+            self.text = f"a {type(leaf).__name__}"
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def function_name(f: Callable[..., Any]) -> str:
@@ -144,13 +183,15 @@ def function_name(f: Callable[..., Any]) -> str:
     return name if name.isidentifier() else "f"
 
 
-def output_value(output: Any, world: TracingWorld) -> Any:
-    """A returned leaf as a value of the trace."""
+def output_value(output: Any, world: TracingWorld, f: Callable[..., Any]) -> Any:
+    """A leaf that `f` returned as a value of the trace."""
     if isinstance(output, (str, bytes)) or (callable(output) and not hasattr(output, "dtype")):
         raise TraceError(
-            "a traced function returned something that is not an array",
+            f"{function_name(f)} returned something that is not an array",
             expected="arrays, numbers, and tuples, lists and dicts of them",
             actual=repr(output)[:60],
+            loc=definition(f),
+            fix="return the arrays only",
         )
     return world.adopt(lift(output, world))
 
@@ -195,8 +236,9 @@ def trace(f: Callable[..., Any], *specs: Any, **kwargs: Any) -> Graph:
     >>> print(trace(lambda x: np.sin(x) * 2, "f64[3]").output_types)
     (f64[3],)
     """
-    out = trace_call(f, specs, kwargs)
-    check_no_captures(out)
+    with located():
+        out = trace_call(f, specs, kwargs)
+        check_no_captures(out)
     return out.graph
 
 
@@ -237,12 +279,16 @@ class Compiled:
         self._arity = len(graph.inputs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or not self._flat or len(args) != self._arity:
-            args = tuple(self._leaves(args, kwargs))
-        for leaf in args:
-            if isinstance(leaf, Traced):
-                return self._inline(args)
-        results = self._run(*args)
+        try:
+            if kwargs or not self._flat or len(args) != self._arity:
+                args = tuple(self._leaves(args, kwargs))
+            for leaf in args:
+                if isinstance(leaf, Traced):
+                    return self._inline(args)
+            results = self._run(*args)
+        except GraphcError as error:
+            locate(error)
+            raise
         return results[0] if self._single else self._pack(results)
 
     def _pack(self, results: Sequence[Any]) -> Any:
@@ -251,10 +297,11 @@ class Compiled:
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         leaves, structure = flatten((args, kwargs))
         if structure != self.in_tree:
-            raise UnsupportedError(
+            raise StructureError(
                 f"{self.graph.name}: the arguments differ in structure from those it was compiled for",
-                expected=str(self.in_tree),
-                actual=str(structure),
+                expected=show_call(self.graph.name, self.in_tree, self.graph.input_types),
+                actual=show_call(self.graph.name, structure, leaves),
+                fix="pass tuples, lists and dicts as in the specs, or use jit, which compiles for each structure",
             )
         return leaves
 
@@ -268,6 +315,7 @@ class Compiled:
                     f"{self.graph.name} was compiled for other types",
                     expected=repr(wanted),
                     actual=repr(value.type),
+                    fix="compile it for these types, or call the function itself inside the trace",
                 )
         results = inline(world, self.graph, values)
         return results[0] if self._single else self._pack(results)
@@ -302,7 +350,12 @@ def _is_flat(in_tree: Any) -> bool:
 def backend_module(name: str) -> Any:
     """The module that loads plans for a backend."""
     if name not in BACKENDS:
-        raise UnsupportedError(f"there is no backend called {name!r}", expected=" or ".join(BACKENDS))
+        raise UnsupportedError(
+            f"there is no backend called {name!r}",
+            expected=" or ".join(BACKENDS),
+            actual=repr(name),
+            fix='backend="numpy"',
+        )
     return import_module(BACKENDS[name])
 
 
@@ -354,14 +407,15 @@ def compile(
     array([6.93147181e-01, 1.00000000e+03])
     """
     options = Options(backend, exact_order)
-    if isinstance(f, Graph):
-        return Compiled(f, None, None, options)
-    if isinstance(f, (list, tuple)):
-        (outputs,) = specs
-        return _compile_expressions(list(f), outputs, options)
-    out = trace_call(f, specs, kwargs)
-    check_no_captures(out)
-    return Compiled(out.graph, out.in_tree, out.out_tree, options)
+    with located():
+        if isinstance(f, Graph):
+            return Compiled(f, None, None, options)
+        if isinstance(f, (list, tuple)):
+            (outputs,) = specs
+            return _compile_expressions(list(f), outputs, options)
+        out = trace_call(f, specs, kwargs)
+        check_no_captures(out)
+        return Compiled(out.graph, out.in_tree, out.out_tree, options)
 
 
 def _compile_expressions(symbols: list[Any], outputs: Any, options: Options) -> Compiled:
@@ -370,7 +424,8 @@ def _compile_expressions(symbols: list[Any], outputs: Any, options: Options) -> 
     if len(worlds) != 1 or not all(isinstance(s, Traced) for s in symbols):
         raise TraceError(
             "compile([inputs], [outputs]) takes symbols and expressions of them",
-            actual=", ".join(type(v).__name__ for v in symbols),
+            expected="traced values that belong together",
+            actual=show_call("compile", None, [*symbols, *leaves]),
             fix='make inputs with graphc.symbol("x", "f64[3]")',
         )
     world = next(iter(worlds.values()))
@@ -418,10 +473,12 @@ def extract(
             if data["op"] == "input":
                 if not open_inputs:
                     label = dict(data["attrs"])["name"]
+                    made = f", made at {data['loc'][0].described}" if data["loc"] else ""
                     raise TraceError(
                         f"the outputs depend on {label}, which is not among the inputs",
                         expected=f"{label} in the list of inputs",
-                        loc=data["loc"][0] if data["loc"] else None,
+                        actual=f"{label}: {data['type']!r}{made}",
+                        fix=f"compile([{', '.join([*map(_input_name, inputs), label])}], [...])",
                     )
                 ids[i] = builder.input(dict(data["attrs"])["name"], data["type"], data["loc"])
                 origins.append(i)
@@ -432,6 +489,10 @@ def extract(
         if i in barriers:
             ids[i] = builder.add("identity", (ids[i],), (), data["type"], data["loc"], None)
     return builder.finish([ids[v.id] for v in (*outputs, *marked)]), origins
+
+
+def _input_name(value: Traced) -> str:
+    return str(dict(value.world.builder.nodes[value.id]["attrs"]).get("name", f"%{value.id}"))
 
 
 class Jitted:
@@ -475,7 +536,13 @@ class Jitted:
         try:
             hash(statics)
         except TypeError:
-            raise TraceError("a static argument must be hashable", actual=repr(statics)[:80]) from None
+            raise TraceError(
+                "a static argument must be hashable: it is part of the key of what was compiled",
+                expected="numbers, strings, tuples of them",
+                actual=", ".join(f"{name}={value!r}" for name, value in statics)[:80],
+                loc=(user_locs() or (None,))[0],
+                fix="pass a tuple in place of a list, or pass it as an array",
+            ) from None
 
         def call(*dynamic: Any, **keywords: Any) -> Any:
             rest = iter(dynamic)
@@ -490,12 +557,22 @@ class Jitted:
     def _call(
         self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        try:
+            return self._run(f, statics, args, kwargs)
+        except GraphcError as error:
+            locate(error)
+            raise
+
+    def _run(
+        self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         leaves, structure = flatten((args, kwargs))
         key = [structure, statics]
         for leaf in leaves:
             if type(leaf) is np.ndarray:
                 key.append((leaf.dtype, leaf.shape))
             elif isinstance(leaf, (Traced, SymbolicSize)):
+                world_of(leaves)  # refuses values of a trace that has ended
                 return f(*args, **kwargs)
             else:
                 t = type_of(leaf)

@@ -255,7 +255,8 @@ class _Writer:
         donated = set(graph.graph["donated"])
         parameters = [("donated " if k in donated else "") + self.node(i) for k, i in enumerate(graph.inputs)]
         results = [self.type(self.nodes[i]["type"]) for i in graph.outputs]
-        result = results[0] if len(results) == 1 else f"({', '.join(results)})"
+        one = len(results) == 1 and not results[0].startswith("(")
+        result = results[0] if one else f"({', '.join(results)})"
         yield f"graph {_word(graph.name)}({', '.join(parameters)}) -> {result} {{"
         for guard in graph.guards:
             yield f"  guard {guard}"
@@ -869,7 +870,7 @@ class _Block:
         reader = self.reader
         start = reader.start
         donated = reader.accept("donated")
-        at, numbered = reader.start, reader.token[1:].isdigit()
+        at, numbered = reader.start, re.fullmatch("%[0-9]+", reader.token)
         key, name = reader.label()
         if numbered:
             raise reader.error("an input's name", f"%{key}, a node's number", at, f'write it in quotes: %"{key}"')

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, Size
-from graphc.errors import LeakedTracerError, Loc, TraceError, UnsupportedError
+from graphc.errors import GraphcError, LeakedTracerError, Loc, TraceError, UnsupportedError
 from graphc.ir import Builder, Graph, Guard, Locs, TensorType, copy_into
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand, Value, size_value
 
 STALE_BYTES: Final = 1 << 16  # a writable closed-over array of this size is likely a weight that will change
 
-_locs: dict[tuple[CodeType, int], Locs] = {}
+# Code objects compare equal across files, so the file's name is the key.
+_locs: dict[tuple[str, int, str], Locs] = {}
+_is_user: dict[tuple[str, str], bool] = {}
+
+_LIBRARIES: Final = frozenset({"graphc", "numpy", "scipy", "optree", "typer", "click"})
+_STDLIB: Final = os.path.dirname(os.__file__)
+
+
+def _users(module: str, file: str) -> bool:
+    """Whether a module is the user's: neither one of ours or NumPy's, nor the standard library, nor generated."""
+    root = module.partition(".")[0]
+    standard = root in sys.stdlib_module_names and file.startswith((_STDLIB, "<frozen "))
+    return root not in _LIBRARIES and not standard and not file.startswith("<graphc ")
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame outside graphc and NumPy, told by module name."""
+    """The innermost frame of the user's code, told by its module; None above the command line."""
     while frame is not None:
-        module: str = frame.f_globals.get("__name__", "")
-        if not (
-            module.startswith(("graphc.", "numpy.", "optree.", "scipy."))
-            or module in ("graphc", "numpy", "optree")
-        ):
+        module: str = frame.f_globals.get("__name__") or ""
+        key = (module, frame.f_code.co_filename)
+        users = _is_user.get(key)
+        if users is None:
+            users = _is_user[key] = _users(*key)
+        if users:
             return frame
+        if module.startswith("graphc.cli"):
+            return None
         frame = frame.f_back
     return None
 
@@ -43,13 +60,47 @@ def user_locs() -> Locs:
     frame = user_frame(sys._getframe(1))
     if frame is None:
         return ()
-    key = (frame.f_code, frame.f_lineno)
+    code = frame.f_code
+    key = (code.co_filename, frame.f_lineno, code.co_name)
     found = _locs.get(key)
     if found is None:
         if len(_locs) > 10_000:
             _locs.clear()
-        found = _locs[key] = (Loc(key[0].co_filename, key[1], key[0].co_name),)
+        found = _locs[key] = (Loc(*key),)
     return found
+
+
+def locate(error: GraphcError) -> None:
+    """Give an error that has no place the user's innermost line on its way; without one, the line that called us."""
+    if error.loc is not None:
+        return
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if user_frame(frame) is frame:
+            error.loc = Loc(frame.f_code.co_filename, trace.tb_lineno, frame.f_code.co_name)
+        trace = trace.tb_next
+    if error.loc is None:
+        error.loc = (user_locs() or (None,))[0]
+
+
+class located:
+    """Context in which every error of graphc gets a place, see `locate`."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, GraphcError):
+            locate(error)
+
+
+def definition(f: Any) -> Loc | None:
+    """Where a function is defined, if it is one of Python's."""
+    code = getattr(inspect.unwrap(f), "__code__", None)
+    return Loc(code.co_filename, code.co_firstlineno, code.co_name) if code is not None else None
 
 
 class _Stack(threading.local):
@@ -85,6 +136,11 @@ class TracingWorld(GraphWorld):
         if not self.active:
             deepest(operands)
         return GraphWorld.emit(self, op, operands, attrs)
+
+    def promote(self, operands: Sequence[Any], to_float: bool = False) -> list[Any]:
+        if not self.active:
+            deepest([operand for operand in operands if isinstance(operand, Operand)])
+        return super().promote(operands, to_float)
 
     def adopt(self, operand: Any) -> Any:
         """The operand as a value of this trace: captured if it belongs to an enclosing one."""
@@ -145,7 +201,7 @@ def raise_leaked(operand: Traced) -> NoReturn:
     raise LeakedTracerError(
         f"{name or 'a traced value'} is used after its trace has ended",
         expected="values of a trace to stay inside the traced function",
-        actual=f"{operand.type!r}, made at {made[0]}   {made[0].source}" if made else repr(operand.type),
+        actual=f"{operand.type!r}, made at {made[0].described}" if made else repr(operand.type),
         loc=(user_locs() or (None,))[0],
         fix="return it from the traced function instead of storing it outside",
     )
@@ -157,26 +213,46 @@ def variable_name(value: Any) -> str | None:
     while frame is not None:
         for scope in (frame.f_locals, frame.f_globals):
             for name, held in list(scope.items()):
-                if held is value and not name.startswith("_"):
-                    return name
+                if (
+                    isinstance(held, Traced)
+                    and held.id == value.id
+                    and held.world is value.world
+                    and not name.startswith("_")
+                ):
+                    return str(name)
         frame = user_frame(frame.f_back)
     return None
 
 
 def describe(value: Traced) -> str:
-    name = variable_name(value)
-    return f"{name} (a traced {value.type})" if name else f"a traced {value.type}"
+    """The user's name of a value; failing that, its name in the graph."""
+    data = value.world.builder.nodes[value.id]
+    own = dict(data["attrs"])["name"] if data["op"] == "input" else f"%{value.id}"
+    return variable_name(value) or str(own)
 
 
 def _refuse(value: Traced, what: str, expected: str, fix: str) -> NoReturn:
     if not value.world.active:
         raise_leaked(value)
+    data = value.world.builder.nodes[value.id]
+    made = value.world._line(data["op"], data["args"], data["attrs"], value.id) if data["args"] else None
     raise TraceError(
         f"{what} needs the value of {describe(value)}, which is known only when the graph runs",
         expected=expected,
+        actual=f"a traced {value.type!r}",
         loc=(user_locs() or (None,))[0],
+        graph_line=made,
         fix=fix,
     )
+
+
+# What a condition on a traced value may be replaced by, by the word its line begins with.
+_CONDITIONS: Final = {
+    "if": "np.where(condition, a, b) computes both and picks",
+    "elif": "np.where(condition, a, b) computes both and picks",
+    "while": "a for loop of a fixed number of steps, with np.where(condition, new, old) to keep what is done",
+    "assert": "assert on shapes and dtypes here, and check values in the result",
+}
 
 
 class SymbolicSize:
@@ -364,8 +440,8 @@ class Traced(Value):
             _refuse(
                 self,
                 "formatting with a format spec",
-                "a plain {x}",
-                "print the result of the compiled function",
+                "{x} without a format, which shows the type",
+                "format the result of the compiled function",
             )
         return repr(self)
 
@@ -409,27 +485,28 @@ class Traced(Value):
         _refuse(
             self,
             "making a plain NumPy array",
-            "a traced value to stay traced",
-            "use graphc.numpy's function of the same name (graphc.numpy.array, asarray, stack) "
-            "or np.stack, np.concatenate on traced values",
+            "functions that keep a traced value traced",
+            "graphc.numpy.array or graphc.numpy.asarray in place of NumPy's; or np.stack, np.concatenate",
         )
 
     # What Python may not ask
 
     def __bool__(self) -> NoReturn:  # noqa: PLE0304  it only raises
+        here = user_locs()
+        word = here[0].source.partition(" ")[0] if here else ""
         _refuse(
             self,
-            "a Python condition (if, while, and, or, not)",
-            "a condition on Python values",
-            "use np.where(condition, a, b); for `and`, `or`, `not` use &, |, ~",
+            f"`{word}`" if word in _CONDITIONS else "a Python condition (if, while, and, or, not)",
+            "a condition on Python values, shapes or dtypes",
+            _CONDITIONS.get(word, "np.where(condition, a, b); &, | and ~ for `and`, `or` and `not`"),
         )
 
     def _number(self, *_: Any) -> NoReturn:
         _refuse(
             self,
             "conversion to a Python number",
-            "arithmetic on traced values",
-            "keep computing with the traced value; mark the argument static if it must be a Python number",
+            "functions that keep a traced value traced",
+            "compute with the traced value itself (np.sin, not math.sin); or make the argument static",
         )
 
     __int__ = __float__ = __complex__ = __index__ = __round__ = item = tolist = tobytes = _number
@@ -448,16 +525,21 @@ class Traced(Value):
         return bool((self == item).any())
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        name = variable_name(self) or "x"
+        name = describe(self)
         raise UnsupportedError(
             f"{name}[...] = ... would change a traced value in place",
             expected="an expression that gives a new array",
+            actual=f"an assignment into a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
             fix=f"np.where(mask, new, {name}), or np.concatenate of the parts",
         )
 
     def __getitem__(self, key: Any) -> Any:
-        return _namespace().getitem(self, key)
+        try:
+            return _namespace().getitem(self, key)
+        except GraphcError as error:
+            locate(error)
+            raise
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(np.ndarray, name):

@@ -7,12 +7,14 @@ result into the surrounding trace. Called on arrays, the transform itself is tra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 import graphc.numpy as gnp
+from graphc.calling import call
 from graphc.compiler import (
     Compiled,
     Jitted,
@@ -21,11 +23,13 @@ from graphc.compiler import (
     extract,
     flatten,
     function_name,
+    leaf_names,
     output_value,
+    show_tree,
     type_of,
     unflatten,
 )
-from graphc.errors import DifferentiationError, DTypeError, ShapeError, TraceError
+from graphc.errors import DifferentiationError, DTypeError, ShapeError, StructureError, TraceError
 from graphc.ir import Graph, TensorType, static_shape
 from graphc.passes import pipeline
 from graphc.passes.derive import gradients_graph, jvp_graph, split, value_and_gradient_graph, vjp_graph
@@ -33,9 +37,11 @@ from graphc.tracing import (
     Traced,
     TracingWorld,
     deepest,
+    definition,
     free_symbol,
     inline,
     lift,
+    located,
     tracing,
     user_locs,
     world_of,
@@ -52,6 +58,18 @@ def symbol(name: str, spec: Any) -> Traced:
     return free_symbol(name, type_of(spec))
 
 
+def _with_keywords(f: Callable[..., Any], kwargs: Mapping[str, Any]) -> Callable[..., Any]:
+    """`f` with keyword arguments that are not differentiated."""
+    if not kwargs:
+        return f
+
+    @wraps(f)
+    def bound(*args: Any) -> Any:
+        return f(*args, **kwargs)
+
+    return bound
+
+
 def prepared(graph: Graph) -> Graph:
     """The simplified, stabilised graph that derivatives are taken of."""
     return pipeline.run(graph, pipeline.FORWARD)[-1].graph
@@ -66,10 +84,10 @@ def _trace_on(
         for leaf, name in zip(chosen, names, strict=True):
             fresh[id(leaf)] = Traced(world, world.builder.input(name, leaf.type, user_locs()))
         leaves, structure = flatten(args)
-        call = unflatten(structure, [fresh.get(id(leaf), leaf) for leaf in leaves])
-        result = f(*call)
+        bound = unflatten(structure, [fresh.get(id(leaf), leaf) for leaf in leaves])
+        result = call(f, bound, {})
         outputs, out_tree = flatten(result)
-        values = [output_value(o, world) for o in outputs]
+        values = [output_value(o, world, f) for o in outputs]
         graph = world.builder.finish([v.id for v in values])
         return Traceout(graph, structure, out_tree, tuple(world.captures)), result
 
@@ -146,14 +164,14 @@ class _Gradient(Transform):
         numbers = _positions(self.argnums, len(args), "grad")
         lifted: list[_Lifted] = []
         structures = []
-        call = list(args)
+        arguments = list(args)
         for n in numbers:
             leaves, structure = _lift_argument(args[n], world, "grad")
             structures.append((structure, len(leaves)))
-            call[n] = unflatten(structure, leaves)
+            arguments[n] = unflatten(structure, leaves)
             lifted.extend(leaves)
-        names = [f"x{k}" for k in range(len(lifted))]
-        out, result = _trace_on(lambda *a: self._f(*a, **kwargs), tuple(call), lifted, names)
+        names = self._names(arguments, lifted)
+        out, result = _trace_on(_with_keywords(self._f, kwargs), tuple(arguments), lifted, names)
         self._check_scalar(out.graph, result)
         graph = value_and_gradient_graph(prepared(out.graph), range(len(lifted)))
         values = inline(world, graph, [*(leaf.value for leaf in lifted), *out.captures])
@@ -165,6 +183,12 @@ class _Gradient(Transform):
         if self.with_value:
             return value, gradient
         return (gradient, value[1]) if self.has_aux else gradient
+
+    def _names(self, arguments: list[Any], lifted: Sequence[_Lifted]) -> list[str]:
+        """The user's names of the differentiated leaves."""
+        tree = (tuple(arguments), {})
+        names = {id(leaf): name for leaf, name in zip(flatten(tree)[0], leaf_names(self._f, tree), strict=True)}
+        return [names[id(leaf)] for leaf in lifted]
 
     def _check_scalar(self, graph: Graph, result: Any) -> None:
         ok = (
@@ -180,8 +204,8 @@ class _Gradient(Transform):
                 + (" and the auxiliary result" if self.has_aux else ""),
                 expected="f16[], f32[] or f64[]" + (", aux" if self.has_aux else ""),
                 actual=", ".join(map(repr, graph.output_types)) or "nothing",
-                loc=loc[0] if loc else None,
-                fix="use vjp or jacobian, gradients(y, xs, grad_outputs=...), or reduce the result with np.sum",
+                loc=loc[0] if loc else definition(self._f),
+                fix="reduce the result with np.sum; or use jacobian, vjp, or gradients(y, xs, grad_outputs=...)",
             )
 
 
@@ -190,7 +214,9 @@ def _positions(argnums: int | Sequence[int], count: int, transform: str) -> list
     for n in numbers:
         if not -count <= n < count:
             raise DifferentiationError(
-                f"{transform}: argnums={argnums} but the function was called with {count} positional arguments",
+                f"{transform}: argnums={argnums} names an argument that was not passed by position",
+                expected=f"argnums from {-count} to {count - 1}",
+                actual=f"{n}, with {count} positional argument{'s' if count != 1 else ''}",
                 fix="pass the arguments to differentiate by position",
             )
     return [n % count for n in numbers]
@@ -243,7 +269,7 @@ class _Jvp(Transform):
         lifted, structure = _lift_argument(tuple(primals), world, "jvp")
         pushed = _matching(tangents, structure, lifted, world, "jvp: tangents")
         out, _ = _trace_on(
-            self._f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))]
+            self._f, unflatten(structure, lifted), lifted, leaf_names(self._f, (tuple(primals), {}))
         )
         graph = jvp_graph(prepared(out.graph), range(len(lifted)), with_value=True)
         values = inline(world, graph, [*(leaf.value for leaf in lifted), *out.captures, *pushed])
@@ -259,12 +285,22 @@ def _matching(tree: Any, structure: Any, like: Sequence[Any], world: TracingWorl
     """The leaves of `tree`, in the structure, shapes and dtypes of `like`."""
     leaves, given = flatten(tuple(tree) if isinstance(tree, list) else tree)
     if given != structure:
-        raise ShapeError(f"{what} differ in structure", expected=str(structure), actual=str(given))
+        raise StructureError(
+            f"{what} differ in structure",
+            expected=show_tree(structure, [model.type for model in like]),
+            actual=show_tree(given, leaves),
+            fix="give them the same tuples, lists and dicts",
+        )
     values = []
     for leaf, model in zip(leaves, like, strict=True):
         value = lift(leaf, world)
         if value.type.shape != model.type.shape:
-            raise ShapeError(f"{what} differ in shape", expected=repr(model.type), actual=repr(value.type))
+            raise ShapeError(
+                f"{what} differ in shape",
+                expected=repr(model.type),
+                actual=repr(value.type),
+                fix="each has the shape of the value it belongs to",
+            )
         if not value.type.weak and not np.can_cast(value.type.dtype, model.type.dtype, "safe"):
             raise DTypeError(f"{what}: no safe cast", expected=repr(model.type), actual=repr(value.type))
         values.append(world.convert(value, model.type.dtype, model.type.weak))
@@ -289,12 +325,12 @@ def _joint_graph(f: Callable[..., Any], primals: tuple[Any, ...], transform: str
     with tracing(function_name(f)) as world:
         leaves, structure = flatten(primals)
         inputs = [
-            Traced(world, world.builder.input(f"x{k}", type_of(leaf), user_locs()))
-            for k, leaf in enumerate(leaves)
+            Traced(world, world.builder.input(name, type_of(leaf), user_locs()))
+            for name, leaf in zip(leaf_names(f, (primals, {})), leaves, strict=True)
         ]
         _lift_argument(inputs, world, transform)
-        outputs, out_tree = flatten(f(*unflatten(structure, inputs)))
-        graph = world.builder.finish([output_value(o, world).id for o in outputs])
+        outputs, out_tree = flatten(call(f, unflatten(structure, inputs), {}))
+        graph = world.builder.finish([output_value(o, world, f).id for o in outputs])
         return Traceout(prepared(graph), structure, out_tree, tuple(world.captures)), leaves
 
 
@@ -314,10 +350,17 @@ class _LinearMap:
         self._in_tree, self._in_types, self._out_tree, self._what = in_tree, in_types, out_tree, what
 
     def __call__(self, *given: Any) -> Any:
+        with located():
+            return self._apply(given)
+
+    def _apply(self, given: tuple[Any, ...]) -> Any:
         leaves, structure = flatten(given if self._what == "tangents" else given[0])
         if structure != self._in_tree:
-            raise ShapeError(
-                f"{self._what} differ in structure", expected=str(self._in_tree), actual=str(structure)
+            raise StructureError(
+                f"{self._what} differ in structure",
+                expected=show_tree(self._in_tree, self._in_types),
+                actual=show_tree(structure, leaves),
+                fix="give them the same tuples, lists and dicts",
             )
         if any(isinstance(leaf, Traced) for leaf in leaves):
             world = world_of(leaves)
@@ -344,7 +387,8 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     world = world_of(leaves)
     if world is not None:
         return _traced_linearize(f, primals, world)
-    out, arrays = _joint_graph(f, primals, "linearize")
+    with located():
+        out, arrays = _joint_graph(f, primals, "linearize")
     if out.captures:
         return _traced_linearize(f, primals, deepest(out.captures))
     count = len(arrays)
@@ -363,7 +407,7 @@ def _traced_linearize(
     f: Callable[..., Any], primals: Any, world: TracingWorld
 ) -> tuple[Any, Callable[..., Any]]:
     lifted, structure = _lift_argument(primals, world, "linearize")
-    out, _ = _trace_on(f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))])
+    out, _ = _trace_on(f, unflatten(structure, lifted), lifted, leaf_names(f, (primals, {})))
     values = inline(world, prepared(out.graph), [*(leaf.value for leaf in lifted), *out.captures])
     point = unflatten(structure, [leaf.value for leaf in lifted])
     return unflatten(out.out_tree, values), lambda *tangents: _Jvp(f)._traced(point, tangents)[1]
@@ -384,7 +428,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
     world = world_of(leaves)
     if world is not None:
         return _traced_vjp(f, primals, world)
-    out, arrays = _joint_graph(f, primals, "vjp")
+    with located():
+        out, arrays = _joint_graph(f, primals, "vjp")
     if out.captures:
         return _traced_vjp(f, primals, deepest(out.captures))
     count, outputs = len(arrays), len(out.graph.outputs)
@@ -404,7 +449,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
 
 def _traced_vjp(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[[Any], Any]]:
     lifted, structure = _lift_argument(primals, world, "vjp")
-    out, _ = _trace_on(f, unflatten(structure, lifted), lifted, [f"x{k}" for k in range(len(lifted))])
+    out, _ = _trace_on(f, unflatten(structure, lifted), lifted, leaf_names(f, (primals, {})))
     graph = prepared(out.graph)
     operands = [*(leaf.value for leaf in lifted), *out.captures]
     values = inline(world, graph, operands)

@@ -36,6 +36,7 @@ SIMPLIFY_ROWS: Final = Rows(simplification.ROWS)
 STABILISE_ROWS: Final = Rows((*stabilisation.ROWS, *simplification.ROWS))
 NO_ROWS: Final = Rows(())
 MARKER_ROWS: Final = Rows(simplification.MARKERS)
+PROCEDURES: Final = (simplification.STRENGTHEN, simplification.DROP_BROADCAST, folding.FOLD)
 
 
 def cse(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
@@ -81,12 +82,12 @@ def fold(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
 
 def simplify(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Apply the float-exact rows, folding what they make constant."""
-    return rewrite_graph(graph, SIMPLIFY_ROWS, (simplification.DROP_BROADCAST, folding.FOLD))
+    return rewrite_graph(graph, SIMPLIFY_ROWS, PROCEDURES)
 
 
 def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Apply the stabilising rows, and the float-exact ones to what they build."""
-    return rewrite_graph(graph, STABILISE_ROWS, (simplification.DROP_BROADCAST, folding.FOLD))
+    return rewrite_graph(graph, STABILISE_ROWS, PROCEDURES)
 
 
 def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:

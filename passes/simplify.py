@@ -194,3 +194,29 @@ def drop_broadcast(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value 
 
 
 DROP_BROADCAST: Final = Procedure("drop_broadcast", may_drop_broadcast, drop_broadcast)
+
+
+def may_strengthen(nodes: Nodes, data: dict[str, Any]) -> bool:
+    if data["op"] != "cast" or data["type"].weak:
+        return False
+    operand = nodes[data["args"][0]]
+    op, type = operand["op"], operand["type"]
+    if not (type.weak and type.dtype == data["type"].dtype):
+        return False
+    # differentiation looks for the identity where it stands
+    return bool(operand["args"]) and is_elementwise(op) and op != "identity"
+
+
+def strengthen(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
+    """Move a cast that only ends weakness from an elementwise op to its operands, so that rows see the op (float-exact)."""
+    inner = w.builder.nodes[data["args"][0]]
+    if inner["region"] != data["region"]:
+        return None
+    operands = [Value(w, a) for a in inner["args"]]
+    if inner["op"] == "cast":
+        return w.convert(operands[0], data["type"].dtype)  # type: ignore[no-any-return]
+    strong = [w.convert(x, x.type.dtype) if x.type.weak else x for x in operands]
+    return w.apply(inner["op"], strong, **dict(inner["attrs"]))  # type: ignore[no-any-return]
+
+
+STRENGTHEN: Final = Procedure("strengthen", may_strengthen, strengthen)

@@ -109,6 +109,12 @@ ROWS: Final = (
         P.tanh(P.mul(X, HALF)),
         REAL,
     ),
+    Rewrite(
+        "-expm1(x) / (1 + exp(x)) -> -tanh(x / 2)",
+        P.mul(P.neg(P.expm1(X)), P.sigmoid(P.neg(X))),
+        P.neg(P.tanh(P.mul(X, HALF))),
+        REAL,
+    ),
     # sums of exponentials
     Rewrite(
         "log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL

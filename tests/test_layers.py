@@ -18,7 +18,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ir",),
     ("text", "check_ir", "plan", "kernels"),
     ("ops",),
-    ("passes", "backends", "symbolic", "tracing"),
+    ("passes", "backends", "tracing"),
+    ("symbolic",),
     ("numpy", "scipy", "random"),
     ("compiler",),
     ("transforms", "control"),
@@ -29,8 +30,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("serializers", "optimizers"),
     ("training",),
     ("compat",),
+    ("graphc",),  # the public face, graphc/__init__.py
     ("cli",),
-    ("graphc", "__main__"),  # the public face, graphc/__init__.py
+    ("__main__",),
 )
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}
 
@@ -45,6 +47,7 @@ LAZY_DELEGATES: dict[tuple[str, str], str] = {
     ("graphc.ir", "graphc.text"): "str(graph) is its text",
     ("graphc.ir", "graphc.inspection"): "a notebook shows a graph as a picture",
     ("graphc.ir", "graphc.symbolic"): "graph.to_sympy()",
+    ("graphc.tracing", "graphc.numpy"): "np.f of a traced value is graphc.numpy's f",
 }
 
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers"}

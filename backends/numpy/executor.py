@@ -198,7 +198,10 @@ class InputSpec:
         want = self.type
         if isinstance(value, np.ma.MaskedArray):
             raise DTypeError(
-                f"argument {self.name}: masked arrays are not taken", fix="fill it first: x.filled(value)"
+                f"argument {self.name}: masked arrays are not taken",
+                expected=repr(want),
+                actual="a MaskedArray",
+                fix=f"{self.name}.filled(value)",
             )
         array = np.asarray(value)
         scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
@@ -207,18 +210,24 @@ class InputSpec:
                 want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi")
             )
             if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):
+                plain = array.dtype in DTYPE_NAMES
                 raise DTypeError(
-                    f"argument {self.name}: no safe cast",
+                    f"argument {self.name}: no safe cast from {array.dtype} to {want.dtype}",
                     expected=f"{want!r}",
-                    actual=f"dtype {array.dtype}",
-                    fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for {array.dtype}",
+                    actual=repr(TensorType(array.shape, array.dtype)) if plain else f"a {type(value).__name__}",
+                    fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for this dtype"
+                    if plain
+                    else "pass an array of numbers",
                 )
             array = np.asarray(value, want.dtype) if scalar else array.astype(want.dtype)
         if array.ndim != want.ndim or any(
             isinstance(d, int) and d != s for d, s in zip(want.shape, array.shape, strict=True)
         ):
             raise ShapeError(
-                f"argument {self.name}: wrong shape", expected=repr(want), actual=str(list(array.shape))
+                f"argument {self.name}: wrong shape",
+                expected=repr(want),
+                actual=repr(TensorType(array.shape, array.dtype)),
+                fix="pass an array of this shape, or compile for other sizes: a name such as n stands for any",
             )
         return array
 
@@ -227,6 +236,7 @@ class InputSpec:
             f"argument {self.name}: wrong size along axis {axis}",
             expected=f"{expected} (from {self.type!r})",
             actual=str(actual),
+            fix="pass an array of this size, or compile for other sizes: a name such as n stands for any",
         )
 
 

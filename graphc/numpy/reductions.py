@@ -117,7 +117,9 @@ def _count(x: Any, axes: tuple[int, ...]) -> Any:
 
 def _mean(x: Any, axes: tuple[int, ...], keepdims: bool, ddof: Any = 0) -> Any:
     total = x.world.reduce_sum(x, axes=axes, keepdims=keepdims)
-    return total / (_count(x, axes) - ddof)
+    count = _count(x, axes)
+    # a traced size minus 0 would stand in every dump of a mean
+    return total / (count if isinstance(ddof, int) and ddof == 0 else count - ddof)
 
 
 def _float_operand(a: Any, dtype: Any) -> tuple[Any, np.dtype[Any]]:

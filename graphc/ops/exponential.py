@@ -120,7 +120,8 @@ OPS = (
         # the switch at log 2 is that of M. Maechler, "Accurately Computing log(1 - exp(-|a|))", 2012
         numpy="np.where({0} < 0.6931471805599453, np.log(-np.expm1(-{0})), np.log1p(-np.exp(-{0})))",
         exact=lambda s, x: s.log(1 - s.exp(-x)),
-        rule=Partials(lambda w, y, x: 1 / w.expm1(x)),
+        # 1 / expm1(x) overflows on the way to its own derivative
+        rule=Partials(lambda w, y, x: w.exp(-x) / -w.expm1(-x)),
         domains=("positive",),
         errors=(INTEGER,),
         elementwise=True,

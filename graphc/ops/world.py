@@ -338,14 +338,17 @@ class GraphWorld(World):
         constant = Constant(np.asarray(value, dtype))
         return self.emit(lookup("const"), (), (("value", constant), ("weak", weak)))
 
-    def _line(self, name: str, ids: tuple[int, ...], attrs: Attrs) -> str:
+    def _line(self, name: str, ids: tuple[int, ...], attrs: Attrs, node: int | None = None) -> str:
+        """A node, or the one that would come next, as errors show it."""
         operands = []
         for i in ids:
             data = self.builder.nodes[i]
             label = dict(data["attrs"])["name"] if data["op"] == "input" else i
-            operands.append(f"%{label}: {data['type']}")
+            value = data["attrs"][0][1].array if data["op"] == "const" else None
+            short = value is not None and value.ndim == 0
+            operands.append(f"{value.item()}" if short else f"%{label}: {data['type']}")
         shown = "[" + ", ".join(f"{k}={v}" for k, v in attrs) + "]" if attrs else ""
-        return f"%{len(self.builder.nodes)} = {name}{shown}({', '.join(operands)})"
+        return f"%{len(self.builder.nodes) if node is None else node} = {name}{shown}({', '.join(operands)})"
 
 
 def size_value(world: GraphWorld, size: Size) -> Any:

@@ -91,8 +91,11 @@ class Evidence:
         proved: dict[Key, Entry] = {}
         if fit and time.monotonic() < deadline:
             prover = import_module("graphc.verification.proofs").Prover(self.derived, self.sizes, self.points)
-            for key in sorted(fit, key=lambda key: len(key[1])):
-                method = prover.prove(key[0], key[1], deadline)
+            for done, key in enumerate(sorted(fit, key=lambda key: len(key[1]))):
+                # a hard entry may use three shares of the time that is left, not all of it
+                left = deadline - time.monotonic()
+                share = time.monotonic() + min(left, 3 * left / (len(fit) - done))
+                method = prover.prove(key[0], key[1], share)
                 if method is not None:
                     entry = entries[key]
                     proved[key] = replace(entry, verdict="proved", method=f"{method}; {entry.method}")
@@ -202,7 +205,7 @@ class Evidence:
                 method = f"{'Arb' if numbers.certified else 'mpmath'}, constants widened by 1 ulp, radius {radius:.0e}"
                 verdict: Verdict = "certified" if numbers.certified else "checked"
                 return replace(made, verdict=verdict, method=method, to_constants=True)
-        witness = self._witness(made, key, number, identity, values)
+        witness = self._witness(made, key, number, identity)
         blame = locate((self.derived.graph, self.derived.first), point, self.sizes)
         if not numbers.certified and np.isfinite(values[0]) and abs(values[0] - values[1]) < 1e-9 * (1 + abs(values[1])):
             return replace(made, method="mpmath cannot tell this from rounding", witness=witness)
@@ -231,27 +234,32 @@ class Evidence:
                     return None
         return largest
 
-    def _witness(
-        self, made: Entry, key: Key, number: int, identity: Identity, values: tuple[float, float]
-    ) -> Witness:
+    def _witness(self, made: Entry, key: Key, number: int, identity: Identity) -> Witness:
         """The first single element that fails at the point, or the contraction that did."""
-        numbers = self.numbers
-        space = self._space("reals", number, numbers)
-        element = f"a random contraction of {made.name}"
+        space = self._space("reals", number, self.numbers)
         shapes = [self._output_shape(key[0]), *(self.points[0].inputs[k].shape for k in key[1])]
+        for row in islice(product(*(list(np.ndindex(*s)) for s in shapes)), 200):
+            at = [str(list(i)) if i else "" for i in row]
+            below = " ".join(f"d{name}{i}" for name, i in zip(made.inputs, at[1:], strict=True))
+            element = f"d{made.order if made.order > 1 else ''} {made.output}{at[0]} / {below}"
+            witness = self._failure(self._single(key, row), space, element)
+            if witness is not None:
+                return witness
+        witness = self._failure(identity, space, f"a random contraction of {made.name}")
+        assert witness is not None
+        return witness
+
+    def _failure(self, identity: Identity, space: Space, element: str) -> Witness | None:
+        numbers = self.numbers
         with numbers.working():
-            for row in islice(product(*(list(np.ndindex(*s)) for s in shapes)), 200):
-                try:
-                    found, expected = self._single(key, row).evaluate(space)
-                except (Undecided, ExactError):
-                    continue
-                if not numbers.close(found - expected, numbers.magnitude(expected)):
-                    values = (numbers.centre(found), numbers.centre(expected))
-                    at = [str(list(i)) if i else "" for i in row]
-                    below = " ".join(f"d{name}{i}" for name, i in zip(made.inputs, at[1:], strict=True))
-                    element = f"d{made.order if made.order > 1 else ''} {made.output}{at[0]} / {below}"
-                    break
-        return Witness(self.points[number].shown(self.names), values[0], values[1], element)
+            try:
+                found, expected = identity.evaluate(space)
+            except (Undecided, ExactError):
+                return None
+            if numbers.close(found - expected, numbers.magnitude(expected)):
+                return None
+            values = [numbers.centre(v) for v in (found, expected, found - expected)]
+        return Witness(space.point.shown(self.names), values[0], values[1], values[2], element)
 
 
 __all__ = ["Evidence", "Identity", "Key"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
@@ -22,7 +21,7 @@ from graphc.ops import lookup
 from graphc.passes.linearize import push
 from graphc.verification.identities import Derived
 from graphc.verification.sampling import Point
-from graphc.verification.zero import vanishes
+from graphc.verification.zero import OutOfTime, limited, vanishes
 
 if TYPE_CHECKING:
     from graphc.verification.rules import Case
@@ -111,19 +110,20 @@ class Prover:
         """How the entry was proved, or None."""
         if tree_size(self.derived.graph, self.sizes) > LIMITS[len(inputs)]:
             return None
-        count = 0
         try:
-            cells = self._distinct()
-            for cell in cells:
-                elements = list(cell.differences(o, inputs))
-                if len(elements) > MAX_ELEMENTS:
-                    return None
-                for difference in elements:
-                    if time.monotonic() > deadline or not vanishes(difference(), deadline):
-                        return None
-                count += len(elements)
-        except (Undecided, ExactError):
+            with limited(deadline):
+                return self._proved(o, inputs)
+        except (Undecided, ExactError, OutOfTime):
             return None
+
+    def _proved(self, o: int, inputs: tuple[int, ...]) -> str | None:
+        count = 0
+        cells = self._distinct()
+        for cell in cells:
+            elements = list(cell.differences(o, inputs))
+            if len(elements) > MAX_ELEMENTS or not all(vanishes(difference()) for difference in elements):
+                return None
+            count += len(elements)
         return f"SymPy, {count} elements" + (f" in {len(cells)} cells" if cells[0].branches else "")
 
     def _distinct(self) -> list[_GraphCell]:

@@ -29,11 +29,13 @@ class Witness:
     point: dict[str, Any]
     found: float
     expected: float
+    difference: float
     element: str
 
     def __str__(self) -> str:
         at = ", ".join(f"{name}={value}" for name, value in self.point.items())
-        return f"{self.element} is {self.found!r}, not {self.expected!r}, at {at}"
+        right = f"not {self.expected!r}" if self.found != self.expected else f"off by {self.difference:.3g}"
+        return f"{self.element} is {self.found!r}, {right}, at {at}"
 
 
 @dataclass(frozen=True, slots=True)
