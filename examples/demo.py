@@ -10,7 +10,6 @@ from pathlib import Path
 import exponential
 import numpy as np
 from rich.console import Console
-from rich.syntax import Syntax
 from rich.table import Table
 
 import graphc
@@ -18,7 +17,7 @@ from graphc.inspection import draw
 
 SMALL = {"l1": {"W": "f32[4,1]", "b": "f32[4]"}, "l2": {"W": "f32[1,4]", "b": "f32[1]"}}
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False)
 
 
 def heading(number, text):
@@ -26,8 +25,8 @@ def heading(number, text):
 
 
 def show(text):
-    """Print graph text, coloured on a terminal."""
-    console.print(Syntax(text, "llvm", theme="ansi_light", background_color="default") if console.is_terminal else text, markup=False)
+    """Print text as it is, long lines too."""
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def trace():
@@ -40,10 +39,10 @@ def trace():
 def differentiate(folder):
     heading(2, "Its value and gradient: more graph, then the passes")
     compiled = graphc.compile(graphc.value_and_grad(exponential.loss), SMALL, "f32[n,1]", "f32[n,1]")
-    table = Table("pass", "nodes after", "rewrites", box=None, pad_edge=False)
+    table = Table("pass", "nodes after", "applied", box=None, pad_edge=False)
     table.add_row("(as traced)", str(len(compiled.graph)), "")
     for step in compiled.passes:
-        applied = ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in step.applied.items())
+        applied = "\n".join(f"{count} × {name}" for name, count in step.applied.items())
         table.add_row(step.name, str(len(step.graph)), applied)
     console.print(table)
     final = compiled.passes[-1].graph
@@ -56,7 +55,7 @@ def differentiate(folder):
 def verify():
     heading(3, "Every partial derivative of it, checked against exact mathematics, not against our own rules")
     report = graphc.verify(exponential.loss, SMALL, "f32[n,1]", "f32[n,1]", order=1)
-    console.print(str(report), markup=False)
+    show(str(report))
 
 
 def stabilise():

@@ -53,7 +53,8 @@ def several_arguments():
     def f(x, y):
         return add(square(x), square(y))
 
-    print("add(square(2), square(3)):", *graphc.value_and_grad(f, argnums=(0, 1))(2.0, 3.0))
+    value, (gx, gy) = graphc.value_and_grad(f, argnums=(0, 1))(2.0, 3.0)
+    print("add(square(2), square(3)):", value, gx, gy)
 
 
 def the_same_variable_twice():

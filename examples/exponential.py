@@ -58,7 +58,8 @@ def adam(p, g, m, v, rate):
 def step(params, state, iteration, x, t):
     """Everything one iteration does: loss, gradient, and the update of every array and of the optimiser's state."""
     value, gradient = graphc.value_and_grad(loss)(params, x, t)
-    rate = ALPHA * np.sqrt(1 - BETA2**iteration) / (1 - BETA1**iteration)
+    # only Python numbers: a NumPy float64 (np.sqrt would give one) would turn the float32 parameters into float64
+    rate = ALPHA * (1 - BETA2**iteration) ** 0.5 / (1 - BETA1**iteration)
     new_params, new_state = {}, {}
     for layer, arrays in params.items():
         new_params[layer], new_state[layer] = {}, {}
@@ -111,7 +112,8 @@ def main(folder="out"):
     params, losses = train()
     print(f"{len(losses):,} iterations in {time.perf_counter() - start:.1f} s, compilation included")
     for iteration in (1, 10, 100, 1_000, 10_000):
-        print(f"  loss at iteration {iteration:>6,}: {losses[iteration - 1]:.6g}")
+        if iteration <= len(losses):
+            print(f"  loss at iteration {iteration:>6,}: {losses[iteration - 1]:.6g}")
     x = np.array([[0.2]], np.float32)
     print(f"the network at 0.2: {predict(params, x).item():.5f}, e^0.2: {np.exp(0.2):.5f}")
     plot(params, losses, Path(folder))

@@ -718,10 +718,7 @@ def mismatch(graph: Graph, types: Sequence[TensorType]) -> str | None:
             elif d != s:
                 return f"{s} where {d} was compiled"
     for guard in graph.guards:
-        left, right = dims.evaluate(guard.left, env), dims.evaluate(guard.right, env)
-        if not {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right}[
-            guard.relation
-        ]:
+        if not guard.holds(env):
             return f"guard {guard} fails"
     return None
 

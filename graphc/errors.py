@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 
-
 LONGEST_LINE: Final = 100  # characters of a source line that an error shows
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import networkx as nx
 import numpy as np
 
+from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IRError, Loc
 
@@ -186,6 +187,11 @@ class Guard:
 
     def __str__(self) -> str:
         return f"{self.left} {self.relation} {self.right}"
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the fact is true of these sizes."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        return {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right}[self.relation]
 
 
 @contextmanager

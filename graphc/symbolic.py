@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
 from graphc import dims
 from graphc.backends.exact.expressions import Expressions
-from graphc.backends.exact.fields import Array
+from graphc.backends.exact.fields import Array, empty, indices
 from graphc.backends.exact.world import bind_type, evaluate
 from graphc.errors import ShapeError
 from graphc.ir import Graph, TensorType
@@ -44,8 +43,8 @@ def input_symbols(graph: Graph, env: Mapping[str, int] | None = None) -> list[Ar
 
 def _symbols(name: str, type: TensorType) -> Array:
     assumptions: dict[str, bool] = {"f": {"real": True}, "b": {}}.get(type.dtype.kind, {"integer": True})
-    result = np.empty(type.shape, object)
-    for i in np.ndindex(*type.shape):
+    result = empty(type.shape)
+    for i in indices(type.shape):
         result[i] = sp.Symbol("_".join([name, *map(str, i)]), **assumptions)
     return result
 
@@ -64,6 +63,7 @@ def to_sympy(graph: Graph, env: Mapping[str, int] | None = None) -> Any:
         ShapeError: a size is symbolic and `env` does not give it.
 
     >>> from graphc.compiler import trace
+    >>> import numpy as np
     >>> to_sympy(trace(lambda x: np.sum(np.sin(x) * x), "f64[2]"))
     x_0*sin(x_0) + x_1*sin(x_1)
     """
@@ -76,7 +76,8 @@ def latex(graph: Graph, env: Mapping[str, int] | None = None) -> str:
     r"""The graph's outputs as LaTeX; several are separated by commas.
 
     >>> from graphc.compiler import trace
-    >>> latex(trace(lambda x: np.exp(-x * x), "f64"))
+    >>> import numpy as np
+    >>> latex(trace(lambda x: np.exp(-x * x), "f64[]"))
     'e^{- x^{2}}'
     """
     found = to_sympy(graph, env)

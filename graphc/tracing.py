@@ -113,6 +113,19 @@ class _Stack(threading.local):
 STACK: Final = _Stack()
 
 
+# Python's own types that no operator takes beside a traced value, and what to write instead.
+_NO_OPERANDS: Final[dict[type, str]] = {
+    list: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
+    tuple: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
+    complex: "compute with real and imaginary parts: complex values cannot be traced yet",
+    str: "numbers, not text",
+    bytes: "numbers, not text",
+    dict: "take a value out of the dict",
+    set: "np.array(sorted(...))",
+    type(None): "check for None before: `if x is None` works in a trace",
+}
+
+
 class TracingWorld(GraphWorld):
     """A graph being traced. Values of enclosing traces become extra inputs (captures)."""
 
@@ -137,6 +150,19 @@ class TracingWorld(GraphWorld):
             deepest(operands)
         return GraphWorld.emit(self, op, operands, attrs)
 
+    def binary(self, name: str, a: Any, b: Any) -> Any:
+        for other in (a, b):
+            # a comparison for equality with something else is false, as everywhere in Python
+            if type(other) in _NO_OPERANDS and name not in ("eq", "ne"):
+                raise UnsupportedError(
+                    f"a {type(other).__name__} cannot be an operand of traced arithmetic",
+                    expected="a traced value, a NumPy array, or a bool, int or float",
+                    actual=repr(other)[:60],
+                    loc=(user_locs() or (None,))[0],
+                    fix=_NO_OPERANDS[type(other)],
+                )
+        return super().binary(name, a, b)
+
     def promote(self, operands: Sequence[Any], to_float: bool = False) -> list[Any]:
         if not self.active:
             deepest([operand for operand in operands if isinstance(operand, Operand)])
@@ -159,7 +185,8 @@ class TracingWorld(GraphWorld):
     def constant(self, value: Any, dtype: np.dtype[Any] | None = None, weak: bool = False) -> Any:
         if not isinstance(value, np.ndarray) or value.ndim == 0:
             return super().constant(value, dtype, weak)
-        known = self._constants.get(id(value))
+        # a writable array may have changed since it was last used
+        known = None if value.flags.writeable else self._constants.get(id(value))
         if known is not None and (dtype is None or known[1].type.dtype == dtype):
             return known[1]
         if value.flags.writeable and value.nbytes >= STALE_BYTES:
@@ -316,18 +343,14 @@ class SymbolicSize:
         return self._arithmetic(other, lambda a, b: a % b, "remainder", True)
 
     def __truediv__(self, other: Any) -> Any:
-        return self.world.binary(
-            "div", self.value(), other.value() if isinstance(other, SymbolicSize) else other
-        )
+        return self.world.binary("div", self.value(), other.value() if isinstance(other, SymbolicSize) else other)
 
     def __rtruediv__(self, other: Any) -> Any:
         return self.world.binary("div", other, self.value())
 
     def __pow__(self, other: Any) -> Any:
         return (
-            wrap_size(self.world, self.dim**other)
-            if isinstance(other, int) and other >= 0
-            else self.value() ** other
+            wrap_size(self.world, self.dim**other) if isinstance(other, int) and other >= 0 else self.value() ** other
         )
 
     def __neg__(self) -> Any:
@@ -363,6 +386,7 @@ class SymbolicSize:
         raise TraceError(
             f"Python needs the number behind the size {self.dim}, which is known only when the graph runs",
             expected="a fixed size, for instance in range(n) or as an index",
+            actual=f"the size {self.dim}",
             loc=(user_locs() or (None,))[0],
             fix=f"write a number for {self.dim} in the spec, or use jit, which compiles again for a new size",
         )
@@ -395,24 +419,19 @@ def wrap_size(world: TracingWorld, size: Size) -> int | SymbolicSize:
 
 def decide(world: TracingWorld, relation: Any, a: Size, b: Size) -> bool:
     """Whether `a relation b`: by proof, by a guard already there, or by the running call's sizes and a new guard."""
-    proof = {"==": dims.equal, "<": dims.less, "<=": dims.less_equal}[relation](a, b)
-    if proof is not None:
-        return proof
-    guards, hints = world.builder.guards, world.facts.hints
-    if Guard(relation, a, b) in guards:
-        return True
-    if hints is None or not (dims.symbols(a) | dims.symbols(b)) <= hints.keys():
+    facts = world.facts
+    known = facts.known(relation, a, b)
+    if known is not None:
+        return known
+    if facts.hints is None or not (dims.symbols(a) | dims.symbols(b)) <= facts.hints.keys():
         raise TraceError(
             f"whether {a} {relation} {b} is known only when the graph runs",
             expected="a comparison of sizes that holds, or fails, for every size",
+            actual=f"{a} {relation} {b}",
             loc=(user_locs() or (None,))[0],
             fix="write numbers for these sizes in the spec, or use jit, which guards the answer and compiles again",
         )
-    left, right = dims.evaluate(a, hints), dims.evaluate(b, hints)
-    holds = {"==": left == right, "<": left < right, "<=": left <= right}[relation]
-    opposite = {"==": Guard("!=", a, b), "<": Guard("<=", b, a), "<=": Guard("<", b, a)}[relation]
-    guards.setdefault(Guard(relation, a, b) if holds else opposite)
-    return bool(holds)
+    return facts.record(relation, a, b)
 
 
 class UnsupportedAttribute(UnsupportedError, AttributeError):
@@ -546,8 +565,10 @@ class Traced(Value):
             raise AttributeError(f"a traced value has no attribute {name!r}")
         raise UnsupportedAttribute(
             f"the array method {name} cannot be traced",
+            expected="a method or function of graphc.numpy",
+            actual=f"{describe(self)}.{name} of a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix="see graphc.numpy for what can; write the step with those functions",
+            fix=_namespace().unsupported(name).fix,
         )
 
     def __pow__(self, other: Any) -> Any:
@@ -577,6 +598,12 @@ class Traced(Value):
     def __ror__(self, other: Any) -> Any:
         return _namespace().bitwise_or(other, self)
 
+    def __xor__(self, other: Any) -> Any:
+        return _namespace().bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return _namespace().bitwise_xor(other, self)
+
     def __matmul__(self, other: Any) -> Any:
         return _namespace().matmul(self, other)
 
@@ -593,9 +620,7 @@ class Traced(Value):
         return self
 
     def __reduce__(self) -> NoReturn:
-        _refuse(
-            self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead"
-        )
+        _refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
 
 
 TracingWorld.value_class = Traced

@@ -186,7 +186,7 @@ class _Gradient(Transform):
 
     def _names(self, arguments: list[Any], lifted: Sequence[_Lifted]) -> list[str]:
         """The user's names of the differentiated leaves."""
-        tree = (tuple(arguments), {})
+        tree: Any = (tuple(arguments), {})
         names = {id(leaf): name for leaf, name in zip(flatten(tree)[0], leaf_names(self._f, tree), strict=True)}
         return [names[id(leaf)] for leaf in lifted]
 

@@ -151,7 +151,7 @@ def test_the_error_shows_the_graph_line_and_the_users() -> None:
         "mul: the node's type is not what its op gives\n"
         "  expected  f64[n,3]\n"
         "  actual    f64[n,4]\n"
-        "  at        model.py:12\n"
+        "  at        model.py:12 in predict\n"
         "  in        %2: f64[n,4] = mul(%x, 2.0)"
     )
     with pytest.raises(IRError) as caught:

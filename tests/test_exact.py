@@ -14,7 +14,7 @@ import graphc
 from graphc.backends.exact.cells import CellField
 from graphc.backends.exact.expressions import Expressions
 from graphc.backends.exact.fields import ExactError, Field, Undecided, as_array
-from graphc.backends.exact.finite import P, Residues
+from graphc.backends.exact.finite import P, Residue, Residues
 from graphc.backends.exact.jets import DERIVATIVES, JetField, Numbers
 from graphc.backends.exact.reals import Balls, Digits
 from graphc.backends.exact.world import ExactWorld, bind_sizes, evaluate
@@ -41,7 +41,11 @@ def test_jets_of_elementary_functions_are_flints_power_series(name: str) -> None
         n = field.numbers.number
         mine = getattr(field, name)(field.jet(n(AT), n(2), n(-3)))
         series = flint.arb_series([flint.arb(flint.fmpq(3, 8)), 2, -3], 3)
-        theirs = (series.exp() - 1 / series.exp()) / (series.exp() + 1 / series.exp()) if name == "tanh" else getattr(series, name)()
+        theirs = (
+            (series.exp() - 1 / series.exp()) / (series.exp() + 1 / series.exp())
+            if name == "tanh"
+            else getattr(series, name)()
+        )
         for k in range(3):
             difference = mine.c[k] - theirs[k]
             assert difference.contains(0)
@@ -59,18 +63,20 @@ def test_jets_are_sympys_derivatives(name: str, numbers: type[Numbers]) -> None:
             assert field.numbers.centre(jet.c[k]) == pytest.approx(float(exact.evalf(30)), rel=1e-14)
 
 
+def is_zero(numbers: Any, value: Any) -> bool:
+    return value.v == 0 if isinstance(value, Residue) else numbers.close(value, 0.0)
+
+
 @pytest.mark.parametrize("numbers", NUMBERS)
 def test_arithmetic_of_jets_is_that_of_polynomials(numbers: Any) -> None:
     field = JetField(numbers(), 2)
     with field.working():
         n = field.numbers.number
         a, b = field.jet(n(3), n(1), n(2)), field.jet(n(5), n(-2))
-        quotient = a / b * b - a
-        assert all(field.numbers.sign(c) == 0 or abs(field.numbers.centre(c)) < 1e-50 for c in quotient.c)
+        assert all(is_zero(field.numbers, c) for c in (a / b * b - a).c)
         product = (a * b - (field.number(15) + field.jet(n(0), n(-1), n(8)))).c
         assert [field.numbers.sign(c) for c in product] == [0, 0, 0]
-        inverse = 1 / b * b - 1
-        assert all(field.numbers.sign(c) == 0 or abs(field.numbers.centre(c)) < 1e-50 for c in inverse.c)
+        assert all(is_zero(field.numbers, c) for c in (1 / b * b - 1).c)
 
 
 @pytest.mark.parametrize("make", FIELDS)
@@ -99,8 +105,8 @@ def test_no_python_number_stays_in_an_array(make: Any) -> None:
         # the zeros that NumPy writes here are Python ints
         padded = w.unslice(ones, index=((0, 2, 1),), shape=(4,)).array
         assert not any(isinstance(v, (int, float)) for v in padded)
-        third = w.div(w.constant(1.0, F64), w.constant(3.0, F64)).array[()]
-        assert field.equal(third, field.number(Fraction(1, 3))) in (True, sp.true) or isinstance(field, JetField)
+        thirds = w.div(w.constant(1, F64), w.constant(3, F64)) * 3 - 1
+        assert not isinstance(thirds.array[()], (int, float))
 
 
 def test_a_float_that_arises_is_refused() -> None:
@@ -176,13 +182,12 @@ def test_kernels_in_the_finite_field_are_consistent() -> None:
 
 def test_the_branch_not_taken_may_be_anything() -> None:
     graph = graphc.trace(lambda x: np.where(x > 0, np.log(x), 1 / (x - x)), "f64[1]")
-    for numbers in NUMBERS:
-        field = JetField(numbers())
+    for make in NUMBERS:
+        field = JetField(make())
         with field.working():
             (value,) = evaluate(graph, [field.array(np.array([2.0]))], field)
-            assert value.shape == (1,)
-            real = value[0].c[0]
-            assert np.isfinite(field.numbers.reals.centre(real.real) if hasattr(real, "real") else field.numbers.centre(real))
+            expected = field.log(field.number(2))
+            assert is_zero(field.numbers, (value[0] - expected).c[0])
 
 
 def test_ties_of_what_varies_are_undecided() -> None:

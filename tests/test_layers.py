@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ops",),
     ("passes", "backends", "tracing"),
     ("symbolic",),
-    ("numpy", "scipy", "random"),
+    ("numpy", "scipy", "random", "calling"),
     ("compiler",),
     ("transforms", "control"),
     ("verification", "inspection", "exporting", "distributed"),

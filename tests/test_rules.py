@@ -12,7 +12,8 @@ import pytest
 
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Op, Partials, Reason
-from graphc.verification.rules import cases, check_op, installed
+from graphc.verification.cases import cases
+from graphc.verification.rules import check_op, installed
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -92,7 +93,9 @@ def wrong_rules(op: Op) -> Iterator[tuple[str, Any]]:
             yield f"transpose {label}", Linear(rule.positions, after(change, rule.transpose), rule.mask)
         yield "transpose dropped", Linear(rule.positions, lambda w, ct, *x, **attrs: (None,) * len(x), None)
         if rule.mask is not None:
-            everything = after(lambda marks: tuple(m.world.logical_or(m, m.world.logical_not(m)) for m in marks), rule.mask)
+            everything = after(
+                lambda marks: tuple(m.world.logical_or(m, m.world.logical_not(m)) for m in marks), rule.mask
+            )
             yield "mask widened", Linear(rule.positions, rule.transpose, everything)
     elif isinstance(rule, Multilinear):
         for i, transpose in enumerate(rule.transposes):

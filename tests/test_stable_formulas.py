@@ -62,7 +62,7 @@ def shifted(z: Any) -> Any:
     return z - np.max(z, axis=-1, keepdims=True)
 
 
-# name, naive NumPy formula over an array of points, exact formula, points, relative tolerance in f64
+# name, naive NumPy formula over an array of points, exact formula, points
 FORMULAS: tuple[tuple[str, Function, Function, tuple[float, ...]], ...] = (
     ("log(1 + exp(x))", lambda x: np.log(1 + np.exp(x)), softplus, FAR),
     ("log(exp(x) + 1)", lambda x: np.log(np.exp(x) + 1), softplus, FAR),
@@ -177,6 +177,36 @@ FORMULAS: tuple[tuple[str, Function, Function, tuple[float, ...]], ...] = (
 )
 
 
+# How many orders are right to the last digits even where they all but vanish; the others have zeros there.
+RELATIVE = {
+    "2 sigmoid(2x) - 1": 0,
+    "log cosh": 0,
+    "log of softmax": 0,
+    "log softmax by log sum exp": 0,
+    "log softmax without keepdims": 0,
+    "log softmax shifted by hand": 0,
+    "log of softmax shifted by hand": 0,
+    "log softmax of columns": 0,
+    "tanh by exps": 1,
+    "tanh by exp(2x)": 1,
+    "tanh by exp(-2x)": 1,
+    "tanh": 1,
+    "softmax": 1,
+    "softmax shifted by hand": 1,
+    "1 / (1 + exp(-x))": 2,
+    "exp(x) / (1 + exp(x))": 2,
+    "exp(x) / (exp(x) + 1)": 2,
+    "1 - sigmoid": 2,
+    "logsumexp": 2,
+    "logsumexp with keepdims": 2,
+    "log mean exp": 2,
+    "sqrt(x**2 + y**2)": 2,
+    "norm": 2,
+    "norm by hand": 2,
+    "std": 2,
+}
+
+
 def derivative(f: Function, order: int, forward: bool) -> Function:
     for _ in range(order):
         inner = f
@@ -194,11 +224,15 @@ def reference(f: Function, points: Any, order: int) -> Any:
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
 @pytest.mark.parametrize("order", [0, 1, 2])
-@pytest.mark.parametrize(("f", "exact", "points"), [row[1:] for row in FORMULAS], ids=[row[0] for row in FORMULAS])
-def test_naive_formulas_are_right(f: Function, exact: Function, points: Any, order: int, dtype: Any) -> None:
+@pytest.mark.parametrize(("name", "f", "exact", "points"), FORMULAS, ids=[row[0] for row in FORMULAS])
+def test_naive_formulas_are_right(
+    name: str, f: Function, exact: Function, points: Any, order: int, dtype: Any
+) -> None:
     x = np.array(points, dtype)
     expected = reference(exact, x, order)
-    rtol, atol = (1e-12, 1e-12) if dtype is np.float64 else (2e-5, 2e-5)
+    rtol, atol = (1e-12, 1e-300) if dtype is np.float64 else (2e-5, 1e-36)
+    if order >= RELATIVE.get(name, 3):
+        atol = rtol
     for forward in (False, True)[: order + 1]:
         actual = derivative(f, order, forward)(x) if order else graphc.jit(f)(x)
         assert actual.dtype == dtype

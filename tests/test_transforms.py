@@ -369,7 +369,7 @@ def test_derivatives_have_the_variables_dtype(dtype: Any) -> None:
 
 
 def test_errors_say_what_to_do() -> None:
-    with pytest.raises(DifferentiationError, match="vjp or jacobian"):
+    with pytest.raises(DifferentiationError, match="jacobian, vjp"):
         graphc.grad(lambda x: x * 2)(VECTOR)
     with pytest.raises(DifferentiationError, match="argnums=2"):
         graphc.grad(lambda x: x * 2, argnums=2)(1.0)

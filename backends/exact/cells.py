@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from graphc.backends.exact.fields import Array, Undecided
+from graphc.backends.exact.fields import Array, ExactError, Undecided, empty
 from graphc.backends.exact.jets import JetField, Numbers
 from graphc.backends.exact.reals import reals
 
@@ -66,7 +66,11 @@ class Cell:
 
 
 def _parts(x: Any) -> tuple[Any, Any]:
-    return (x.expr, x.real) if isinstance(x, Cell) else (x, x)
+    if isinstance(x, Cell):
+        return x.expr, x.real
+    if not isinstance(x, int):
+        raise ExactError(f"a {type(x).__name__} arose inside exact arithmetic", actual=repr(x))
+    return x, x
 
 
 class CellNumbers(Numbers):
@@ -140,7 +144,7 @@ class CellField(JetField):
 
     def symbols(self, symbols: Array) -> Array:
         """An object array of symbols as elements of this field."""
-        result = np.empty(symbols.shape, object)
+        result = empty(symbols.shape)
         for i, s in np.ndenumerate(symbols):
             result[i] = self.jet(self.numbers.symbol(s))
         return result

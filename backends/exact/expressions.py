@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from graphc.backends.exact.fields import Field, Undecided
+from graphc.backends.exact.fields import ExactError, Field, Undecided
 
 
 class Expressions(Field):
@@ -34,8 +34,8 @@ class Expressions(Field):
     def admit(self, x: Any) -> Any:
         if isinstance(x, sp.logic.boolalg.BooleanAtom):
             return bool(x)
-        if isinstance(x, sp.Float):
-            return super().admit(float(x))
+        if isinstance(x, sp.Expr) and x.has(sp.Float):
+            raise ExactError("a Float arose inside exact arithmetic", actual=str(x))
         return super().admit(x)
 
     def stop_gradient(self, x: Any) -> Any:

@@ -38,6 +38,17 @@ def as_array(value: Any) -> Array:
     return result
 
 
+def empty(shape: Any) -> Array:
+    """A new object array of a static shape."""
+    result: Array = np.empty(shape, np.dtype(object))
+    return result
+
+
+def indices(shape: Any) -> Iterator[tuple[int, ...]]:
+    """The positions of a static shape, row by row."""
+    return np.ndindex(shape)
+
+
 def fraction(value: Any) -> Fraction | bool:
     """The exact value of a NumPy or Python number; NaN and infinities have none.
 

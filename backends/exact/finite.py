@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from fractions import Fraction
 from typing import Any, Final
 
-from graphc.backends.exact.fields import Undecided
+from graphc.backends.exact.fields import ExactError, Undecided
 from graphc.backends.exact.jets import Numbers
 from graphc.backends.exact.reals import reals
 
@@ -69,7 +69,7 @@ class Residue:
         )
 
     def __rsub__(self, other: Any) -> Residue:
-        return -self + other
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Residue:
         v, real, above, below = _parts(other)
@@ -104,7 +104,9 @@ class Residue:
 def _parts(x: Any) -> tuple[int | None, Any, int, int]:
     if isinstance(x, Residue):
         return x.v, x.real, x.above, x.below
-    return int(x) % P, x, 0, 0
+    if not isinstance(x, int):
+        raise ExactError(f"a {type(x).__name__} arose inside exact arithmetic", actual=repr(x))
+    return x % P, x, 0, 0
 
 
 class Residues(Numbers):

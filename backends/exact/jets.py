@@ -139,7 +139,7 @@ class Jet:
         return Jet((*same, *a[len(b) :], *(-y for y in b[len(a) :])), self.order)
 
     def __rsub__(self, other: Any) -> Jet:
-        return -self + other
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Jet:
         if not isinstance(other, Jet):
@@ -226,7 +226,8 @@ class JetField(Branching):
             try:
                 whole = self.numbers.floor(b.c[0])
                 if self.numbers.sign(b.c[0] - whole) == 0:
-                    return self.integer_pow(a, whole)
+                    power: Jet = self.integer_pow(a, whole)
+                    return power
             except Undecided:
                 pass
         if len(a.c) == 1:

@@ -71,9 +71,7 @@ class ExactWorld(World):
         return self.emit(lookup("const"), (), (("value", constant), ("weak", weak)))
 
 
-def apply(
-    field: Field, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any], result_type: Type
-) -> Any:
+def apply(field: Field, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any], result_type: Type) -> Any:
     """The op's exact meaning on object arrays; ops that only move elements act as they do in NumPy."""
     exact = op.exact
     if exact is None:
@@ -96,16 +94,16 @@ def _is_index(op: Op, position: int) -> bool:
 
 
 def _admitted(field: Field, result: Any, result_type: TensorType) -> Array:
-    result = as_array(result)
+    array = as_array(result)
     boolean = result_type.dtype.kind == "b"
-    for i, element in np.ndenumerate(result):
+    for i, element in np.ndenumerate(array):
         # True + True is 2 to Python and True to NumPy
         admitted = element != 0 if boolean and type(element) is int else field.admit(element)
         if admitted is not element:
-            if not result.flags.writeable:
-                result = result.copy()
-            result[i] = admitted
-    return result
+            if not array.flags.writeable:
+                array = array.copy()
+            array[i] = admitted
+    return array
 
 
 def evaluate(graph: Graph, inputs: Sequence[Array], field: Field, env: Mapping[str, int] | None = None) -> list[Array]:
@@ -131,9 +129,7 @@ def run(graph: Graph, inputs: Sequence[Array], field: Field, env: Mapping[str, i
     return values
 
 
-def bind_sizes(
-    graph: Graph, shapes: Sequence[tuple[int, ...]], env: Mapping[str, int] | None = None
-) -> dict[str, int]:
+def bind_sizes(graph: Graph, shapes: Sequence[tuple[int, ...]], env: Mapping[str, int] | None = None) -> dict[str, int]:
     """The value of every size symbol, solved from the shapes of the inputs."""
     known: dict[str, int] = dict(env or {})
     equations: list[tuple[Size, int]] = []

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 
 import graphc
 from graphc.cli import arguments, output
-from graphc.cli.running import Command, Commands
+from graphc.cli.running import Command, Commands, users_code
 from graphc.cli.target import UsageError, load, nearest
 from graphc.compiler import flatten
 from graphc.ir import Graph
@@ -41,7 +40,7 @@ Args = Annotated[
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show every call that led to an error.")]
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How a graph is written."""
 
     text = "text"
@@ -72,7 +71,9 @@ def dump(
     fmt: Annotated[Format, typer.Option(help="The graph's own text, JSON, or a drawing for Graphviz.")] = Format.text,
     grad: Annotated[
         str | None,
-        typer.Option(metavar="ARGNUM[/ORDER]", help="Show a derivative: 0, 0,1 for two arguments, 0/2 for second order."),
+        typer.Option(
+            metavar="ARGNUM[/ORDER]", help="Show a derivative: 0, 0,1 for two arguments, 0/2 for second order."
+        ),
     ] = None,
     exact_order: Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")] = False,
     to: Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
@@ -86,12 +87,12 @@ def dump(
       graphc dump model.py:loss --args "f64[3]" --grad 0 --after simplify
       graphc dump model:loss --args '{"w": "f64[3]", "b": 0.5}' --diff
       graphc dump model:loss --args "f64[3]" --fmt dot -o loss.dot
-    """
+    """  # noqa: D301  click reads the backspace: keep these lines as they are
     if diff and fmt is not Format.text:
         raise UsageError(
             "a diff is text", expected="--fmt text", actual=f"--fmt {fmt.value}", fix="leave out --diff or --fmt"
         )
-    with _user_output_aside():
+    with users_code():
         function = derivative(load(target), grad)
         specs, keywords = arguments.read(args or [], function)
         graph = graphc.trace(function, *specs, **keywords)
@@ -111,7 +112,10 @@ def derivative(function: Any, text: str | None) -> Any:
     match = re.fullmatch(r"(-?\d+(?:,-?\d+)*)(?:/([1-9]))?", text)
     if match is None:
         raise UsageError(
-            f"--grad {text}: not a derivative", expected="ARGNUM or ARGNUM/ORDER", actual=text, fix="--grad 0 or --grad 0/2"
+            f"--grad {text}: not a derivative",
+            expected="ARGNUM or ARGNUM/ORDER",
+            actual=text,
+            fix="--grad 0 or --grad 0/2",
         )
     numbers = tuple(map(int, match[1].split(",")))
     argnums = numbers if len(numbers) > 1 else numbers[0]
@@ -158,10 +162,10 @@ def verify(
     Examples:
       graphc verify model:loss --args "f64[3]"
       graphc verify model.py:loss --args "f64[2,2]" "f64[2]" --order 1 --json report.json
-    """
+    """  # noqa: D301  click reads the backspace: keep these lines as they are
     from graphc.verification import verify as verify_function
 
-    with _user_output_aside():
+    with users_code():
         function = load(target)
         specs, keywords = arguments.read(args or [], function)
         report = verify_function(function, *specs, order=order, **keywords)
@@ -180,9 +184,13 @@ def run(
     target: Target,
     args: Args = None,
     seed: Annotated[int, typer.Option(min=0, help="Seeds the arrays drawn for types.")] = 0,
-    size: Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The number behind a named size.")] = None,
+    size: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The number behind a named size.")
+    ] = None,
     exact_order: Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")] = False,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the results: .npz, or .npy for one.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Write the results: .npz, or .npy for one.")
+    ] = None,
     traceback: Traceback = False,
 ) -> None:
     """Compile a function, run it, print what it returns.
@@ -193,8 +201,8 @@ def run(
     Examples:
       graphc run model:predict --args "f64[n,3]" weights.npz:w --size n=5
       graphc run model.py:loss --args x.npy 0.5 --out results.npz
-    """
-    with _user_output_aside():
+    """  # noqa: D301  click reads the backspace: keep these lines as they are
+    with users_code():
         function = load(target)
         given = arguments.read(args or [], function)
         positional, keywords = arguments.draw(given, seed, arguments.sizes(size or []))
@@ -213,11 +221,6 @@ def name_results(result: Any) -> dict[str, Any]:
     leaves, _ = flatten(result)
     paths = optree.tree_paths(result, namespace="graphc")
     return {"_".join(["result", *map(str, path)]): leaf for path, leaf in zip(paths, leaves, strict=True)}
-
-
-def _user_output_aside() -> contextlib.AbstractContextManager[Any]:
-    """What the user's code prints goes to stderr, so that stdout holds the answer alone."""
-    return contextlib.redirect_stdout(sys.stderr)
 
 
 def main() -> None:

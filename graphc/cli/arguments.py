@@ -45,9 +45,10 @@ def read(texts: Sequence[str], function: Callable[..., Any]) -> Arguments:
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(function, "__name__", "the function")
+        plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
         raise UsageError(
             f"the arguments do not fit {name}: {error}",
-            expected=f"{name}{signature}",
+            expected=f"{name}{signature.replace(parameters=plain, return_annotation=signature.empty)}",
             actual=f"{len(texts)} in --args",
             fix='one entry per parameter: --args "f64[n,3]" "f64[3]"; by name: w="f64[3]"',
         ) from None
@@ -83,7 +84,9 @@ def _tree(value: Any) -> Any:
 def _leaf(text: str) -> Any:
     """A type, an example array from a file, or a Python number."""
     if _NUMBER.fullmatch(text):
-        return text == "True" if text in ("True", "False") else float(text) if re.search(r"[.einE]", text) else int(text)
+        return (
+            text == "True" if text in ("True", "False") else float(text) if re.search(r"[.einE]", text) else int(text)
+        )
     path, colon, key = text.rpartition(":") if not text.endswith((".npy", ".npz")) else (text, "", "")
     if path.endswith((".npy", ".npz")):
         return _read_file(Path(path), key if colon else None)
@@ -160,9 +163,7 @@ def sizes(texts: Sequence[str]) -> dict[str, int]:
     for text in texts:
         name, _, number = text.partition("=")
         if not name.isidentifier() or not number.isdecimal():
-            raise UsageError(
-                f"{text!r} gives no size", expected="name=number", actual=repr(text), fix="--size n=5"
-            )
+            raise UsageError(f"{text!r} gives no size", expected="name=number", actual=repr(text), fix="--size n=5")
         found[name] = int(number)
     return found
 
@@ -190,8 +191,7 @@ def draw(arguments: Arguments, seed: int, named: Mapping[str, int]) -> Arguments
             fix="smaller sizes, or arrays from .npy files",
         )
     drawn = iter([_random(rng, s, t.dtype) for s, t in zip(shapes, types, strict=True)])
-    filled = unflatten(structure, [next(drawn) if isinstance(leaf, TensorType) else leaf for leaf in leaves])
-    return filled  # type: ignore[no-any-return]
+    return unflatten(structure, [next(drawn) if isinstance(leaf, TensorType) else leaf for leaf in leaves])  # type: ignore[no-any-return]
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

@@ -70,12 +70,11 @@ def diff_steps(graph: Graph, steps: Sequence[Step]) -> Iterator[str]:
         graph = step.graph
 
 
-def diff(
-    old: Graph, new: Graph, old_name: str, new_name: str, title: str, applied: Mapping[str, int]
-) -> Iterator[str]:
+def diff(old: Graph, new: Graph, old_name: str, new_name: str, title: str, applied: Mapping[str, int]) -> Iterator[str]:
     """A unified diff of two graphs. Nodes that compute the same have the same number on both sides."""
     yield f"== {title}: {rewrites(applied)}"
-    before, after = dump(old).split("\n"), _renumbered(old, new).split("\n")
+    # the comments are set close: their column would change with the longest line
+    before, after = (re.sub(r" +(?=  # )", "", text).split("\n") for text in (dump(old), _renumbered(old, new)))
     yield from difflib.unified_diff(before, after, old_name, new_name, lineterm="")
 
 
@@ -151,7 +150,7 @@ def save_arrays(path: Path, named: Mapping[str, Any]) -> None:
     """Write results with np.savez, or a single one with np.save, as the file's name ends."""
     arrays = {name: np.asarray(value) for name, value in named.items()}
     if path.suffix == ".npz":
-        write_file(path, lambda stream: np.savez(stream, **arrays))
+        write_file(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
     elif path.suffix == ".npy" and len(arrays) == 1:
         (array,) = arrays.values()
         write_file(path, lambda stream: np.save(stream, array, allow_pickle=False))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ FAILED: Final = 1
 USAGE: Final = 64  # EX_USAGE of sysexits.h
 
 # Typer brings its own copy of click, or imports it, by version: the base of its errors is found through one of them.
-ClickException: Final[type[Exception]] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+ClickException: Final[type[Any]] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 def spread(words: Sequence[str]) -> list[str]:
@@ -34,7 +34,7 @@ def spread(words: Sequence[str]) -> list[str]:
     result: list[str] = []
     taking = False
     for word in words:
-        if word.startswith("-") and not word[1:2].isdigit() and not word[1:2] == ".":
+        if word.startswith("-") and not word[1:2].isdigit() and word[1:2] != ".":
             taking = word == "--args"
             if not taking:
                 result.append(word)
@@ -55,10 +55,18 @@ class Command(TyperCommand):
 class Commands(TyperGroup):
     """The commands, and the one place where their errors become text and exit codes."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         words = list(sys.argv[1:] if args is None else args)
         try:
-            code = super().main(words, *rest, standalone_mode=False, **extra)
+            code = super().main(words, prog_name, complete_var, False, windows_expand_args, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
             # the reader of a pipe, such as head, has left: nothing more to say
@@ -72,13 +80,30 @@ class Commands(TyperGroup):
         sys.exit(code if isinstance(code, int) else OK)
 
 
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Context of everything that runs the user's code: its output goes to stderr, and it cannot end the process."""
+    try:
+        # stdout is for the answer alone
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as error:
+        raise GraphcError(
+            "the program ends itself when it is imported or traced",
+            expected="a module that can be imported, and a function that returns",
+            actual=f"sys.exit({'' if error.code is None else repr(error.code)})",
+            loc=user_line(error.__traceback__),
+            fix='put what only a script does under if __name__ == "__main__":',
+        ) from error
+
+
 def report(error: Exception, full: bool) -> int:
     """Print an error to stderr, and give the exit code it means."""
     if isinstance(error, ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "graphc"
-        if not str(error).strip() and context is not None:
-            message = context.get_help()  # no arguments at all
+        if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+            message = context.get_help()
         else:
             message = f"graphc: {error.format_message()}\n  fix       {path} --help"
         sys.stderr.write(f"{message}\n")
@@ -93,9 +118,11 @@ def report(error: Exception, full: bool) -> int:
     if isinstance(error, GraphcError):
         error.loc = error.loc or place
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
-    elif place is not None:
+    elif place is not None or isinstance(error, SyntaxError):
+        # a syntax error shows its line by itself
+        at = f"  at        {place.described}\n" if place is not None else ""
         lines = traceback.format_exception_only(error)
-        sys.stderr.write("".join(lines) + f"  at        {place.described}\n  fix       --traceback shows every call\n")
+        sys.stderr.write("".join(lines) + at + "  fix       --traceback shows every call\n")
     else:
         sys.stderr.write("graphc itself failed; please report this:\n")
         traceback.print_exception(error)

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.ir import DTYPE_NAMES
+from graphc.numpy.alternatives import ALTERNATIVES
 from graphc.ops import lookup
 from graphc.tracing import SymbolicSize, Traced, TracingWorld, lift, user_locs, world_of
 
@@ -66,6 +67,7 @@ def refuse(function: str, **unsupported: Any) -> None:
         if value is not None and value is not np._NoValue:
             raise UnsupportedError(
                 f"np.{function}: the argument {name}= cannot be traced",
+                expected=f"np.{function} without {name}=",
                 actual=f"{name}={value!r}"[:60],
                 loc=(user_locs() or (None,))[0],
                 fix="assign the result instead of writing into an array" if name == "out" else "leave it out",
@@ -130,8 +132,18 @@ def convert_operands(ufunc: np.ufunc, operands: tuple[Any, ...]) -> tuple[Tracin
 def elementwise(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
     """graphc's version of a ufunc that is one op."""
 
-    def apply(*operands: Any, out: Any = None, where: Any = True, dtype: Any = None, **_: Any) -> Any:
-        refuse(ufunc.__name__, out=out, where=None if where is True else where)
+    def apply(
+        *operands: Any,
+        out: Any = None,
+        where: Any = True,
+        casting: Any = "same_kind",
+        order: str = "K",
+        dtype: Any = None,
+        subok: bool = True,
+        signature: Any = None,
+    ) -> Any:
+        casting = None if casting == "same_kind" else casting
+        refuse(ufunc.__name__, out=out, where=None if where is True else where, casting=casting, signature=signature)
         if len(operands) != ufunc.nin:
             raise TypeError(f"{ufunc.__name__}() takes {ufunc.nin} operands but {len(operands)} were given")
         world, values = convert_operands(ufunc, operands)
@@ -142,14 +154,27 @@ def elementwise(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
     return traceable(ufunc)(apply)
 
 
+def comparison(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
+    """graphc's version of a comparison, which takes literals outside the other operand's range, as NumPy's do."""
+    general: Any = elementwise(ufunc, op)
+
+    def apply(*operands: Any, **options: Any) -> Any:
+        if len(operands) == 2 and not options and any(type(x) is int for x in operands):
+            return common_world(*operands).binary(op, *operands)
+        return general(*operands, **options)
+
+    return traceable(ufunc)(apply)
+
+
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_ufunc__` of traced values."""
     if kwargs.get("out") is not None:
         raise UnsupportedError(
             f"np.{ufunc.__name__}: out= would write a traced value into an array",
+            expected="an expression that gives a new array",
             actual="an in-place operator (+=, *=) on a NumPy array, or out=",
             loc=(user_locs() or (None,))[0],
-            fix="write x = x + y instead of x += y",
+            fix="write y = y + x instead of y += x",
         )
     if method == "__call__":
         function = FUNCTIONS.get(ufunc) or SCIPY_UFUNCS.get(ufunc.__name__)
@@ -176,11 +201,15 @@ def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def unsupported(name: str) -> UnsupportedError:
-    """The refusal of a NumPy function by name, with the nearest supported one."""
+    """The refusal of a NumPy function by name, with what to write in its place or the nearest name."""
     known = sorted({str(getattr(f, "__name__", "")) for f in FUNCTIONS.values()})
-    near = difflib.get_close_matches(name.split(".")[-1], known, n=1)
+    near = difflib.get_close_matches(name.split(".")[-1], known, n=1, cutoff=0.8)
     return UnsupportedError(
         f"np.{name} cannot be traced",
+        expected="a function of graphc.numpy",
+        actual=f"np.{name}",
         loc=(user_locs() or (None,))[0],
-        fix=f"the nearest that can: np.{near[0]}" if near else "write it with graphc.numpy's functions",
+        fix=ALTERNATIVES.get(name)
+        or (f"the nearest name that can: np.{near[0]}; " if near else "")
+        + "write it with graphc.numpy's functions, or call it on plain arrays before the trace",
     )

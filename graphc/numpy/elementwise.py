@@ -10,6 +10,7 @@ from graphc.errors import DTypeError, UnsupportedError
 from graphc.numpy.dispatch import (
     SCIPY_UFUNCS,
     common_world,
+    comparison,
     convert_operands,
     elementwise,
     refuse,
@@ -27,7 +28,6 @@ divide = true_divide = elementwise(np.true_divide, "div")
 floor_divide = elementwise(np.floor_divide, "floor_divide")
 mod = remainder = elementwise(np.remainder, "remainder")
 negative = elementwise(np.negative, "neg")
-absolute = abs = elementwise(np.absolute, "abs")
 fabs = elementwise(np.fabs, "abs")
 sign = elementwise(np.sign, "sign")
 exp = elementwise(np.exp, "exp")
@@ -40,12 +40,12 @@ hypot = elementwise(np.hypot, "hypot")
 sin = elementwise(np.sin, "sin")
 cos = elementwise(np.cos, "cos")
 tanh = elementwise(np.tanh, "tanh")
-equal = elementwise(np.equal, "eq")
-not_equal = elementwise(np.not_equal, "ne")
-less = elementwise(np.less, "lt")
-less_equal = elementwise(np.less_equal, "le")
-greater = elementwise(np.greater, "gt")
-greater_equal = elementwise(np.greater_equal, "ge")
+equal = comparison(np.equal, "eq")
+not_equal = comparison(np.not_equal, "ne")
+less = comparison(np.less, "lt")
+less_equal = comparison(np.less_equal, "le")
+greater = comparison(np.greater, "gt")
+greater_equal = comparison(np.greater_equal, "ge")
 maximum = elementwise(np.maximum, "maximum")
 minimum = elementwise(np.minimum, "minimum")
 
@@ -66,6 +66,16 @@ _scipy_unary("expit", "sigmoid")
 _scipy_unary("erf", "erf")
 
 
+@traceable(np.absolute)
+def absolute(x: Any, /, *, out: Any = None) -> Any:
+    refuse("absolute", out=out)
+    world, (value,) = convert_operands(np.absolute, (x,))
+    return value if value.type.dtype.kind == "b" else world.abs(value)
+
+
+abs = absolute
+
+
 @traceable(np.tan)
 def tan(x: Any, /, *, out: Any = None) -> Any:
     refuse("tan", out=out)
@@ -75,20 +85,23 @@ def tan(x: Any, /, *, out: Any = None) -> Any:
 @traceable(np.square)
 def square(x: Any, /, *, out: Any = None) -> Any:
     refuse("square", out=out)
-    return multiply(x, x)
+    _, (value,) = convert_operands(np.square, (x,))
+    return value * value
 
 
 @traceable(np.reciprocal)
 def reciprocal(x: Any, /, *, out: Any = None) -> Any:
     refuse("reciprocal", out=out)
     _, (value,) = convert_operands(np.reciprocal, (x,))
-    return 1 / value if value.type.dtype.kind == "f" else 1 // value
+    if value.type.dtype.kind != "f":
+        raise UnsupportedError("np.reciprocal of integers depends on the platform at 0", fix="write 1 / x")
+    return 1 / value
 
 
 @traceable(np.positive)
 def positive(x: Any, /, *, out: Any = None) -> Any:
     refuse("positive", out=out)
-    return x
+    return convert_operands(np.positive, (x,))[1][0]
 
 
 @traceable(np.isnan)
@@ -100,13 +113,15 @@ def isnan(x: Any, /, *, out: Any = None) -> Any:
 @traceable(np.isinf)
 def isinf(x: Any, /, *, out: Any = None) -> Any:
     refuse("isinf", out=out)
-    return equal(absolute(x), np.inf)
+    value = strong(x, common_world(x))
+    return equal(absolute(value), np.inf) if value.type.dtype.kind == "f" else not_equal(value, value)
 
 
 @traceable(np.isfinite)
 def isfinite(x: Any, /, *, out: Any = None) -> Any:
     refuse("isfinite", out=out)
-    return less(absolute(x), np.inf)
+    value = strong(x, common_world(x))
+    return less(absolute(value), np.inf) if value.type.dtype.kind == "f" else equal(value, value)
 
 
 def truth(x: Any) -> Any:
@@ -168,6 +183,8 @@ def power_operator(a: Any, b: Any) -> Any:
         and isinstance(a, Traced)
     ):
         exponent = b.item() if isinstance(b, np.generic) else b
+        if a.type.dtype.kind == "b" and exponent != 2:
+            return power(a, b)
         if isinstance(b, np.generic):
             world, (x, _) = convert_operands(np.power, (a, b))
         else:
@@ -177,20 +194,31 @@ def power_operator(a: Any, b: Any) -> Any:
         floating = x.type.dtype.kind == "f"
         if exponent == 0.5 and floating:
             return world.sqrt(x)
-        if exponent == int(exponent) and -64 <= exponent <= 64 and (floating or exponent >= 0):
+        if _is_small_integer(exponent) and (floating or exponent >= 0):
             return _integer_power(x, int(exponent))
+    if _is_python_number(a) and _is_python_number(b):
+        # as in Python, where a number to the power of a number is no array: it widens no other operand's dtype
+        return common_world(a, b).binary("pow", a, b)
     return power(a, b)
 
 
+def _is_python_number(operand: Any) -> bool:
+    return operand.type.weak if isinstance(operand, Traced) else type(operand) in (int, float)
+
+
+def _is_small_integer(exponent: float) -> bool:
+    return -64 <= exponent <= 64 and exponent == int(exponent)
+
+
 def _integer_power(x: Any, exponent: int) -> Any:
+    if x.type.dtype.kind == "b":
+        x = x.world.convert(x, np.dtype(np.int8))
     if exponent == 2:
         return x * x
     if exponent == -1:
         return 1 / x
     if exponent == 1:
         return x
-    if x.type.dtype.kind == "b":
-        x = x.world.convert(x, np.dtype(np.int8))
     return x.world.integer_pow(x, exponent=exponent)
 
 
@@ -200,8 +228,7 @@ def power(a: Any, b: Any, /, *, out: Any = None) -> Any:
     if (
         isinstance(b, (int, float))
         and not isinstance(b, bool)
-        and b == int(b or 0)
-        and -64 <= b <= 64
+        and _is_small_integer(b)
         and isinstance(a, Traced)
     ):
         world, (x, _) = convert_operands(np.power, (a, b))
@@ -235,6 +262,11 @@ def clip(
 ) -> Any:
     refuse("clip", out=out)
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
+    if isinstance(a, Traced) and a.type.dtype.kind in "iu":
+        # a Python integer beyond the dtype's range is no bound, as NumPy has it
+        limits = np.iinfo(a.type.dtype)
+        low = None if type(low) is int and low <= limits.min else low
+        high = None if type(high) is int and high >= limits.max else high
     result = a if low is None else maximum(a, low)
     return result if high is None else minimum(result, high)
 
@@ -245,7 +277,12 @@ def astype(
 ) -> Any:
     target = np.dtype(dtype)
     if target.kind not in "biuf":
-        raise UnsupportedError(f"a cast to {target} cannot be traced", expected="bool, integer or real float")
+        raise UnsupportedError(
+            f"a cast to {target} cannot be traced",
+            expected="bool, integer or real float",
+            actual=str(target),
+            fix="compute with real and imaginary parts" if target.kind == "c" else "cast to a number's dtype",
+        )
     if not np.can_cast(x.type.dtype, target, casting):  # type: ignore[arg-type]
         raise DTypeError(f"astype: cannot cast {x.type.dtype} to {target} with casting={casting!r}")
     return x.world.convert(x, target)

@@ -8,8 +8,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.errors import ShapeError, UnsupportedError
-from graphc.ir import Guard
+from graphc.errors import IndexingError, UnsupportedError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
 from graphc.ops.typing import broadcast, normalise_axis, show
 from graphc.tracing import SymbolicSize, Traced, TracingWorld, as_size, lift
@@ -64,6 +63,7 @@ def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
             raise UnsupportedError(
                 "a traced boolean mask gives a result whose size depends on values",
                 expected="a slice, integers, or a mask known when the graph is traced",
+                actual=repr(item.type) if isinstance(item, Traced) else repr(item),
                 fix="np.where(mask, x, 0) keeps the shape",
             )
         if isinstance(item, np.ndarray) and item.dtype == np.bool_:
@@ -74,40 +74,58 @@ def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
             result.append(item)
     used = sum(i is not None and i is not Ellipsis for i in result)
     if used > x.ndim:
-        raise ShapeError("too many indices", expected=f"at most {x.ndim} for {x.type!r}", actual=str(used))
+        raise IndexingError(
+            f"too many indices for a {x.ndim}-d array",
+            expected=f"at most {x.ndim} for {x.type!r}",
+            actual=str(used),
+            fix="leave out an index, or insert an axis first: x[:, None]",
+        )
     whole = [slice(None)] * (x.ndim - used)
     places = [k for k, i in enumerate(result) if i is Ellipsis]
     if len(places) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
+        raise IndexingError(
+            "an index can only have a single ellipsis ('...')",
+            expected="one ...",
+            actual=str(len(places)),
+            fix="write : for the axes between",
+        )
     return [*result[: places[0]], *whole, *result[places[0] + 1 :]] if places else [*result, *whole]
 
 
 def _mask_indices(mask: np.ndarray[Any, Any], x: Traced, axis: int) -> tuple[Any, ...]:
     shape = x.type.shape[axis : axis + mask.ndim]
     if mask.shape != shape:
-        raise IndexError(f"boolean index of shape {mask.shape} did not match the indexed axes {show(shape)}")
+        raise IndexingError(
+            "a boolean index did not match the axes it indexes",
+            expected=f"a mask of shape {show(shape)}",
+            actual=show(mask.shape),
+            fix="make the mask from an array of that shape",
+        )
     return np.nonzero(mask)
-
-
-def settle(world: TracingWorld, a: Size, b: Size) -> bool:
-    """Whether a <= b; an open question is settled by the running call's sizes, or assumed and guarded."""
-    known = dims.less_equal(a, b)
-    if known is not None:
-        return known
-    hints = world.facts.hints
-    holds = hints is None or dims.evaluate(a, hints) <= dims.evaluate(b, hints)
-    world.builder.guards.setdefault(Guard("<=", a, b) if holds else Guard("<", b, a))
-    return holds
 
 
 def _integer(world: TracingWorld, item: Any, size: Size) -> Size:
     if not isinstance(item, SymbolicSize) and not hasattr(type(item), "__index__"):
-        raise IndexError(f"only integers, slices, ellipsis, None and arrays are valid indices, not {item!r}")
+        raise IndexingError(
+            f"a {type(item).__name__} is not an index",
+            expected="integers, slices, ..., None, and arrays of integers or booleans",
+            actual=repr(item)[:60],
+            fix="convert it with int(), or use // for a whole quotient",
+        )
     at = as_size(item) if isinstance(item, SymbolicSize) else int(item.__index__())
     shifted = at + size if isinstance(at, int) and at < 0 else at
-    if not (settle(world, 0, shifted) and settle(world, shifted + 1, size)):
-        raise IndexError(f"index {at} is out of bounds for axis with size {size}")
+    if not (world.facts.settle("<=", 0, shifted) and world.facts.settle("<=", shifted + 1, size)):
+        raise _outside(at, size)
     return shifted
+
+
+def _outside(at: Size, size: Size) -> IndexingError:
+    return IndexingError(
+        f"index {at} is out of bounds for axis with size {size}",
+        expected=f"an index from {-1 * size} to {size - 1}" if size != 0 else "no index (the axis is empty)",
+        actual=str(at),
+        fix="check the index against the array's shape",
+    )
 
 
 def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
@@ -132,9 +150,9 @@ def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
         at = as_size(value)
         if isinstance(at, int) and at < 0:
             at = at + size
-        if not settle(world, low, at):
+        if not world.facts.settle("<=", low, at):
             return low
-        return at if settle(world, at, high) else high
+        return at if world.facts.settle("<=", at, high) else high
 
     start, stop = (
         (bound(item.start, low), bound(item.stop, high))
@@ -142,8 +160,8 @@ def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
         else (bound(item.start, high), bound(item.stop, low))
     )
     if step > 0:
-        return (start, stop, step) if settle(world, start, stop) else (start, start, step)
-    if not settle(world, stop, start):
+        return (start, stop, step) if world.facts.settle("<=", start, stop) else (start, start, step)
+    if not world.facts.settle("<=", stop, start):
         return 0, 0, 1
     return start, None if stop == -1 else stop, step
 
@@ -151,11 +169,14 @@ def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
 def _index_array(world: TracingWorld, item: Any, size: Size) -> Any:
     if isinstance(item, np.ndarray):
         if item.dtype.kind not in "iu":
-            raise IndexError("arrays used as indices must be of integer (or boolean) type")
-        if isinstance(size, int) and item.size and not (-size <= item.min() and item.max() < size):
-            raise IndexError(
-                f"index {item.max() if item.max() >= size else item.min()} is out of bounds for axis with size {size}"
+            raise IndexingError(
+                "arrays used as indices must be of integer (or boolean) type",
+                expected="integers or booleans",
+                actual=str(item.dtype),
+                fix="index.astype(int)",
             )
+        if isinstance(size, int) and item.size and not (-size <= item.min() and item.max() < size):
+            raise _outside(int(item.max() if item.max() >= size else item.min()), size)
     return strong(item, world)
 
 
@@ -204,19 +225,18 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
 
 @traceable(np.flip)
 def flip(m: Any, axis: Any = None) -> Any:
-    axes = (
-        range(m.ndim)
-        if axis is None
-        else [normalise_axis("flip", k, m.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))]
-    )
+    axes = axes_of("flip", axis, m.ndim)
     return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
 
 
 @traceable(np.diff)
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     refuse("diff", prepend=prepend, append=append)
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n}")
     place = normalise_axis("diff", axis, a.ndim)
     lead = (slice(None),) * place
     for _ in range(n):
-        a = a[(*lead, slice(1, None))] - a[(*lead, slice(None, -1))]
+        later, earlier = a[(*lead, slice(1, None))], a[(*lead, slice(None, -1))]
+        a = later != earlier if a.type.dtype.kind == "b" else later - earlier
     return a

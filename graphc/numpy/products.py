@@ -18,7 +18,12 @@ def _pair(a: Any, b: Any) -> tuple[Any, Any, Any]:
     x, y = (strong(v, world) for v in (a, b))
     x, y = world.promote((x, y))
     if x.type.dtype.kind == "b":
-        raise DTypeError("matmul: booleans cannot be traced", fix="cast with astype(int)")
+        raise DTypeError(
+            "matmul: booleans cannot be traced",
+            expected="integers or floats",
+            actual=f"{x.type!r} and {y.type!r}",
+            fix="cast with astype(int)",
+        )
     return world, x, y
 
 
@@ -28,7 +33,10 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
     world, a, b = _pair(x1, x2)
     if not a.ndim or not b.ndim:
         raise ShapeError(
-            "matmul: operands need at least one axis", actual=f"{a.type!r} and {b.type!r}", fix="use *"
+            "matmul: operands need at least one axis",
+            expected="vectors, matrices or stacks of matrices",
+            actual=f"{a.type!r} and {b.type!r}",
+            fix="use * for a product with a scalar",
         )
     left, right = a.ndim == 1, b.ndim == 1
     if not world.facts.equal(a.type.shape[-1], b.type.shape[0 if right else -2]):
@@ -37,6 +45,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
             expected="a.shape[-1] == b.shape[-2]" if not right else "a.shape[-1] == b.shape[0]",
             actual=f"{a.type.shape[-1]} != {b.type.shape[0 if right else -2]}",
             graph_line=world._line("matmul", (a.id, b.id), ()),
+            fix="transpose an operand (x.T), or check which axis holds what",
         )
     if left:
         a = world.reshape(a, shape=(1, *a.type.shape))
@@ -90,7 +99,10 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     sizes = [(x.type.shape[i], y.type.shape[j]) for i, j in zip(over_x, over_y, strict=True)]
     if not all(world.facts.equal(i, j) for i, j in sizes):
         raise ShapeError(
-            "tensordot: summed sizes differ", actual=f"{x.type!r} over {over_x}, {y.type!r} over {over_y}"
+            "tensordot: summed sizes differ",
+            expected="the same sizes along the summed axes of both",
+            actual=f"{x.type!r} over {over_x}, {y.type!r} over {over_y}",
+            fix="axes=([of the first], [of the second])",
         )
     keep_x = [k for k in range(x.ndim) if k not in over_x]
     keep_y = [k for k in range(y.ndim) if k not in over_y]

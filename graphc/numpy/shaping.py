@@ -37,6 +37,7 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any
                 "reshape: the number of elements changes",
                 expected=f"a shape of {total} elements",
                 actual=f"{show(x.type.shape)} to {show(target)}",
+                fix="check the other sizes: their product has to divide the number of elements",
             )
         target[target.index(-1)] = missing
     if order in ("C", "K"):

@@ -36,8 +36,8 @@ def _top(x: Array, axes: tuple[int, ...]) -> Array:
 def cumsum(x: Array, axis: int, reverse: bool) -> Array:
     """Running sums along an axis, in the operand's own dtype."""
     if not reverse:
-        return np.add.accumulate(x, axis=axis)
-    return np.flip(np.add.accumulate(np.flip(x, axis), axis=axis), axis)
+        return np.add.accumulate(x, axis=axis, dtype=x.dtype)
+    return np.flip(np.add.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:

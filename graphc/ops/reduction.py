@@ -159,7 +159,7 @@ OPS = (
     Op(
         "reduce_sum",
         type=reduction("reduce_sum", "iuf"),
-        numpy="np.add.reduce({0}, axis={axes}, keepdims={keepdims})",
+        numpy="np.add.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.sum(x, axes, keepdims),
         rule=Linear(None, sum_transpose, mask=sum_transpose),
         domains=("real",),
@@ -171,7 +171,7 @@ OPS = (
     Op(
         "reduce_prod",
         type=reduction("reduce_prod", "iuf"),
-        numpy="np.multiply.reduce({0}, axis={axes}, keepdims={keepdims})",
+        numpy="np.multiply.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.prod(x, axes, keepdims),
         rule=Jvp(prod_jvp),
         domains=("real",),

@@ -25,6 +25,7 @@ def reshape_type(facts: Facts, operand: Type, *, shape: tuple[Size, ...]) -> Ten
             "reshape: the number of elements changes",
             expected=f"a shape of {dims.product(x.shape)} elements",
             actual=f"{show(x.shape)} to {show(shape)}",
+            fix="-1 stands for the size that fits",
         )
     return TensorType(shape, x.dtype, x.weak and not shape)
 
@@ -71,7 +72,10 @@ def concatenate_type(facts: Facts, *operands: Type, axis: int) -> TensorType:
             i == axis or facts.equal(a, b) for i, (a, b) in enumerate(zip(first.shape, t.shape, strict=True))
         ):
             raise ShapeError(
-                f"concatenate: shapes differ outside axis {axis}", actual=", ".join(map(repr, types))
+                f"concatenate: shapes differ outside axis {axis}",
+                expected=f"the same sizes along every axis but {axis}",
+                actual=", ".join(map(repr, types)),
+                fix="join along another axis, or reshape first",
             )
         total = total + t.shape[axis]
     return TensorType((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)

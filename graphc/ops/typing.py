@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -12,9 +12,17 @@ from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, IRError, ShapeError
 from graphc.ir import DTYPE_NAMES, Guard, TensorType, Type
 
+Relation = Literal["==", "<", "<="]
+_PROOF: Final = {"==": dims.equal, "<": dims.less, "<=": dims.less_equal}
+_OPPOSITE: Final[dict[str, tuple[Literal["!=", "<", "<="], bool]]] = {
+    "==": ("!=", False),
+    "<": ("<=", True),
+    "<=": ("<", True),
+}
+
 
 class Facts:
-    """Decides questions about sizes; an undecided equality becomes a guard.
+    """Answers questions about sizes; what cannot be proved is settled once and becomes a guard.
 
     `hints` are the sizes of the call that is being compiled, if there is one.
     `assume=False` (the verifier) accepts only the guards already there.
@@ -31,24 +39,48 @@ class Facts:
         if a is b:
             return True
         decided = dims.equal(a, b)
+        return self.settle("==", a, b) if decided is None else decided
+
+    def settle(self, relation: Relation, a: Size, b: Size) -> bool:
+        """Whether `a relation b`: known, or as in the running call, or assumed; the last two leave a guard."""
+        decided = self.known(relation, a, b)
+        if decided is None and self.assume:
+            decided = self.record(relation, a, b)
+        return bool(decided)
+
+    def known(self, relation: Relation, a: Size, b: Size) -> bool | None:
+        """Whether `a relation b` follows from the sizes themselves or from the guards; None if it is open."""
+        decided = _PROOF[relation](a, b)
         if decided is not None:
             return decided
         self.consulted = True
-        for relation, answer in (("==", True), ("!=", False)):
-            if Guard(relation, a, b) in self.guards or Guard(relation, b, a) in self.guards:  # type: ignore[arg-type]
-                return answer
-        known = self._equations()
-        decided = dims.equal(dims.substitute(a, known), dims.substitute(b, known))
-        if decided is None and self.assume:
-            return self._assume(a, b)
-        return bool(decided)
+        equations = self._equations()
+        a, b = dims.substitute(a, equations), dims.substitute(b, equations)
+        decided = _PROOF[relation](a, b)
+        if decided is None and relation == "==":
+            if Guard("!=", a, b) in self.guards or Guard("!=", b, a) in self.guards:
+                return False
+        elif decided is None:
+            if self._implied(relation, a, b):
+                return True
+            if self._implied("<=" if relation == "<" else "<", b, a):
+                return False
+        return decided
 
-    def _assume(self, a: Size, b: Size) -> bool:
-        """Settle an open question by a guard: the running call's sizes say which way, equality without them."""
-        hints = self.hints
-        same = hints is None or dims.evaluate(a, hints) == dims.evaluate(b, hints)
-        self.guards.setdefault(Guard("==" if same else "!=", a, b))
-        return same
+    def _implied(self, relation: Relation, a: Size, b: Size) -> bool:
+        """Whether some guard c <= d or c < d has d - c at most b - a."""
+        strong = ("<",) if relation == "<" else ("<", "<=")
+        return any(
+            guard.relation in strong and dims.less_equal(a + guard.right, b + guard.left) for guard in self.guards
+        )
+
+    def record(self, relation: Relation, a: Size, b: Size) -> bool:
+        """Settle an open question by a guard: the running call's sizes say which way, yes without them."""
+        holds = self.hints is None or Guard(relation, a, b).holds(self.hints)
+        opposite, swapped = _OPPOSITE[relation]
+        guard = Guard(relation, a, b) if holds else Guard(opposite, *((b, a) if swapped else (a, b)))
+        self.guards.setdefault(guard)
+        return holds
 
     def _equations(self) -> dict[str, Size]:
         known: dict[str, Size] = {}
@@ -100,6 +132,7 @@ def broadcast(facts: Facts, op: str, *shapes: tuple[Size, ...]) -> tuple[Size, .
                     f"{op}: shapes do not broadcast",
                     expected="sizes that agree or are 1, aligned from the right",
                     actual=" and ".join(map(show, shapes)),
+                    fix="insert an axis of size 1 where they should repeat: x[:, None]",
                 )
             elif isinstance(other, int):
                 size = other
@@ -134,9 +167,7 @@ def elementwise(op: str, kinds: str, result: str | None = None) -> Callable[...,
                     actual=", ".join(map(repr, types)),
                 )
         shape = broadcast(facts, op, *[t.shape for t in types])
-        return TensorType(
-            shape, dtype if fixed is None else fixed, all(t.weak for t in types) and fixed is None
-        )
+        return TensorType(shape, dtype if fixed is None else fixed, all(t.weak for t in types) and fixed is None)
 
     return rule
 
@@ -146,8 +177,11 @@ def normalise_axis(op: str, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise AxisError(
             f"{op}: axis {axis} is out of bounds",
+            axis=axis,
+            ndim=rank,
             expected=f"an axis from {-rank} to {rank - 1}" if rank else "no axis (the operand has none)",
             actual=str(axis),
+            fix="axes count from 0; -1 is the last",
         )
     return axis % rank
 
@@ -162,9 +196,7 @@ def check_axes(op: str, axes: Sequence[int], rank: int) -> tuple[int, ...]:
     return result
 
 
-def reduction(
-    op: str, kinds: str, result: str | None = None, empty: bool = True
-) -> Callable[..., TensorType]:
+def reduction(op: str, kinds: str, result: str | None = None, empty: bool = True) -> Callable[..., TensorType]:
     """Type rule of a reduction over `axes`; `empty=False` refuses an empty range, as max does."""
 
     def rule(facts: Facts, operand: Type, *, axes: tuple[int, ...], keepdims: bool) -> TensorType:

@@ -23,6 +23,10 @@ from graphc.ops.typing import Facts, reduced_shape
 Literal = bool | int | float
 _WEAK_SAMPLE: Final[dict[str, Literal]] = {"b": True, "i": 1, "u": 1, "f": 1.0}
 FLOAT_OPS: Final = frozenset({"div"})
+# NumPy's first loop for these is int8; booleans are cast to it
+INTEGER_OPS: Final = frozenset({"floor_divide", "remainder"})
+# what each comparison gives when its right side lies above the range of its left side
+ABOVE: Final = {"eq": False, "ne": True, "lt": True, "le": True, "gt": False, "ge": False}
 
 
 class Operand:
@@ -183,9 +187,17 @@ class World:
                 ta.dtype == tb.dtype
                 and ta.weak == tb.weak
                 and (name not in FLOAT_OPS or ta.dtype.kind == "f")
+                and (name not in INTEGER_OPS or ta.dtype.kind != "b")
             ):
                 return self.emit(lookup(name), (a, b), ())
+        elif name in ABOVE:
+            known = _known_comparison(name, a, b)
+            if known is not None:
+                shape = a.type.shape if isinstance(a, Operand) else b.type.shape
+                return self.full(known, TensorType(shape, np.dtype(np.bool_)))
         a, b = self.promote((a, b), to_float=name in FLOAT_OPS)
+        if name in INTEGER_OPS and a.type.dtype.kind == "b":
+            a, b = (self.convert(x, np.dtype(np.int8), x.type.weak) for x in (a, b))
         return self.emit(lookup(name), (a, b), ())
 
     # Shapes that rules need again and again
@@ -226,6 +238,19 @@ class World:
         if axes:
             x = self.apply(reducer, (x,), axes=axes, keepdims=False)
         return x if x.type.shape == tuple(shape) else self.reshape(x, shape=tuple(shape))
+
+
+def _known_comparison(name: str, a: Any, b: Any) -> bool | None:
+    """What comparing with a Python integer gives, if the other operand's dtype cannot hold that integer."""
+    value, literal = (a, b) if isinstance(a, Operand) else (b, a)
+    if type(literal) is not int or value.type.dtype.kind not in "iu":
+        return None
+    limits = np.iinfo(value.type.dtype)
+    if limits.min <= literal <= limits.max:
+        return None
+    ordered = name in ("lt", "le", "gt", "ge")
+    turned = ordered and (literal < limits.min) != (value is b)
+    return ABOVE[name] != turned
 
 
 def _acceptable(operand: Any) -> bool:
@@ -345,8 +370,8 @@ class GraphWorld(World):
             data = self.builder.nodes[i]
             label = dict(data["attrs"])["name"] if data["op"] == "input" else i
             value = data["attrs"][0][1].array if data["op"] == "const" else None
-            short = value is not None and value.ndim == 0
-            operands.append(f"{value.item()}" if short else f"%{label}: {data['type']}")
+            scalar = value is not None and value.ndim == 0
+            operands.append(str(value) if scalar else f"%{label}: {data['type']}")
         shown = "[" + ", ".join(f"{k}={v}" for k, v in attrs) + "]" if attrs else ""
         return f"%{len(self.builder.nodes) if node is None else node} = {name}{shown}({', '.join(operands)})"
 

@@ -15,9 +15,10 @@ from graphc.errors import GraphcError
 from graphc.ir import Graph, TensorType
 from graphc.ops import lookup
 from graphc.ops.record import Jvp
+from graphc.verification.cases import Case
 from graphc.verification.report import Blame
-from graphc.verification.rules import Case, Trial, forward_problem, reverse_problem
 from graphc.verification.sampling import Point
+from graphc.verification.trials import Trial, forward_problem, reverse_problem
 
 LIMIT = 5  # wrong ops shown
 
@@ -42,7 +43,7 @@ def locate(graphs: Sequence[Graph], point: Point, sizes: Mapping[str, int]) -> t
                 values = run(graph, inputs, field, sizes)
             except (Undecided, ExactError, ZeroDivisionError):
                 continue
-            for i, data in nodes.items():
+            for data in nodes.values():
                 op = lookup(data["op"]) if data["op"] != "input" else None
                 place = data["loc"][0] if data["loc"] else None
                 key = (data["op"], str(place))

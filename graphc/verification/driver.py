@@ -59,9 +59,7 @@ def verify(
     'proved'
     """
     graph = fn if isinstance(fn, Graph) else trace(fn, *specs)
-    return verify_graph(
-        graph, wrt, order, points=points, budget=budget, seed=seed, domain=domain, env=env, edges=edges
-    )
+    return verify_graph(graph, wrt, order, points=points, budget=budget, seed=seed, domain=domain, env=env, edges=edges)
 
 
 def verify_graph(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.exact.fields import Array, ExactError, Undecided, as_array
+from graphc.backends.exact.fields import Array, ExactError, Undecided, as_array, empty
 from graphc.backends.exact.jets import JetField
 from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import run
@@ -61,9 +61,7 @@ def audit(
 def places(graph: Graph, wrt: Sequence[int], base: Point, sizes: Mapping[str, int]) -> Iterator[Place]:
     """0, 1 and -1 in every element; then kinks, ties and poles on a line through the base point."""
     for value in (0, 1, -1):
-        inputs = [
-            np.full(x.shape, Fraction(value), object) if k in wrt else x for k, x in enumerate(base.inputs)
-        ]
+        inputs = [np.full(x.shape, Fraction(value), object) if k in wrt else x for k, x in enumerate(base.inputs)]
         yield Place(Point(tuple(as_array(x) for x in inputs), base.types), f"all {value}")
     seen: set[tuple[Any, ...]] = set()
     for k in wrt:
@@ -183,9 +181,9 @@ def _edge(
 
     def slope(offset: Fraction) -> Any:
         inputs = [field.array(x) for x in place.point.inputs]
-        moved = np.empty(direction.shape, object)
+        moved = empty(direction.shape)
         for i, d in np.ndenumerate(direction):
-            v = place.point.inputs[k][i]
+            v: Any = place.point.inputs[k][i]
             moved[i] = field.jet(number(v + offset * int(d)), number(int(d))) if d else field.number(v)
         inputs[k] = moved
         result = run(graph, inputs, field, sizes)[graph.outputs[o]]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.exact.fields import Array, ExactError, Undecided
+from graphc.backends.exact.fields import Array, ExactError, Undecided, empty
 from graphc.backends.exact.finite import Residues
 from graphc.backends.exact.jets import Numbers
 from graphc.backends.exact.reals import reals
@@ -41,8 +41,8 @@ class Identity:
         if len(self.directions) == 1:
             ((k, u),) = self.directions
             return space.first_order(self.output, self.weights, k, u)
-        (k, u), (l, d) = self.directions
-        return space.second_order(self.output, self.weights, k, u, l, d)
+        (k, u), (j, d) = self.directions
+        return space.second_order(self.output, self.weights, k, u, j, d)
 
 
 @dataclass(slots=True)
@@ -62,7 +62,9 @@ class Evidence:
     def entry(self, key: Key) -> Entry:
         """The verdict on one derivative, short of a proof."""
         o, inputs = key
-        made = Entry(self.results[o], tuple(self.names[k] for k in inputs), len(inputs), "undecided", "no sample point found")
+        made = Entry(
+            self.results[o], tuple(self.names[k] for k in inputs), len(inputs), "undecided", "no sample point found"
+        )
         if not self.points:
             return made
         screen = self._screen(key)
@@ -81,7 +83,9 @@ class Evidence:
                 except (Undecided, ExactError) as error:
                     return replace(made, method=f"undecided at {point.shown(self.names)}: {error}")
         tested = f"at {len(self.points)} points, {count} identities"
-        method = f"Arb {tested}, radius {largest:.0e}" if numbers.certified else f"mpmath {tested}, difference {largest:.0e}"
+        method = (
+            f"Arb {tested}, radius {largest:.0e}" if numbers.certified else f"mpmath {tested}, difference {largest:.0e}"
+        )
         verdict: Verdict = "certified" if numbers.certified or screen else "checked"
         return replace(made, verdict=verdict, method="; ".join(filter(None, (screen, method))))
 
@@ -140,7 +144,7 @@ class Evidence:
 
     def _random(self, name: str, shape: tuple[int, ...]) -> Direction:
         rng = random.Random(f"{self.seed} {name}")
-        values = np.empty(shape, object)
+        values = empty(shape)
         for i in np.ndindex(*shape):
             values[i] = Fraction(rng.choice((-1, 1)) * rng.randrange(1, 64), 16)
         return Direction(name, values)
@@ -207,7 +211,11 @@ class Evidence:
                 return replace(made, verdict=verdict, method=method, to_constants=True)
         witness = self._witness(made, key, number, identity)
         blame = locate((self.derived.graph, self.derived.first), point, self.sizes)
-        if not numbers.certified and np.isfinite(values[0]) and abs(values[0] - values[1]) < 1e-9 * (1 + abs(values[1])):
+        if (
+            not numbers.certified
+            and np.isfinite(values[0])
+            and abs(values[0] - values[1]) < 1e-9 * (1 + abs(values[1]))
+        ):
             return replace(made, method="mpmath cannot tell this from rounding", witness=witness)
         method = "Arb excludes 0" if numbers.certified else "wrong in 60 digits"
         return replace(made, verdict="refuted", method=method, witness=witness, blame=blame)
@@ -260,6 +268,3 @@ class Evidence:
                 return None
             values = [numbers.centre(v) for v in (found, expected, found - expected)]
         return Witness(space.point.shown(self.names), values[0], values[1], values[2], element)
-
-
-__all__ = ["Evidence", "Identity", "Key"]

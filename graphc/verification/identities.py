@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.exact.fields import Array, apply_each, as_array
+from graphc.backends.exact.fields import Array, apply_each, as_array, empty
 from graphc.backends.exact.jets import JetField, Numbers
 from graphc.backends.exact.world import bind, evaluate
 from graphc.ir import Builder, Graph, copy_into
@@ -44,7 +44,9 @@ def contracted(graph: Graph) -> Graph:
     """One scalar output: the sum of all outputs, each times a direction that is a further input."""
     builder = Builder(graph.name)
     nodes = graph._node
-    arguments = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    arguments = [
+        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs
+    ]
     ids = copy_into(builder, graph, arguments)
     w = GraphWorld(builder)
     total: Any = None
@@ -66,7 +68,7 @@ class Direction:
     @staticmethod
     def one_hot(name: str, shape: tuple[int, ...], at: tuple[int, ...]) -> Direction:
         """The direction of one element."""
-        values = np.empty(shape, object)
+        values = empty(shape)
         for i in np.ndindex(*shape):
             values[i] = Fraction(int(i == at))
         return Direction(f"{name}{list(at)}", values)
@@ -94,13 +96,11 @@ class Space:
             self._dot(_coefficient(moved, 1), self._direction(weights)),
         )
 
-    def second_order(
-        self, o: int, weights: Direction, k: int, u: Direction, l: int, d: Direction
-    ) -> tuple[Any, Any]:
-        """<derivative of <cotangent of input l, d> by input k, u> by our rules, and the same by jets."""
-        found = self._curvature(o, weights, l, d)[self.derived.wrt.index(k)]
-        both = self._moved(((k, u), (l, d)))[o]
-        alone = (self._moved(((k, u),))[o], self._moved(((l, d),))[o])
+    def second_order(self, o: int, weights: Direction, k: int, u: Direction, j: int, d: Direction) -> tuple[Any, Any]:
+        """<derivative of <cotangent of input j, d> by input k, u> by our rules, and the same by jets."""
+        found = self._curvature(o, weights, j, d)[self.derived.wrt.index(k)]
+        both = self._moved(((k, u), (j, d)))[o]
+        alone = (self._moved(((k, u),))[o], self._moved(((j, d),))[o])
         curved = [_coefficient(v, 2) for v in (both, *alone)]
         mixed = apply_each(lambda whole, a, b: whole - a - b, *curved)
         return self._dot(found, self._direction(u)), self._dot(mixed, self._direction(weights))
@@ -108,7 +108,7 @@ class Space:
     def _base(self, jets: JetField) -> list[Array]:
         arrays = []
         for k, (x, t) in enumerate(zip(self.point.inputs, self.point.types, strict=True)):
-            array = np.empty(x.shape, object)
+            array = empty(x.shape)
             for i, v in np.ndenumerate(x):
                 varies = t.differentiable and k in self.derived.wrt
                 array[i] = jets.jet(self.numbers.variable((k, i), v)) if varies else jets.admit(v)
@@ -116,7 +116,7 @@ class Space:
         return arrays
 
     def _direction(self, direction: Direction) -> Array:
-        array = np.empty(direction.values.shape, object)
+        array = empty(direction.values.shape)
         for i, v in np.ndenumerate(direction.values):
             array[i] = self.numbers.direction((direction.name, i), v)
         return array
@@ -132,9 +132,10 @@ class Space:
                 step = self._direction(d)
                 slopes[k] = as_array(slopes[k] + step) if k in slopes else step
             for k, slope in slopes.items():
-                moved = np.empty(slope.shape, object)
+                moved = empty(slope.shape)
                 for i, c in np.ndenumerate(slope):
-                    moved[i] = jets.jet(inputs[k][i].c[0], c)
+                    base: Any = inputs[k][i]
+                    moved[i] = jets.jet(base.c[0], c)
                 inputs[k] = moved
             self._jets[key] = evaluate(self.derived.graph, inputs, jets, self.sizes)
         return self._jets[key]
@@ -150,7 +151,7 @@ class Space:
         return bind(self.derived.graph.output_types[output].shape, self.sizes)  # type: ignore[no-any-return]
 
     def _jetted(self, plain: JetField, values: Array) -> Array:
-        result = np.empty(values.shape, object)
+        result = empty(values.shape)
         for i, v in np.ndenumerate(values):
             result[i] = plain.jet(v)
         return result
@@ -163,13 +164,15 @@ class Space:
             self._first[key] = evaluate(self.derived.first, inputs, plain, self.sizes)
         return self._first[key]
 
-    def _curvature(self, o: int, weights: Direction, l: int, d: Direction) -> list[Array]:
-        key = (o, weights.name, l, d.name)
+    def _curvature(self, o: int, weights: Direction, j: int, d: Direction) -> list[Array]:
+        key = (o, weights.name, j, d.name)
         if key not in self._second:
             assert self.derived.second is not None
             plain = JetField(self.numbers)
             directions = [
-                self._jetted(plain, self._direction(d)) if k == l else plain.array(np.zeros(self.point.types[k].shape, np.int64))
+                self._jetted(plain, self._direction(d))
+                if k == j
+                else plain.array(np.zeros(self.point.types[k].shape, np.int64))
                 for k in self.derived.wrt
             ]
             one = [plain.array(np.ones((), np.int64))]
@@ -185,7 +188,7 @@ class Space:
 
 
 def _coefficient(jets: Array, k: int) -> Array:
-    result = np.empty(jets.shape, object)
+    result = empty(jets.shape)
     for i, j in np.ndenumerate(jets):
         result[i] = j.coefficient(k)
     return result

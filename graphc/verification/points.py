@@ -5,11 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
-import numpy as np
-
-from graphc.backends.exact.fields import Array
+from graphc.backends.exact.fields import Array, empty, indices
 from graphc.errors import RuleError
 
 Draw = Callable[[random.Random], "Fraction | bool"]
@@ -61,16 +59,14 @@ def belongs(domain: str, value: Fraction) -> bool:
     return domain != "bool"
 
 
-def draw(
-    domain: str, shape: tuple[int, ...], rng: random.Random, seen: set[Fraction | bool] | None = None
-) -> Array:
+def draw(domain: str, shape: Any, rng: random.Random, seen: set[Fraction | bool] | None = None) -> Array:
     """An object array of points of a domain, unlike in size to each other and to `seen` while that is possible."""
     if domain not in DOMAINS:
         raise RuleError(f"no sample points for domain {domain!r}", expected=" or ".join(DOMAINS))
-    result = np.empty(shape, object)
+    result = empty(shape)
     seen = set() if seen is None else seen
-    for i in np.ndindex(shape):
-        value = DOMAINS[domain](rng)
+    for i in indices(shape):
+        value: Any = DOMAINS[domain](rng)
         for _ in range(200):
             if domain == "bool" or abs(value) not in seen:
                 break

@@ -124,9 +124,8 @@ class Report:
     def verdict(self) -> Verdict:
         """The worst verdict of all entries and edges."""
         found: list[Verdict] = [entry.verdict for entry in self.entries]
-        for edge in self.edges:
-            if edge.finding == "refuted" or edge.finding == "undecided":
-                found.append(edge.finding)
+        bad: tuple[Verdict, ...] = ("refuted", "undecided")
+        found.extend(v for v in bad for edge in self.edges if edge.finding == v)
         return worst(found)
 
     @property

@@ -113,7 +113,5 @@ def inside(graph: Graph, point: Point, sizes: Mapping[str, int]) -> bool:
         except (Undecided, ExactError, IndexError, ZeroDivisionError):
             return False
         return all(
-            isinstance(v, bool) or np.isfinite(numbers.centre(v.c[0]))
-            for o in graph.outputs
-            for v in values[o].ravel()
+            isinstance(v, bool) or np.isfinite(numbers.centre(v.c[0])) for o in graph.outputs for v in values[o].ravel()
         )

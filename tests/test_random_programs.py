@@ -1,0 +1,441 @@
+"""Random programs over the whole op table: optimised, differentiated, written down and read back.
+
+Nothing here has a tolerance of its own. What the unoptimised program gives is NumPy's answer, bit for bit; what the
+optimised one gives must lie where ops of the stated accuracy can lead (`tests.enclosures`), or at most four times as
+far from the exact value as NumPy's own answer.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import statistics
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from graphc import ops, text
+from graphc.backends.exact.fields import Undecided
+from graphc.backends.exact.world import bind, bind_sizes
+from graphc.compiler import Compiled, Options, check, parse
+from graphc.dims import Dim
+from graphc.ir import Graph
+from graphc.ops import lookup
+from graphc.ops.meaning import evaluate
+from graphc.passes import pipeline
+from graphc.passes.derive import jvp_graph, vjp_graph
+from graphc.verification.rules import installed
+from tests.enclosures import FIELD, enclose, magnitude
+from tests.random_programs import DIVISION, Disagreement, Program, draw, shrink
+
+flint = pytest.importorskip("flint", reason='python-flint is not installed: pip install -e ".[verify]"')
+
+BATCH: Final = 50
+SAMPLE: Final = 7  # batches in `make test`
+ALL: Final = 44  # batches in `make test-all`
+UNOPTIMISED: Final = Options(passes=())
+EXACT: Final = Options(exact_order=True)
+
+Check = Callable[[Program], Iterator[str]]
+
+
+@pytest.fixture(autouse=True)
+def division() -> Iterator[None]:
+    """The programs' own op with two results stands in the table while they run."""
+    with installed(DIVISION), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's means of empty slices
+        yield
+
+
+# --- comparing -----------------------------------------------------------------------------------------------
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in dtype, shape and every bit, NaN payloads aside."""
+    x, y = np.asarray(a), np.asarray(b)
+    if x.dtype != y.dtype or x.shape != y.shape:
+        return False
+    if x.dtype.kind != "f":
+        return bool((x == y).all())
+    return bool((((x == y) & (np.signbit(x) == np.signbit(y))) | (np.isnan(x) & np.isnan(y))).all())
+
+
+def differing(found: Sequence[Any], wanted: Sequence[Any]) -> str | None:
+    for k, (a, b) in enumerate(zip(found, wanted, strict=True)):
+        if not same(a, b):
+            return f"output {k}: {_shown(a)}, wanted {_shown(b)}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    array = np.asarray(value)
+    return f"{array.tolist()} {array.dtype}{list(array.shape)}"
+
+
+def op_by_op(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
+    """Every node's value by the NumPy meaning of its op; dtypes and shapes must be those the graph says."""
+    arrays = [np.asarray(x, t.dtype) for x, t in zip(inputs, graph.input_types, strict=True)]
+    sizes = bind_sizes(graph, [np.shape(x) for x in arrays])
+    values: dict[int, Any] = dict(zip(graph.inputs, arrays, strict=True))
+    with np.errstate(all="ignore"):
+        for i, data in graph._node.items():
+            if i in values:
+                continue
+            attrs = {name: bind(value, sizes) for name, value in data["attrs"]}
+            value = values[i] = evaluate(lookup(data["op"]), [values[a] for a in data["args"]], attrs)
+            for part, type in zip(
+                value if isinstance(value, tuple) else (value,), getattr(data["type"], "items", (data["type"],)), strict=True
+            ):
+                if np.asarray(part).dtype != type.dtype or np.shape(part) != bind(type.shape, sizes):
+                    raise TypeError(f"%{i} = {data['op']} is {_shown(part)}, not {data['type']}")
+    return values
+
+
+@dataclass(slots=True)
+class Told:
+    """How much the enclosures told: elements compared, and elements about which nothing could be said."""
+
+    compared: int = 0
+    silent: int = 0
+
+
+TOLD: Final = Told()
+
+
+def accurate(plain: Graph, rewritten: Graph, inputs: Sequence[Any], found: Sequence[Any], law: bool = True) -> Iterator[str]:
+    """Hold the results of a rewritten graph against NumPy's answer to the plain one and the exact value."""
+    inputs = [np.asarray(x, t.dtype) for x, t in zip(inputs, plain.input_types, strict=True)]
+    numpy_values, own_values = op_by_op(plain, inputs), op_by_op(rewritten, inputs)
+    try:
+        exact, stated = enclose(plain, inputs), enclose(plain, inputs, numpy_values, widen=True)
+        exact_after, stated_after = enclose(rewritten, inputs), enclose(rewritten, inputs, own_values, widen=True)
+    except Undecided:
+        return  # a position computed from floats
+    with FIELD.working():
+        for k, o in enumerate(plain.outputs):
+            rows = zip(
+                np.ndenumerate(np.asarray(found[k])), np.asarray(numpy_values[o]).ravel(), exact[k].ravel(),
+                stated[k].ravel(), exact_after[k].ravel(), stated_after[k].ravel(), strict=True,
+            )  # fmt: skip
+            for (i, x), numpy, e, s, e_after, s_after in rows:
+                problem = _element(x, numpy, e, s, e_after, s_after)
+                if problem:
+                    yield f"output {k} at {i}: {problem}"
+                    return
+
+
+def _element(x: Any, numpy: Any, exact: Any, stated: Any, exact_after: Any, stated_after: Any) -> str | None:
+    if isinstance(stated, bool):
+        TOLD.compared += 1
+        return None if bool(x) == stated else f"{x}, but {stated} is exact"
+    if np.isfinite(numpy) and not np.isfinite(x):
+        return f"{x} where NumPy is finite: {numpy}"
+    known = [ball for ball in (stated, stated_after) if not isinstance(ball, bool) and ball.is_finite()]
+    if not np.isfinite(x) or not known:
+        TOLD.silent += 1
+        return None
+    TOLD.compared += 1
+    value = flint.arb(int(x) if x.dtype.kind in "iub" else float(x))
+    if exact.is_finite() and exact_after.is_finite() and not exact.overlaps(exact_after):
+        # folding rounds a constant, which the accuracy of the folded op allows
+        if len(known) == 2 and not stated.overlaps(stated_after):
+            return f"the rewritten graph means {exact_after}, the plain one {exact}"
+    if known[0].contains(value):
+        return None
+    if exact.is_finite() and np.isfinite(numpy):
+        allowed = 4 * magnitude(flint.arb(float(numpy)) - exact)
+        if magnitude(value - exact) <= allowed:
+            return None
+    return f"{x!r}, exactly {exact}; NumPy gives {numpy!r}; the stated accuracies allow {known[0]}"
+
+
+# --- the checks ----------------------------------------------------------------------------------------------
+
+
+def traced_as_numpy(program: Program) -> Iterator[str]:
+    """The trace records what NumPy does: op by op, the graph gives NumPy's own results."""
+    graph = program.trace()
+    with np.errstate(all="ignore"):
+        wanted = program(*program.values)
+    values = op_by_op(graph, program.values)
+    found = [values[o] for o in graph.outputs]
+    if program.exact:
+        problem = differing(found, [np.asarray(w, np.asarray(f).dtype) for f, w in zip(found, wanted, strict=True)])
+        if problem:
+            yield problem
+        return
+    inputs = [np.asarray(x, t.dtype) for x, t in zip(program.values, graph.input_types, strict=True)]
+    try:
+        balls = enclose(graph, inputs, values, widen=True)
+    except Undecided:
+        return
+    for k, (ball, w) in enumerate(zip(balls, wanted, strict=True)):
+        for b, x in zip(ball.ravel(), np.asarray(w).ravel(), strict=True):
+            if not isinstance(b, bool) and b.is_finite() and np.isfinite(x) and not b.contains(flint.arb(float(x))):
+                yield f"output {k}: NumPy's {x!r} lies outside {b}"
+                return
+
+
+def unoptimised(program: Program) -> Iterator[str]:
+    """Without passes, and in exact order, the executor gives every bit of NumPy op by op."""
+    graph = program.trace()
+    values = op_by_op(graph, program.values)
+    wanted = [values[o] for o in graph.outputs]
+    for options, name in ((UNOPTIMISED, "without passes"), (EXACT, "in exact order")):
+        problem = differing(Compiled(graph, None, None, options)(*program.values), wanted)
+        if problem:
+            yield f"{name}: {problem}"
+
+
+def optimised(program: Program) -> Iterator[str]:
+    """The whole pipeline: the executor runs the rewritten graph to the bit, and accurately."""
+    graph = program.trace()
+    yield from _optimised(graph, graph, program.values)
+
+
+def _optimised(plain: Graph, graph: Graph, inputs: Sequence[Any]) -> Iterator[str]:
+    compiled = Compiled(graph, None, None)
+    rewritten = compiled.plan.graph
+    found = compiled(*inputs)
+    own = op_by_op(rewritten, inputs)
+    problem = differing(found, [own[o] for o in rewritten.outputs])
+    if problem:
+        yield f"executor: {problem}"
+    yield from accurate(plain, rewritten, inputs, found)
+
+
+def differentiated(program: Program) -> Iterator[str]:
+    """Reverse agrees with forward exactly, and the derivative of the optimised graph with the plain one's."""
+    graph = program.trace()
+    wrt = [k for k, t in enumerate(graph.input_types) if t.differentiable]
+    if not wrt:
+        return
+    rng = np.random.default_rng(program.seed)
+    values = op_by_op(graph, program.values)
+    inputs = [np.asarray(x, t.dtype) for x, t in zip(program.values, graph.input_types, strict=True)]
+    seeds = [_direction(rng, values[o]) for o, t in zip(graph.outputs, graph.output_types, strict=True) if t.differentiable]
+    along = [_direction(rng, inputs[k]) for k in wrt]
+    reverse, forward = vjp_graph(graph, wrt), jvp_graph(graph, wrt)
+    for derived in (reverse, forward):
+        check(derived)
+    try:
+        cotangents, tangents = enclose(reverse, [*inputs, *seeds]), enclose(forward, [*inputs, *along])
+    except Undecided:
+        return
+    with FIELD.working():
+        left, right = _dot(cotangents, along), _dot(tangents, seeds)
+        if left.is_finite() and right.is_finite():
+            TOLD.compared += 1
+            if not left.overlaps(right):
+                yield f"reverse gives {left}, forward {right}"
+        else:
+            TOLD.silent += 1
+    (stable, *_) = pipeline.run(graph, pipeline.FORWARD)
+    for problem in _optimised(reverse, vjp_graph(stable.graph, wrt), [*inputs, *seeds]):
+        yield f"gradient: {problem}"
+
+
+def _direction(rng: np.random.Generator, like: Any) -> Any:
+    return np.asarray(rng.integers(-8, 9, np.shape(like)) / 4, np.asarray(like).dtype)
+
+
+def _dot(balls: Sequence[Any], weights: Sequence[Any]) -> Any:
+    total = FIELD.number(0)
+    for ball, weight in zip(balls, weights, strict=True):
+        for b, w in zip(ball.ravel(), np.asarray(weight).ravel(), strict=True):
+            total = total + FIELD.lift(b) * flint.arb(float(w))
+    return total
+
+
+def written_down(program: Program) -> Iterator[str]:
+    """Text round trip, plain and optimised, and the verifier after every pass."""
+    graph = program.trace()
+    for one in (graph, *(step.graph for step in pipeline.run(graph, pipeline.PIPELINE, check))):
+        if parse(text.dump(one), text.constants_of(one)) != one:
+            yield "the text reads back as another graph:\n" + text.dump(one)
+            return
+
+
+CHECKS: Final[tuple[Check, ...]] = (traced_as_numpy, unoptimised, optimised, differentiated, written_down)
+
+
+def problems(program: Program, checks: Sequence[Check] = CHECKS) -> list[tuple[Check, str]]:
+    found = []
+    for one in checks:
+        try:
+            found.extend((one, problem) for problem in one(program))
+        except Exception as error:  # any exception of a program that traced is a failure
+            found.append((one, f"{type(error).__name__}: {error}"))
+    return found
+
+
+def reduced(program: Program, one: Check, problem: str) -> str:
+    """The failure, made small, as text."""
+    kind = problem.split(":")[0]
+
+    def fails(candidate: Program) -> bool:
+        return any(p.split(":")[0] == kind for _, p in problems(candidate, (one,)))
+
+    small = shrink(program, fails)
+    said = [p for _, p in problems(small, (one,))] or [problem]
+    return f"{one.__name__}: {said[0]}\n{small}\n{small.trace()}"
+
+
+# --- running many --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What a batch covered."""
+
+    ops: Counter[str] = field(default_factory=Counter)
+    lengths: list[int] = field(default_factory=list)
+    empty: int = 0
+    symbolic: int = 0
+    not_finite: int = 0
+    rejected: int = 0
+
+    def add(self, program: Program, graph: Graph) -> None:
+        names = [d["op"] for d in graph._node.values() if d["op"] != "input"]
+        self.ops.update(names)
+        self.lengths.append(sum(name != "const" for name in names))
+        types = [d["type"] for d in graph._node.values()]
+        self.empty += any(0 in np.shape(v) for v in program.values)
+        self.symbolic += any(isinstance(d, Dim) for t in types for d in getattr(t, "shape", ()))
+        self.not_finite += any(not np.isfinite(v).all() for v in program.values)
+
+    def counts(self) -> dict[str, int]:
+        """What the terminal summary adds up over all batches."""
+        return {
+            "programs": len(self.lengths),
+            "with a size of 0": self.empty,
+            "with a symbolic size": self.symbolic,
+            "with NaN or inf given": self.not_finite,
+            "seeds rejected": self.rejected,
+            **{f"op {name}": self.ops[name] for name in ops.TABLE},
+        }
+
+
+def drawn(seeds: Sequence[int], tally: Tally) -> Iterator[Program | Disagreement]:
+    for seed in seeds:
+        one = draw(seed)
+        if one is None:
+            tally.rejected += 1
+            continue
+        if isinstance(one, Program):
+            tally.add(one, one.trace())
+        yield one
+
+
+def run_batch(seeds: Sequence[int], tally: Tally, folder: Path) -> None:
+    failures: list[str] = []
+    pickled = []
+    for one in drawn(seeds, tally):
+        if isinstance(one, Disagreement):
+            failures.append(f"{one.what}\n{one.program}")
+            continue
+        found = problems(one)
+        failures.extend(reduced(one, *f) for f in found[:1])
+        if not found:
+            compiled = Compiled(one.trace(), None, None)
+            pickled.append((pickle.dumps(compiled), one.values, compiled(*one.values), str(one)))
+    failures.extend(elsewhere(pickled, folder))
+    if failures:
+        pytest.fail(f"{len(failures)} programs fail\n\n" + "\n\n".join(failures), pytrace=False)
+
+
+FRESH: Final = """
+import pickle, sys
+from graphc.verification.rules import installed
+from tests.random_programs import DIVISION
+from tests.test_random_programs import differing
+with installed(DIVISION), open(sys.argv[1], "rb") as file:
+    for data, values, wanted, source in pickle.load(file):
+        problem = differing(pickle.loads(data)(*values), wanted)
+        if problem:
+            print(f"unpickled elsewhere: {problem}", source, "", sep="\\n")
+"""
+
+
+def elsewhere(pickled: Sequence[Any], folder: Path) -> list[str]:
+    """What compiled functions do otherwise after a pickle is read in a fresh process."""
+    path = folder / "pickled"
+    path.write_bytes(pickle.dumps(pickled))
+    root = Path(__file__).resolve().parents[1]
+    paths = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, str(path)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    said = done.stdout if done.returncode == 0 else done.stdout + done.stderr
+    return [said] if said else []
+
+
+def seeds_of(batch: int) -> range:
+    return range(BATCH * batch, BATCH * (batch + 1))
+
+
+@pytest.mark.parametrize(
+    "batch", [k if k < SAMPLE else pytest.param(k, marks=pytest.mark.slow) for k in range(ALL)]
+)
+def test_a_batch_of_programs(batch: int, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    tally = Tally()
+    try:
+        run_batch(seeds_of(batch), tally, tmp_path)
+    finally:
+        record_property("counts: random programs", tally.counts())
+
+
+@given(seed=st.integers(0, 2**62))
+@settings(
+    max_examples=settings().max_examples if os.environ.get("GRAPHC_FUZZ") == "1" else 10,
+    suppress_health_check=list(HealthCheck),
+)
+def test_a_program_of_any_seed(seed: int) -> None:
+    with installed(DIVISION):
+        one = draw(seed)
+        if isinstance(one, Disagreement):
+            pytest.fail(f"{one.what}\n{one.program}", pytrace=False)
+        if one is not None:
+            found = problems(one)
+            if found:
+                pytest.fail(reduced(one, *found[0]), pytrace=False)
+
+
+@pytest.mark.parametrize(
+    ("batches", "least", "programs"), [(SAMPLE, 2, 300), pytest.param(ALL, 10, 2_000, marks=pytest.mark.slow)]
+)
+def test_the_programs_cover_the_table(batches: int, least: int, programs: int) -> None:
+    tally = Tally()
+    for _ in drawn(range(BATCH * batches), tally):
+        pass
+    rare = {name: tally.ops[name] for name in ops.TABLE if tally.ops[name] < least}
+    assert not rare
+    assert len(tally.lengths) >= programs
+    assert statistics.median(tally.lengths) >= 8
+    assert 10 * tally.empty >= len(tally.lengths)
+
+
+def test_a_failure_is_made_small() -> None:
+    """A check that dislikes one op leaves little more than that op."""
+    with installed(DIVISION):
+        program = next(
+            p for s in range(1000) if isinstance(p := draw(s), Program) and len(p.lines) > 8 and "cumsum" in str(p)
+        )
+        small = shrink(program, lambda p: any(d["op"] == "cumsum" for d in p.trace()._node.values()))
+    assert len(small.lines) == 1
+    assert "cumsum" in str(small)
