@@ -46,6 +46,11 @@ def only_units(w: GraphWorld, m: Match) -> bool:
     return all(m["x"].type.shape[i] == 1 for i in m["a"])
 
 
+def only_integer_units(w: GraphWorld, m: Match) -> bool:
+    """As `only_units`; not for floats, of which a sum is never -0.0."""
+    return m["x"].type.dtype.kind != "f" and only_units(w, m)
+
+
 def without_axes(w: GraphWorld, m: Match) -> Any:
     shape = m["x"].type.shape
     kept = tuple(1 if i in m["a"] else d for i, d in enumerate(shape) if m["keep"] or i not in m["a"])
@@ -143,11 +148,11 @@ ROWS: Final = (
     Rewrite("slice of everything -> x", P.slice(X, index=A), X, EXACT, whole),
     Rewrite("slice(unslice(x)) -> x", P.slice(P.unslice(X, index=A, shape=B), index=A), X, EXACT),
     Rewrite(
-        "sum over axes of size 1 -> reshape",
+        "sum of integers over axes of size 1 -> reshape",
         P.reduce_sum(X, axes=A, keepdims=KEEP),
         without_axes,
         EXACT,
-        only_units,
+        only_integer_units,
     ),
     Rewrite(
         "max over axes of size 1 -> reshape",

@@ -461,9 +461,9 @@ class Draw:
             "K": tuple(k for k in range(rank) if rng.random() < 0.6),
             "p": tuple(rng.sample(range(rank), rank)),
         }  # fmt: skip
+        if ("{x}" in text or "part(" in text) and not first[0]:
+            return None
         if "{x}" in text:
-            if not first[0]:
-                return None
             drawn["x"] = f"np.array({[rng.randrange(-first[0], first[0]) for _ in range(rng.choice((1, 2, 3)))]})"
         if "integer_pow" in text and drawn["e"] == "0.5":
             return None

@@ -10,6 +10,7 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError, UnsupportedError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.reductions import axes_of
 from graphc.ops.typing import broadcast, normalise_axis, show
 from graphc.tracing import SymbolicSize, Traced, TracingWorld, as_size, lift
 

@@ -23,6 +23,13 @@ def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
     return check_axes(name, sorted(normalise_axis(name, int(a.__index__()), rank) for a in given), rank)
 
 
+def reduced_axes(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+    """As `axes_of`, but that NumPy's reductions by ufunc let a scalar have an axis 0."""
+    if rank == 0 and not isinstance(axis, tuple) and axis in (0, -1):
+        return ()
+    return axes_of(name, axis, rank)
+
+
 def _flag(keepdims: Any) -> bool:
     return False if keepdims is np._NoValue else bool(keepdims)
 
@@ -41,7 +48,7 @@ def _reduce(op: str, name: str, a: Any, axis: Any, dtype: Any, keepdims: Any, wi
     x = strong(a, world)
     target = np.dtype(dtype) if dtype is not None else _sum_dtype(x.type.dtype) if widen else x.type.dtype
     x = world.convert(x, target)
-    return world.apply(op, (x,), axes=axes_of(name, axis, x.ndim), keepdims=_flag(keepdims))
+    return world.apply(op, (x,), axes=reduced_axes(name, axis, x.ndim), keepdims=_flag(keepdims))
 
 
 @traceable(np.sum)
@@ -99,7 +106,7 @@ def _quantifier(numpy_function: Any, op: str) -> Any:
         world = common_world(a)
         x = strong(truth(a), world)
         return world.apply(
-            op, (x,), axes=axes_of(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims)
+            op, (x,), axes=reduced_axes(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims)
         )
 
     return traceable(numpy_function)(apply)
@@ -193,9 +200,9 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     world = common_world(a)
     x = strong(a, world)
     x = world.convert(x, np.dtype(dtype) if dtype is not None else _sum_dtype(x.type.dtype))
-    if axis is None:
+    if axis is None or not x.ndim:
         x = world.reshape(x, shape=(dims.product(x.type.shape),))
-        axis = 0
+        axis = 0 if axis is None else axis
     return world.cumsum(x, axis=normalise_axis("cumsum", axis, x.ndim), reverse=False)
 
 

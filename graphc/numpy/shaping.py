@@ -84,7 +84,12 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
         for v in (source, destination)
     )
     if len(sources) != len(targets) or len(set(sources)) != len(sources) or len(set(targets)) != len(targets):
-        raise AxisError("moveaxis: source and destination must name the same number of distinct axes")
+        raise AxisError(
+            "moveaxis: source and destination must name the same number of distinct axes",
+            expected="one destination for each source",
+            actual=f"{source} to {destination}",
+            fix="name each axis once",
+        )
     perm = [k for k in range(a.ndim) if k not in sources]
     for target, origin in sorted(zip(targets, sources, strict=True)):
         perm.insert(target, origin)
@@ -96,9 +101,14 @@ def expand_dims(a: Any, axis: Any) -> Any:
     x = strong(a, common_world(a))
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     rank = x.ndim + len(axes)
-    places = {normalise_axis("expand_dims", k, rank) for k in axes}
+    places = {normalise_axis("expand_dims", k.__index__(), rank) for k in axes}
     if len(places) != len(axes):
-        raise AxisError("expand_dims: an axis is named twice", actual=str(axis))
+        raise AxisError(
+            "expand_dims: an axis is named twice",
+            expected="distinct axes",
+            actual=str(axis),
+            fix="name each axis once; -1 and the last one are the same",
+        )
     sizes = iter(x.type.shape)
     return x.world.reshape(x, shape=tuple(1 if k in places else next(sizes) for k in range(rank)))
 

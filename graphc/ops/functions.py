@@ -11,26 +11,27 @@ Array = np.ndarray[Any, Any]
 
 def logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """log(sum(exp(x))) shifted by the largest element; -inf over an empty range."""
-    top = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
-    shift = np.where(np.isfinite(top), top, 0).astype(x.dtype, copy=False)
+    shift = _shift(x, axes)
     result = np.log(np.add.reduce(np.exp(x - shift), axis=axes, keepdims=True)) + shift
     return result if keepdims else result.squeeze(axes)
 
 
 def softmax(x: Array, axes: tuple[int, ...]) -> Array:
     """exp(x) / sum(exp(x)) shifted by the largest element."""
-    e = np.exp(x - _top(x, axes))
+    e = np.exp(x - _shift(x, axes))
     return e / np.add.reduce(e, axis=axes, keepdims=True)  # type: ignore[no-any-return]
 
 
 def log_softmax(x: Array, axes: tuple[int, ...]) -> Array:
     """log of softmax, without rounding small probabilities to zero."""
-    shifted = x - _top(x, axes)
+    shifted = x - _shift(x, axes)
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axes, keepdims=True))
 
 
-def _top(x: Array, axes: tuple[int, ...]) -> Array:
-    return np.max(x, axis=axes, keepdims=True, initial=-np.inf)  # type: ignore[no-any-return]
+def _shift(x: Array, axes: tuple[int, ...]) -> Array:
+    """The largest element, or 0 where it is not finite and would turn its neighbours into NaN."""
+    top = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
+    return np.where(np.isfinite(top), top, 0).astype(x.dtype, copy=False)
 
 
 def cumsum(x: Array, axis: int, reverse: bool) -> Array:
