@@ -21,7 +21,7 @@ console = Console(highlight=False)
 
 
 def heading(number, text):
-    console.print(f"\n[bold]{number}. {text}[/bold]\n")
+    console.print(f"\n[bold]{number}. {text}[/bold]\n", soft_wrap=True)
 
 
 def show(text):

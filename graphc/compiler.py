@@ -276,7 +276,7 @@ class Compiled:
         with paused_gc():
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
-            self.plan: Plan = make_plan(optimised)
+            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order)
             self._run, self.source = backend_module(options.backend).load(self.plan)
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)

@@ -33,6 +33,11 @@ def same_shape(w: GraphWorld, m: Match) -> bool:
     return bool(m["x"].type.shape == m["a"])
 
 
+def is_signed(w: GraphWorld, m: Match) -> bool:
+    """An unsigned -x wraps round to another magnitude."""
+    return bool(m["x"].type.dtype.kind != "u")
+
+
 def compose(outer: tuple[int, ...], inner: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(inner[i] for i in outer)
 
@@ -101,7 +106,7 @@ ROWS: Final = (
     Rewrite("-x * -y -> x * y", P.mul(P.neg(X), P.neg(Y)), P.mul(X, Y), EXACT),
     Rewrite("-x / -y -> x / y", P.div(P.neg(X), P.neg(Y)), P.div(X, Y), EXACT),
     Rewrite("x**1 -> x", P.integer_pow(X, exponent=1), X, EXACT),
-    Rewrite("abs(-x) -> abs(x)", P.abs(P.neg(X)), P.abs(X), EXACT),
+    Rewrite("abs(-x) -> abs(x)", P.abs(P.neg(X)), P.abs(X), EXACT, is_signed),
     Rewrite("abs(abs(x)) -> abs(x)", P.abs(P.abs(X)), P.abs(X), EXACT),
     Rewrite("not not x -> x", P.logical_not(P.logical_not(X)), X, EXACT),
     Rewrite("x and x -> x", P.logical_and(X, X), X, EXACT),

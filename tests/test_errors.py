@@ -42,7 +42,8 @@ class Program:
 
 PROGRAMS = (
     # shapes, axes, dtypes
-    Program("matmul", ValueError, 'def predict(x, w):\n    return x @ w\n\ngraphc.trace(predict, "f64[3,4]", "f64[3,4]")'),
+    Program("matmul", ValueError,
+            'def predict(x, w):\n    return x @ w\n\ngraphc.trace(predict, "f64[3,4]", "f64[3,4]")'),
     Program("matmul_in_grad", ValueError, "def loss(w, x):\n    return (x @ w).sum()\n\n"
             "graphc.grad(loss)(np.ones(2), np.ones((4, 3)))"),
     Program("matmul_in_jit", ValueError, "@graphc.jit\ndef predict(x, w):\n    return np.tanh(x) @ w\n\n"
@@ -50,7 +51,8 @@ PROGRAMS = (
     Program("matmul_in_another_module", ValueError,
             "from layers import linear\n\ndef loss(x, w):\n    hidden = linear(x, w)\n    return hidden.sum()\n\n"
             "graphc.hessian(loss)(np.ones((3, 4)), np.ones((3, 4)))",
-            "import numpy as np\n\ndef linear(x, w):\n    def inner(y):\n        return np.matmul(y, w)\n    return inner(x)\n"),
+            "import numpy as np\n\n"
+            "def linear(x, w):\n    def inner(y):\n        return np.matmul(y, w)\n    return inner(x)\n"),
     Program("axis", IndexError, 'graphc.trace(lambda x: np.sum(x, axis=2), "f64[3,4]")'),
     Program("axis_of_a_scalar", IndexError, 'graphc.trace(lambda x: x.max(axis=1), "f64[]")'),
     Program("axis_twice", ValueError, 'graphc.trace(lambda x: x.sum(axis=(0, -2)), "f64[3,4]")'),
@@ -61,20 +63,28 @@ PROGRAMS = (
     Program("bitwise_of_floats", TypeError, 'graphc.trace(lambda x: (x > 0) & x, "f64[3]")'),
     Program("complex_cast", TypeError, 'graphc.trace(lambda x: x.astype(complex), "f64[3]")'),
     # Python asks for values
-    Program("if", TypeError, 'def f(x):\n    if x.sum() > 0:\n        return x\n    return -x\n\ngraphc.trace(f, "f64[3]")'),
-    Program("while", TypeError, 'def f(x):\n    while x > 1:\n        x = x / 2\n    return x\n\ngraphc.trace(f, "f64[]")'),
+    Program("if", TypeError,
+            'def f(x):\n    if x.sum() > 0:\n        return x\n    return -x\n\ngraphc.trace(f, "f64[3]")'),
+    Program("while", TypeError,
+            'def f(x):\n    while x > 1:\n        x = x / 2\n    return x\n\ngraphc.trace(f, "f64[]")'),
     Program("assert", TypeError, 'def f(x):\n    assert x > 0, "positive"\n    return x\n\ngraphc.trace(f, "f64[]")'),
     Program("or", TypeError, 'def f(x, y):\n    return x or y\n\ngraphc.trace(f, "f64[]", "f64[]")'),
-    Program("comprehension", TypeError, 'def f(x):\n    return [v for v in (x, 2 * x) if v > 0]\n\ngraphc.trace(f, "f64[]")'),
+    Program("comprehension", TypeError,
+            'def f(x):\n    return [v for v in (x, 2 * x) if v > 0]\n\ngraphc.trace(f, "f64[]")'),
     Program("float", TypeError, 'def f(price):\n    return float(price) * 2\n\ngraphc.trace(f, "f64[]")'),
     Program("float_of_an_unnamed_value", TypeError, 'graphc.trace(lambda x: float(x * 2), "f64[]")'),
     Program("math", TypeError, 'graphc.trace(lambda x: math.sin(x), "f64[]")'),
-    Program("range", TypeError, 'def f(x, n):\n    for _ in range(n):\n        x = x * 2\n    return x\n\ngraphc.trace(f, "f64[]", "i64[]")'),
+    Program("range", TypeError,
+            'def f(x, n):\n    for _ in range(n):\n        x = x * 2\n    return x\n\n'
+            'graphc.trace(f, "f64[]", "i64[]")'),
     Program("range_of_a_size", TypeError, 'graphc.trace(lambda x: [x[i] for i in range(len(x))], "f64[n]")'),
-    Program("compare_a_size", TypeError, 'def f(x):\n    if x.shape[0] > 3:\n        return x\n    return 2 * x\n\ngraphc.trace(f, "f64[n]")'),
+    Program("compare_a_size", TypeError,
+            'def f(x):\n    if x.shape[0] > 3:\n        return x\n    return 2 * x\n\ngraphc.trace(f, "f64[n]")'),
     Program("format", TypeError, 'def f(x):\n    print(f"{x:.3f}")\n    return x\n\ngraphc.trace(f, "f64[]")'),
     # values that leave their trace
-    Program("leaked", TypeError, 'kept = []\n\ndef f(x):\n    kept.append(x * 2)\n    return x\n\ngraphc.trace(f, "f64[3]")\nprint(kept[0] + 1)'),
+    Program("leaked", TypeError,
+            'kept = []\n\n'
+            'def f(x):\n    kept.append(x * 2)\n    return x\n\ngraphc.trace(f, "f64[3]")\nprint(kept[0] + 1)'),
     Program("leaked_global", TypeError, 'def f(x):\n    global state\n    state = np.sin(x)\n    return x\n\n'
             'graphc.jit(f)(1.0)\ngraphc.jit(lambda x: x * state)(1.0)'),
     Program("leaked_into_jit", TypeError, 'def f(x):\n    global state\n    state = np.sin(x)\n    return x\n\n'
@@ -82,9 +92,12 @@ PROGRAMS = (
     # arrays that are not traced
     Program("array_of_traced", TypeError, 'graphc.trace(lambda x: np.array([x, 2 * x]), "f64[]")'),
     Program("asarray", TypeError, 'def f(weights):\n    return np.asarray(weights)\n\ngraphc.trace(f, "f64[3]")'),
-    Program("store_in_an_array", TypeError, "def f(x):\n    y = np.zeros(3)\n    y[0] = x\n    return y\n\ngraphc.trace(f, \"f64[]\")"),
-    Program("store_a_row", TypeError, "def f(x):\n    y = np.zeros((2, 3))\n    y[0] = x\n    return y\n\ngraphc.grad(f)(np.ones(3))"),
-    Program("in_place_operator", TypeError, 'def f(x):\n    total = np.zeros(3)\n    total += x\n    return total\n\ngraphc.trace(f, "f64[3]")'),
+    Program("store_in_an_array", TypeError,
+            "def f(x):\n    y = np.zeros(3)\n    y[0] = x\n    return y\n\ngraphc.trace(f, \"f64[]\")"),
+    Program("store_a_row", TypeError,
+            "def f(x):\n    y = np.zeros((2, 3))\n    y[0] = x\n    return y\n\ngraphc.grad(f)(np.ones(3))"),
+    Program("in_place_operator", TypeError,
+            'def f(x):\n    total = np.zeros(3)\n    total += x\n    return total\n\ngraphc.trace(f, "f64[3]")'),
     Program("out", TypeError, 'graphc.trace(lambda x: np.exp(x, out=np.zeros(3)), "f64[3]")'),
     Program("assign_to_traced", TypeError, 'def f(x):\n    x[0] = 1.0\n    return x\n\ngraphc.trace(f, "f64[3]")'),
     # indexing
@@ -105,7 +118,9 @@ PROGRAMS = (
     Program("none_operand", TypeError, 'def f(x, bias=None):\n    return x + bias\n\ngraphc.trace(f, "f64[3]")'),
     Program("returned_text", TypeError, 'def f(x):\n    return x, "done"\n\ngraphc.trace(f, "f64[3]")'),
     # random numbers
-    Program("random", TypeError, 'def noisy(x):\n    noise = np.random.normal(size=3)\n    return x + noise\n\ngraphc.jit(noisy)(np.ones(3))'),
+    Program("random", TypeError,
+            'def noisy(x):\n    noise = np.random.normal(size=3)\n    return x + noise\n\n'
+            'graphc.jit(noisy)(np.ones(3))'),
     Program("random_in_another_module", TypeError,
             "from layers import dropout\n\ngraphc.vjp(lambda x: dropout(x) * 2, np.ones(3))",
             "from numpy.random import rand\n\ndef dropout(x):\n    keep = rand(3) > 0.5\n    return x * keep\n"),
@@ -116,7 +131,8 @@ PROGRAMS = (
     Program("grad_of_an_integer", TypeError, "graphc.grad(lambda x: x * 2.0)(3)"),
     Program("argnums", TypeError, "graphc.grad(lambda x, y: x * y, argnums=2)(1.0, 2.0)"),
     Program("tangent_shape", ValueError, "graphc.jvp(np.sin, (np.ones(3),), (np.ones(2),))"),
-    Program("cotangent_structure", TypeError, "y, pullback = graphc.vjp(lambda x: {'a': x, 'b': (x, 1.0)}, 2.0)\npullback({'a': 1.0})"),
+    Program("cotangent_structure", TypeError,
+            "y, pullback = graphc.vjp(lambda x: {'a': x, 'b': (x, 1.0)}, 2.0)\npullback({'a': 1.0})"),
     Program("jacobian_of_a_named_size", TypeError, 'graphc.trace(graphc.jacobian(lambda x: x * x), "f64[n]")'),
     # expressions
     Program("symbol_not_listed", TypeError, 'x = graphc.symbol("x", "f64[3]")\ny = graphc.symbol("y", "f64[3]")\n'
@@ -124,14 +140,18 @@ PROGRAMS = (
     Program("no_symbols", TypeError, "graphc.compile([np.ones(3)], [1.0])"),
     # calls of what was compiled
     Program("wrong_dtype", TypeError, 'f = graphc.compile(np.sin, "f32[3]")\nf(np.ones(3))'),
-    Program("wrong_size", ValueError, 'f = graphc.compile(lambda x, w: x @ w, "f64[n,3]", "f64[3]")\nf(np.ones((2, 4)), np.ones(3))'),
-    Program("wrong_shared_size", ValueError, 'f = graphc.compile(lambda x, y: x * y, "f64[n]", "f64[n]")\nf(np.ones(2), np.ones(3))'),
+    Program("wrong_size", ValueError,
+            'f = graphc.compile(lambda x, w: x @ w, "f64[n,3]", "f64[3]")\nf(np.ones((2, 4)), np.ones(3))'),
+    Program("wrong_shared_size", ValueError,
+            'f = graphc.compile(lambda x, y: x * y, "f64[n]", "f64[n]")\nf(np.ones(2), np.ones(3))'),
     Program("wrong_rank", ValueError, 'f = graphc.compile(lambda x: x.sum(), "f64[n,3]")\nf(np.ones(3))'),
-    Program("wrong_structure", TypeError, 'f = graphc.compile(lambda p, x: p["w"] * x, {"w": "f64[3]"}, "f64[3]")\nf({"v": np.ones(3)}, np.ones(3))'),
+    Program("wrong_structure", TypeError,
+            'f = graphc.compile(lambda p, x: p["w"] * x, {"w": "f64[3]"}, "f64[3]")\nf({"v": np.ones(3)}, np.ones(3))'),
     Program("text_argument", TypeError, 'f = graphc.compile(np.sin, "f64[3]")\nf("abc")'),
     Program("guard", ValueError, 'f = graphc.compile(lambda x: x[2:4], "f64[n]")\nf(np.ones(3))'),
     Program("text_for_jit", TypeError, 'graphc.jit(lambda x: x)("abc")'),
-    Program("unhashable_static", TypeError, "graphc.jit(lambda x, axes: x.sum(axes), static_argnums=1)(np.ones(3), [0])"),
+    Program("unhashable_static", TypeError,
+            "graphc.jit(lambda x, axes: x.sum(axes), static_argnums=1)(np.ones(3), [0])"),
     Program("bad_spec", ValueError, 'graphc.trace(np.sin, "f64[3")'),
     Program("bad_dtype", ValueError, 'graphc.trace(np.sin, "float64[3]")'),
     Program("bad_backend", TypeError, 'graphc.compile(np.sin, "f64[]", backend="torch")'),

@@ -9,10 +9,11 @@ import numpy as np
 from graphc import dims
 from graphc.errors import DTypeError
 from graphc.numpy.dispatch import REDUCTIONS, common_world, refuse, strong, traceable
-from graphc.numpy.elementwise import truth
+from graphc.numpy.elementwise import maximum, truth
 from graphc.ops import lookup
 from graphc.ops.typing import check_axes, normalise_axis
 from graphc.ops.world import size_value
+from graphc.tracing import Traced
 
 
 def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
@@ -126,7 +127,11 @@ def _mean(x: Any, axes: tuple[int, ...], keepdims: bool, ddof: Any = 0) -> Any:
     total = x.world.reduce_sum(x, axes=axes, keepdims=keepdims)
     count = _count(x, axes)
     # a traced size minus 0 would stand in every dump of a mean
-    return total / (count if isinstance(ddof, int) and ddof == 0 else count - ddof)
+    if not (isinstance(ddof, int) and ddof == 0):
+        left = count - ddof
+        # NumPy divides by no less than 0
+        count = maximum(left, 0) if isinstance(left, Traced) else left if left > 0 else 0
+    return total / count
 
 
 def _float_operand(a: Any, dtype: Any) -> tuple[Any, np.dtype[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,16 @@ def cumsum(x: Array, axis: int, reverse: bool) -> Array:
     return np.flip(np.add.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
 
 
+def expit(x: Array) -> Array:
+    """The logistic function; SciPy has no loop for half precision and would widen it."""
+    return import_module("scipy.special").expit(x).astype(x.dtype, copy=False)  # type: ignore[no-any-return]
+
+
+def erf(x: Array) -> Array:
+    """The error function, in the operand's own dtype as `expit`."""
+    return import_module("scipy.special").erf(x).astype(x.dtype, copy=False)  # type: ignore[no-any-return]
+
+
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:
     """Python slices of (start, stop, step) triples; a negative step may stop at None, before element 0."""
     return tuple(slice(*one) for one in index)
@@ -51,6 +62,15 @@ def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tup
     result = np.zeros(shape, u.dtype)
     result[slices(index)] = u
     return result
+
+
+def gather(x: Array, indices: tuple[Any, ...], axis: int) -> Any:
+    """Elements at integer positions along adjacent axes, always in storage of their own."""
+    if any(np.ndim(i) for i in indices):
+        return x[(slice(None),) * axis + indices]
+    # NumPy shows a view where every position is a plain integer; steps that overwrite it would change `x`
+    whole = (slice(None),) * axis
+    return x[(*whole, np.asarray(indices[0])[None], *indices[1:])][(*whole, 0)]
 
 
 def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:

@@ -16,6 +16,7 @@ from graphc.text.writing import Writer, _value
 def dump_json(graph: Graph) -> str:
     """The graph in JSON, for other programs: nodes by their ids, types and sizes as text.
 
+    >>> from graphc.text.reading import parse
     >>> json.loads(dump_json(parse("graph f(%x: f64[n]) -> f64[n] { return %x }")))["nodes"][0]["type"]
     'f64[n]'
     """
@@ -53,6 +54,7 @@ def _plain(value: Any) -> Any:
 def dump_dot(graph: Graph) -> str:
     r"""The graph as a drawing in Graphviz's language.
 
+    >>> from graphc.text.reading import parse
     >>> print(dump_dot(parse("graph f(%x: f64[]) -> f64[] { %y: f64[] = sin(%x) return %y }")))
     digraph "f" {
       node [shape=box, fontname=monospace];

@@ -192,6 +192,7 @@ def _value(value: Any, nested: Callable[[Graph], str]) -> str:
 def format_node(graph: Graph, node: int) -> str:
     """One node as its line in the dump, with nested graphs by their names only.
 
+    >>> from graphc.text.reading import parse
     >>> format_node(parse("graph f(%x: f64[]) -> f64[] { %y: f64[] = sin(%x) return %y }"), 1)
     '%1: f64[] = sin(%x)'
     """
@@ -201,6 +202,7 @@ def format_node(graph: Graph, node: int) -> str:
 def constants_of(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
     """The large constants that the graph's text only names, by SHA-256: what `parse` takes as `constants`.
 
+    >>> from graphc.text.reading import parse
     >>> constants_of(parse("graph f() -> () { return }"))
     {}
     """
