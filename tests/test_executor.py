@@ -223,6 +223,10 @@ def test_sizes_and_guards_are_checked_before_the_run() -> None:
         compiled(np.ones(2), np.ones(4))
     derived = graphc.compile(lambda x: x.reshape(2, -1), "f64[2*n]")
     assert derived(np.ones(6)).shape == (2, 3)
+    two = graphc.compile(lambda x, y: y[: x.shape[0]] + x, "f64[n]", "f64[n+m]")
+    assert two(np.ones(2), np.ones(5)).shape == (2,)
+    with pytest.raises(ShapeError):
+        two(np.ones(5), np.ones(2))
 
 
 def test_no_floating_point_warning_leaks() -> None:
@@ -235,7 +239,7 @@ def test_no_floating_point_warning_leaks() -> None:
             np.divide(1.0, np.zeros(1))  # the caller's own settings are back
 
 
-@pytest.mark.parametrize("name", ["v1", "c1", "np", "nk", "slices", "dtype0", "spec0", "guard0", "run", "errstate", "x", "in0"])
+@pytest.mark.parametrize("name", ["v1", "c1", "np", "nk", "slices", "dtype0", "spec0", "guard0", "run", "errstate", "x", "in0", "f64", "slice"])
 def test_names_of_sizes_and_arguments_do_not_collide(name: str) -> None:
     compiled = graphc.compile(lambda x: np.cumsum(x * x.shape[0] + 1)[1:] + 2.5, f"f64[{name}]")
     np.testing.assert_array_equal(compiled(np.ones(3)), np.cumsum(np.ones(3) * 3 + 1)[1:] + 2.5)

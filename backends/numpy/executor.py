@@ -12,12 +12,14 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import DTypeError, GuardError, ShapeError
-from graphc.ir import DTYPE_NAMES, Graph, Guard, TensorType
+from graphc.ir import DTYPE_NAMES, DTYPES, Graph, Guard, TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 
-KEYWORDS: Final = frozenset({"np", "nk", "scipy", "ndarray", "errstate", "slices", "max", "min"})
+KEYWORDS: Final = frozenset(
+    "np nk scipy ndarray errstate slices slice max min solve_size refuse_guard".split()
+) | frozenset(DTYPES)
 _serial = count()
 
 
@@ -125,7 +127,8 @@ class _Writer:
             if missing:
                 self.scope["solve_size"] = solve_size
                 self.scope[f"{spec}_size{axis}"] = d
-                lines.append(f"{missing[0]} = solve_size({spec}_size{axis}, {at}, {spec})")
+                known = "".join(f", {s}={s}" for s in sorted(dims.symbols(d) - set(missing)))
+                lines.append(f"{missing[0]} = solve_size({spec}_size{axis}, {at}, {spec}{known})")
                 bound.add(missing[0])
             lines.append(f"if {at} != {d}: {spec}.refuse_size({axis}, {at}, {d})")
         for number, guard in enumerate(self.graph.guards):
@@ -261,10 +264,10 @@ class InputSpec:
         )
 
 
-def solve_size(size: Size, actual: int, spec: InputSpec) -> int:
-    """The symbol's value for which a derived size such as 2*n has the actual value."""
+def solve_size(size: Size, actual: int, spec: InputSpec, /, **known: int) -> int:
+    """The symbol's value for which a derived size such as 2*n + m has the actual value, others being known."""
     try:
-        solved = dims.solve(size, actual)
+        solved = dims.solve(dims.substitute(size, known), actual)
     except ValueError as error:
         raise ShapeError(
             f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)

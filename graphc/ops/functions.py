@@ -70,7 +70,8 @@ def gather(x: Array, indices: tuple[Any, ...], axis: int) -> Any:
         return x[(slice(None),) * axis + indices]
     # NumPy shows a view where every position is a plain integer; steps that overwrite it would change `x`
     whole = (slice(None),) * axis
-    return x[(*whole, np.asarray(indices[0])[None], *indices[1:])][(*whole, 0)]
+    position: Any = (*whole, np.asarray(indices[0])[None], *indices[1:])
+    return x[position][(*whole, 0)]
 
 
 def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:
