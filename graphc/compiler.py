@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import MethodType
 from typing import Any, Final
 
 import numpy as np
@@ -516,8 +518,7 @@ class Jitted:
         options: Options | None = None,
     ) -> None:
         self._f = f
-        self._static_argnums = tuple(static_argnums)
-        self._static_argnames = frozenset(static_argnames)
+        self._static_argnums, self._static_argnames = _static_parameters(f, static_argnums, static_argnames)
         self._options = options or Options()
         self._fast: dict[Any, Compiled] = {}
         self._buckets: OrderedDict[Any, _Bucket] = OrderedDict()
@@ -531,6 +532,9 @@ class Jitted:
         if self._static_argnums or self._static_argnames:
             return self._call_static(args, kwargs)
         return self._call(self._f, (), args, kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
 
     def _call_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nums = {n % len(args) for n in self._static_argnums if -len(args) <= n < len(args)}
@@ -556,7 +560,7 @@ class Jitted:
         call.__name__ = self.__name__
         dynamic = tuple(a for n, a in enumerate(args) if n not in nums)
         keywords = {k: v for k, v in kwargs.items() if k not in self._static_argnames}
-        return self._call(call, statics, dynamic, keywords)
+        return self._call(call, _typed(statics), dynamic, keywords)
 
     def _call(
         self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -634,8 +638,9 @@ class Jitted:
                 return compiled
             except CaptureError:
                 raise
-            except GraphcError as error:
-                first = str(error).splitlines()[0]
+            except Exception as error:
+                # what the function itself raises, the specialised trace raises again
+                first = (str(error).splitlines() or [type(error).__name__])[0]
                 why = f"{why}; the sizes could not be made symbolic ({first})"
         compiled = self._build(f, types, structure, None)
         self._note(types, why, compiled.graph)
@@ -660,6 +665,28 @@ class Jitted:
 
     def __repr__(self) -> str:
         return f"<jit {self.__name__}>"
+
+
+def _static_parameters(
+    f: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]
+) -> tuple[tuple[int, ...], frozenset[str]]:
+    """The static arguments by position and by name: one named here is static however the call passes it."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        return tuple(numbers), frozenset(names)
+    either = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_number = {positional[n] for n in numbers if -len(positional) <= n < len(positional)}
+    by_name = {positional.index(name) for name in names if name in positional}
+    return tuple(sorted({*numbers, *by_name})), frozenset({*names, *(by_number & {*either})})
+
+
+def _typed(value: Any) -> Any:
+    """A key for a static value that tells 1 from True and 1.0, and 0.0 from -0.0."""
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_typed, value))
+    return (type(value), value, math.copysign(1, value)) if isinstance(value, float) else (type(value), value)
 
 
 class _Bucket:

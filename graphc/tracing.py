@@ -298,7 +298,11 @@ class SymbolicSize:
         return str(self.dim)
 
     def __hash__(self) -> int:
-        return hash(self.dim)
+        # a dict or set looks for the number, so it has to be known
+        return hash(self.__index__())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.__index__(), spec) if spec else repr(self)
 
     def value(self) -> Any:
         """The size as a traced int64."""
@@ -352,6 +356,20 @@ class SymbolicSize:
         return (
             wrap_size(self.world, self.dim**other) if isinstance(other, int) and other >= 0 else self.value() ** other
         )
+
+    def __rpow__(self, other: Any) -> Any:
+        return other ** self.__index__()
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __pos__(self) -> Any:
+        return self
+
+    __abs__ = __pos__
 
     def __neg__(self) -> Any:
         return wrap_size(self.world, -self.dim)
@@ -612,6 +630,9 @@ class Traced(Value):
 
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
 
     def __copy__(self) -> Traced:
         return self

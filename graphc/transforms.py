@@ -631,12 +631,12 @@ def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     """
     gradient = grad(f, argnums)
 
-    def product(*args: Any) -> Any:
+    def product(*args: Any, **kwargs: Any) -> Any:
         *point, v = args
         n = _positions(argnums, len(point), "hvp")[0]
 
         def along(x: Any) -> Any:
-            return gradient(*point[:n], x, *point[n + 1 :])
+            return gradient(*point[:n], x, *point[n + 1 :], **kwargs)
 
         return jvp(along, (point[n],), (v,))[1]
 

@@ -115,3 +115,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("rows by table")
         for table, count in sorted(rows.items(), key=lambda row: row[0].split()[1]):
             terminalreporter.write_line(f"{count:7} {table}")
+    for title, counts in sorted(_counts(terminalreporter).items()):
+        terminalreporter.section(title)
+        for label, count in counts.items():
+            terminalreporter.write_line(f"{count:7} {label}")
+
+
+def _counts(terminalreporter: pytest.TerminalReporter) -> dict[str, Counter[str]]:
+    """What tests counted with `record_property("counts: TITLE", {label: number})`, added up by title."""
+    found: dict[str, Counter[str]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, counts in report.user_properties:
+                if name.startswith("counts: "):
+                    found.setdefault(name.removeprefix("counts: "), Counter()).update(counts)
+    return found

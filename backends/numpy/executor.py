@@ -18,8 +18,8 @@ from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 
 KEYWORDS: Final = frozenset(
-    "np nk scipy ndarray errstate slices slice max min solve_size refuse_guard".split()
-) | frozenset(DTYPES)
+    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
+)
 _serial = count()
 
 

@@ -55,7 +55,8 @@ def _scipy_unary(name: str, op: str) -> None:
         refuse(name, out=out)
         world = common_world(x)
         value = strong(x, world)
-        if value.type.dtype.kind != "f":
+        if value.type.dtype.kind != "f" or value.type.dtype.itemsize < 4:
+            # SciPy's loops are for single and double precision; the latter comes first
             value = world.convert(value, np.dtype(np.float64))
         return world.emit(lookup(op), (value,), ())
 

@@ -75,13 +75,14 @@ OPS = (
         "gather",
         type=gather_type,
         numpy="nk.gather({0}, ({1*},), {axis})",
-        rule=Linear((0,), scatter_back),
+        rule=Linear((0,), scatter_back, mask=scatter_back),
         domains=("real", "index", "index"),
         samples=(
             Sample(((3,), ROWS), {"axis": 0}),
             Sample(((3, 2), ROWS, COLUMNS), {"axis": 0}),
             Sample(((2, 3), ROWS), {"axis": 1}),
             Sample(((2, 2), TABLE), {"axis": 0}),
+            Sample(((3, 2), np.array(-1)), {"axis": 0}),
         ),
         errors=(
             ErrorSample(("f64[3]", "f64[2]"), {"axis": 0}, DTypeError, "must be integers"),
@@ -95,7 +96,7 @@ OPS = (
         "scatter_add",
         type=scatter_add_type,
         numpy="nk.scatter_add({0}, ({1*},), {axis}, {shape})",
-        rule=Linear((0,), gather_back),
+        rule=Linear((0,), gather_back, mask=gather_back),
         domains=("real", "index", "index"),
         samples=(
             Sample(((4,), ROWS), {"axis": 0, "shape": (3,)}),

@@ -287,6 +287,7 @@ OPS = (
         ),
         errors=(ErrorSample(("f64[2]",), {"axis": 1, "reverse": False}, AxisError, "out of bounds"),),
         ulps=8,
+        reasons={"mask": "gives masks itself, or adds up elements under different ones"},
         doc="Running sums along an axis, from the end if `reverse`.",
     ),
 )
