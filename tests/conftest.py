@@ -51,9 +51,7 @@ def modules() -> Iterator[Module]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="rewrite tests/golden/ with what the tests give"
-    )
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/ with what the tests give")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -95,9 +93,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             )
         expected = path.read_text(encoding="utf-8")
         if actual != expected:
-            lines = difflib.unified_diff(
-                expected.splitlines(), actual.splitlines(), str(shown), "now", lineterm=""
-            )
+            lines = difflib.unified_diff(expected.splitlines(), actual.splitlines(), str(shown), "now", lineterm="")
             pytest.fail("\n".join([*lines, "if the change is meant: pytest --update-golden"]), pytrace=False)
 
     return check

@@ -216,6 +216,8 @@ def _widened(op: Op, attrs: Mapping[str, Any], operands: Sequence[Array], result
         scale = sizes * (1 + shift)
     with np.errstate(all="ignore"):
         places = op.ulps * np.spacing(scale.astype(dtype)).astype(np.float64)
+        if op.ulps:
+            places = np.maximum(places, float(np.finfo(dtype).smallest_subnormal))
         if op.name in FLUSHED:
             places = places + float(np.finfo(dtype).tiny)
 

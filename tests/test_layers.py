@@ -37,9 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}
 
 # The array namespaces stand on tracing alone, although passes and the rest of its row lie lower too.
-APART = {
-    (namespace, room) for namespace in LAYERS[LEVEL["numpy"]] for room in ("passes", "backends", "symbolic")
-}
+APART = {(namespace, room) for namespace in LAYERS[LEVEL["numpy"]] for room in ("passes", "backends", "symbolic")}
 
 # Upward imports that are allowed, inside a function or for the type checker only.
 # (module, what it imports): why
