@@ -241,7 +241,7 @@ def has_stable_log(nodes: Nodes, node: int) -> bool:
     data = behind_moves(nodes, node)
     if data["op"] == "reduce_sum":
         return bool(nodes[data["args"][0]]["op"] == "exp")
-    return data["op"] in ("softmax", "sigmoid", "exp")
+    return bool(data["op"] in ("softmax", "sigmoid", "exp"))
 
 
 def moved_log(w: GraphWorld, node: int) -> Value:
