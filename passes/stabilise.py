@@ -268,7 +268,7 @@ def may_divide_exponentials(nodes: Nodes, data: dict[str, Any]) -> bool:
     if data["op"] != "div":
         return False
     above, below = (behind_moves(nodes, a) for a in data["args"])
-    return above["op"] == "exp" and below["op"] == "reduce_sum" and nodes[below["args"][0]]["op"] == "exp"
+    return bool(above["op"] == "exp" and below["op"] == "reduce_sum" and nodes[below["args"][0]]["op"] == "exp")
 
 
 def divide_exponentials(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:

@@ -503,6 +503,8 @@ class Draw:
         except Exception as error:  # whatever it is, NumPy gave a result
             if isinstance(error, (ShapeError, DTypeError)) and (self.sizes or "emit" in line.text):
                 return
+            if "Integers to negative" in str(error):
+                return  # NumPy refuses that only where there are elements
             self.disagree(line, f"NumPy gives {_literal(value)}, the trace raises {type(error).__name__}: {error}")
             return
         if not isinstance(traced, Traced):
