@@ -363,3 +363,18 @@ def test_many_threads_compile_and_call() -> None:
         thread.join()
     assert not errors
     assert compiles(f) <= 8
+
+
+def test_a_compiled_function_takes_the_sizes_of_the_trace_it_is_called_in() -> None:
+    scaled = graphc.compile(lambda v: v * v.shape[0] + np.zeros_like(v).reshape(-1), "f64[n]")
+    np.testing.assert_array_equal(graphc.jit(scaled)(np.ones(3)), [3, 3, 3])
+    both = graphc.jit(lambda x: scaled(x[1:]) + scaled(x)[1:])
+    for n in (2, 4, 5, 6):
+        np.testing.assert_array_equal(both(np.ones(n)), np.full(n - 1, 2 * n - 1.0))
+    assert compiles(both) == 2
+
+
+def test_a_compiled_function_keeps_its_guards_where_it_is_inlined() -> None:
+    added = graphc.compile(lambda x, y: x + y, "f64[n]", "f64[m]")
+    with pytest.raises(graphc.errors.GuardError, match="assumption"):
+        graphc.trace(lambda x, y: added(x, y), "f64[3]", "f64[4]")

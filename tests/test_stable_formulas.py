@@ -163,6 +163,32 @@ FORMULAS: tuple[tuple[str, Function, Function, tuple[float, ...]], ...] = (
         exact_log_softmax,
         FAR,
     ),
+    (
+        "log of a part of softmax",
+        lambda x: np.log((np.exp(rows(x)) / np.sum(np.exp(rows(x)), axis=-1, keepdims=True))[..., 0]),
+        exact_log_softmax,
+        FAR,
+    ),
+    (
+        "log of a picked softmax",
+        lambda x: np.log(np.take(np.exp(rows(x)) / np.sum(np.exp(rows(x)), axis=-1, keepdims=True), [0], axis=-1))[
+            ..., 0
+        ],
+        exact_log_softmax,
+        FAR,
+    ),
+    (
+        "log of a part over the sum",
+        lambda x: np.log(np.exp(rows(x)[..., 0]) / np.sum(np.exp(rows(x)), axis=-1)),
+        exact_log_softmax,
+        FAR,
+    ),
+    (
+        "softmax through transposes",
+        lambda x: (np.exp(rows(x)).T / np.sum(np.exp(rows(x)), axis=-1)).T[..., 0],
+        exact_softmax,
+        FAR,
+    ),
     ("x / sqrt(x**2 + 1)", lambda x: x / np.sqrt(x**2 + 1), lambda x: x / mp.sqrt(x * x + 1), FAR),
     ("1 / sqrt(1 + x**2)", lambda x: 1 / np.sqrt(1 + x**2), lambda x: 1 / mp.sqrt(x * x + 1), FAR),
     ("sqrt(x**2 + 1)", lambda x: np.sqrt(x**2 + 1), lambda x: mp.sqrt(x * x + 1), FAR),
@@ -190,6 +216,10 @@ RELATIVE = {
     "log softmax shifted by hand": 0,
     "log of softmax shifted by hand": 0,
     "log softmax of columns": 0,
+    "log of a part of softmax": 0,
+    "log of a picked softmax": 0,
+    "log of a part over the sum": 0,
+    "softmax through transposes": 1,
     "tanh by exps": 1,
     "tanh by exp(2x)": 1,
     "tanh by exp(-2x)": 1,
