@@ -223,7 +223,7 @@ def check_no_captures(out: Traceout) -> None:
         raise error
 
 
-def trace(f: Callable[..., Any], *specs: Any, **kwargs: Any) -> Graph:
+def trace(f: Callable[..., Any], /, *specs: Any, **kwargs: Any) -> Graph:
     """Trace a function into a graph, without running or changing anything.
 
     Args:
@@ -413,10 +413,21 @@ def compile(f: Any, *specs: Any, backend: str = "numpy", exact_order: bool = Fal
     options = Options(backend, exact_order)
     with located():
         if isinstance(f, Graph):
+            if specs or kwargs:
+                raise TraceError(
+                    "compile: a graph has its types already",
+                    expected="compile(graph)",
+                    actual=f"{len(specs)} specs with it",
+                )
             return Compiled(f, None, None, options)
         if isinstance(f, (list, tuple)):
-            (outputs,) = specs
-            return _compile_expressions(list(f), outputs, options)
+            if len(specs) != 1 or kwargs:
+                raise TraceError(
+                    "compile: expressions come as two lists",
+                    expected="compile([inputs], [outputs])",
+                    actual=f"{len(specs) + 1} arguments",
+                )
+            return _compile_expressions(list(f), specs[0], options)
         out = trace_call(f, specs, kwargs)
         check_no_captures(out)
         return Compiled(out.graph, out.in_tree, out.out_tree, options)

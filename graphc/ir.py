@@ -277,11 +277,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
 
         return repr_html(self)
 
-    def to_sympy(self) -> Any:
-        """The graph's outputs as SymPy expressions of symbols named after its inputs."""
+    def to_sympy(self, **sizes: int) -> Any:
+        """The outputs as SymPy expressions of symbols named after the inputs; named sizes as keywords."""
         from graphc.symbolic import to_sympy
 
-        return to_sympy(self)
+        return to_sympy(self, sizes)
 
 
 def _typed(attrs: Attrs) -> tuple[Any, ...]:

@@ -34,6 +34,9 @@ def loss(x, w):
 def tidy(x):
     return (x * 1 + 0 * 2) * 1
 
+def nearest(x, points, order, f):
+    return np.sum((x - points) ** 2) * order + f
+
 def scale(x, factor=2.0):
     return {"scaled": x * factor, "pair": (x + 1, x.sum())}
 
@@ -204,10 +207,17 @@ def test_verify(call: Callable[..., Any]) -> None:
     assert done.stdout.startswith("tidy: proved")
 
 
+def test_verify_leaves_the_functions_keywords_to_the_function(call: Callable[..., Any]) -> None:
+    specs = ["f64[2]", "points=f64[2]", "order=2.0", "f=f64[]"]
+    done = call("verify", "model:nearest", "--args", *specs, "--order", "1")
+    assert done.exit_code == 0, done.stderr
+    assert "points" in done.stdout
+
+
 # Usage errors
 
 # what Typer says by itself, in other words from one version to the next
-TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", "bad_order"}
+TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", "bad_order", "order_too_high"}
 
 
 @pytest.mark.parametrize(
@@ -242,6 +252,7 @@ TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", 
         ("missing_array", ["run", "model:tidy", "--args", "x.npy"]),
         ("bad_ending", ["run", "model:tidy", "--args", "f64[3]", "--out", "x.txt"]),
         ("bad_order", ["verify", "model:tidy", "--args", "f64[3]", "--order", "0"]),
+        ("order_too_high", ["verify", "model:tidy", "--args", "f64[3]", "--order", "3"]),
     ],
 )
 def test_usage_errors(
@@ -270,11 +281,11 @@ def test_no_command_at_all_shows_the_help(call: Callable[..., Any]) -> None:
     ("function", "text"),
     [
         ("branch", "TraceError: `if` needs the value of %2, which is known only when the graph runs\n"),
-        ("branch", "\n  at        model.py:20   if x > 0:\n"),
+        ("branch", "\n  at        model.py:23   if x > 0:\n"),
         ("crash", "ZeroDivisionError: integer division or modulo by zero\n"),
-        ("crash", "\n  at        model.py:25   return x / (1 // 0)\n"),
+        ("crash", "\n  at        model.py:28   return x / (1 // 0)\n"),
         ("leave", "GraphcError: the program ends itself when it is imported or traced\n"),
-        ("leave", "\n  at        model.py:28   raise SystemExit\n"),
+        ("leave", "\n  at        model.py:31   raise SystemExit\n"),
     ],
 )
 def test_an_error_shows_the_users_line(function: str, text: str, call: Callable[..., Any]) -> None:
