@@ -338,14 +338,18 @@ class Builder:
         self.name = name
         self.nodes: list[dict[str, Any]] = []
         self.inputs: list[int] = []
+        self._names: set[str] = set()
         self.guards: dict[Guard, None] = {}
         self.region = 0
         self._last_region = 0
         self._table: dict[tuple[Any, ...], int] = {}
 
     def input(self, name: str, type: TensorType, loc: Locs = ()) -> int:
-        """Append the next input."""
+        """Append the next input; a name that is taken gets underscores."""
         node = len(self.nodes)
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
         self.nodes.append(
             {
                 "op": "input",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -653,6 +654,10 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
     >>> compile([x], [g])(2.0)
     [np.float64(12.0)]
     """
+    if not isinstance(xs, (list, tuple)):
+        raise DifferentiationError(
+            "gradients: xs is a list of values", expected="gradients(y, [x])", actual=repr(xs)[:60]
+        )
     ys = list(y) if isinstance(y, (list, tuple)) else [y]
     cts = (
         [None] * len(ys)
@@ -691,3 +696,16 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
     arguments = [Traced(world, i) for i in inputs]
     derived = gradients_graph(prepared(graph), len(ys))
     return list(inline(world, derived, [*arguments, *seeds]))
+
+
+def stop_gradient(x: Any) -> Any:
+    """The same values as constants of differentiation: every derivative through them is 0.
+
+    Takes any pytree; outside a trace it gives its argument back.
+
+    >>> import numpy as np
+    >>> grad(lambda x: x * stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+    leaves, structure = flatten(x)
+    return unflatten(structure, [v.world.stop_gradient(v) if isinstance(v, Traced) else v for v in leaves])

@@ -197,6 +197,13 @@ ROWS: Final = (
         REAL,
     ),
     Rewrite(
+        "sqrt(x @ x) -> norm(x)",
+        P.sqrt(P.reshape(P.matmul(P.reshape(X, shape=A), P.reshape(X, shape=B)), shape=())),
+        lambda w, m: w.reduce_norm(m["x"], axes=(0,), keepdims=False),
+        REAL,
+        lambda w, m: m["x"].type.ndim == 1,
+    ),
+    Rewrite(
         "sqrt(sum(x * x) / y) -> norm(x) / sqrt(y)",
         P.sqrt(P.div(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP), Y)),
         lambda w, m: w.reduce_norm(m["x"], axes=m["a"], keepdims=m["keep"]) / w.sqrt(m["y"]),

@@ -34,9 +34,6 @@ def loss(x, w):
 def tidy(x):
     return (x * 1 + 0 * 2) * 1
 
-def nearest(x, points, order, f):
-    return np.sum((x - points) ** 2) * order + f
-
 def scale(x, factor=2.0):
     return {"scaled": x * factor, "pair": (x + 1, x.sum())}
 
@@ -58,6 +55,9 @@ class Net:
     @staticmethod
     def forward(x):
         return np.tanh(x)
+
+def nearest(x, points, order, f):
+    return np.sum((x - points) ** 2) * order + f
 '''
 
 
@@ -281,11 +281,11 @@ def test_no_command_at_all_shows_the_help(call: Callable[..., Any]) -> None:
     ("function", "text"),
     [
         ("branch", "TraceError: `if` needs the value of %2, which is known only when the graph runs\n"),
-        ("branch", "\n  at        model.py:23   if x > 0:\n"),
+        ("branch", "\n  at        model.py:20   if x > 0:\n"),
         ("crash", "ZeroDivisionError: integer division or modulo by zero\n"),
-        ("crash", "\n  at        model.py:28   return x / (1 // 0)\n"),
+        ("crash", "\n  at        model.py:25   return x / (1 // 0)\n"),
         ("leave", "GraphcError: the program ends itself when it is imported or traced\n"),
-        ("leave", "\n  at        model.py:31   raise SystemExit\n"),
+        ("leave", "\n  at        model.py:28   raise SystemExit\n"),
     ],
 )
 def test_an_error_shows_the_users_line(function: str, text: str, call: Callable[..., Any]) -> None:

@@ -37,6 +37,7 @@ BOUND: dict[str, dict[str, Any]] = {
     "transpose(transpose(x)) -> transpose(x)": {"a": (1, 0), "b": (1, 0)},
     "broadcast to the same shape -> x": {"a": (2, 3)},
     "broadcast(broadcast(x)) -> broadcast(x)": {"a": (4, 2, 3), "b": (5, 4, 2, 3)},
+    "sqrt(x @ x) -> norm(x)": {"a": (1, 6), "b": (6, 1), "shape": (6,)},
     "slice of everything -> x": {"a": ((0, 2, 1), (0, 3, 1))},
     "slice(unslice(x)) -> x": {"a": ((1, 3, 1), (4, None, -2)), "b": (4, 5)},
     "sum of integers over axes of size 1 -> reshape": {"a": (0,), "keep": False, "shape": (1, 6), "dtype": I64},
@@ -248,7 +249,7 @@ PROCEDURAL: tuple[tuple[str, Function, str], ...] = (
     (
         "exp(x) / sum(exp(y)) -> exp(x - logsumexp(y))",
         lambda w, x: (
-            w.transpose(w.exp(2 * x), perm=(1, 0))
+            w.transpose(w.exp(x - 1), perm=(1, 0))
             / w.broadcast_to(w.reduce_sum(w.exp(x), axes=(1,), keepdims=False), shape=(3, 2))
         ),
         "div",

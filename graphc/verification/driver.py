@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 from graphc.compiler import trace
-from graphc.errors import DifferentiationError
+from graphc.errors import DifferentiationError, TraceError
 from graphc.ir import Graph
 from graphc.passes import pipeline
 from graphc.passes.derive import vjp_graph
@@ -54,6 +54,7 @@ def verify(
 
     Raises:
         DifferentiationError: no output or no argument is a float.
+        TraceError: types are given for a graph; and what `trace` raises.
         GuardError: no small sizes satisfy the function's guards.
 
     >>> import numpy as np
@@ -62,6 +63,8 @@ def verify(
     """
     if order not in (1, 2):
         raise DifferentiationError("verify: order must be 1 or 2", actual=str(order))
+    if isinstance(fn, Graph) and (specs or kwargs):
+        raise TraceError("verify: a graph has its types already", expected="verify(graph)", actual="specs with it")
     graph = fn if isinstance(fn, Graph) else trace(fn, *specs, **(kwargs or {}))
     started = time.monotonic()
     names = [graph.attrs(i)["name"] for i in graph.inputs]
