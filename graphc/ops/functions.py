@@ -58,3 +58,10 @@ def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[in
     position: Any = (slice(None),) * axis + indices
     np.add.at(result, position, u)
     return result
+
+
+def cumprod(x: Array, axis: int, reverse: bool) -> Array:
+    """Running products along an axis, in the operand's own dtype."""
+    if not reverse:
+        return np.multiply.accumulate(x, axis=axis, dtype=x.dtype)
+    return np.flip(np.multiply.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)

@@ -32,11 +32,13 @@ def _unit(rng: random.Random) -> Fraction:
 DOMAINS: Final[dict[str, Draw]] = {
     "real": _real,
     "positive": _positive,
+    "negative": lambda rng: -_positive(rng),
     "nonzero": _real,
     "above -1": lambda rng: _positive(rng) - 1 + Fraction(1, 8),
     "above 1": lambda rng: 1 + _positive(rng),
     "inside -1 to 1": _unit,
     "unit": _unit,
+    "inside 0 to 1": lambda rng: abs(_unit(rng)),
     "bool": lambda rng: rng.random() < 0.5,
 }
 
@@ -48,6 +50,8 @@ def belongs(domain: str, value: Fraction) -> bool:
     """Whether a point lies in the open domain."""
     if domain in ("positive",):
         return value > 0
+    if domain == "negative":
+        return value < 0
     if domain == "nonzero":
         return value != 0
     if domain == "above -1":
@@ -56,7 +60,9 @@ def belongs(domain: str, value: Fraction) -> bool:
         return value > 1
     if domain in ("unit", "inside -1 to 1"):
         return -1 < value < 1
-    return domain != "bool"
+    if domain == "inside 0 to 1":
+        return 0 < value < 1
+    return domain not in ("bool", "index")
 
 
 def draw(domain: str, shape: Any, rng: random.Random, seen: set[Fraction | bool] | None = None) -> Array:

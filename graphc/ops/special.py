@@ -1,0 +1,263 @@
+"""Special functions: the error and normal distribution functions, gamma and its kin, logit, x log y, Bessel functions.
+
+Derivatives are from F. W. J. Olver et al., "NIST Digital Library of Mathematical Functions", https://dlmf.nist.gov.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.errors import DTypeError
+from graphc.ops.record import ErrorSample, Masked, Op, Partials, Rule, Sample
+from graphc.ops.trigonometric import INTEGERS, UNORDERED, ordered, unary
+from graphc.ops.typing import elementwise
+
+ORDER_OF_INTEGER = ErrorSample(("i64[2]",), {"order": 1}, DTypeError, "not defined for i64")
+
+
+def root(w: Any, times: float, x: Any) -> Any:
+    """sqrt(times * pi), by an op: rules hold exactly."""
+    pi = w.pi(dtype=x.dtype)
+    return w.sqrt(pi if times == 1 else times * pi)
+
+
+def erf_partial(w: Any, y: Any, x: Any) -> Any:
+    return 2 / root(w, 1, x) * w.exp(-(x * x))
+
+
+def binary(name: str, exact: Rule, first: Rule, second: Rule, domains: tuple[str, str], doc: str, ulps: float) -> Op:
+    return Op(
+        name,
+        type=elementwise(name, "f"),
+        numpy=f"scipy.special.{name}",
+        exact=exact,
+        rule=Partials(first, second),
+        domains=domains,
+        errors=(INTEGERS,),
+        elementwise=True,
+        ulps=ulps,
+        doc=doc,
+    )
+
+
+def family(
+    name: str, numpy: str, exact: Rule, partial: Rule, doc: str, domain: str = "real", ulps: float = 8, **more: Any
+) -> Op:
+    """The record of a function in a family numbered by `order`."""
+    return Op(
+        name,
+        type=ordered(name),
+        numpy=numpy,
+        exact=exact,
+        rule=Partials(partial),
+        domains=(domain,),
+        samples=tuple(Sample(((3,),), {"order": n}) for n in (0, 1, 2, 3)),
+        errors=(ORDER_OF_INTEGER, UNORDERED),
+        elementwise=True,
+        ulps=ulps,
+        doc=doc,
+        **more,
+    )
+
+
+def bessel_i_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
+    above = w.bessel_i(x, order=order + 1)
+    return above if order == 0 else 0.5 * (w.bessel_i(x, order=order - 1) + above)
+
+
+def bessel_ie_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
+    above = w.bessel_ie(x, order=order + 1)
+    slope = above if order == 0 else 0.5 * (w.bessel_ie(x, order=order - 1) + above)
+    return slope - w.sign(x) * y
+
+
+def bessel_j_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
+    above = w.bessel_j(x, order=order + 1)
+    return -above if order == 0 else 0.5 * (w.bessel_j(x, order=order - 1) - above)
+
+
+def polygamma_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
+    return w.polygamma(x, order=order + 1)
+
+
+def log_beta(s: Any, a: Any, b: Any) -> Any:
+    return s.log(s.abs(s.gamma(a) * s.gamma(b) / s.gamma(a + b)))
+
+
+OPS = (
+    unary(
+        "erf",
+        "scipy.special.erf",
+        "erf",
+        erf_partial,
+        "The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
+        ulps=4,
+    ),
+    unary(
+        "erfc",
+        "scipy.special.erfc",
+        "erfc",
+        lambda w, y, x: -erf_partial(w, y, x),
+        "1 - erf(x) without cancellation for large x.",
+        ulps=64,
+    ),
+    unary(
+        "erfcx",
+        "scipy.special.erfcx",
+        lambda s, x: s.exp(x * x) * s.erfc(x),
+        lambda w, y, x: 2 * (x * y) - 2 / root(w, 1, x),
+        "exp(x**2) erfc(x), the scaled complementary error function.",
+        ulps=64,
+    ),
+    unary(
+        "erfinv",
+        "scipy.special.erfinv",
+        "erfinv",
+        lambda w, y, x: 0.5 * root(w, 1, x) * w.exp(y * y),
+        "The number whose error function is x, between -1 and 1.",
+        domain="unit",
+        ulps=4,
+    ),
+    unary(
+        "erfcinv",
+        "scipy.special.erfcinv",
+        lambda s, x: s.erfinv(1 - x),
+        lambda w, y, x: -0.5 * root(w, 1, x) * w.exp(y * y),
+        "The number whose complementary error function is x, between 0 and 2.",
+        domain="inside 0 to 1",
+        ulps=4,
+    ),
+    unary(
+        "ndtr",
+        "scipy.special.ndtr",
+        lambda s, x: s.erfc(-x / s.sqrt(s.number(2))) / 2,
+        lambda w, y, x: w.exp(-0.5 * (x * x)) / root(w, 2, x),
+        "The standard normal distribution function.",
+        ulps=512,
+    ),
+    unary(
+        "log_ndtr",
+        "scipy.special.log_ndtr",
+        lambda s, x: s.log(s.erfc(-x / s.sqrt(s.number(2))) / 2),
+        # the density over the distribution, neither of which may underflow
+        lambda w, y, x: 2 / root(w, 2, x) / w.erfcx(-x / w.sqrt(w.constant(2, x.dtype))),
+        "log of the standard normal distribution function, without underflow.",
+        domain="negative",
+        ulps=16,
+    ),
+    unary(
+        "ndtri",
+        "scipy.special.ndtri",
+        lambda s, x: s.sqrt(s.number(2)) * s.erfinv(2 * x - 1),
+        lambda w, y, x: root(w, 2, x) * w.exp(0.5 * (y * y)),
+        "The number whose normal distribution function is x, between 0 and 1.",
+        domain="inside 0 to 1",
+        ulps=8,
+    ),
+    unary(
+        "logit",
+        "scipy.special.logit",
+        lambda s, x: s.log(x / (1 - x)),
+        lambda w, y, x: 1 / (x * (1 - x)),
+        "log(x / (1 - x)), the inverse of the logistic function.",
+        domain="inside 0 to 1",
+        ulps=4,
+    ),
+    binary(
+        "xlogy",
+        lambda s, x, y: x * s.log(y),
+        lambda w, z, x, y: w.log(y),
+        lambda w, z, x, y: Masked(x != 0, x / y),
+        ("real", "positive"),
+        "x log(y), and 0 where x is 0, whatever y is; its derivative by x is log(y) throughout.",
+        ulps=4,
+    ),
+    binary(
+        "xlog1py",
+        lambda s, x, y: x * s.log(1 + y),
+        lambda w, z, x, y: w.log1p(y),
+        lambda w, z, x, y: Masked(x != 0, x / (1 + y)),
+        ("real", "above -1"),
+        "x log(1 + y), and 0 where x is 0, whatever y is; its derivative by x is log1p(y) throughout.",
+        ulps=4,
+    ),
+    unary(
+        "gamma",
+        "scipy.special.gamma",
+        "gamma",
+        lambda w, y, x: y * w.digamma(x),
+        "The gamma function, (x - 1)! at whole numbers.",
+        domain="positive",
+        ulps=16,
+    ),
+    unary(
+        "gammaln",
+        "scipy.special.gammaln",
+        lambda s, x: s.log(s.abs(s.gamma(x))),
+        lambda w, y, x: w.digamma(x),
+        "log of the absolute value of the gamma function, without overflow.",
+        domain="positive",
+        ulps=64,
+    ),
+    unary(
+        "digamma",
+        "scipy.special.psi",
+        lambda s, x: s.polygamma(x, 0),
+        lambda w, y, x: w.polygamma(x, order=1),
+        "The derivative of gammaln.",
+        domain="positive",
+        ulps=16,
+    ),
+    family(
+        "polygamma",
+        "scipy.special.polygamma({order}, {0}).astype({0}.dtype)",
+        lambda s, x, *, order: s.polygamma(x, order),
+        polygamma_partial,
+        "The derivative of digamma of a whole order.",
+        domain="positive",
+        ulps=32,
+    ),
+    binary(
+        "beta",
+        lambda s, a, b: s.gamma(a) * s.gamma(b) / s.gamma(a + b),
+        lambda w, y, a, b: y * (w.digamma(a) - w.digamma(a + b)),
+        lambda w, y, a, b: y * (w.digamma(b) - w.digamma(a + b)),
+        ("positive", "positive"),
+        "gamma(a) gamma(b) / gamma(a + b).",
+        ulps=64,
+    ),
+    binary(
+        "betaln",
+        log_beta,
+        lambda w, y, a, b: w.digamma(a) - w.digamma(a + b),
+        lambda w, y, a, b: w.digamma(b) - w.digamma(a + b),
+        ("positive", "positive"),
+        "log of the absolute value of beta(a, b), without underflow.",
+        ulps=64,
+    ),
+    family(
+        "bessel_i",
+        "scipy.special.iv({order}, {0})",
+        lambda s, x, *, order: s.bessel_i(x, order),
+        bessel_i_partial,
+        "Modified Bessel function of the first kind of a whole order.",
+        ulps=64,
+    ),
+    family(
+        "bessel_ie",
+        "scipy.special.ive({order}, {0})",
+        lambda s, x, *, order: s.exp(-s.abs(x)) * s.bessel_i(x, order),
+        bessel_ie_partial,
+        "exp(-|x|) times the modified Bessel function of the first kind; its derivative at 0 is the mean of two sides.",
+        ulps=64,
+        kinks=(0.0,),
+    ),
+    family(
+        "bessel_j",
+        "scipy.special.jv({order}, {0})",
+        lambda s, x, *, order: s.bessel_j(x, order),
+        bessel_j_partial,
+        "Bessel function of the first kind of a whole order.",
+        ulps=64,
+    ),
+)
