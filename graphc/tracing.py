@@ -492,6 +492,10 @@ class Traced(Value):
     def real(self) -> Any:
         return self
 
+    @property
+    def imag(self) -> Any:
+        return _namespace().imag(self)
+
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -613,6 +617,21 @@ class Traced(Value):
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __lshift__(self, other: Any) -> Any:
+        return _namespace().left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return _namespace().left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return _namespace().right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return _namespace().right_shift(other, self)
+
     def __copy__(self) -> Traced:
         return self
 
@@ -646,6 +665,14 @@ for _name in [
     "any",
     "all",
     "cumsum",
+    "cumprod",
+    "argmax",
+    "argmin",
+    "argsort",
+    "searchsorted",
+    "round",
+    "conj",
+    "conjugate",
     "clip",
     "dot",
     "ravel",
