@@ -1,8 +1,8 @@
 """A composite function of three variables: its value, its gradient, and both drawn as graphs; then layers as functions.
 
-    z = (x1 - 2 x2 - 1)² + (x2 x3 - 1)² + 1
+z = (x1 - 2 x2 - 1)² + (x2 x3 - 1)² + 1
 
-    python examples/composite_function.py [FOLDER]     pictures go to FOLDER, by default out/
+python examples/composite_function.py [FOLDER]     pictures go to FOLDER, by default out/
 """
 
 import sys
@@ -81,7 +81,7 @@ def layers():
     params = {"l1": layer, "l2": {"W": rng.normal(size=(2, 4)).astype(np.float32), "b": np.zeros(2, np.float32)}}
     for f in (chain, chain_with_sigmoid):
         gradient = graphc.grad(lambda params, f=f: np.sum(f(params, x)))(params)
-        print(f"{f.__name__}: the gradient by l2/b is {gradient['l2']['b']}, by l1/W has shape {gradient['l1']['W'].shape}")
+        print(f"the gradient of {f.__name__} by l2/b is {gradient['l2']['b']}")
 
 
 def main(folder="out"):

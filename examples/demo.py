@@ -1,6 +1,6 @@
 """graphc in a minute: trace a network, differentiate it, optimise the graph, prove the gradient, train.
 
-    python examples/demo.py [FOLDER]     pictures go to FOLDER, by default out/
+python examples/demo.py [FOLDER]     pictures go to FOLDER, by default out/
 """
 
 import sys
@@ -21,7 +21,7 @@ console = Console(highlight=False)
 
 
 def heading(number, text):
-    console.print(f"\n[bold]{number}. {text}[/bold]\n")
+    console.print(f"\n[bold]{number}. {text}[/bold]\n", soft_wrap=True)
 
 
 def show(text):
@@ -49,7 +49,9 @@ def differentiate(folder):
     console.print("\nafter the passes (from=%k: derived from node k):\n")
     show(str(final))
     draw(final, folder / "demo_graph.png", title="value and gradient of the small network's loss")
-    console.print(f"\npicture: {folder}/demo_graph.png; the most memory a batch of 100 needs: {compiled.memory(n=100):,} bytes")
+    console.print(
+        f"\npicture: {folder}/demo_graph.png; the most memory a batch of 100 needs: {compiled.memory(n=100):,} bytes"
+    )
 
 
 def verify():

@@ -1,4 +1,4 @@
-"""The first steps of a framework built from scratch, done with graphs: chains, several arguments, shared values, a test.
+"""The first steps of a framework built from scratch, done with graphs: chains, shared values, a test.
 
 The steps follow chapters 6 to 16 of "Deep Learning from Scratch 3" (K. Saitoh, O'Reilly Japan): there a backward
 pass is written by hand, then as a recursion, then as a loop that visits functions by generation. A static graph needs
@@ -50,6 +50,7 @@ def chains():
 
 def several_arguments():
     """Steps 11 to 13: functions of several arguments."""
+
     def f(x, y):
         return add(square(x), square(y))
 
@@ -83,17 +84,17 @@ class SquareTest(unittest.TestCase):
     """Step 10: tests of a function and its derivative."""
 
     def test_forward(self):
-        self.assertEqual(graphc.jit(square)(np.array(2.0)), 4.0)
+        assert graphc.jit(square)(np.array(2.0)) == 4.0
 
     def test_backward(self):
-        self.assertEqual(graphc.grad(square)(np.array(3.0)), 6.0)
+        assert graphc.grad(square)(np.array(3.0)) == 6.0
 
     def test_gradient_check(self):
         x = np.random.default_rng(0).random(1)[0]
-        self.assertTrue(np.allclose(graphc.grad(square)(x), numerical_diff(square, x)))
+        assert np.allclose(graphc.grad(square)(x), numerical_diff(square, x))
 
     def test_second_order(self):
-        self.assertEqual(graphc.grad(graphc.grad(square))(3.0), 2.0)
+        assert graphc.grad(graphc.grad(square))(3.0) == 2.0
 
 
 def main():

@@ -8,6 +8,7 @@ of the 10,000 iterations sees a fresh batch of 100 points from [0, 1).
 
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ ALPHA, BETA1, BETA2, EPS = 0.001, 0.9, 0.999, 1e-8
 def init(sizes, rng):
     """Weights from N(0, 1 / fan-in) and zero biases, one entry per layer."""
     params = {}
-    for n, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:]), start=1):
+    for n, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         scale = np.sqrt(1 / fan_in)
         params[f"l{n}"] = {
             "W": rng.normal(0.0, scale, (fan_out, fan_in)).astype(np.float32),
@@ -74,7 +75,9 @@ def train(iterations=ITERATIONS, seed=0):
     """Train from a seed: the final parameters, and the loss of every iteration."""
     rng = np.random.RandomState(seed)  # the same numbers as np.random after np.random.seed(seed)
     params = init((1, 16, 32, 1), rng)
-    state = {name: {k: (np.zeros_like(p), np.zeros_like(p)) for k, p in layer.items()} for name, layer in params.items()}
+    state = {
+        name: {k: (np.zeros_like(p), np.zeros_like(p)) for k, p in layer.items()} for name, layer in params.items()
+    }
     compiled = graphc.jit(step)
     losses = []
     for iteration in range(1, iterations + 1):

@@ -1,6 +1,6 @@
 """Variables and derivatives: values, gradients, gradients of intermediate values, and higher orders.
 
-    python examples/variables_and_derivatives.py
+python examples/variables_and_derivatives.py
 """
 
 import numpy as np
@@ -61,7 +61,7 @@ def higher_orders():
         at_3.append(f(3.0).item())
     print("  at 3, three times:", at_3)
 
-    y, pullback = graphc.vjp(cube, 3.0)
+    _, pullback = graphc.vjp(cube, 3.0)
     print("  at 3, pulled back from 2:", pullback(2.0)[0])
 
 

@@ -77,10 +77,14 @@ def type_of(spec: Any) -> TensorType:
     if hasattr(spec, "shape") and hasattr(spec, "dtype"):
         array = np.asarray(spec)
         return TensorType(array.shape, array.dtype.newbyteorder("="))
-    raise TraceError(
-        f"a {type(spec).__name__} is not an array or a spec",
-        expected='a type such as "f64[n,3]", a Spec, an example array or a number',
-        actual=repr(spec)[:60],
+    raise _not_an_array(spec, 'a type such as "f64[n,3]", a Spec, an example array or a number')
+
+
+def _not_an_array(given: Any, expected: str = "an array or a number") -> TraceError:
+    return TraceError(
+        f"a {type(given).__name__} is not an array",
+        expected=expected,
+        actual=repr(given)[:60],
         fix="name arguments that are not arrays in static_argnums or static_argnames",
     )
 
@@ -272,7 +276,7 @@ class Compiled:
         with paused_gc():
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
-            self.plan: Plan = make_plan(optimised)
+            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order)
             self._run, self.source = backend_module(options.backend).load(self.plan)
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
@@ -575,6 +579,8 @@ class Jitted:
                 world_of(leaves)  # refuses values of a trace that has ended
                 return f(*args, **kwargs)
             else:
+                if isinstance(leaf, (str, Spec, TensorType)):
+                    raise _not_an_array(leaf)  # a type may be traced with, but not called with
                 t = type_of(leaf)
                 key.append((t.dtype, t.shape, t.weak))
         exact = tuple(key)

@@ -288,6 +288,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         return to_sympy(self)
 
 
+def _typed(attrs: Attrs) -> tuple[Any, ...]:
+    """Attributes with the classes of their values, which `==` does not tell apart: 1 is not True."""
+    return tuple((name, type(value), value) for name, value in attrs)
+
+
 def _canonical(graph: Graph) -> tuple[Any, ...]:
     """Number the nodes by depth-first order from the outputs; ids, dead nodes and locations drop out."""
     number: dict[int, int] = {}
@@ -313,7 +318,7 @@ def _canonical(graph: Graph) -> tuple[Any, ...]:
             number[node] = len(number)
             region = regions.setdefault(data["region"], len(regions))
             rows.append(
-                (data["op"], tuple(number[a] for a in data["args"]), data["attrs"], data["type"], region)
+                (data["op"], tuple(number[a] for a in data["args"]), _typed(data["attrs"]), data["type"], region)
             )
     outputs = tuple(number[o] for o in graph.outputs)
     return (

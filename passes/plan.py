@@ -12,8 +12,12 @@ from graphc.plan import Plan, Step, nbytes
 SOURCES = frozenset({"input", "const"})
 
 
-def plan(graph: Graph) -> Plan:
-    """Assign storage. A value lives until the last step that reads it or a view of it."""
+def plan(graph: Graph, overwrite: bool = True) -> Plan:
+    """Assign storage. A value lives until the last step that reads it or a view of it.
+
+    A result that overwrites an operand takes over its memory layout, and NumPy sums other layouts in another order;
+    `overwrite=False` gives every result NumPy's own layout.
+    """
     nodes = graph._node
     root = _roots(nodes)
     last_use = _last_uses(nodes, root, graph.outputs)
@@ -25,7 +29,7 @@ def plan(graph: Graph) -> Plan:
     for i, data in nodes.items():
         if data["op"] in SOURCES:
             continue
-        into = _overwritable(nodes, root, last_use, i, data)
+        into = _overwritable(nodes, root, last_use, i, data) if overwrite else None
         if into is None and root[i] == i and isinstance(data["type"], TensorType):
             storage[i] = nbytes(data["type"])
         # an unread result dies where it is made; an overwritten operand's storage lives on in the result

@@ -33,6 +33,11 @@ def same_shape(w: GraphWorld, m: Match) -> bool:
     return bool(m["x"].type.shape == m["a"])
 
 
+def is_signed(w: GraphWorld, m: Match) -> bool:
+    """An unsigned -x wraps round to another magnitude."""
+    return bool(m["x"].type.dtype.kind != "u")
+
+
 def compose(outer: tuple[int, ...], inner: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(inner[i] for i in outer)
 
@@ -44,6 +49,11 @@ def is_identity(w: GraphWorld, m: Match) -> bool:
 def only_units(w: GraphWorld, m: Match) -> bool:
     """The reduced axes all have size 1, or there are none."""
     return all(m["x"].type.shape[i] == 1 for i in m["a"])
+
+
+def only_integer_units(w: GraphWorld, m: Match) -> bool:
+    """As `only_units`; not for floats, of which a sum is never -0.0."""
+    return m["x"].type.dtype.kind != "f" and only_units(w, m)
 
 
 def without_axes(w: GraphWorld, m: Match) -> Any:
@@ -96,7 +106,7 @@ ROWS: Final = (
     Rewrite("-x * -y -> x * y", P.mul(P.neg(X), P.neg(Y)), P.mul(X, Y), EXACT),
     Rewrite("-x / -y -> x / y", P.div(P.neg(X), P.neg(Y)), P.div(X, Y), EXACT),
     Rewrite("x**1 -> x", P.integer_pow(X, exponent=1), X, EXACT),
-    Rewrite("abs(-x) -> abs(x)", P.abs(P.neg(X)), P.abs(X), EXACT),
+    Rewrite("abs(-x) -> abs(x)", P.abs(P.neg(X)), P.abs(X), EXACT, is_signed),
     Rewrite("abs(abs(x)) -> abs(x)", P.abs(P.abs(X)), P.abs(X), EXACT),
     Rewrite("not not x -> x", P.logical_not(P.logical_not(X)), X, EXACT),
     Rewrite("x and x -> x", P.logical_and(X, X), X, EXACT),
@@ -143,11 +153,11 @@ ROWS: Final = (
     Rewrite("slice of everything -> x", P.slice(X, index=A), X, EXACT, whole),
     Rewrite("slice(unslice(x)) -> x", P.slice(P.unslice(X, index=A, shape=B), index=A), X, EXACT),
     Rewrite(
-        "sum over axes of size 1 -> reshape",
+        "sum of integers over axes of size 1 -> reshape",
         P.reduce_sum(X, axes=A, keepdims=KEEP),
         without_axes,
         EXACT,
-        only_units,
+        only_integer_units,
     ),
     Rewrite(
         "max over axes of size 1 -> reshape",

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from graphc.ops.world import GraphWorld
 from graphc.passes.rewrite import ONE, Attr, Law, Match, P, Rewrite, Scalar, Var, scalar_value
+from graphc.passes.simplify import only_units, without_axes
 
 X, Y = Var("x"), Var("y")
 A, B, KEEP = Attr("a"), Attr("b"), Attr("keep")
@@ -193,6 +194,14 @@ ROWS: Final = (
         lambda w, m: w.reduce_norm(m["x"], axes=m["a"], keepdims=m["keep"]) / w.sqrt(m["y"]),
         REAL,
         is_count,
+    ),
+    # the sign of a zero is no reason to add up
+    Rewrite(
+        "sum over axes of size 1 -> reshape",
+        P.reduce_sum(X, axes=A, keepdims=KEEP),
+        without_axes,
+        REAL,
+        only_units,
     ),
     # differences that cancel
     Rewrite(

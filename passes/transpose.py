@@ -212,9 +212,26 @@ def _transpose_jvp(
         return
     placeholders = [t.id for t in tangents if t is not None]
     parts = backward(w, [out.id], [ct], placeholders, trace_origin=False)
+    if _reaches(w.builder.nodes, [p.id for p in parts if p is not None], set(placeholders)):
+        raise RuleError(f"{w.builder.nodes[i]['op']}: its tangent is not linear in the operands' tangents")
     for k, part in zip(wanted, parts, strict=True):
         if part is not None:
             _deposit(w, pending, operands[k], operands[k].id, Cotangent(part))
+
+
+def _reaches(nodes: list[dict[str, Any]], start: list[int], targets: set[int]) -> bool:
+    """Whether any of `targets` is an ancestor of `start`; nothing older than they are can tell."""
+    oldest = min(targets)
+    seen: set[int] = set()
+    stack = [i for i in start if i >= oldest]
+    while stack:
+        i = stack.pop()
+        if i in targets:
+            return True
+        if i not in seen:
+            seen.add(i)
+            stack.extend(a for a in nodes[i]["args"] if a >= oldest)
+    return False
 
 
 def placeholder(w: GraphWorld, type: TensorType) -> Value:

@@ -57,9 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `module` runs once for each source file."""
+    """A test that takes `module` runs once for each source file; `example_module`, for each with an example."""
     if "module" in metafunc.fixturenames:
         metafunc.parametrize("module", list(modules()), ids=str)
+    if "example_module" in metafunc.fixturenames:
+        found = [m for m in modules() if ">>>" in m.path.read_text(encoding="utf-8")]
+        metafunc.parametrize("example_module", found, ids=str)
 
 
 @pytest.fixture(scope="session")

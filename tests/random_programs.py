@@ -124,7 +124,7 @@ ELEMENTWISE: Final[tuple[Row, ...]] = (
     ("ff", "np.power(np.abs({0}) + 0.5, {1})"),
     ("ff", "{0} ** {1}"),
     ("ii", "np.power({0}, np.abs({1}) % 4)"),
-    ("ii", "divided({0}, {1}, 0) - divided({0}, {1}, 1)"),
+    ("ii", "divided({0}, {1}.astype({0}.dtype), 0) - divided({0}, {1}.astype({0}.dtype), 1)"),
     ("i", "divided({0}, {0} // 2 + 1, 0)"),
     ("bnn", "np.where({0}, {1}, {2})"),
     ("baa", "np.where({0}, {1}, {2})"),
@@ -243,6 +243,7 @@ WEIGHTS: Final = (10, 4, 5, 2, 4)
 # Their lowering is not NumPy's own sequence of operations, or sums in another order: not bitwise NumPy.
 INEXACT: Final = ("np.tan", "norm", "@", "matmul", "dot", "inner")
 LITERALS: Final = ("0", "1", "-1", "2", "0.5", "1.0", "-1.0", "0.0", "-0.0", "3", "1.5", "2.0", "np.float32(0.25)")
+PYTHON: Final = (bool, int, float)
 DTYPES: Final = ("np.float64", "np.float32", "np.int64", "np.int32", "bool", "np.float64")
 EXPONENTS: Final = ("0", "1", "2", "3", "-1", "-2", "5", "0.5")
 
@@ -436,6 +437,10 @@ class Draw:
             if choice is None:
                 return
             operands.append(choice)
+        if all(type(self.values[k]) in PYTHON for k in operands):
+            return  # NumPy has no part in this
+        if "emit" in text and any(self.traced[k].type.weak for k in operands):
+            return
         filled = self.fill(text, operands)
         if filled is not None:
             self.try_line(Line(filled, tuple(operands)))
@@ -461,9 +466,9 @@ class Draw:
             "K": tuple(k for k in range(rank) if rng.random() < 0.6),
             "p": tuple(rng.sample(range(rank), rank)),
         }  # fmt: skip
+        if ("{x}" in text or "part(" in text) and not first[0]:
+            return None
         if "{x}" in text:
-            if not first[0]:
-                return None
             drawn["x"] = f"np.array({[rng.randrange(-first[0], first[0]) for _ in range(rng.choice((1, 2, 3)))]})"
         if "integer_pow" in text and drawn["e"] == "0.5":
             return None
@@ -493,7 +498,7 @@ class Draw:
         if not isinstance(traced, Traced):
             return
         want, have = traced.type, np.asarray(value)
-        weak = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
+        weak = isinstance(value, PYTHON) and not isinstance(value, np.generic)
         if want.dtype != have.dtype or want.ndim != have.ndim or (want.weak and not weak and have.ndim):
             self.disagree(line, f"NumPy gives {have.dtype}{list(have.shape)}, the trace {want}")
             return

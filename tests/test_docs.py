@@ -40,11 +40,11 @@ def links(path: Path) -> list[str]:
     return LINK.findall(re.sub(r"`[^`\n]+`", "", BLOCK.sub("", path.read_text(encoding="utf-8"))))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in PAGES if ">>>" in p.read_text(encoding="utf-8")], ids=lambda path: path.stem
+)
 def test_the_examples_of_a_page(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = examples(path)
-    if not session.examples:
-        pytest.skip("no examples")
     monkeypatch.chdir(tmp_path)
     failures: list[str] = []
     doctest.DocTestRunner(TypedIn(), verbose=False, optionflags=doctest.ELLIPSIS).run(session, out=failures.append)

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 
-def test_examples(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if ">>>" not in module.path.read_text(encoding="utf-8"):
-        pytest.skip("no examples")
+def test_examples(example_module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     failures: list[str] = []
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
-    for example in doctest.DocTestFinder().find(importlib.import_module(module.name)):
+    for example in doctest.DocTestFinder().find(importlib.import_module(example_module.name)):
         runner.run(example, out=failures.append)
     if failures:
         pytest.fail("".join(failures), pytrace=False)

@@ -65,9 +65,8 @@ def same(actual: Any, expected: Any, ulps: int = 0) -> None:
     assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
     assert isinstance(actual, np.ndarray) == (expected.ndim > 0)
     if expected.dtype.kind == "f":
-        finite = np.isfinite(expected)
-        slack = ulps * np.spacing(np.abs(np.where(finite, expected, 1)))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
+            slack = ulps * np.spacing(np.abs(np.where(np.isfinite(expected), expected, 1))) if ulps else 0
             equal = np.abs(np.asarray(actual) - expected) <= slack
         equal |= (actual == expected) | (np.isnan(actual) & np.isnan(expected))
         assert equal.all(), f"{actual} is not {expected}"
@@ -92,30 +91,25 @@ def agrees(f: Function, *arguments: Any, ulps: int = 0) -> None:
 
 # --- elementwise --------------------------------------------------------------------------------------------
 
-ROUNDED = {"tan": 4, "expm1": 2, "mean": 2, "var": 4, "std": 4, "norm": 8, "hypot": 1, "reciprocal": 0}
-UNARY = (
-    "abs absolute fabs negative positive sign exp expm1 log log1p sqrt square reciprocal sin cos tan tanh "
-    "isnan isinf isfinite logical_not invert bitwise_not nan_to_num copy"
-).split()
-BINARY = (
-    "add subtract multiply divide true_divide floor_divide mod remainder power hypot logaddexp maximum minimum "
-    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor "
-    "bitwise_and bitwise_or bitwise_xor"
-).split()
-OPERATORS = "add sub mul truediv floordiv mod pow eq ne lt le gt ge and_ or_".split()
+ROUNDED = {"tan": 4, "expm1": 2, "mean": 2, "var": 4, "std": 4, "norm": 8, "hypot": 1}
+UNARY = ["abs", "absolute", "fabs", "negative", "positive", "sign", "exp", "expm1", "log", "log1p", "sqrt", "square", "reciprocal", "sin", "cos", "tan", "tanh", "isnan", "isinf", "isfinite", "logical_not", "invert", "bitwise_not", "nan_to_num", "copy"]
+BINARY = ["add", "subtract", "multiply", "divide", "true_divide", "floor_divide", "mod", "remainder", "power", "hypot", "logaddexp", "maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor"]
+OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_"]
 # what NumPy has and graphc refuses by name, for now
-REFUSED: set[str] = set()
+REFUSED = {"reciprocal"}
 
 
 def refused(name: str, *dtypes: str) -> bool:
-    """Bitwise functions are traced for booleans only."""
-    return name in REFUSED and any(d in INTEGERS for d in dtypes) and not any(d in FLOATS for d in dtypes)
+    """Bitwise functions are traced for booleans only, reciprocals for floats only."""
+    if name not in REFUSED or any(d in FLOATS for d in dtypes):
+        return False
+    return name == "reciprocal" or any(np.dtype(d).kind in "iu" for d in dtypes)
 
 
 def check(name: str, f: Function, *arguments: Any) -> None:
     __tracebackhide__ = True
     if refused(name, *[np.asarray(a).dtype.name for a in arguments]):
-        with pytest.raises(UnsupportedError, match="bitwise|invert"):
+        with pytest.raises(UnsupportedError, match="bitwise|invert|reciprocal"):
             graphc.compile(f, *arguments)
         return
     agrees(f, *arguments, ulps=ROUNDED.get(name, 0))
@@ -129,12 +123,13 @@ def test_unary_functions(name: str, dtype: str) -> None:
         check(name, lambda v: f(v), x)
 
 
-@pytest.mark.parametrize("second", DTYPES)
 @pytest.mark.parametrize("first", DTYPES)
 @pytest.mark.parametrize("name", BINARY)
-def test_binary_functions(name: str, first: str, second: str) -> None:
+def test_binary_functions(name: str, first: str) -> None:
     f = getattr(np, name)
-    check(name, lambda a, b: f(a, b), samples(first), others(second))
+    for second in DTYPES[: DTYPES.index(first) + 1]:
+        check(name, lambda a, b: f(a, b), samples(first), others(second))
+    check(name, lambda a, b: f(a, b), samples("bool"), others(first))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -157,7 +152,8 @@ def test_operators_with_arrays_and_python_scalars(name: str, dtype: str) -> None
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_with_weak_arguments(name: str) -> None:
     """A Python number that is an argument acts like one written in the function."""
-    f = getattr(operator, name)
+    # the operator ** takes shortcuts for literals only
+    f = np.power if name == "pow" else getattr(operator, name)
     for dtype in DTYPES:
         for number in (2, 0.5):
             if refused(name, dtype, np.asarray(number).dtype.name):
@@ -265,7 +261,7 @@ def test_any_storage(x: Any) -> None:
 
 # --- reductions ---------------------------------------------------------------------------------------------
 
-REDUCTIONS = "sum prod mean var std max min amax amin any all cumsum".split()
+REDUCTIONS = ["sum", "prod", "mean", "var", "std", "max", "min", "amax", "amin", "any", "all", "cumsum"]
 AXES: tuple[Any, ...] = (None, 0, 1, -1, (0, 1), (1, 0), (-1, 0), ())
 
 
@@ -289,7 +285,7 @@ def test_reductions(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sum", "prod", "mean", "var", "std", "cumsum"])
-@pytest.mark.parametrize("wanted", DTYPES)
+@pytest.mark.parametrize("wanted", [d for d in DTYPES if d != "bool"])
 def test_reductions_take_a_dtype(name: str, wanted: str) -> None:
     f = getattr(np, name)
     for dtype in ("int8", "float32", "bool"):
@@ -543,18 +539,18 @@ def test_unsupported_keywords_are_refused_by_name(name: str, f: Function) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["sort", "unique", "nonzero", "linalg.qr", "fft.fft", "histogram", "interp", "cross", "add.at", "add.outer"]
+    "name", ["partition", "unique", "nonzero", "linalg.qr", "fft.fft", "histogram", "interp", "cross", "add.at", "add.reduceat"]
 )
 def test_unsupported_functions_are_refused_by_name(name: str) -> None:
     function: Any = np
     for part in name.split("."):
         function = getattr(function, part)
-    arguments = {"add.outer": 2, "cross": 2, "interp": 3}.get(name, 1)
+    arguments = {"partition": 2, "add.reduceat": 2, "cross": 2, "interp": 3}.get(name, 1)
     with pytest.raises(UnsupportedError, match=name.split(".")[-1]):
         graphc.trace(lambda x: function(*[x] * arguments) if name != "add.at" else np.add.at(x, [0], 1), "f64[3]")
 
 
-@pytest.mark.parametrize("name", ["sort", "fill", "put", "resize", "view", "nonzero", "argsort", "dump", "ctypes", "flat", "strides"])
+@pytest.mark.parametrize("name", ["partition", "fill", "put", "resize", "view", "nonzero", "argpartition", "dump", "ctypes", "flat", "strides"])
 def test_unsupported_methods_are_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):
         graphc.trace(lambda x: getattr(x, name), "f64[3]")
@@ -563,6 +559,8 @@ def test_unsupported_methods_are_refused_by_name(name: str) -> None:
 
 
 def test_every_function_has_a_case() -> None:
+    from tests.test_numpy_elementwise import COVERED
+
     covered = {*UNARY, *BINARY, *REDUCTIONS, "linalg"}
     covered |= {row[0] for row in (*SHAPING, *ALSO_ON_ARRAYS, *PRODUCTS)}
-    assert set(gnp.__all__) - covered == set()
+    assert set(gnp.__all__) - covered - COVERED == set()

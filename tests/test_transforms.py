@@ -11,7 +11,7 @@ import pytest
 
 import graphc
 import graphc.numpy as gnp
-from graphc.errors import DifferentiationError, DTypeError, ShapeError, TraceError
+from graphc.errors import DifferentiationError, DTypeError, ShapeError, StructureError, TraceError
 
 Function = Callable[..., Any]
 RNG = np.random.default_rng(20)
@@ -375,7 +375,7 @@ def test_errors_say_what_to_do() -> None:
         graphc.grad(lambda x: x * 2, argnums=2)(1.0)
     with pytest.raises(ShapeError, match="tangents"):
         graphc.jvp(np.sin, (VECTOR,), (np.ones(2),))
-    with pytest.raises(ShapeError, match="structure"):
+    with pytest.raises(StructureError, match="structure"):
         graphc.jvp(np.sin, (VECTOR,), (VECTOR, VECTOR))
     with pytest.raises(ShapeError):
         graphc.vjp(np.sin, VECTOR)[1](np.ones(2))

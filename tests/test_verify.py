@@ -189,8 +189,8 @@ def test_kinks_on_the_way_are_found_and_audited() -> None:
     assert kinks[0].finding == "convention"
 
 
-def test_nan_at_a_removable_singularity_is_refuted() -> None:
-    # x**2 / |x| is |x|; at 0 the value itself is not a number, beside 0 all is well
+def test_a_smooth_product_with_a_kinked_factor_passes_the_audit() -> None:
+    # the kink of |x| at 0 is multiplied by x: the derivative there is 1
     report = verify(lambda x: np.exp(-np.sqrt(x * x)) * x, "f64[]")
     assert report.verdict in ("proved", "certified"), str(report)
 

@@ -16,6 +16,11 @@ def _log(n: Any, x: Any, y: Any) -> Pair:
     return 1 / x, -1 / (x * x)
 
 
+def _log1p(n: Any, x: Any, y: Any) -> Pair:
+    slope = 1 / (1 + x)
+    return slope, -slope * slope
+
+
 def _sqrt(n: Any, x: Any, y: Any) -> Pair:
     return 1 / (2 * y), -1 / (4 * x * y)
 
@@ -127,6 +132,7 @@ def _spherical_jn(n: Any, x: Any, y: Any, order: int) -> Pair:
 DERIVATIVES: Final[dict[str, Callable[..., Pair]]] = {
     "exp": lambda n, x, y: (y, y),
     "log": _log,
+    "log1p": _log1p,
     "sqrt": _sqrt,
     "cbrt": _cbrt,
     "sin": _sin,

@@ -25,6 +25,7 @@ def sympy_function(name: str, x: Any, *order: int) -> Any:
 
 # SymPy's names where they differ; orders come first there
 SYMPY: Final[dict[str, Callable[..., Any]]] = {
+    "log1p": lambda x: sp.log(1 + x),
     "cbrt": lambda x: sp.sign(x) * sp.Abs(x) ** sp.Rational(1, 3),
     "polygamma": lambda x, n: sp.polygamma(n, x),
     "bessel_i": lambda x, n: sp.besseli(n, x),

@@ -165,6 +165,8 @@ class Residues(Numbers):
             return root
         if name in ("sin", "cos"):
             return self._circle(name, v)
+        if name == "log1p":
+            return self._kernel("log", (v + 1) % P)
         if name in ("log", "acosh") and v == 1:
             return 0
         if name == "erfc":

@@ -12,12 +12,14 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import DTypeError, GuardError, ShapeError
-from graphc.ir import DTYPE_NAMES, Graph, Guard, TensorType
+from graphc.ir import DTYPE_NAMES, DTYPES, Graph, Guard, TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 
-KEYWORDS: Final = frozenset({"np", "nk", "scipy", "ndarray", "errstate", "slices"})
+KEYWORDS: Final = frozenset(
+    "np nk scipy ndarray errstate slices slice max min solve_size refuse_guard".split()
+) | frozenset(DTYPES)
 _serial = count()
 
 
@@ -44,6 +46,26 @@ class _Writer:
         self.scope: dict[str, Any] = {}
         self.names: dict[int, str] = {}
         self.lines: list[str] = []
+        used = {s for t in self.graph.input_types for d in t.shape for s in dims.symbols(d)}
+        # named sizes whose names mean something else in the text
+        self.renamed: dict[str, Size] = {}
+        for name in sorted(s for s in used if s in KEYWORDS or _reserved(s)):
+            new = f"size_{name}"
+            while new in used:
+                new += "_"
+            used.add(new)
+            self.renamed[name] = dims.symbol(new)
+        self.sizes = used
+
+    def _spelled(self, value: Any) -> Any:
+        """A size, or an attribute that holds sizes, in the names that the text gives them."""
+        if not self.renamed:
+            return value
+        if isinstance(value, Dim):
+            return dims.substitute(value, self.renamed)
+        if isinstance(value, Guard):
+            return Guard(value.relation, self._spelled(value.left), self._spelled(value.right))
+        return tuple(map(self._spelled, value)) if isinstance(value, tuple) else value
 
     def write(self) -> tuple[str, dict[str, Any]]:
         inputs = self._name_inputs()
@@ -63,8 +85,7 @@ class _Writer:
         return source, self.scope
 
     def _name_inputs(self) -> list[str]:
-        symbols = {s for t in self.graph.input_types for d in t.shape for s in dims.symbols(d)}
-        used = set(KEYWORDS) | symbols
+        used = set(KEYWORDS) | self.sizes
         for i in self.graph.inputs:
             wanted = dict(self.nodes[i]["attrs"])["name"]
             name = wanted if wanted.isidentifier() and not _reserved(wanted) else f"in{i}"
@@ -94,7 +115,7 @@ class _Writer:
             lines.append(f"    {name} = {spec}.convert({name})")
             if static:
                 continue
-            for axis, d in enumerate(type.shape):
+            for axis, d in enumerate(self._spelled(type.shape)):
                 at = f"{name}.shape[{axis}]"
                 if isinstance(d, Dim) and str(d) in dims.symbols(d) and str(d) not in bound:
                     lines.append(f"{d} = {at}")
@@ -106,16 +127,18 @@ class _Writer:
             if missing:
                 self.scope["solve_size"] = solve_size
                 self.scope[f"{spec}_size{axis}"] = d
-                lines.append(f"{missing[0]} = solve_size({spec}_size{axis}, {at}, {spec})")
+                known = "".join(f", {s}={s}" for s in sorted(dims.symbols(d) - set(missing)))
+                lines.append(f"{missing[0]} = solve_size({spec}_size{axis}, {at}, {spec}{known})")
                 bound.add(missing[0])
             lines.append(f"if {at} != {d}: {spec}.refuse_size({axis}, {at}, {d})")
         for number, guard in enumerate(self.graph.guards):
             self.scope[f"guard{number}"] = guard
             self.scope["refuse_guard"] = refuse_guard
             sizes = ", ".join(
-                f"{s}={s}" for s in sorted(dims.symbols(guard.left) | dims.symbols(guard.right))
+                f"{s}={self._spelled(dims.symbol(s))}"
+                for s in sorted(dims.symbols(guard.left) | dims.symbols(guard.right))
             )
-            lines.append(f"if not ({guard}): refuse_guard(guard{number}, {sizes})")
+            lines.append(f"if not ({self._spelled(guard)}): refuse_guard(guard{number}, {sizes})")
         return lines
 
     def _step(self, step: Step) -> list[str]:
@@ -149,6 +172,7 @@ class _Writer:
         return self.names[i]
 
     def _attr(self, i: int, name: str, value: Any) -> str:
+        value = self._spelled(value)
         if isinstance(value, np.dtype):
             label = DTYPE_NAMES[value]
             self.scope[label] = value
@@ -240,10 +264,10 @@ class InputSpec:
         )
 
 
-def solve_size(size: Size, actual: int, spec: InputSpec) -> int:
-    """The symbol's value for which a derived size such as 2*n has the actual value."""
+def solve_size(size: Size, actual: int, spec: InputSpec, /, **known: int) -> int:
+    """The symbol's value for which a derived size such as 2*n + m has the actual value, others being known."""
     try:
-        solved = dims.solve(size, actual)
+        solved = dims.solve(dims.substitute(size, known), actual)
     except ValueError as error:
         raise ShapeError(
             f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)

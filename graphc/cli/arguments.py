@@ -62,10 +62,11 @@ def _argument(text: str) -> Any:
     try:
         return _tree(json.loads(text))
     except (json.JSONDecodeError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UsageError(
             "an argument is not JSON",
             expected='a tree of types, as in {"w": "f64[3]", "b": 0.5}',
-            actual=f"{text[:60]!r} ({error})",
+            actual=f"{text[:60]!r} ({why})",
             fix="put single quotes around it in the shell",
         ) from None
 

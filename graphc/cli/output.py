@@ -17,9 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from graphc.cli.target import UsageError
+from graphc.errors import GraphcError
 from graphc.ir import DTYPE_NAMES, Graph, TensorType
 from graphc.passes.pipeline import Step
 from graphc.text import dump
+from graphc.text.writing import Writer
 
 STYLES = {"+": "green", "-": "red", "@": "cyan", "=": "bold"}
 
@@ -41,13 +43,21 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("xb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        try:
+            with partial.open("xb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise GraphcError(
+            f"cannot write {str(path)!r}",
+            expected="a folder that can be written, with room",
+            actual=str(error),
+            fix="name another file",
+        ) from None
 
 
 def emit(text: str, path: str | None) -> None:
@@ -103,13 +113,16 @@ def _renumbered(old: Graph, new: Graph) -> str:
     if any(isinstance(value, Graph) for _, data in new.nodes(data=True) for _, value in data["attrs"]):
         return text  # nested graphs number their own nodes
     keys: dict[Any, int] = {}
-    number = {key: i for i, key in _structure(old, keys).items()}
-    free = max(old.nodes, default=-1) + 1
+    old_labels = Writer(old).labels
+    known = {key: old_labels[i] for i, key in _structure(old, keys).items() if i in old_labels}
+    free = len(old_labels)
+    structure = _structure(new, keys)
     names: dict[str, str] = {}
-    for i, key in _structure(new, keys).items():
-        if key not in number:
-            number[key], free = free, free + 1
-        names[f"%{i}"] = f"%{number[key]}"
+    for i, label in Writer(new).labels.items():
+        name = known.get(structure[i])
+        if name is None:
+            name, free = f"%{free}", free + 1
+        names[label] = name
     return re.sub(r"%\d+\b", lambda match: names.get(match[0], match[0]), text)
 
 

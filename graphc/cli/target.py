@@ -42,7 +42,8 @@ def load(target: str) -> Callable[..., Any]:
                 f"{walked} has no {part!r}",
                 expected=f"a function of {walked}",
                 actual=target,
-                fix=_nearest(part, public, f"{place}:{{}}") or _list(f"{walked} has", public),
+                fix=_nearest(part, public, f"{walked}{'.' if ':' in walked else ':'}{{}}")
+                or _list(f"{walked} has", public),
             )
         found = getattr(found, part)
         walked = f"{walked}:{part}" if walked == place else f"{walked}.{part}"
@@ -50,7 +51,7 @@ def load(target: str) -> Callable[..., Any]:
         raise UsageError(
             f"{target} is not a function",
             expected="something that can be called",
-            actual=f"a {type(found).__name__}",
+            actual=f"an object of type {type(found).__name__}",
             fix="name a function of arrays",
         )
     return found  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import networkx as nx
@@ -115,14 +116,16 @@ def _order(layers: list[list[Node]], links: Mapping[Link, float]) -> None:
 def _crossings(layers: Sequence[Sequence[Node]], below: Mapping[Node, list[tuple[Node, float]]]) -> int:
     """Pairs of links that cross, over all neighbouring layers."""
     total = 0
-    for upper, lower in zip(layers, layers[1:], strict=False):
+    for upper, lower in pairwise(layers):
         place = {node: k for k, node in enumerate(lower)}
         ends = np.array([e for node in upper for e in sorted(place[m] + port for m, port in below[node])])
         total += int(np.triu(ends[:, None] > ends[None, :]).sum())
     return total
 
 
-def _coordinates(layers: Sequence[Sequence[Node]], links: Mapping[Link, float], widths: Mapping[Any, float]) -> dict[Node, float]:
+def _coordinates(
+    layers: Sequence[Sequence[Node]], links: Mapping[Link, float], widths: Mapping[Any, float]
+) -> dict[Node, float]:
     """The horizontal positions that keep the order and the gaps, with the least total deviation from vertical links.
 
     A linear program: minimise the sum of weight * t over the links, where t >= |x[b] + port - x[a]|.
@@ -141,7 +144,7 @@ def _coordinates(layers: Sequence[Sequence[Node]], links: Mapping[Link, float], 
             rows += [(row, number[b], sign), (row, number[a], -sign), (row, len(number) + k, -1.0)]
             bounds.append(-sign * port)
     for layer in layers:
-        for a, b in zip(layer, layer[1:], strict=False):
+        for a, b in pairwise(layer):
             row = len(bounds)
             rows += [(row, number[a], 1.0), (row, number[b], -1.0)]
             bounds.append(-(widths.get(a, DUMMY_WIDTH) + widths.get(b, DUMMY_WIDTH)) / 2 - GAP)

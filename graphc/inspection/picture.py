@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from graphc.text import dump, format_node
 
 LIMIT: Final = 400  # boxes; beyond it a picture says less than a text
 SVG_LIMIT: Final = 60
+PIXELS: Final = 12_000  # the longer side of a picture file
 
 # Inches at full size.
 CHARACTER: Final = 0.085
@@ -159,7 +161,6 @@ def draw(graph: Graph, target: Any = None, *, title: str | None = None, legend: 
     _refuse_large(graph, graph.number_of_nodes())
     try:
         import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UnsupportedError(
@@ -181,7 +182,6 @@ def draw(graph: Graph, target: Any = None, *, title: str | None = None, legend: 
         return axes
     # a figure of its own, apart from pyplot: nothing to close, no window, safe in threads
     figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
     _paint(figure.add_axes((0, 0, 1, 1)), layout, flow, shown, title, legend)
     path = Path(target)
     with mpl.rc_context({"svg.hashsalt": "graphc"}):
@@ -194,7 +194,7 @@ def _save(figure: Any, path: Path) -> None:
     handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}-", dir=path.parent)
     os.close(handle)
     try:
-        figure.savefig(name, dpi=150)
+        figure.savefig(name, dpi=min(150.0, PIXELS / max(figure.get_size_inches())))
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
@@ -211,7 +211,7 @@ def _extent(layout: Layout, legend: bool) -> tuple[float, float]:
 def _curve(route: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
     """Control points of a curve that passes every point of a route vertically."""
     points = [route[0]]
-    for (x0, y0), (x1, y1) in zip(route, route[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(route):
         middle = (y0 + y1) / 2
         points += [(x0, middle), (x1, middle), (x1, y1)]
     return points
@@ -231,7 +231,9 @@ def _paths(layout: Layout, flow: nx.DiGraph[Any]) -> list[list[tuple[float, floa
     return paths
 
 
-def _paint(axes: Any, layout: Layout, flow: nx.DiGraph[Any], shown: Mapping[int, Box], title: str, legend: bool) -> None:
+def _paint(
+    axes: Any, layout: Layout, flow: nx.DiGraph[Any], shown: Mapping[int, Box], title: str, legend: bool
+) -> None:
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
     from matplotlib.path import Path as Curve
 
@@ -249,7 +251,14 @@ def _paint(axes: Any, layout: Layout, flow: nx.DiGraph[Any], shown: Mapping[int,
         codes = [Curve.MOVETO] + [Curve.CURVE4] * (len(points) - 1)
         axes.add_patch(
             FancyArrowPatch(
-                path=Curve(points, codes), arrowstyle="-|>", mutation_scale=8 * scale, color=EDGE, linewidth=0.9 * scale, shrinkA=0, shrinkB=0, zorder=1
+                path=Curve(points, codes),
+                arrowstyle="-|>",
+                mutation_scale=8 * scale,
+                color=EDGE,
+                linewidth=0.9 * scale,
+                shrinkA=0,
+                shrinkB=0,
+                zorder=1,
             )
         )
     for node, box in shown.items():
@@ -268,9 +277,21 @@ def _paint(axes: Any, layout: Layout, flow: nx.DiGraph[Any], shown: Mapping[int,
             )
         )
         axes.text(x, y - 0.085, box.title, ha="center", va="center", fontsize=8.5 * scale, weight="bold", zorder=3)
-        axes.text(x, y + 0.1, box.below, ha="center", va="center", fontsize=7 * scale, family="monospace", color="#444444", zorder=3)
+        axes.text(
+            x,
+            y + 0.1,
+            box.below,
+            ha="center",
+            va="center",
+            fontsize=7 * scale,
+            family="monospace",
+            color="#444444",
+            zorder=3,
+        )
         # beside the middle, where arrows leave the box
-        axes.text(x + 0.12, y + HEIGHT / 2 + 0.08, box.result, va="center", fontsize=6.5 * scale, color=RESULT, zorder=3)
+        axes.text(
+            x + 0.12, y + HEIGHT / 2 + 0.08, box.result, va="center", fontsize=6.5 * scale, color=RESULT, zorder=3
+        )
     axes.text(layout.width / 2, -0.38 - HEIGHT / 2, title, ha="center", va="center", fontsize=11 * scale)
     if legend:
         _legend(axes, shown, scale)
@@ -327,15 +348,17 @@ def _svg(layout: Layout, flow: nx.DiGraph[Any], shown: Mapping[int, Box]) -> str
         parts.append(f'<path d="M{x - 3:.1f},{y - 7:.1f} L{x + 3:.1f},{y - 7:.1f} L{x:.1f},{y:.1f} z" fill="{EDGE}"/>')
     for node, box in shown.items():
         x, y = layout.centres[node][0] * dots, layout.centres[node][1] * LAYER * dots
+        wide, high = box.width * dots, HEIGHT * dots
         fill, border = COLOURS[box.kind]
         stroke, thick = (RESULT, 2) if box.result else (border, 1)
-        parts.append(
-            f'<rect x="{x - box.width * dots / 2:.1f}" y="{y - HEIGHT * dots / 2:.1f}" width="{box.width * dots:.1f}" '
-            f'height="{HEIGHT * dots:.1f}" rx="6" fill="{fill}" stroke="{stroke}" stroke-width="{thick}"/>'
+        below = y + high / 2 + 10
+        parts += [
+            f'<rect x="{x - wide / 2:.1f}" y="{y - high / 2:.1f}" width="{wide:.1f}" height="{high:.1f}" rx="6" '
+            f'fill="{fill}" stroke="{stroke}" stroke-width="{thick}"/>',
             f'<text x="{x:.1f}" y="{y - 4:.1f}" text-anchor="middle" font-size="11" font-weight="bold" fill="#222">'
-            f"{escape(box.title)}</text>"
-            f'<text x="{x:.1f}" y="{y + 11:.1f}" text-anchor="middle" font-size="9" font-family="monospace" fill="#444">'
-            f"{escape(box.below)}</text>"
-            f'<text x="{x + 8:.1f}" y="{y + HEIGHT * dots / 2 + 10:.1f}" font-size="9" fill="{RESULT}">{box.result}</text>'
-        )
+            f"{escape(box.title)}</text>",
+            f'<text x="{x:.1f}" y="{y + 11:.1f}" text-anchor="middle" font-size="9" font-family="monospace" '
+            f'fill="#444">{escape(box.below)}</text>',
+            f'<text x="{x + 8:.1f}" y="{below:.1f}" font-size="9" fill="{RESULT}">{box.result}</text>',
+        ]
     return "".join([*parts, "</svg>"])

@@ -174,7 +174,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
             expected="an expression that gives a new array",
             actual="an in-place operator (+=, *=) on a NumPy array, or out=",
             loc=(user_locs() or (None,))[0],
-            fix="write y = y + x instead of y += x",
+            fix="assign the result: y = y + x, without += and without out=",
         )
     if method == "__call__":
         if ufunc not in FUNCTIONS and getattr(np, ufunc.__name__, None) is not ufunc:

@@ -10,6 +10,7 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError, UnsupportedError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.reductions import axes_of
 from graphc.ops.typing import broadcast, normalise_axis, show
 from graphc.tracing import SymbolicSize, Traced, TracingWorld, as_size, lift
 
@@ -55,24 +56,8 @@ def getitem(x: Traced, key: Any) -> Any:
 
 def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
     """The key with lists as arrays, masks as index arrays, and the ellipsis written out."""
-    result: list[Any] = []
-    for item in items:
-        if isinstance(item, list):
-            item = np.asarray(item, dtype=np.int64 if not item else None)
-        if isinstance(item, (bool, np.bool_)) or (isinstance(item, Traced) and item.type.dtype.kind == "b"):
-            raise UnsupportedError(
-                "a traced boolean mask gives a result whose size depends on values",
-                expected="a slice, integers, or a mask known when the graph is traced",
-                actual=repr(item.type) if isinstance(item, Traced) else repr(item),
-                fix="np.where(mask, x, 0) keeps the shape",
-            )
-        if isinstance(item, np.ndarray) and item.dtype == np.bool_:
-            result.extend(_mask_indices(item, x, sum(i is not None and i is not Ellipsis for i in result)))
-        elif isinstance(item, np.ndarray) and item.ndim == 0:
-            result.append(int(item))
-        else:
-            result.append(item)
-    used = sum(i is not None and i is not Ellipsis for i in result)
+    plain = [_item(i) for i in items]
+    used = sum(map(_axes_taken, plain))
     if used > x.ndim:
         raise IndexingError(
             f"too many indices for a {x.ndim}-d array",
@@ -80,8 +65,7 @@ def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
             actual=str(used),
             fix="leave out an index, or insert an axis first: x[:, None]",
         )
-    whole = [slice(None)] * (x.ndim - used)
-    places = [k for k, i in enumerate(result) if i is Ellipsis]
+    places = [k for k, i in enumerate(plain) if i is Ellipsis]
     if len(places) > 1:
         raise IndexingError(
             "an index can only have a single ellipsis ('...')",
@@ -89,7 +73,38 @@ def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
             actual=str(len(places)),
             fix="write : for the axes between",
         )
-    return [*result[: places[0]], *whole, *result[places[0] + 1 :]] if places else [*result, *whole]
+    at = places[0] if places else len(plain)
+    plain[at : at + 1] = [slice(None)] * (x.ndim - used)
+    result: list[Any] = []
+    axis = 0
+    for item in plain:
+        if isinstance(item, np.ndarray) and item.dtype == np.bool_:
+            result.extend(_mask_indices(item, x, axis))
+        else:
+            result.append(item)
+        axis += _axes_taken(item)
+    return result
+
+
+def _item(item: Any) -> Any:
+    """One item of a key, lists as arrays and 0-d arrays as integers."""
+    if isinstance(item, list):
+        item = np.asarray(item, dtype=None if item else np.int64)
+    if isinstance(item, (bool, np.bool_)) or (isinstance(item, Traced) and item.type.dtype.kind == "b"):
+        raise UnsupportedError(
+            "a traced boolean mask gives a result whose size depends on values",
+            expected="a slice, integers, or a mask known when the graph is traced",
+            actual=repr(item.type) if isinstance(item, Traced) else repr(item),
+            fix="np.where(mask, x, 0) keeps the shape",
+        )
+    return int(item) if isinstance(item, np.ndarray) and item.ndim == 0 else item
+
+
+def _axes_taken(item: Any) -> int:
+    """How many axes of the operand an item of a key speaks of."""
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if isinstance(item, np.ndarray) and item.dtype == np.bool_ else 1
 
 
 def _mask_indices(mask: np.ndarray[Any, Any], x: Traced, axis: int) -> tuple[Any, ...]:
@@ -139,8 +154,8 @@ def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
             return start, start + (count - 1) * step + 1 if count else start, step
         if not count:
             return 0, 0, 1
-        last = start + (count - 1) * step
-        return start, last - 1 if last > 0 else None, step
+        end = start + (count - 1) * step
+        return start, end - 1 if end > 0 else None, step
     low: Size = 0 if step > 0 else -1
     high = size + low
 
@@ -154,16 +169,16 @@ def _slice(world: TracingWorld, item: slice, size: Size) -> Slice:
             return low
         return at if world.facts.settle("<=", at, high) else high
 
-    start, stop = (
+    first, last = (
         (bound(item.start, low), bound(item.stop, high))
         if step > 0
         else (bound(item.start, high), bound(item.stop, low))
     )
     if step > 0:
-        return (start, stop, step) if world.facts.settle("<=", start, stop) else (start, start, step)
-    if not world.facts.settle("<=", stop, start):
+        return (first, last, step) if world.facts.settle("<=", first, last) else (first, first, step)
+    if not world.facts.settle("<=", last, first):
         return 0, 0, 1
-    return start, None if stop == -1 else stop, step
+    return first, None if last == -1 else last, step
 
 
 def _index_array(world: TracingWorld, item: Any, size: Size) -> Any:

@@ -9,10 +9,11 @@ import numpy as np
 from graphc import dims
 from graphc.errors import DTypeError
 from graphc.numpy.dispatch import REDUCTIONS, common_world, refuse, strong, traceable
-from graphc.numpy.elementwise import truth
+from graphc.numpy.elementwise import maximum, truth
 from graphc.ops import lookup
 from graphc.ops.typing import check_axes, normalise_axis
 from graphc.ops.world import size_value
+from graphc.tracing import Traced
 
 
 def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
@@ -21,6 +22,13 @@ def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     given = axis if isinstance(axis, tuple) else (axis,)
     return check_axes(name, sorted(normalise_axis(name, int(a.__index__()), rank) for a in given), rank)
+
+
+def reduced_axes(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+    """As `axes_of`, but that NumPy's reductions by ufunc let a scalar have an axis 0."""
+    if rank == 0 and not isinstance(axis, tuple) and axis in (0, -1):
+        return ()
+    return axes_of(name, axis, rank)
 
 
 def _flag(keepdims: Any) -> bool:
@@ -41,7 +49,7 @@ def _reduce(op: str, name: str, a: Any, axis: Any, dtype: Any, keepdims: Any, wi
     x = strong(a, world)
     target = np.dtype(dtype) if dtype is not None else _sum_dtype(x.type.dtype) if widen else x.type.dtype
     x = world.convert(x, target)
-    return world.apply(op, (x,), axes=axes_of(name, axis, x.ndim), keepdims=_flag(keepdims))
+    return world.apply(op, (x,), axes=reduced_axes(name, axis, x.ndim), keepdims=_flag(keepdims))
 
 
 @traceable(np.sum)
@@ -99,7 +107,7 @@ def _quantifier(numpy_function: Any, op: str) -> Any:
         world = common_world(a)
         x = strong(truth(a), world)
         return world.apply(
-            op, (x,), axes=axes_of(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims)
+            op, (x,), axes=reduced_axes(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims)
         )
 
     return traceable(numpy_function)(apply)
@@ -119,7 +127,11 @@ def _mean(x: Any, axes: tuple[int, ...], keepdims: bool, ddof: Any = 0) -> Any:
     total = x.world.reduce_sum(x, axes=axes, keepdims=keepdims)
     count = _count(x, axes)
     # a traced size minus 0 would stand in every dump of a mean
-    return total / (count if isinstance(ddof, int) and ddof == 0 else count - ddof)
+    if not (isinstance(ddof, int) and ddof == 0):
+        left = count - ddof
+        # NumPy divides by no less than 0
+        count = maximum(left, 0) if isinstance(left, Traced) else left if left > 0 else 0
+    return total / count
 
 
 def _float_operand(a: Any, dtype: Any) -> tuple[Any, np.dtype[Any]]:
@@ -193,9 +205,9 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     world = common_world(a)
     x = strong(a, world)
     x = world.convert(x, np.dtype(dtype) if dtype is not None else _sum_dtype(x.type.dtype))
-    if axis is None:
+    if axis is None or not x.ndim:
         x = world.reshape(x, shape=(dims.product(x.type.shape),))
-        axis = 0
+        axis = 0 if axis is None else axis
     return world.cumsum(x, axis=normalise_axis("cumsum", axis, x.ndim), reverse=False)
 
 

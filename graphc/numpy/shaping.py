@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Size
+from graphc.dims import Dim, Size
 from graphc.errors import AxisError, ShapeError, UnsupportedError
-from graphc.ir import TensorType
+from graphc.ir import Guard, TensorType
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
 from graphc.ops.typing import broadcast, normalise_axis, show
-from graphc.tracing import as_size, lift
+from graphc.tracing import TracingWorld, as_size, lift
 
 
 def shape_of(shape: Any) -> tuple[Size, ...]:
@@ -84,7 +84,12 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
         for v in (source, destination)
     )
     if len(sources) != len(targets) or len(set(sources)) != len(sources) or len(set(targets)) != len(targets):
-        raise AxisError("moveaxis: source and destination must name the same number of distinct axes")
+        raise AxisError(
+            "moveaxis: source and destination must name the same number of distinct axes",
+            expected="one destination for each source",
+            actual=f"{source} to {destination}",
+            fix="name each axis once",
+        )
     perm = [k for k in range(a.ndim) if k not in sources]
     for target, origin in sorted(zip(targets, sources, strict=True)):
         perm.insert(target, origin)
@@ -96,18 +101,31 @@ def expand_dims(a: Any, axis: Any) -> Any:
     x = strong(a, common_world(a))
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     rank = x.ndim + len(axes)
-    places = {normalise_axis("expand_dims", k, rank) for k in axes}
+    places = {normalise_axis("expand_dims", k.__index__(), rank) for k in axes}
     if len(places) != len(axes):
-        raise AxisError("expand_dims: an axis is named twice", actual=str(axis))
+        raise AxisError(
+            "expand_dims: an axis is named twice",
+            expected="distinct axes",
+            actual=str(axis),
+            fix="name each axis once; -1 and the last one are the same",
+        )
     sizes = iter(x.type.shape)
     return x.world.reshape(x, shape=tuple(1 if k in places else next(sizes) for k in range(rank)))
+
+
+def _is_one(world: TracingWorld, size: Size) -> bool:
+    """Whether a size is 1; one that is named is taken to be another, as long as no running call says so."""
+    if isinstance(size, Dim) and world.facts.hints is None and world.facts.known("==", size, 1) is None:
+        world.builder.guards.setdefault(Guard("!=", size, 1))
+        return False
+    return world.facts.equal(size, 1)
 
 
 @traceable(np.squeeze)
 def squeeze(a: Any, axis: Any = None) -> Any:
     x = strong(a, common_world(a))
     if axis is None:
-        places = {k for k, d in enumerate(x.type.shape) if d == 1}
+        places = {k for k, d in enumerate(x.type.shape) if _is_one(x.world, d)}
     else:
         places = {
             normalise_axis("squeeze", k, x.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))

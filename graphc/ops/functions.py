@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,27 @@ Array = np.ndarray[Any, Any]
 
 def logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """log(sum(exp(x))) shifted by the largest element; -inf over an empty range."""
-    top = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
-    shift = np.where(np.isfinite(top), top, 0).astype(x.dtype, copy=False)
+    shift = _shift(x, axes)
     result = np.log(np.add.reduce(np.exp(x - shift), axis=axes, keepdims=True)) + shift
     return result if keepdims else result.squeeze(axes)
 
 
 def softmax(x: Array, axes: tuple[int, ...]) -> Array:
     """exp(x) / sum(exp(x)) shifted by the largest element."""
-    e = np.exp(x - _top(x, axes))
+    e = np.exp(x - _shift(x, axes))
     return e / np.add.reduce(e, axis=axes, keepdims=True)  # type: ignore[no-any-return]
 
 
 def log_softmax(x: Array, axes: tuple[int, ...]) -> Array:
     """log of softmax, without rounding small probabilities to zero."""
-    shifted = x - _top(x, axes)
+    shifted = x - _shift(x, axes)
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axes, keepdims=True))
 
 
-def _top(x: Array, axes: tuple[int, ...]) -> Array:
-    return np.max(x, axis=axes, keepdims=True, initial=-np.inf)  # type: ignore[no-any-return]
+def _shift(x: Array, axes: tuple[int, ...]) -> Array:
+    """The largest element, or 0 where it is not finite and would turn its neighbours into NaN."""
+    top = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
+    return np.where(np.isfinite(top), top, 0).astype(x.dtype, copy=False)
 
 
 def cumsum(x: Array, axis: int, reverse: bool) -> Array:
@@ -38,6 +40,71 @@ def cumsum(x: Array, axis: int, reverse: bool) -> Array:
     if not reverse:
         return np.add.accumulate(x, axis=axis, dtype=x.dtype)
     return np.flip(np.add.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
+
+
+def expit(x: Array) -> Array:
+    """The logistic function."""
+    return special("expit", x)
+
+
+def special(name: str, *operands: Array, order: int | None = None) -> Array:
+    """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it."""
+    function = getattr(import_module("scipy.special"), name)
+    result = function(*operands) if order is None else function(order, *operands)
+    return result.astype(operands[0].dtype, copy=False)  # type: ignore[no-any-return]
+
+
+def sinc(x: Array) -> Array:
+    """sin(pi x) / (pi x), from the distance to the nearest whole number: 0 at whole numbers other than 0."""
+    whole = np.rint(x)
+    sine = np.where(whole % 2, -1, 1).astype(x.dtype) * np.sin(x.dtype.type(np.pi) * (x - whole))
+    return np.where(x == 0, x.dtype.type(1), sine / (x.dtype.type(np.pi) * x))
+
+
+def spherical_jn(x: Array, order: int) -> Array:
+    """The spherical Bessel function; near 0, where SciPy's loses digits, by its series (dlmf.nist.gov/10.53)."""
+    small = np.abs(x) < 0.5
+    near = np.where(small, x, x.dtype.type(0))
+    term = np.ones_like(near)
+    for k in range(order):
+        term = term * near / (2 * k + 3)
+    total = term
+    for k in range(1, 9):
+        term = term * (near * near) / (-2 * k * (2 * (order + k) + 1))
+        total = total + term
+    return np.where(small, total, special("spherical_jn", x, order=order))
+
+
+def ndtr(x: Array) -> Array:
+    """The normal distribution function; its tail by exp of an exact square and a small rest.
+
+    The splitting is that of W. J. Cody, "Rational Chebyshev approximations for the error function", 1969.
+    """
+    low = np.clip(x, x.dtype.type(-100), x.dtype.type(-1))
+    part = np.rint(16 * low) / 16
+    tail = np.exp(-0.5 * part * part) * np.exp(-0.5 * (low - part) * (low + part))
+    scaled = special("erfcx", low * x.dtype.type(-np.sqrt(0.5)))
+    return np.where(x < -1, 0.5 * tail * scaled, special("ndtr", x))
+
+
+def log_ndtr(x: Array) -> Array:
+    """log of the normal distribution function, on the right by its complement."""
+    return np.where(x > 0, np.log1p(-ndtr(-x)), special("log_ndtr", np.minimum(x, x.dtype.type(0))))
+
+
+def gammaln(x: Array) -> Array:
+    """log |gamma(x)|; near its zeros 1 and 2, where SciPy's loses digits, by its series (dlmf.nist.gov/5.7.3)."""
+    near = (x > 0.5) & (x < 2.5)
+    first = x < 1.5
+    z = np.where(near, np.where(first, x - 1, x - 2), x.dtype.type(0))
+    n = np.arange(2, 32)
+    coefficients = special("zeta", n.astype(np.float64), np.float64(2)) * np.where(n % 2, -1, 1) / n
+    total = np.zeros_like(z)
+    for c in coefficients[::-1]:
+        total = (total + x.dtype.type(c)) * z
+    total = z * (x.dtype.type(1 - np.euler_gamma) + total)
+    total = total - np.where(first, np.log1p(z), x.dtype.type(0))
+    return np.where(near, total, special("gammaln", x))
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:
@@ -50,6 +117,16 @@ def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tup
     result = np.zeros(shape, u.dtype)
     result[slices(index)] = u
     return result
+
+
+def gather(x: Array, indices: tuple[Any, ...], axis: int) -> Any:
+    """Elements at integer positions along adjacent axes, always in storage of their own."""
+    if any(np.ndim(i) for i in indices):
+        return x[(slice(None),) * axis + indices]
+    # NumPy shows a view where every position is a plain integer; steps that overwrite it would change `x`
+    whole = (slice(None),) * axis
+    position: Any = (*whole, np.asarray(indices[0])[None], *indices[1:])
+    return x[position][(*whole, 0)]
 
 
 def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:

@@ -74,7 +74,7 @@ OPS = (
     Op(
         "gather",
         type=gather_type,
-        numpy="{0}[(slice(None),) * {axis} + ({1*},)]",
+        numpy="nk.gather({0}, ({1*},), {axis})",
         rule=Linear((0,), scatter_back),
         domains=("real", "index", "index"),
         samples=(

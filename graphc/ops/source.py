@@ -21,7 +21,7 @@ NO_OPERANDS: Final[Mapping[str, Reason]] = {
 
 
 def const_type(facts: Facts, *, value: Constant, weak: bool) -> TensorType:
-    return TensorType(value.array.shape, value.array.dtype, weak)
+    return TensorType(value.shape, value.dtype, weak)
 
 
 def dim_type(facts: Facts, *, size: Size) -> TensorType:

@@ -190,7 +190,12 @@ def check_axes(op: str, axes: Sequence[int], rank: int) -> tuple[int, ...]:
     """Axes of a node: distinct, ascending, counted from the front."""
     result = tuple(normalise_axis(op, axis, rank) for axis in axes)
     if len(set(result)) != len(result):
-        raise AxisError(f"{op}: an axis is named twice", actual=str(tuple(axes)))
+        raise AxisError(
+            f"{op}: an axis is named twice",
+            expected="distinct axes",
+            actual=str(tuple(axes)),
+            fix="name each axis once; -1 and the last one are the same",
+        )
     if result != tuple(axes):
         raise AxisError(f"{op}: axes of a node are counted from the front", actual=str(tuple(axes)))
     return result

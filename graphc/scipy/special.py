@@ -39,8 +39,6 @@ logit = elementwise(scipy.special.logit, "logit")
 gamma = elementwise(scipy.special.gamma, "gamma")
 gammaln = elementwise(scipy.special.gammaln, "gammaln")
 digamma = psi = elementwise(scipy.special.psi, "digamma")
-beta = elementwise(scipy.special.beta, "beta")
-betaln = elementwise(scipy.special.betaln, "betaln")
 xlogy = elementwise(scipy.special.xlogy, "xlogy")
 xlog1py = elementwise(scipy.special.xlog1py, "xlog1py")
 exp2 = elementwise(scipy.special.exp2, "exp2")
@@ -204,8 +202,6 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
 
 
 __all__ = [
-    "beta",
-    "betaln",
     "cbrt",
     "digamma",
     "entr",

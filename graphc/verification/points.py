@@ -32,12 +32,13 @@ def _unit(rng: random.Random) -> Fraction:
 DOMAINS: Final[dict[str, Draw]] = {
     "real": _real,
     "positive": _positive,
-    "negative": lambda rng: -_positive(rng),
     "nonzero": _real,
     "above -1": lambda rng: _positive(rng) - 1 + Fraction(1, 8),
     "above 1": lambda rng: 1 + _positive(rng),
     "inside -1 to 1": _unit,
     "unit": _unit,
+    "off the poles of gamma": _positive,
+    "inside 0 to 2": lambda rng: 1 + _unit(rng),
     "inside 0 to 1": lambda rng: abs(_unit(rng)),
     "bool": lambda rng: rng.random() < 0.5,
 }
@@ -50,8 +51,6 @@ def belongs(domain: str, value: Fraction) -> bool:
     """Whether a point lies in the open domain."""
     if domain in ("positive",):
         return value > 0
-    if domain == "negative":
-        return value < 0
     if domain == "nonzero":
         return value != 0
     if domain == "above -1":
@@ -60,8 +59,12 @@ def belongs(domain: str, value: Fraction) -> bool:
         return value > 1
     if domain in ("unit", "inside -1 to 1"):
         return -1 < value < 1
+    if domain == "off the poles of gamma":
+        return value > 0 or value.denominator > 1
     if domain == "inside 0 to 1":
         return 0 < value < 1
+    if domain == "inside 0 to 2":
+        return 0 < value < 2
     return domain not in ("bool", "index")
 
 

@@ -1,0 +1,181 @@
+"""Pictures of graphs: what stands in them, how they are laid out, how files are written."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+
+import graphc
+from graphc.errors import UnsupportedError
+from graphc.inspection import draw, repr_html
+from graphc.inspection.layout import layered
+from graphc.inspection.picture import COLOURS, boxes
+from graphc.ir import Graph
+
+
+def loss(w, x):
+    return np.mean(np.log1p(np.exp(-(x @ w)))) + 0.5 * np.sum(w * w)
+
+
+@pytest.fixture(scope="module")
+def gradient() -> Graph:
+    return graphc.compile(graphc.value_and_grad(loss), "f64[3]", "f64[n,3]").passes[-1].graph
+
+
+def long_chain(length: int) -> Graph:
+    def f(x):
+        for _ in range(length):
+            x = np.sin(x)
+        return x
+
+    return graphc.trace(f, "f64[n]")
+
+
+def test_boxes_say_what_the_dump_says(gradient: Graph) -> None:
+    shown = boxes(gradient)
+    text = graphc.dump(gradient, locations=False)
+    for box in shown.values():
+        if box.kind != "input":
+            label, type_ = box.below.split(": ", 1)
+            assert f"  {label}: {type_} = {box.title.split('(')[0].split(' ')[0]}" in text
+    assert {box.title for box in shown.values() if box.kind == "input"} == {"w", "x"}
+    assert {box.result for box in shown.values()} == {"", "result 0", "result 1"}
+
+
+def test_kinds(gradient: Graph) -> None:
+    kinds = {
+        box.title.split("(")[0].split(" ")[0]: box.kind for box in boxes(gradient).values() if box.kind != "derivative"
+    }
+    assert kinds["matmul"] == "reduction"
+    assert kinds["reduce_sum"] == "reduction"
+    assert kinds["reshape"] == "structure"
+    assert kinds["dim"] == "constant"
+    assert kinds["div"] == "elementwise"
+    every = {box.kind for box in boxes(gradient).values()}
+    assert "derivative" in every
+    assert every <= COLOURS.keys()
+
+
+def test_literals_and_axes_stand_in_titles() -> None:
+    graph = graphc.trace(lambda x: np.sum(2.5 - x, axis=1), "f64[n,2]")
+    assert [box.title for box in boxes(graph).values()] == ["x", "sub(2.5, ·)", "reduce_sum axes=1"]
+
+
+def random_flow(seed: int, size: int = 40) -> nx.DiGraph:
+    rng = np.random.default_rng(seed)
+    flow: nx.DiGraph = nx.DiGraph()
+    flow.add_nodes_from(range(size))
+    for node in range(1, size):
+        for a in rng.choice(node, size=min(node, int(rng.integers(0, 3))), replace=False):
+            flow.add_edge(int(a), node, port=float(rng.choice([-0.1, 0.1])))
+    return flow
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_never_overlap_and_arrows_point_down(seed: int) -> None:
+    flow = random_flow(seed)
+    widths = {node: 0.6 + node % 3 for node in flow}
+    layout = layered(flow, widths)
+    assert layout.centres.keys() == set(flow)
+    for y in range(layout.layers):
+        row = sorted((layout.centres[n][0], n) for n in flow if layout.centres[n][1] == y)
+        for (x0, a), (x1, b) in pairwise(row):
+            assert x1 - x0 > (widths[a] + widths[b]) / 2
+    for (a, b), route in layout.routes.items():
+        assert route[0] == layout.centres[a]
+        assert route[-1][0] == pytest.approx(layout.centres[b][0] + flow.edges[a, b]["port"])
+        assert [y for _, y in route] == list(np.arange(layout.centres[a][1], layout.centres[b][1] + 1))
+        # on the way an edge passes beside the boxes
+        for x, y in route[1:-1]:
+            for n in flow:
+                if layout.centres[n][1] == y:
+                    assert abs(layout.centres[n][0] - x) > widths[n] / 2
+
+
+def test_a_layout_is_the_same_every_time() -> None:
+    flow = random_flow(3)
+    widths = dict.fromkeys(flow, 1.0)
+    assert layered(flow, widths) == layered(flow, widths)
+
+
+def test_an_edge_runs_straight_where_it_can() -> None:
+    layout = layered(nx.path_graph(6, create_using=nx.DiGraph), dict.fromkeys(range(6), 1.0))
+    assert len({x for x, _ in layout.centres.values()}) == 1
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_draw_writes_a_file(gradient: Graph, tmp_path: Path, ending: str) -> None:
+    pytest.importorskip("matplotlib")
+    path = draw(gradient, tmp_path / f"graph.{ending}", title="a title")
+    assert path == tmp_path / f"graph.{ending}"
+    assert path.stat().st_size > 8_000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_draw_into_axes(gradient: Graph) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(4, 3))
+    axes = figure.subplots()
+    assert draw(gradient, axes, legend=False) is axes
+    words = {text.get_text() for text in axes.texts}
+    assert {"w", "x", "matmul"} <= words
+
+
+def test_a_failed_picture_leaves_the_old_file(gradient: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    path = tmp_path / "graph.png"
+    path.write_bytes(b"old")
+
+    def fail(self, target, **_):
+        Path(target).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        draw(gradient, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_large_graphs_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"(?s)too many nodes.*at most 400.*501.*dump"):
+        draw(long_chain(500), "never.png")
+
+
+def test_without_matplotlib(gradient: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UnsupportedError, match=r"graphc\[plot\]"):
+        draw(gradient, "never.png")
+
+
+def test_a_graph_with_nothing_in_it() -> None:
+    empty = graphc.trace(lambda: (), *())
+    assert "<svg" in repr_html(empty)
+
+
+def test_notebooks_see_a_drawing(gradient: Graph) -> None:
+    html = gradient._repr_html_()
+    svg = html[html.index("<svg") : html.index("</svg>") + 6]
+    root = ElementTree.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    shown = boxes(gradient)
+    assert len(root.findall(f"{space}rect")) == len(shown)
+    titles = [text.text for text in root.findall(f"{space}text")][::3]
+    assert titles == [box.title for box in shown.values()]
+    assert "-&gt;" in html[html.index("<pre>") :]
+
+
+def test_notebooks_see_the_text_of_a_large_graph() -> None:
+    assert repr_html(long_chain(100)).startswith("<pre>graph f(%x: f64[n])")
+
+
+def test_names_are_escaped() -> None:
+    x = graphc.symbol("<b>", "f64[]")
+    html = repr_html(graphc.compile([x], [x + 1]).graph)
+    assert "<b>" not in html
+    assert "&lt;b&gt;" in html
