@@ -42,8 +42,7 @@ def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, 
     in_order = _kind("argsort", kind, order, stable)
     value = strong(a, common_world(a))
     if not value.ndim:
-        value = value.world.reshape(value, shape=(1,))
-        return value.world.reshape(value.world.argsort(value, axis=0, stable=in_order), shape=())
+        value = value.world.reshape(value, shape=(1,))  # the one position, as NumPy gives it
     x, place = _line("argsort", value, axis)
     return x.world.argsort(x, axis=place, stable=in_order)
 
@@ -91,7 +90,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     if edges.ndim == 1 and np.all(np.diff(edges) >= 0):
         return searchsorted(edges, x, side="left" if right else "right")
     if edges.ndim == 1 and np.all(np.diff(edges) <= 0):
-        return len(edges) - searchsorted(edges[::-1], x, side="right" if right else "left")
+        return len(edges) - searchsorted(edges[::-1], x, side="left" if right else "right")
     raise ValueError("bins must be monotonically increasing or decreasing")
 
 

@@ -167,13 +167,13 @@ nanmax = _nan_extreme(np.nanmax, max, -np.inf)
 nanmin = _nan_extreme(np.nanmin, min, np.inf)
 
 
-def _nan_mean(x: Any, axis: Any, dtype: Any, keepdims: bool) -> tuple[Any, Any]:
-    """The mean of what is no NaN, and how many elements that are."""
+def _nan_mean(x: Any, axis: Any, dtype: Any, keepdims: bool) -> Any:
+    """The mean of what is no NaN."""
     count = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
     total = sum(without_nan(x, 0), axis=axis, dtype=dtype, keepdims=keepdims)
     # the count is exact in the wider dtype that NumPy divides in
     wide = total / count
-    return wide.world.convert(wide, total.type.dtype), count
+    return wide.world.convert(wide, total.type.dtype)
 
 
 @traceable(np.nanmean)
@@ -184,7 +184,7 @@ def nanmean(
     x = strong(a, common_world(a))
     if x.type.dtype.kind != "f":
         return _mean(x, axis=axis, dtype=dtype, keepdims=keepdims)
-    return _nan_mean(x, axis, dtype, _flag(keepdims))[0]
+    return _nan_mean(x, axis, dtype, _flag(keepdims))
 
 
 @traceable(np.nanvar)
@@ -208,9 +208,13 @@ def nanvar(
         return _var(x, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
     if dtype is not None:
         x = x.world.convert(x, np.dtype(dtype))
-    centre, _ = _nan_mean(x, axis, None, True)
-    off = select(isnan(x), 0, x - centre)
-    count = sum(logical_not(isnan(x)), axis=axis, keepdims=_flag(keepdims))
+    missing = isnan(x)
+    # one selection between the operand and all that follows keeps NaN out of its derivatives
+    x = without_nan(x, 0)
+    present = sum(logical_not(missing), axis=axis, keepdims=True)
+    centre = sum(x, axis=axis, keepdims=True) / present
+    off = select(missing, 0, x - x.world.convert(centre, x.type.dtype))
+    count = sum(logical_not(missing), axis=axis, keepdims=_flag(keepdims))
     total = sum(off * off, axis=axis, keepdims=_flag(keepdims))
     result = x.world.convert(total / (count - ddof), total.type.dtype)
     return select(count <= ddof, np.nan, result)

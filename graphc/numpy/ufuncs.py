@@ -88,7 +88,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     refuse("round", out=out)
     world = common_world(a)
     value = strong(a, world)
-    scale = 10.0 ** np.abs(decimals)
+    scale = 10.0 ** abs(decimals)
     if value.type.dtype.kind in "iu":
         if decimals >= 0:
             return value

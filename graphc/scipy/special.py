@@ -20,7 +20,7 @@ import scipy.special
 
 from graphc import dims
 from graphc.errors import UnsupportedError
-from graphc.numpy.dispatch import common_world, elementwise, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, convert_operands, elementwise, refuse, strong, traceable
 from graphc.numpy.elementwise import where
 from graphc.numpy.reductions import axes_of
 from graphc.numpy.ufuncs import sinc
@@ -74,9 +74,7 @@ def entr(x: Any, /, *, out: Any = None) -> Any:
 def rel_entr(x: Any, y: Any, /, *, out: Any = None) -> Any:
     """As `scipy.special.rel_entr`: x log(x / y), 0 at x = 0 <= y, inf outside."""
     refuse("rel_entr", out=out)
-    world = common_world(x, y)
-    a, b = world.promote((strong(x, world), strong(y, world)))
-    a, b = (_float(scipy.special.entr, v)[1] for v in (a, b))
+    _, (a, b) = convert_operands(scipy.special.rel_entr, (x, y))
     zero = (a == 0) & (b >= 0)
     inside = zero | ((a > 0) & (b > 0))
     missing = (a != a) | (b != b)
