@@ -34,7 +34,6 @@ from graphc.transforms import (
 from graphc.verification import verify
 
 
-
 def __getattr__(name: str) -> _Any:
     """`graphc.scipy` loads SciPy, so it is loaded on first use."""
     if name == "scipy":

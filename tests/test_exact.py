@@ -53,7 +53,9 @@ def test_jets_of_elementary_functions_are_flints_power_series(name: str) -> None
             assert difference.rad() < 1e-60
 
 
-@pytest.mark.parametrize(("name", "order"), [(n, k) for n in DERIVATIVES for k in ((0, 1, 2, 3) if n in FAMILIES else (None,))])
+@pytest.mark.parametrize(
+    ("name", "order"), [(n, k) for n in DERIVATIVES for k in ((0, 1, 2, 3) if n in FAMILIES else (None,))]
+)
 @pytest.mark.parametrize("numbers", [Balls, Digits])
 def test_jets_are_sympys_derivatives(name: str, order: int | None, numbers: type[Numbers]) -> None:
     field = JetField(numbers(), 2)

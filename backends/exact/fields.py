@@ -213,15 +213,13 @@ class Field:
                 lines[k], lines[k + 1] = (apply_each(f, *pair) for f in (self.minimum, self.maximum))
         return np.moveaxis(np.stack(lines), 0, axis) if lines else x
 
-    def along(self, f: Callable[[Any], Any], x: Array, axis: int) -> Array:
-        """Apply a function of one line, which gives a line, along an axis."""
+    def along(self, f: Callable[[Any], Any], x: Array, axis: int, width: int) -> Array:
+        """Apply a function of one line, which gives a line of size `width`, along an axis."""
         lines = np.moveaxis(as_array(x), axis, -1)
-        rows = [f(list(line)) for line in lines.reshape(-1, lines.shape[-1])] if lines.size else []
-        result = empty((len(rows), len(rows[0]) if rows else 0))
-        for k, row in enumerate(rows):
-            result[k, :] = row
-        shape = (*lines.shape[:-1], result.shape[1]) if rows else lines.shape
-        return np.moveaxis(result.reshape(shape), -1, axis)
+        result = empty((*lines.shape[:-1], width))
+        for i in np.ndindex(lines.shape[:-1]):
+            result[i] = f(list(lines[i]))
+        return np.moveaxis(result, -1, axis)
 
     def argsort(self, line: list[Any]) -> list[Scalar]:
         """Positions of a line's elements in ascending order, the first of equals first."""

@@ -18,7 +18,7 @@ from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 
 KEYWORDS: Final = frozenset(
-    "np nk scipy ndarray errstate slices slice max min solve_size refuse_guard".split()
+    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard"]
 ) | frozenset(DTYPES)
 _serial = count()
 

@@ -145,7 +145,9 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any) 
     levels = np.asarray(q, np.float64)
     if not np.all((levels >= 0) & (levels <= 1)):
         raise ValueError(
-            "Quantiles must be in the range [0, 1]" if name == "quantile" else "Percentiles must be in the range [0, 100]"
+            "Quantiles must be in the range [0, 1]"
+            if name == "quantile"
+            else "Percentiles must be in the range [0, 100]"
         )
     ordered, axes, last = _sorted_rows(name, a, axis)
     count = ordered.shape[-1]
@@ -210,4 +212,3 @@ def percentile(
     if isinstance(q, Traced):
         raise UnsupportedError("np.percentile: q cannot be traced", expected="numbers known when the graph is traced")
     return _quantile("percentile", a, np.true_divide(q, 100), axis, method, keepdims)
-

@@ -81,9 +81,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
 def _cumulative(numpy_function: Any, running: Any) -> Any:
     name = numpy_function.__name__
 
-    def apply(
-        x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
-    ) -> Any:
+    def apply(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
         refuse(name, out=out)
         if include_initial:
             raise UnsupportedError(

@@ -1,4 +1,4 @@
-"""The rest of NumPy's ufuncs, and functions near them: angles, rounding, bits, divisors, comparisons within a tolerance."""
+"""The rest of NumPy's ufuncs, and functions near them: angles, rounding, bits, divisors, closeness."""
 
 from __future__ import annotations
 
@@ -231,7 +231,9 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     """As `numpy.array_equal`; the result is a traced boolean, or False for other shapes."""
     world = common_world(a1, a2)
     x, y = strong(a1, world), strong(a2, world)
-    if x.ndim != y.ndim or not np.all([world.facts.equal(m, n) for m, n in zip(x.type.shape, y.type.shape, strict=True)]):
+    if x.ndim != y.ndim or not np.all(
+        [world.facts.equal(m, n) for m, n in zip(x.type.shape, y.type.shape, strict=True)]
+    ):
         return False
     same = equal(x, y)
     return all_(logical_or(same, logical_and(isnan(x), isnan(y))) if equal_nan else same)

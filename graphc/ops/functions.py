@@ -47,7 +47,7 @@ def expit(x: Array) -> Array:
     return special("expit", x)
 
 
-def special(name: str, *operands: Array, order: int | None = None) -> Array:
+def special(name: str, *operands: Any, order: int | None = None) -> Array:
     """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it."""
     function = getattr(import_module("scipy.special"), name)
     result = function(*operands) if order is None else function(order, *operands)
@@ -58,7 +58,8 @@ def sinc(x: Array) -> Array:
     """sin(pi x) / (pi x), from the distance to the nearest whole number: 0 at whole numbers other than 0."""
     whole = np.rint(x)
     sine = np.where(whole % 2, -1, 1).astype(x.dtype) * np.sin(x.dtype.type(np.pi) * (x - whole))
-    return np.where(x == 0, x.dtype.type(1), sine / (x.dtype.type(np.pi) * x))
+    result: Array = np.where(x == 0, x.dtype.type(1), sine / (x.dtype.type(np.pi) * x))
+    return result
 
 
 def spherical_jn(x: Array, order: int) -> Array:

@@ -47,7 +47,11 @@ OPS = (
     integers("left_shift", operator.lshift, "The bits of a moved up by b places, zeros moved in."),
     integers("right_shift", operator.rshift, "The bits of a moved down by b places, the sign moved in."),
     integers(
-        "bitwise_count", lambda a: abs(a).bit_count(), "How many bits of the size of a are set.", arity=1, result="uint8"
+        "bitwise_count",
+        lambda a: abs(a).bit_count(),
+        "How many bits of the size of a are set.",
+        arity=1,
+        result="uint8",
     ),
     integers("gcd", gcd, "The greatest common divisor of a and b."),
     integers("lcm", lcm, "The least common multiple of a and b."),

@@ -1,4 +1,4 @@
-"""Rounding to whole numbers, signs and steps, scaling by powers of 2: functions that are constant or linear in pieces."""
+"""Rounding to whole numbers, signs and steps, scaling by powers of 2: constant or linear in pieces."""
 
 from __future__ import annotations
 

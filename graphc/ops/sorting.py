@@ -69,7 +69,7 @@ def best_type(op: str) -> Any:
 def best(op: str, doc: str) -> Op:
     def exact(s: Any, x: Any, *, axis: int, keepdims: bool) -> Any:
         better = (lambda a, b: s.less(b, a)) if op == "argmax" else s.less
-        found = s.along(lambda line: s.argbest(line, better), x, axis)
+        found = s.along(lambda line: s.argbest(line, better), x, axis, 1)
         return found if keepdims else found.squeeze(axis)
 
     return Op(
@@ -135,7 +135,7 @@ OPS = (
         "argsort",
         type=argsort_type,
         numpy="np.argsort({0}, axis={axis}, stable={stable})",
-        exact=lambda s, x, *, axis, stable: s.along(s.argsort, x, axis),
+        exact=lambda s, x, *, axis, stable: s.along(s.argsort, x, axis, x.shape[axis]),
         domains=("real",),
         samples=(
             Sample(((3,),), {"axis": 0, "stable": True}),

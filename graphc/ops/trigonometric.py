@@ -18,7 +18,14 @@ UNORDERED = ErrorSample(("f64[2]",), {"order": -1}, DTypeError, "a whole number 
 
 
 def unary(
-    name: str, numpy: str, exact: str | Rule, partial: Rule, doc: str, domain: str = "real", ulps: float = 2, **more: Any
+    name: str,
+    numpy: str,
+    exact: str | Rule,
+    partial: Rule,
+    doc: str,
+    domain: str = "real",
+    ulps: float = 2,
+    **more: Any,
 ) -> Op:
     """The record of a smooth function of one float."""
     return Op(

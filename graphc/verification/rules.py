@@ -31,7 +31,6 @@ from graphc.verification.cases import F64, Case, cases, domain_of, rounded, samp
 from graphc.verification.conventions import kinks, masks
 from graphc.verification.trials import derivative_problems
 
-
 CANCELLED: Final = 1e-40
 
 
