@@ -121,8 +121,7 @@ def run(sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
         for program, make in PROGRAMS.items():
             for order, transform in ORDERS.items():
                 runs = [
-                    measure(transform(make(size)))
-                    for _ in range(repeats if size < 10_000 else max(1, repeats // 2))
+                    measure(transform(make(size))) for _ in range(repeats if size < 10_000 else max(1, repeats // 2))
                 ]
                 row = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
                 rows.append({"program": program, "order": order, "ops": size, **row})
@@ -177,9 +176,7 @@ def plot(rows: list[dict[str, Any]], slopes: dict[str, float], path: Path) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="up to 3,000 ops, one run each")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     options = parser.parse_args()

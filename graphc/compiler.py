@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import MethodType
 from typing import Any, Final
 
 import numpy as np
@@ -147,8 +149,7 @@ def trace_call(
     names = leaf_names(f, tree)
     with paused_gc(), tracing(function_name(f), hints) as world:
         values = [
-            Traced(world, world.builder.input(n, type_of(s), user_locs()))
-            for n, s in zip(names, specs, strict=True)
+            Traced(world, world.builder.input(n, type_of(s), user_locs())) for n, s in zip(names, specs, strict=True)
         ]
         call_args, call_kwargs = unflatten(in_tree, values)
         result = call(f, call_args, call_kwargs)
@@ -313,15 +314,17 @@ class Compiled:
         world = world_of(args)
         assert world is not None
         values = [lift(a, world) for a in args]
+        sizes: dict[str, Size] = {}
         for value, wanted in zip(values, self.graph.input_types, strict=True):
-            if value.type.shape != wanted.shape or value.type.dtype != wanted.dtype:
+            fits = value.type.ndim == wanted.ndim and value.type.dtype == wanted.dtype
+            if not fits or not bind_sizes(wanted.shape, value.type.shape, sizes):
                 raise ShapeError(
                     f"{self.graph.name} was compiled for other types",
                     expected=repr(wanted),
                     actual=repr(value.type),
                     fix="compile it for these types, or call the function itself inside the trace",
                 )
-        results = inline(world, self.graph, values)
+        results = inline(world, self.graph, values, sizes)
         return results[0] if self._single else self._pack(results)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -346,8 +349,7 @@ def _is_flat(in_tree: Any) -> bool:
     leaves = [optree.treespec_leaf(namespace="graphc")] * in_tree.num_leaves
     plain = optree.treespec_tuple(leaves, namespace="graphc")
     return bool(
-        in_tree
-        == optree.treespec_tuple([plain, optree.treespec_dict({}, namespace="graphc")], namespace="graphc")
+        in_tree == optree.treespec_tuple([plain, optree.treespec_dict({}, namespace="graphc")], namespace="graphc")
     )
 
 
@@ -390,9 +392,7 @@ def parse(source: str, constants: Mapping[str, np.ndarray[Any, Any]] | None = No
     return parse_text(source, constants, check)
 
 
-def compile(
-    f: Any, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any
-) -> Compiled:
+def compile(f: Any, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any) -> Compiled:
     """Compile a function for arguments of given types, or expressions of symbols.
 
     Args:
@@ -467,9 +467,7 @@ def extract(
     origins = [v.id for v in inputs]
     for number, value in enumerate(inputs):
         data = nodes[value.id]
-        ids[value.id] = builder.input(
-            dict(data["attrs"]).get("name", f"x{number}"), data["type"], data["loc"]
-        )
+        ids[value.id] = builder.input(dict(data["attrs"]).get("name", f"x{number}"), data["type"], data["loc"])
     barriers = {v.id for v in marked}
     for i in sorted(needed | cut):
         data = nodes[i]
@@ -516,13 +514,12 @@ class Jitted:
         options: Options | None = None,
     ) -> None:
         self._f = f
-        self._static_argnums = tuple(static_argnums)
-        self._static_argnames = frozenset(static_argnames)
+        self._static_argnums, self._static_argnames = _static_parameters(f, static_argnums, static_argnames)
         self._options = options or Options()
         self._fast: dict[Any, Compiled] = {}
         self._buckets: OrderedDict[Any, _Bucket] = OrderedDict()
         self._lock = threading.RLock()
-        self._log: list[str] = []
+        self._log: deque[str] = deque(maxlen=1000)
         self.__name__ = function_name(f)
         self.__doc__ = f.__doc__
         self.__wrapped__ = f
@@ -531,6 +528,9 @@ class Jitted:
         if self._static_argnums or self._static_argnames:
             return self._call_static(args, kwargs)
         return self._call(self._f, (), args, kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
 
     def _call_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nums = {n % len(args) for n in self._static_argnums if -len(args) <= n < len(args)}
@@ -556,20 +556,16 @@ class Jitted:
         call.__name__ = self.__name__
         dynamic = tuple(a for n, a in enumerate(args) if n not in nums)
         keywords = {k: v for k, v in kwargs.items() if k not in self._static_argnames}
-        return self._call(call, statics, dynamic, keywords)
+        return self._call(call, _typed(statics), dynamic, keywords)
 
-    def _call(
-        self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _call(self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
             return self._run(f, statics, args, kwargs)
         except GraphcError as error:
             locate(error)
             raise
 
-    def _run(
-        self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _run(self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         leaves, structure = flatten((args, kwargs))
         key = [structure, statics]
         for leaf in leaves:
@@ -621,9 +617,7 @@ class Jitted:
             self._fast[exact] = compiled
             return compiled
 
-    def _compile(
-        self, f: Callable[..., Any], bucket: _Bucket, types: list[TensorType], structure: Any
-    ) -> Compiled:
+    def _compile(self, f: Callable[..., Any], bucket: _Bucket, types: list[TensorType], structure: Any) -> Compiled:
         symbolic, hints = bucket.generalise(types)
         why = bucket.why(types)
         if hints:
@@ -634,17 +628,16 @@ class Jitted:
                 return compiled
             except CaptureError:
                 raise
-            except GraphcError as error:
-                first = str(error).splitlines()[0]
+            except Exception as error:
+                # what the function itself raises, the specialised trace raises again
+                first = (str(error).splitlines() or [type(error).__name__])[0]
                 why = f"{why}; the sizes could not be made symbolic ({first})"
         compiled = self._build(f, types, structure, None)
         self._note(types, why, compiled.graph)
         bucket.add(compiled, types)
         return compiled
 
-    def _build(
-        self, f: Callable[..., Any], types: Sequence[TensorType], structure: Any, hints: Any
-    ) -> Compiled:
+    def _build(self, f: Callable[..., Any], types: Sequence[TensorType], structure: Any, hints: Any) -> Compiled:
         args, kwargs = unflatten(structure, types)
         out = trace_call(f, args, kwargs, hints)
         check_no_captures(out)
@@ -662,6 +655,28 @@ class Jitted:
         return f"<jit {self.__name__}>"
 
 
+def _static_parameters(
+    f: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]
+) -> tuple[tuple[int, ...], frozenset[str]]:
+    """The static arguments by position and by name: one named here is static however the call passes it."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        return tuple(numbers), frozenset(names)
+    either = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_number = {positional[n] for n in numbers if -len(positional) <= n < len(positional)}
+    by_name = {positional.index(name) for name in names if name in positional}
+    return tuple(sorted({*numbers, *by_name})), frozenset({*names, *(by_number & {*either})})
+
+
+def _typed(value: Any) -> Any:
+    """A key for a static value that tells 1 from True and 1.0, and 0.0 from -0.0."""
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_typed, value))
+    return (type(value), value, math.copysign(1, value)) if isinstance(value, float) else (type(value), value)
+
+
 class _Bucket:
     """The compiled variants of one signature, and the shapes seen."""
 
@@ -669,7 +684,7 @@ class _Bucket:
 
     def __init__(self) -> None:
         self.variants: OrderedDict[int, Compiled] = OrderedDict()
-        self.seen: list[tuple[tuple[Size, ...], ...]] = []
+        self.seen: deque[tuple[tuple[Size, ...], ...]] = deque(maxlen=self.LIMIT)
         self.broken: str | None = None
 
     def find(self, types: list[TensorType]) -> Compiled | None:
@@ -711,6 +726,17 @@ class _Bucket:
                 shape.append(dims.symbol(name))
             result.append(TensorType(shape, t.dtype, t.weak))
         return result, hints
+
+
+def bind_sizes(wanted: Sequence[Size], have: Sequence[Size], sizes: dict[str, Size]) -> bool:
+    """Whether a shape fits one with named sizes; `sizes` learns what the names stand for."""
+    for want, size in zip(wanted, have, strict=True):
+        name = str(want)
+        if name in dims.symbols(want) and name not in sizes:
+            sizes[name] = size
+        elif dims.equal(dims.substitute(want, sizes), size) is not True:
+            return False
+    return True
 
 
 def mismatch(graph: Graph, types: Sequence[TensorType]) -> str | None:

@@ -194,9 +194,7 @@ def _dim(terms: dict[Monomial, int]) -> Dim:
     for monomial, c in terms.items():
         weight += 1 + sum([atom.weight for atom, _ in monomial])
         if not -MAX_COEFFICIENT < c < MAX_COEFFICIENT or _degree(monomial) > MAX_DEGREE:
-            raise ValueError(
-                f"size too large: a coefficient of 2**128 or more, or a degree above {MAX_DEGREE}"
-            )
+            raise ValueError(f"size too large: a coefficient of 2**128 or more, or a degree above {MAX_DEGREE}")
     if weight > MAX_WEIGHT:
         raise ValueError(f"size too large: {len(terms)} terms that weigh more than {MAX_WEIGHT}")
     made = Dim(tuple(sorted(terms.items(), key=_order) if len(terms) > 1 else terms.items()), weight)

@@ -119,9 +119,7 @@ class Constant:
         array = np.array(value, order="C")
         array.flags.writeable = False
         self._array: np.ndarray[Any, Any] | None = array
-        content: bytes = (
-            array.tobytes() if array.nbytes <= self.INLINE else hashlib.sha256(array.tobytes()).digest()
-        )
+        content: bytes = array.tobytes() if array.nbytes <= self.INLINE else hashlib.sha256(array.tobytes()).digest()
         self._key = (array.dtype.str, array.shape, content)
 
     @classmethod
@@ -131,9 +129,7 @@ class Constant:
         self._array = None
         self._key = (dtype.str, tuple(shape), bytes.fromhex(digest))
         if self.inline:
-            raise IRError(
-                f"a constant of at most {cls.INLINE} bytes is written in full, not named by its SHA-256"
-            )
+            raise IRError(f"a constant of at most {cls.INLINE} bytes is written in full, not named by its SHA-256")
         return self
 
     @property
@@ -370,9 +366,7 @@ class Builder:
         """The existing node that computes this in the current region, if there is one."""
         return self._table.get((op, args, attrs, self.region))
 
-    def add(
-        self, op: str, args: tuple[int, ...], attrs: Attrs, type: Type, loc: Locs, origin: int | None
-    ) -> int:
+    def add(self, op: str, args: tuple[int, ...], attrs: Attrs, type: Type, loc: Locs, origin: int | None) -> int:
         """The node that computes this, appended if it is new."""
         key = (op, args, attrs, self.region)
         node = self._table.get(key)

@@ -17,8 +17,18 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, Size
-from graphc.errors import GraphcError, LeakedTracerError, Loc, TraceError, UnsupportedError
+from graphc.errors import (
+    DTypeError,
+    GraphcError,
+    GuardError,
+    LeakedTracerError,
+    Loc,
+    ShapeError,
+    TraceError,
+    UnsupportedError,
+)
 from graphc.ir import Builder, Graph, Guard, Locs, TensorType, copy_into
+from graphc.ops import TABLE, lookup
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand, Value, size_value
 
@@ -298,7 +308,11 @@ class SymbolicSize:
         return str(self.dim)
 
     def __hash__(self) -> int:
-        return hash(self.dim)
+        # a dict or set looks for the number, so it has to be known
+        return hash(self.__index__())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.__index__(), spec) if spec else repr(self)
 
     def value(self) -> Any:
         """The size as a traced int64."""
@@ -352,6 +366,20 @@ class SymbolicSize:
         return (
             wrap_size(self.world, self.dim**other) if isinstance(other, int) and other >= 0 else self.value() ** other
         )
+
+    def __rpow__(self, other: Any) -> Any:
+        return other ** self.__index__()
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __pos__(self) -> Any:
+        return self
+
+    __abs__ = __pos__
 
     def __neg__(self) -> Any:
         return wrap_size(self.world, -self.dim)
@@ -632,6 +660,47 @@ class Traced(Value):
     def __rrshift__(self, other: Any) -> Any:
         return _namespace().right_shift(other, self)
 
+    # In-place operators bind the name to a new value, so they are refused where another name would see the change
+
+    def __iadd__(self, other: Any) -> Any:
+        return _updated(self, "+=", self + other)
+
+    def __isub__(self, other: Any) -> Any:
+        return _updated(self, "-=", self - other)
+
+    def __imul__(self, other: Any) -> Any:
+        return _updated(self, "*=", self * other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return _updated(self, "/=", self / other)
+
+    def __ifloordiv__(self, other: Any) -> Any:
+        return _updated(self, "//=", self // other)
+
+    def __imod__(self, other: Any) -> Any:
+        return _updated(self, "%=", self % other)
+
+    def __ipow__(self, other: Any) -> Any:
+        return _updated(self, "**=", self**other)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return _updated(self, "@=", self @ other)
+
+    def __iand__(self, other: Any) -> Any:
+        return _updated(self, "&=", self & other)
+
+    def __ior__(self, other: Any) -> Any:
+        return _updated(self, "|=", self | other)
+
+    def __ixor__(self, other: Any) -> Any:
+        return _updated(self, "^=", self ^ other)
+
+    def __ilshift__(self, other: Any) -> Any:
+        return _updated(self, "<<=", self << other)
+
+    def __irshift__(self, other: Any) -> Any:
+        return _updated(self, ">>=", self >> other)
+
     def __copy__(self) -> Traced:
         return self
 
@@ -643,6 +712,65 @@ class Traced(Value):
 
 
 TracingWorld.value_class = Traced
+
+
+def _updated(old: Traced, operator: str, new: Any) -> Any:
+    """What `old operator other` leaves behind, as NumPy's in-place operators do: the old shape and dtype.
+
+    Refused where the change would show under another name too.
+    """
+    if old.type.weak or not isinstance(new, Traced):
+        return new
+    other = _sharing(old)
+    if other is not None:
+        name = variable_name(old) or "x"
+        raise UnsupportedError(
+            f"{name} {operator} ... would change a traced value in place that {other} shows too",
+            expected="a value that nothing else refers to",
+            actual=f"a traced {old.type!r}",
+            loc=(user_locs() or (None,))[0],
+            fix=f"{name} = {name} {operator[:-1]} ...",
+        )
+    if new.type.shape != old.type.shape:
+        raise ShapeError(
+            f"{operator}: the result does not fit the array it replaces",
+            expected=repr(old.type),
+            actual=repr(new.type),
+            loc=(user_locs() or (None,))[0],
+        )
+    if not np.can_cast(new.type.dtype, old.type.dtype, "same_kind"):
+        raise DTypeError(
+            f"{operator}: the result cannot be stored in the array it replaces",
+            expected=repr(old.type),
+            actual=repr(new.type),
+            loc=(user_locs() or (None,))[0],
+            fix=f"x = x {operator[:-1]} ...",
+        )
+    return new.world.convert(new, old.type.dtype)
+
+
+def _sharing(value: Traced) -> str | None:
+    """Another variable of the user's running function that holds the value, a view of it, or what it is a view of."""
+    frame = user_frame(sys._getframe(1))
+    names = [] if frame is None else [(n, v) for n, v in frame.f_locals.items() if isinstance(v, Traced)]
+    same = [n for n, v in names if v is value]
+    if len(same) > 1:
+        return same[0] if same[0] != variable_name(value) else same[1]
+    root = _storage(value)
+    for name, held in names:
+        if held.world is value.world and held.id != value.id and _storage(held) == root:
+            return name
+    return None
+
+
+def _storage(value: Traced) -> int:
+    """The node whose array NumPy would show through this value: the start of its chain of views."""
+    nodes, node = value.world.builder.nodes, value.id
+    while True:
+        record = TABLE.get(nodes[node]["op"])
+        if record is None or not record.view or not nodes[node]["args"]:
+            return node
+        node = nodes[node]["args"][0]
 
 
 def _method(name: str, function: str | None = None) -> Callable[..., Any]:
@@ -724,10 +852,43 @@ class tracing:
         self.world.active = False
 
 
-def inline(world: TracingWorld, graph: Graph, arguments: Sequence[Any]) -> list[Traced]:
-    """Append a graph to a running trace, its inputs bound to values; the values of its outputs."""
-    ids = copy_into(world.builder, graph, [world.adopt(a).id for a in arguments])
-    return [Traced(world, ids[o]) for o in graph.outputs]
+def inline(
+    world: TracingWorld, graph: Graph, arguments: Sequence[Any], sizes: Mapping[str, Size] | None = None
+) -> list[Traced]:
+    """Append a graph to a running trace, its inputs bound to values; the values of its outputs.
+
+    `sizes` says what the graph's named sizes stand for in this trace, where they are not the trace's own.
+    """
+    bound = [world.adopt(a) for a in arguments]
+    own = {s: dims.symbol(s) for t in graph.input_types for d in t.shape for s in dims.symbols(d)}
+    if sizes is None or sizes == own:
+        ids = copy_into(world.builder, graph, [a.id for a in bound])
+        return [Traced(world, ids[o]) for o in graph.outputs]
+    return _instantiate(world, graph, bound, sizes)
+
+
+def _instantiate(
+    world: TracingWorld, graph: Graph, arguments: Sequence[Traced], sizes: Mapping[str, Size]
+) -> list[Traced]:
+    """Build a graph's ops anew with other sizes: their types follow by the ops' own rules."""
+    for guard in graph.guards:
+        left, right = dims.substitute(guard.left, sizes), dims.substitute(guard.right, sizes)
+        relation = "==" if guard.relation == "!=" else guard.relation
+        if world.facts.settle(relation, left, right) == (guard.relation == "!="):
+            raise GuardError(f"{graph.name} was traced under the assumption {guard}", actual=f"{left} and {right}")
+    values = dict(zip(graph.inputs, arguments, strict=True))
+    for i, data in graph._node.items():
+        if i not in values:
+            attrs = tuple((name, _resize(value, sizes)) for name, value in data["attrs"])
+            values[i] = world.emit(lookup(data["op"]), [values[a] for a in data["args"]], attrs)
+    return [values[o] for o in graph.outputs]
+
+
+def _resize(value: Any, sizes: Mapping[str, Size]) -> Any:
+    """An attribute with its named sizes replaced."""
+    if isinstance(value, tuple):
+        return tuple(_resize(v, sizes) for v in value)
+    return dims.substitute(value, sizes) if isinstance(value, Dim) else value
 
 
 # The world of free symbols lives as long as any value in it.

@@ -151,9 +151,7 @@ def _world(args: Any, transform: str) -> TracingWorld:
 
 
 class _Gradient(Transform):
-    def __init__(
-        self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, with_value: bool
-    ) -> None:
+    def __init__(self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, with_value: bool) -> None:
         self.argnums = argnums
         self.has_aux = has_aux
         self.with_value = with_value
@@ -222,9 +220,7 @@ def _positions(argnums: int | Sequence[int], count: int, transform: str) -> list
     return [n % count for n in numbers]
 
 
-def grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """The gradient of a scalar function.
 
     Args:
@@ -268,16 +264,12 @@ class _Jvp(Transform):
         world = _world((primals, tangents), "jvp")
         lifted, structure = _lift_argument(tuple(primals), world, "jvp")
         pushed = _matching(tangents, structure, lifted, world, "jvp: tangents")
-        out, _ = _trace_on(
-            self._f, unflatten(structure, lifted), lifted, leaf_names(self._f, (tuple(primals), {}))
-        )
+        out, _ = _trace_on(self._f, unflatten(structure, lifted), lifted, leaf_names(self._f, (tuple(primals), {})))
         graph = jvp_graph(prepared(out.graph), range(len(lifted)), with_value=True)
         values = inline(world, graph, [*(leaf.value for leaf in lifted), *out.captures, *pushed])
         count = len(out.graph.outputs)
         tangent_values = iter(values[count:])
-        filled = [
-            next(tangent_values) if t.differentiable else world.full(0, t) for t in out.graph.output_types
-        ]
+        filled = [next(tangent_values) if t.differentiable else world.full(0, t) for t in out.graph.output_types]
         return unflatten(out.out_tree, values[:count]), unflatten(out.out_tree, filled)
 
 
@@ -365,9 +357,7 @@ class _LinearMap:
         if any(isinstance(leaf, Traced) for leaf in leaves):
             world = world_of(leaves)
             assert world is not None
-            values = inline(
-                world, self._compiled.graph, [lift(v, world) for v in (*self._residuals, *leaves)]
-            )
+            values = inline(world, self._compiled.graph, [lift(v, world) for v in (*self._residuals, *leaves)])
             return unflatten(self._out_tree, values)
         kept = [leaf for leaf, t in zip(leaves, self._in_types, strict=True) if t.differentiable]
         return unflatten(self._out_tree, self._compiled._run(*self._residuals, *kept))
@@ -397,15 +387,11 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     first = Compiled(known, None, None, Options())._run(*arrays)
     outputs = len(out.graph.outputs)
     types = [type_of(a) for a in arrays]
-    map_ = _LinearMap(
-        Compiled(linear, None, None), first[outputs:], out.in_tree, types, out.out_tree, "tangents"
-    )
+    map_ = _LinearMap(Compiled(linear, None, None), first[outputs:], out.in_tree, types, out.out_tree, "tangents")
     return unflatten(out.out_tree, first[:outputs]), map_
 
 
-def _traced_linearize(
-    f: Callable[..., Any], primals: Any, world: TracingWorld
-) -> tuple[Any, Callable[..., Any]]:
+def _traced_linearize(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[..., Any]]:
     lifted, structure = _lift_argument(primals, world, "linearize")
     out, _ = _trace_on(f, unflatten(structure, lifted), lifted, leaf_names(f, (primals, {})))
     values = inline(world, prepared(out.graph), [*(leaf.value for leaf in lifted), *out.captures])
@@ -511,15 +497,10 @@ def _reverse_jacobian(
     for k, y in enumerate(outputs):
         rows = []
         for unit in _units(y.type, world, "result"):
-            ct = unflatten(
-                out_tree, [unit if j == k else world.full(0, v.type) for j, v in enumerate(outputs)]
-            )
+            ct = unflatten(out_tree, [unit if j == k else world.full(0, v.type) for j, v in enumerate(outputs)])
             rows.append(pullback(ct))
         result.append(
-            [
-                _stack_trees([row[n] for row in rows], y, picked[n], world, front=True)
-                for n in range(len(picked))
-            ]
+            [_stack_trees([row[n] for row in rows], y, picked[n], world, front=True) for n in range(len(picked))]
         )
     return result, out_tree
 
@@ -538,9 +519,7 @@ def _forward_jacobian(
     for k, x in enumerate(leaves):
         columns.append([])
         for unit in _units(x.type, world, "argument"):
-            tangents = unflatten(
-                structure, [unit if j == k else world.full(0, v.type) for j, v in enumerate(leaves)]
-            )
+            tangents = unflatten(structure, [unit if j == k else world.full(0, v.type) for j, v in enumerate(leaves)])
             value, tangent = push._traced(point, tangents)
             outputs, out_tree = flatten(value)
             columns[k].append(flatten(tangent)[0])
@@ -579,9 +558,7 @@ def _stack_trees(rows: list[Any], y: Any, argument: Any, world: TracingWorld, fr
     return unflatten(structure, blocks)
 
 
-def _stack(
-    rows: list[Any], shape: tuple[Any, ...], like: TensorType, world: TracingWorld, front: bool
-) -> Any:
+def _stack(rows: list[Any], shape: tuple[Any, ...], like: TensorType, world: TracingWorld, front: bool) -> Any:
     """Rows stacked along a new first (or last) axis, then reshaped."""
     if not rows:
         return world.full(0, TensorType(shape, like.dtype))
@@ -631,12 +608,12 @@ def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     """
     gradient = grad(f, argnums)
 
-    def product(*args: Any) -> Any:
+    def product(*args: Any, **kwargs: Any) -> Any:
         *point, v = args
         n = _positions(argnums, len(point), "hvp")[0]
 
         def along(x: Any) -> Any:
-            return gradient(*point[:n], x, *point[n + 1 :])
+            return gradient(*point[:n], x, *point[n + 1 :], **kwargs)
 
         return jvp(along, (point[n],), (v,))[1]
 

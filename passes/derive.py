@@ -15,10 +15,7 @@ def _open(graph: Graph, name: str) -> tuple[GraphWorld, list[int], list[int]]:
     """Copy a graph into a fresh builder; the world to go on building in, input ids and output ids."""
     builder = Builder(name)
     nodes = graph._node
-    inputs = [
-        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"])
-        for i in graph.inputs
-    ]
+    inputs = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
     ids = copy_into(builder, graph, inputs)
     return GraphWorld(builder), inputs, [ids[o] for o in graph.outputs]
 
@@ -93,11 +90,7 @@ def split(graph: Graph, unknown: Sequence[int], known_outputs: int) -> tuple[Gra
             late.add(i)
     wanted = graph.outputs[known_outputs:]
     residuals = dict.fromkeys(
-        a
-        for i, data in nodes.items()
-        if i in late
-        for a in data["args"]
-        if a not in late and nodes[a]["op"] != "const"
+        a for i, data in nodes.items() if i in late for a in data["args"] if a not in late and nodes[a]["op"] != "const"
     )
     residuals.update(dict.fromkeys(o for o in wanted if o not in late and nodes[o]["op"] != "const"))
     first, second = Builder(f"{graph.name}_known"), Builder(f"{graph.name}_linear")

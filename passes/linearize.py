@@ -55,9 +55,7 @@ def _ancestors(nodes: list[dict[str, Any]], outputs: Sequence[int]) -> bytearray
     return needed
 
 
-def push(
-    w: Any, op: Op, y: Any, operands: Sequence[Any], tangents: Sequence[Any], attrs: dict[str, Any]
-) -> Any:
+def push(w: Any, op: Op, y: Any, operands: Sequence[Any], tangents: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The tangent of `y = op(*operands)`; None where it is structurally zero."""
     rule = op.rule
     if isinstance(rule, Partials):

@@ -68,8 +68,7 @@ def _copied(graph: Graph) -> Graph:
     builder = Builder(graph.name)
     nodes = graph._node
     arguments = [
-        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"])
-        for i in graph.inputs
+        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs
     ]
     ids = copy_into(builder, graph, arguments)
     return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"])
@@ -87,7 +86,7 @@ def simplify(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
 
 def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Apply the stabilising rows, and the float-exact ones to what they build."""
-    return rewrite_graph(graph, STABILISE_ROWS, PROCEDURES)
+    return rewrite_graph(graph, STABILISE_ROWS, (*stabilisation.PROCEDURES, *PROCEDURES))
 
 
 def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
@@ -110,9 +109,7 @@ PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY, STABILISE)
 EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY)
 
 
-def run(
-    graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], None] | None = None
-) -> tuple[Step, ...]:
+def run(graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], None] | None = None) -> tuple[Step, ...]:
     """Run the passes in order; `check`, if given, is applied to every intermediate graph."""
     steps = []
     if check is not None:

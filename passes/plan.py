@@ -47,9 +47,7 @@ def _roots(nodes: dict[int, dict[str, Any]]) -> dict[int, int]:
     return root
 
 
-def _last_uses(
-    nodes: dict[int, dict[str, Any]], root: dict[int, int], outputs: tuple[int, ...]
-) -> dict[int, int]:
+def _last_uses(nodes: dict[int, dict[str, Any]], root: dict[int, int], outputs: tuple[int, ...]) -> dict[int, int]:
     last: dict[int, int] = {}
     for i, data in nodes.items():
         last.setdefault(root[i], i)

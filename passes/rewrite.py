@@ -233,8 +233,7 @@ class RewritingWorld(GraphWorld):
         for row in self.rows.possible(self.builder.nodes, data):
             for match in matches(self.builder.nodes, node, row.pattern, {}):
                 found: Match = {
-                    k: Value(self, v) if type(v) is int and _names_node(row, k) else v
-                    for k, v in match.items()
+                    k: Value(self, v) if type(v) is int and _names_node(row, k) else v for k, v in match.items()
                 }
                 if row.condition is not None and not row.condition(self, found):
                     continue
@@ -286,9 +285,7 @@ def _attr_names(term: Term) -> frozenset[str]:
     return frozenset(own).union(*map(_attr_names, term.args))
 
 
-def rewrite_graph(
-    graph: Graph, rows: Rows, procedures: Sequence[Procedure] = ()
-) -> tuple[Graph, dict[str, int]]:
+def rewrite_graph(graph: Graph, rows: Rows, procedures: Sequence[Procedure] = ()) -> tuple[Graph, dict[str, int]]:
     """Sweep once; return the new graph (the same object if nothing changed) and how often each row applied."""
     if not _may_change(graph, rows, procedures):
         return graph, {}
@@ -296,8 +293,7 @@ def rewrite_graph(
     w = RewritingWorld(builder, rows, procedures)
     nodes = graph._node
     arguments = [
-        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"])
-        for i in graph.inputs
+        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs
     ]
 
     def node_rule(old: int, data: dict[str, Any], args: tuple[int, ...]) -> int:

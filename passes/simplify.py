@@ -218,7 +218,7 @@ def may_strengthen(nodes: Nodes, data: dict[str, Any]) -> bool:
 
 
 def strengthen(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
-    """Move a cast that only ends weakness from an elementwise op to its operands, so that rows see the op (float-exact)."""
+    """Move a cast that only ends weakness from an op to its operands, so that rows see the op (float-exact)."""
     inner = w.builder.nodes[data["args"][0]]
     if inner["region"] != data["region"]:
         return None

@@ -8,8 +8,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from graphc.ops.world import GraphWorld
-from graphc.passes.rewrite import ONE, Attr, Law, Match, P, Rewrite, Scalar, Var, scalar_value
+from graphc.ops.world import GraphWorld, Value
+from graphc.passes.rewrite import (
+    ONE,
+    Attr,
+    Law,
+    Match,
+    Nodes,
+    P,
+    Procedure,
+    Rewrite,
+    RewritingWorld,
+    Scalar,
+    Var,
+    scalar_value,
+)
 from graphc.passes.simplify import only_units, without_axes
 
 X, Y = Var("x"), Var("y")
@@ -90,9 +103,7 @@ ROWS: Final = (
         REAL,
     ),
     Rewrite("exp(x) * sigmoid(-x) -> sigmoid(x)", P.mul(P.exp(X), P.sigmoid(P.neg(X))), P.sigmoid(X), REAL),
-    Rewrite(
-        "exp(-x) * sigmoid(x) -> sigmoid(-x)", P.mul(P.exp(P.neg(X)), P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL
-    ),
+    Rewrite("exp(-x) * sigmoid(x) -> sigmoid(-x)", P.mul(P.exp(P.neg(X)), P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL),
     Rewrite(
         "exp(x) / (exp(x) + exp(y)) -> sigmoid(x - y)",
         P.div(P.exp(X), P.add(P.exp(X), P.exp(Y))),
@@ -122,9 +133,7 @@ ROWS: Final = (
         REAL,
     ),
     # sums of exponentials
-    Rewrite(
-        "log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL
-    ),
+    Rewrite("log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL),
     Rewrite(
         "log((exp(x) + exp(y)) / c) -> logaddexp(x, y) - log(c)",
         P.log(P.div(P.add(P.exp(X), P.exp(Y)), POSITIVE)),
@@ -184,9 +193,7 @@ ROWS: Final = (
     ),
     Rewrite("x / hypot(x, 1) -> sin(arctan(x))", P.div(X, P.hypot(X, ONE)), P.sin_arctan(X), REAL),
     Rewrite("1 / hypot(x, 1) -> cos(arctan(x))", P.div(ONE, P.hypot(X, ONE)), P.cos_arctan(X), REAL),
-    Rewrite(
-        "y / hypot(x, 1) -> y * cos(arctan(x))", P.div(Y, P.hypot(X, ONE)), P.mul(Y, P.cos_arctan(X)), REAL
-    ),
+    Rewrite("y / hypot(x, 1) -> y * cos(arctan(x))", P.div(Y, P.hypot(X, ONE)), P.mul(Y, P.cos_arctan(X)), REAL),
     Rewrite(
         "sqrt(sum(x * x)) -> norm(x)",
         P.sqrt(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP)),
@@ -253,3 +260,61 @@ ROWS: Final = (
         REAL,
     ),
 )
+
+# Ops that only place the elements of their first operand elsewhere; a function of each element commutes with them.
+MOVES: Final = frozenset({"slice", "reshape", "transpose", "broadcast_to", "gather"})
+
+
+def behind_moves(nodes: Nodes, node: int) -> dict[str, Any]:
+    """What the elements of a node are, before anything moved them."""
+    while nodes[node]["op"] in MOVES:
+        node = nodes[node]["args"][0]
+    return nodes[node]
+
+
+def has_stable_log(nodes: Nodes, node: int) -> bool:
+    """Whether the log of this node's elements is better taken before they were exponentiated or normalised."""
+    data = behind_moves(nodes, node)
+    if data["op"] == "reduce_sum":
+        return bool(nodes[data["args"][0]]["op"] == "exp")
+    return bool(data["op"] in ("softmax", "sigmoid", "exp"))
+
+
+def moved_log(w: GraphWorld, node: int) -> Value:
+    """The log of a node, taken behind the moves."""
+    data = w.builder.nodes[node]
+    if data["op"] not in MOVES:
+        return w.log(Value(w, node))  # type: ignore[no-any-return]
+    first, *rest = data["args"]
+    operands = [moved_log(w, first), *(Value(w, a) for a in rest)]
+    return w.apply(data["op"], operands, **dict(data["attrs"]))  # type: ignore[no-any-return]
+
+
+def may_move_log(nodes: Nodes, data: dict[str, Any]) -> bool:
+    operand = data["args"][0] if data["op"] == "log" else None
+    return operand is not None and nodes[operand]["op"] in MOVES and has_stable_log(nodes, operand)
+
+
+def move_log(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
+    """log(move(y)) -> move(log(y)) for softmax and other y whose log has a stable form (real-exact)."""
+    return moved_log(w, data["args"][0])
+
+
+def may_divide_exponentials(nodes: Nodes, data: dict[str, Any]) -> bool:
+    if data["op"] != "div":
+        return False
+    above, below = (behind_moves(nodes, a) for a in data["args"])
+    return bool(above["op"] == "exp" and below["op"] == "reduce_sum" and nodes[below["args"][0]]["op"] == "exp")
+
+
+def divide_exponentials(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
+    """exp(x) / sum(exp(y)), elements moved or not -> exp(x - logsumexp(y)) (real-exact)."""
+    above, below = (moved_log(w, a) for a in data["args"])
+    return w.exp(above - below)  # type: ignore[no-any-return]
+
+
+MOVE_LOG: Final = Procedure("log(move(y)) -> move(log(y))", may_move_log, move_log)
+DIVIDE_EXPONENTIALS: Final = Procedure(
+    "exp(x) / sum(exp(y)) -> exp(x - logsumexp(y))", may_divide_exponentials, divide_exponentials
+)
+PROCEDURES: Final = (MOVE_LOG, DIVIDE_EXPONENTIALS)

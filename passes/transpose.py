@@ -174,9 +174,7 @@ def _scale(w: GraphWorld, ct: Cotangent, factor: Any) -> Cotangent:
     return Cotangent(value, ct.mask, clean=ct.mask is None)
 
 
-def _deposit(
-    w: GraphWorld, pending: dict[int, list[Cotangent]], operand: Value, node: int, ct: Cotangent
-) -> None:
+def _deposit(w: GraphWorld, pending: dict[int, list[Cotangent]], operand: Value, node: int, ct: Cotangent) -> None:
     """Add a contribution to a node, summed down to the node's shape where it was broadcast."""
     shape = operand.type.shape
     if ct.value.type.shape != shape:
@@ -185,11 +183,7 @@ def _deposit(
             raise RuleError(f"a cotangent of shape {ct.value.type} is too small for {operand.type}")
         value = w.unbroadcast(ct.select(w), shape)
         given = ct.value
-        reduced = (
-            None
-            if mask is None
-            else (lambda: w.reduce_to("reduce_any", w.broadcast_mask(mask(), given), shape))
-        )
+        reduced = None if mask is None else (lambda: w.reduce_to("reduce_any", w.broadcast_mask(mask(), given), shape))
         ct = Cotangent(value, reduced)
     pending.setdefault(node, []).append(ct)
 

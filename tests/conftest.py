@@ -51,9 +51,7 @@ def modules() -> Iterator[Module]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="rewrite tests/golden/ with what the tests give"
-    )
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/ with what the tests give")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -95,9 +93,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             )
         expected = path.read_text(encoding="utf-8")
         if actual != expected:
-            lines = difflib.unified_diff(
-                expected.splitlines(), actual.splitlines(), str(shown), "now", lineterm=""
-            )
+            lines = difflib.unified_diff(expected.splitlines(), actual.splitlines(), str(shown), "now", lineterm="")
             pytest.fail("\n".join([*lines, "if the change is meant: pytest --update-golden"]), pytrace=False)
 
     return check
@@ -115,3 +111,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("rows by table")
         for table, count in sorted(rows.items(), key=lambda row: row[0].split()[1]):
             terminalreporter.write_line(f"{count:7} {table}")
+    for title, counts in sorted(_counts(terminalreporter).items()):
+        terminalreporter.section(title)
+        for label, count in counts.items():
+            terminalreporter.write_line(f"{count:7} {label}")
+
+
+def _counts(terminalreporter: pytest.TerminalReporter) -> dict[str, Counter[str]]:
+    """What tests counted with `record_property("counts: TITLE", {label: number})`, added up by title."""
+    found: dict[str, Counter[str]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, counts in report.user_properties:
+                if name.startswith("counts: "):
+                    found.setdefault(name.removeprefix("counts: "), Counter()).update(counts)
+    return found

@@ -30,6 +30,8 @@ PRECISION: Final = 192  # bits
 SUMS: Final = frozenset({"reduce_sum", "cumsum", "matmul", "scatter_add"})
 # functions whose rounding happens at the size of their operands, before the result is formed
 AT_OPERAND: Final = frozenset({"logaddexp", "logsumexp", "log_softmax"})
+# SciPy's logistic function goes to 0 below the smallest normal number
+FLUSHED: Final = frozenset({"sigmoid"})
 
 
 class Enclosures(Field):
@@ -200,6 +202,10 @@ def _widened(op: Op, attrs: Mapping[str, Any], operands: Sequence[Array], result
         scale = sizes * (1 + shift)
     with np.errstate(all="ignore"):
         places = op.ulps * np.spacing(scale.astype(dtype)).astype(np.float64)
+        if op.ulps:
+            places = np.maximum(places, float(np.finfo(dtype).smallest_subnormal))
+        if op.name in FLUSHED:
+            places = places + float(np.finfo(dtype).tiny)
 
     def widen(x: Any, place: float) -> Any:
         if not x.is_finite() or (op.ulps <= 0.5 and _representable(x, dtype)):

@@ -55,9 +55,7 @@ ENVIRONMENTS = [dict(zip("kmn", values, strict=True)) for values in itertools.pr
 
 def expressions(max_leaves=8):
     leaves = st.sampled_from("kmn") | st.integers(-4, 6)
-    return st.recursive(
-        leaves, lambda e: st.tuples(st.sampled_from(sorted(OPERATORS)), e, e), max_leaves=max_leaves
-    )
+    return st.recursive(leaves, lambda e: st.tuples(st.sampled_from(sorted(OPERATORS)), e, e), max_leaves=max_leaves)
 
 
 def value(expression, env):
@@ -312,10 +310,7 @@ def test_truth_is_refused_where_undecided():
 def test_copies_and_pickles_are_the_same_object(expression):
     built = size(expression)
     assume(isinstance(built, Dim))
-    assert all(
-        pickle.loads(pickle.dumps(built, protocol)) is built
-        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
-    )
+    assert all(pickle.loads(pickle.dumps(built, protocol)) is built for protocol in range(pickle.HIGHEST_PROTOCOL + 1))
     shape = {"shape": (built, 3)}
     assert copy.deepcopy(shape)["shape"][0] is built
     assert copy.copy(built) is built

@@ -129,7 +129,14 @@ def test_large_writable_closures_warn_of_staleness() -> None:
 
 @pytest.mark.parametrize(
     "f",
-    [lambda x: x, lambda x: x * 2, lambda x: x.reshape(()), lambda x: x > 1, lambda x: np.float32(3), lambda x: x.astype(int)],
+    [
+        lambda x: x,
+        lambda x: x * 2,
+        lambda x: x.reshape(()),
+        lambda x: x > 1,
+        lambda x: np.float32(3),
+        lambda x: x.astype(int),
+    ],
 )
 def test_scalar_results_are_numpy_scalars(f: Function) -> None:
     for argument in (2.0, np.float64(2), np.array(2.0), 2):
@@ -239,12 +246,20 @@ def test_no_floating_point_warning_leaks() -> None:
             np.divide(1.0, np.zeros(1))  # the caller's own settings are back
 
 
-@pytest.mark.parametrize("name", ["v1", "c1", "np", "nk", "slices", "dtype0", "spec0", "guard0", "run", "errstate", "x", "in0", "f64", "slice"])
+@pytest.mark.parametrize(
+    "name",
+    ["v1", "c1", "np", "nk", "slices", "dtype0", "spec0", "guard0", "run", "errstate", "x", "in0", "f64", "slice"],
+)
 def test_names_of_sizes_and_arguments_do_not_collide(name: str) -> None:
     compiled = graphc.compile(lambda x: np.cumsum(x * x.shape[0] + 1)[1:] + 2.5, f"f64[{name}]")
     np.testing.assert_array_equal(compiled(np.ones(3)), np.cumsum(np.ones(3) * 3 + 1)[1:] + 2.5)
     scope: dict[str, Any] = {"np": np}
-    exec(f"def f({name}, y): return np.cumsum({name} * y.shape[0] + 1)[1:]" if name != "np" else "def f(np_, y): return np_[1:]", scope)
+    exec(
+        f"def f({name}, y): return np.cumsum({name} * y.shape[0] + 1)[1:]"
+        if name != "np"
+        else "def f(np_, y): return np_[1:]",
+        scope,
+    )
     graphc.compile(scope["f"], "f64[n]", "f64[n]")(np.ones(3), np.ones(3))
 
 
@@ -326,8 +341,23 @@ def op_by_op(graph: Any, *arguments: Any) -> list[Any]:
     return [values[o] for o in graph.outputs]
 
 
-UNARY: tuple[Function, ...] = (np.sin, np.exp, np.negative, lambda v: v.T.T, lambda v: v[::-1], lambda v: v.reshape(2, 3), np.abs)
-BINARY: tuple[Function, ...] = (np.add, np.multiply, np.subtract, np.maximum, lambda a, b: np.where(a > b, a, b), np.divide)
+UNARY: tuple[Function, ...] = (
+    np.sin,
+    np.exp,
+    np.negative,
+    lambda v: v.T.T,
+    lambda v: v[::-1],
+    lambda v: v.reshape(2, 3),
+    np.abs,
+)
+BINARY: tuple[Function, ...] = (
+    np.add,
+    np.multiply,
+    np.subtract,
+    np.maximum,
+    lambda a, b: np.where(a > b, a, b),
+    np.divide,
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -365,7 +395,9 @@ def test_reused_storage_is_never_read_again(steps: list[tuple[int, int, int]], p
 def test_a_compiled_function_is_pickled_to_a_fresh_process(tmp_path: Path, root: Path) -> None:
     big = np.arange(100.0)
     big.flags.writeable = False
-    compiled = graphc.compile(lambda p, x: {"y": np.tanh(p["w"] @ x) + big[:3], "z": (x.sum(), x[0] > 1)}, {"w": "f64[3,n]"}, "f64[n]")
+    compiled = graphc.compile(
+        lambda p, x: {"y": np.tanh(p["w"] @ x) + big[:3], "z": (x.sum(), x[0] > 1)}, {"w": "f64[3,n]"}, "f64[n]"
+    )
     path = tmp_path / "compiled.pickle"
     path.write_bytes(pickle.dumps(compiled))
     script = (

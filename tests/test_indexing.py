@@ -62,7 +62,7 @@ KEYS: tuple[Any, ...] = (
     X > 30,
     X < 0,
     (slice(None), MASK2[0]),
-    (MASK2[:, 0], slice(None), [0, 1]) if False else (MASK2[:, 0], [0, 1]),
+    (MASK2[:, 0], [0, 1]),
     (MASK2[:, 0], slice(None), np.array([0, 1])),
     (MASK2, 0),
     (MASK2, [0, 1, 2, 3, 4]),

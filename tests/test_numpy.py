@@ -92,9 +92,77 @@ def agrees(f: Function, *arguments: Any, ulps: int = 0) -> None:
 # --- elementwise --------------------------------------------------------------------------------------------
 
 ROUNDED = {"tan": 4, "expm1": 2, "mean": 2, "var": 4, "std": 4, "norm": 8, "hypot": 1}
-UNARY = ["abs", "absolute", "fabs", "negative", "positive", "sign", "exp", "expm1", "log", "log1p", "sqrt", "square", "reciprocal", "sin", "cos", "tan", "tanh", "isnan", "isinf", "isfinite", "logical_not", "invert", "bitwise_not", "nan_to_num", "copy"]
-BINARY = ["add", "subtract", "multiply", "divide", "true_divide", "floor_divide", "mod", "remainder", "power", "hypot", "logaddexp", "maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor"]
-OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_"]
+UNARY = [
+    "abs",
+    "absolute",
+    "fabs",
+    "negative",
+    "positive",
+    "sign",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "square",
+    "reciprocal",
+    "sin",
+    "cos",
+    "tan",
+    "tanh",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "logical_not",
+    "invert",
+    "bitwise_not",
+    "nan_to_num",
+    "copy",
+]
+BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "true_divide",
+    "floor_divide",
+    "mod",
+    "remainder",
+    "power",
+    "hypot",
+    "logaddexp",
+    "maximum",
+    "minimum",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+]
+OPERATORS = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "and_",
+    "or_",
+]
 # what NumPy has and graphc refuses by name, for now
 REFUSED = {"reciprocal"}
 
@@ -109,7 +177,7 @@ def refused(name: str, *dtypes: str) -> bool:
 def check(name: str, f: Function, *arguments: Any) -> None:
     __tracebackhide__ = True
     if refused(name, *[np.asarray(a).dtype.name for a in arguments]):
-        with pytest.raises(UnsupportedError, match="bitwise|invert|reciprocal"):
+        with pytest.raises(UnsupportedError, match=r"bitwise|invert|reciprocal"):
             graphc.compile(f, *arguments)
         return
     agrees(f, *arguments, ulps=ROUNDED.get(name, 0))
@@ -331,8 +399,11 @@ SHAPING: tuple[tuple[str, Function], ...] = (
     ("reshape", lambda x: x.reshape(-1, -1)),
     ("reshape", lambda x: x.reshape(x.shape[0], -1)),
     ("ravel", lambda x: (x.ravel(), np.ravel(x, order="F"), x.flatten(), x.flatten("F"))),
-    ("ravel", lambda x: x.T.ravel(order="K") if False else x.ravel("K")),
-    ("transpose", lambda x: (x.T, np.transpose(x), x.transpose(2, 0, 1), x.transpose((1, 0, 2)), np.transpose(x, (0, 2, 1)))),
+    ("ravel", lambda x: x.ravel("K")),
+    (
+        "transpose",
+        lambda x: (x.T, np.transpose(x), x.transpose(2, 0, 1), x.transpose((1, 0, 2)), np.transpose(x, (0, 2, 1))),
+    ),
     ("transpose", lambda x: np.transpose(x, (0, -1, 1))),
     ("transpose", lambda x: np.transpose(x, (0, 0, 1))),
     ("transpose", lambda x: x.transpose(None)),
@@ -347,7 +418,10 @@ SHAPING: tuple[tuple[str, Function], ...] = (
     ("broadcast_to", lambda x: np.broadcast_to(x[:, :1], (2, 3, 4))),
     ("broadcast_to", lambda x: np.broadcast_to(x, (2, 3))),
     ("broadcast_arrays", lambda x: np.broadcast_arrays(x, x[0], 1.5)),
-    ("concatenate", lambda x: (np.concatenate([x, x]), np.concatenate([x, x[:, :1]], axis=1), np.concatenate((x, x), -1))),
+    (
+        "concatenate",
+        lambda x: (np.concatenate([x, x]), np.concatenate([x, x[:, :1]], axis=1), np.concatenate((x, x), -1)),
+    ),
     ("concatenate", lambda x: np.concatenate([x, x[0]], axis=None)),
     ("concatenate", lambda x: np.concatenate([x, np.ones((1, 3, 4), int)])),
     ("concatenate", lambda x: np.concatenate([x, x[0]])),
@@ -370,10 +444,28 @@ SHAPING: tuple[tuple[str, Function], ...] = (
     ("diff", lambda x: np.diff(x > 3)),
     ("diff", lambda x: np.diff(x, n=-1)),
     ("flip", lambda x: (np.flip(x), np.flip(x, 0), np.flip(x, (0, 2)), np.flip(x, -1))),
-    ("take", lambda x: (np.take(x, [0, 2, 5]), np.take(x, [1, 0], axis=0), x.take(3), np.take(x, np.array([[0, 1]]), axis=-1))),
+    (
+        "take",
+        lambda x: (
+            np.take(x, [0, 2, 5]),
+            np.take(x, [1, 0], axis=0),
+            x.take(3),
+            np.take(x, np.array([[0, 1]]), axis=-1),
+        ),
+    ),
     ("take", lambda x: np.take(x, [0, 9], axis=0)),
     ("take", lambda x: np.take(x, -1, axis=1)),
-    ("clip", lambda x: (np.clip(x, 2, 5), x.clip(3), np.clip(x, None, 5), x.clip(max=4), np.clip(x, x[0], 20), np.clip(x, 5, 2))),
+    (
+        "clip",
+        lambda x: (
+            np.clip(x, 2, 5),
+            x.clip(3),
+            np.clip(x, None, 5),
+            x.clip(max=4),
+            np.clip(x, x[0], 20),
+            np.clip(x, 5, 2),
+        ),
+    ),
     ("astype", lambda x: (x.astype(int), x.astype("f4"), x.astype(bool), np.astype(x, np.float16), x.astype(np.uint8))),
     ("astype", lambda x: x.astype(int, casting="safe")),
     ("astype", lambda x: x.astype("f4", copy=False)),
@@ -386,9 +478,9 @@ SHAPING: tuple[tuple[str, Function], ...] = (
     ("len", lambda x: x * len(x)),
     ("iter", lambda x: [row.sum() for row in x]),
     ("unpack", lambda x: (lambda a, b: a * b)(*x)),
-    ("divmod", lambda x: divmod(x, 3)),
+    ("divmod", lambda x: (divmod(x, 3), divmod(7, x + 1))),
     ("abs", lambda x: (abs(-x), +x, -x)),
-    ("pow", lambda x: (pow(x, 2), 2**x, x**x[0])),
+    ("pow", lambda x: (pow(x, 2), 2**x, x ** x[0])),
 )
 
 
@@ -478,9 +570,20 @@ PRODUCTS: tuple[tuple[str, Function, tuple[tuple[int, ...], tuple[int, ...]]], .
     ),
     *(
         ("dot", np.dot, shapes)
-        for shapes in (((3,), (3,)), ((2, 3), (3, 4)), ((), (3,)), ((2, 3), ()), ((5, 2, 3), (4, 3, 2)), ((5, 2, 3), (3,)), ((3,), (4, 3, 2)))
+        for shapes in (
+            ((3,), (3,)),
+            ((2, 3), (3, 4)),
+            ((), (3,)),
+            ((2, 3), ()),
+            ((5, 2, 3), (4, 3, 2)),
+            ((5, 2, 3), (3,)),
+            ((3,), (4, 3, 2)),
+        )
     ),
-    *(("inner", np.inner, shapes) for shapes in (((3,), (3,)), ((2, 3), (4, 3)), ((), (2, 3)), ((2, 2, 3), (3,)), ((2,), (3,)))),
+    *(
+        ("inner", np.inner, shapes)
+        for shapes in (((3,), (3,)), ((2, 3), (4, 3)), ((), (2, 3)), ((2, 2, 3), (3,)), ((2,), (3,)))
+    ),
     *(("outer", np.outer, shapes) for shapes in (((3,), (2,)), ((2, 3), (2,)), ((), (2,)), ((0,), (2,)))),
     *(("vdot", np.vdot, shapes) for shapes in (((3,), (3,)), ((2, 3), (3, 2)), ((2, 3), (2, 3)), ((), ()))),
     ("tensordot", np.tensordot, ((2, 3, 4), (3, 4, 5))),
@@ -550,7 +653,9 @@ def test_unsupported_functions_are_refused_by_name(name: str) -> None:
         graphc.trace(lambda x: function(*[x] * arguments) if name != "add.at" else np.add.at(x, [0], 1), "f64[3]")
 
 
-@pytest.mark.parametrize("name", ["partition", "fill", "put", "resize", "view", "nonzero", "argpartition", "dump", "ctypes", "flat", "strides"])
+@pytest.mark.parametrize(
+    "name", ["partition", "fill", "put", "resize", "view", "nonzero", "argpartition", "dump", "ctypes", "flat", "strides"]
+)
 def test_unsupported_methods_are_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):
         graphc.trace(lambda x: getattr(x, name), "f64[3]")

@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+import scipy.special
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import graphc
 from graphc import ops, text
 from graphc.backends.exact.fields import Undecided
 from graphc.backends.exact.world import bind, bind_sizes
@@ -34,6 +37,7 @@ from graphc.ops import lookup
 from graphc.ops.meaning import evaluate
 from graphc.passes import pipeline
 from graphc.passes.derive import jvp_graph, vjp_graph
+from graphc.verification.declarations import MOST_ULPS
 from graphc.verification.rules import installed
 from tests.enclosures import FIELD, enclose, magnitude
 from tests.random_programs import DIVISION, Disagreement, Program, draw, shrink
@@ -94,7 +98,9 @@ def op_by_op(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
             attrs = {name: bind(value, sizes) for name, value in data["attrs"]}
             value = values[i] = evaluate(lookup(data["op"]), [values[a] for a in data["args"]], attrs)
             for part, type in zip(
-                value if isinstance(value, tuple) else (value,), getattr(data["type"], "items", (data["type"],)), strict=True
+                value if isinstance(value, tuple) else (value,),
+                getattr(data["type"], "items", (data["type"],)),
+                strict=True,
             ):
                 if np.asarray(part).dtype != type.dtype or np.shape(part) != bind(type.shape, sizes):
                     raise TypeError(f"%{i} = {data['op']} is {_shown(part)}, not {data['type']}")
@@ -112,15 +118,21 @@ class Told:
 TOLD: Final = Told()
 
 
-# exp(x) / exp(y) cannot overflow as exp(x - y), but rounds the difference: |x - y| last places of a small quotient
-SHIFTED: Final = frozenset({"sigmoid", "softmax", "log_softmax", "logsumexp", "exp"})
+# Where stabilised formulas pay for not overflowing. exp(x) / exp(y) as exp(x - y) rounds the difference, |x - y|
+# last places of a small quotient; the derivative of tanh, 1 - tanh**2, loses what lies below the last place of 1.
+LOOSE: Final = frozenset({"sigmoid", "softmax", "log_softmax", "logsumexp", "exp", "tanh"})
 
 
-def accurate(plain: Graph, rewritten: Graph, inputs: Sequence[Any], found: Sequence[Any], law: bool = True) -> Iterator[str]:
-    """Hold the results of a rewritten graph against NumPy's answer to the plain one and the exact value."""
+def accurate(
+    plain: Graph, rewritten: Graph, inputs: Sequence[Any], found: Sequence[Any], law_at_nan: bool
+) -> Iterator[str]:
+    """Hold the results of a rewritten graph against NumPy's answer to the plain one and the exact value.
+
+    `law_at_nan`: also on inputs that are not finite, where no exact value decides, finite results stay finite.
+    """
     inputs = [np.asarray(x, t.dtype) for x, t in zip(inputs, plain.input_types, strict=True)]
-    tame = all(np.isfinite(x).all() for x in inputs)
-    shifted = any(d["op"] in SHIFTED for d in rewritten._node.values())
+    odd = {i for i, x in zip(plain.inputs, inputs, strict=True) if law_at_nan and not np.isfinite(x).all()}
+    loose = any(d["op"] in LOOSE for d in rewritten._node.values())
     numpy_values, own_values = op_by_op(plain, inputs), op_by_op(rewritten, inputs)
     try:
         exact, stated = enclose(plain, inputs), enclose(plain, inputs, numpy_values, widen=True)
@@ -133,41 +145,44 @@ def accurate(plain: Graph, rewritten: Graph, inputs: Sequence[Any], found: Seque
                 np.ndenumerate(np.asarray(found[k])), np.asarray(numpy_values[o]).ravel(), exact[k].ravel(),
                 stated[k].ravel(), exact_after[k].ravel(), stated_after[k].ravel(), strict=True,
             )  # fmt: skip
+            tame = odd.isdisjoint(nx.ancestors(plain, o) | {o})
             for (i, x), numpy, e, s, e_after, s_after in rows:
-                problem = _element(x, numpy, e, s, e_after, s_after, tame, shifted)
+                problem = _element(x, numpy, e, s, e_after, s_after, tame, loose)
                 if problem:
                     yield f"output {k} at {i}: {problem}"
                     return
 
 
 def _element(
-    x: Any, numpy: Any, exact: Any, stated: Any, exact_after: Any, stated_after: Any, tame: bool, shifted: bool
+    x: Any, numpy: Any, exact: Any, stated: Any, exact_after: Any, stated_after: Any, tame: bool, loose: bool
 ) -> str | None:
     """What is wrong with one element.
 
     It must be finite where NumPy is; only where the exact value is a pole, NumPy may be finite by its own error. It
     must lie where the stated accuracies of the plain graph's ops lead, or those of the ops that ran, if these lead
-    at most four times as far.
+    at most four times as far or as far as any record may state.
     """
     if isinstance(stated, bool):
         TOLD.compared += 1
         return None if bool(x) == stated else f"{x}, but {stated} is exact"
-    if np.isfinite(numpy) and not np.isfinite(x) and (exact.is_finite() or not tame):
-        return f"{x} where NumPy is finite: {numpy}"
     known = [ball for ball in (stated, stated_after) if not isinstance(ball, bool) and ball.is_finite()]
+    if np.isfinite(numpy) and not np.isfinite(x) and ((exact.is_finite() and known) or not tame):
+        return f"{x} where NumPy is finite: {numpy}"
     if not np.isfinite(x) or not known:
         TOLD.silent += 1
         return None
     TOLD.compared += 1
     value = flint.arb(int(x) if x.dtype.kind in "iub" else float(x))
-    if exact.is_finite() and exact_after.is_finite() and not exact.overlaps(exact_after):
-        # folding rounds a constant, which the accuracy of the folded op allows
-        if len(known) == 2 and not stated.overlaps(stated_after):
-            return f"the rewritten graph means {exact_after}, the plain one {exact}"
+    apart = exact.is_finite() and exact_after.is_finite() and not exact.overlaps(exact_after)
+    # folding rounds a constant, which the accuracy of the folded op allows
+    if apart and len(known) == 2 and not stated.overlaps(stated_after):
+        return f"the rewritten graph means {exact_after}, the plain one {exact}"
     if known[0].contains(value):
         return None
-    if len(known) == 2 and stated_after.contains(value) and (shifted or stated_after.rad() <= 4 * stated.rad()):
-        return None
+    if len(known) == 2 and stated_after.contains(value):
+        places = MOST_ULPS * float(np.spacing(np.abs(x)))
+        if loose or stated_after.rad() <= 4 * stated.rad() or stated_after.rad() <= places:
+            return None
     if exact.is_finite() and np.isfinite(numpy):
         allowed = 4 * magnitude(flint.arb(float(numpy)) - exact)
         if magnitude(value - exact) <= allowed:
@@ -223,7 +238,7 @@ def optimised(program: Program) -> Iterator[str]:
     yield from _optimised(graph, graph, program.values)
 
 
-def _optimised(plain: Graph, graph: Graph, inputs: Sequence[Any]) -> Iterator[str]:
+def _optimised(plain: Graph, graph: Graph, inputs: Sequence[Any], law_at_nan: bool = True) -> Iterator[str]:
     compiled = Compiled(graph, None, None)
     rewritten = compiled.plan.graph
     found = compiled(*inputs)
@@ -231,7 +246,7 @@ def _optimised(plain: Graph, graph: Graph, inputs: Sequence[Any]) -> Iterator[st
     problem = differing(found, [own[o] for o in rewritten.outputs])
     if problem and not any(d["op"] in LAYOUT for d in rewritten._node.values()):
         yield f"executor: {problem}"
-    yield from accurate(plain, rewritten, inputs, found)
+    yield from accurate(plain, rewritten, inputs, found, law_at_nan)
 
 
 def differentiated(program: Program) -> Iterator[str]:
@@ -243,7 +258,9 @@ def differentiated(program: Program) -> Iterator[str]:
     rng = np.random.default_rng(program.seed)
     values = op_by_op(graph, program.values)
     inputs = [np.asarray(x, t.dtype) for x, t in zip(program.values, graph.input_types, strict=True)]
-    seeds = [_direction(rng, values[o]) for o, t in zip(graph.outputs, graph.output_types, strict=True) if t.differentiable]
+    seeds = [
+        _direction(rng, values[o]) for o, t in zip(graph.outputs, graph.output_types, strict=True) if t.differentiable
+    ]
     along = [_direction(rng, inputs[k]) for k in wrt]
     reverse, forward = vjp_graph(graph, wrt), jvp_graph(graph, wrt)
     for derived in (reverse, forward):
@@ -261,7 +278,7 @@ def differentiated(program: Program) -> Iterator[str]:
         else:
             TOLD.silent += 1
     (stable, *_) = pipeline.run(graph, pipeline.FORWARD)
-    for problem in _optimised(reverse, vjp_graph(stable.graph, wrt), [*inputs, *seeds]):
+    for problem in _optimised(reverse, vjp_graph(stable.graph, wrt), [*inputs, *seeds], law_at_nan=False):
         yield f"gradient: {problem}"
 
 
@@ -408,9 +425,7 @@ def seeds_of(batch: int) -> range:
     return range(BATCH * batch, BATCH * (batch + 1))
 
 
-@pytest.mark.parametrize(
-    "batch", [k if k < SAMPLE else pytest.param(k, marks=pytest.mark.slow) for k in range(ALL)]
-)
+@pytest.mark.parametrize("batch", [k if k < SAMPLE else pytest.param(k, marks=pytest.mark.slow) for k in range(ALL)])
 def test_a_batch_of_programs(batch: int, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     tally = Tally()
     try:
@@ -423,6 +438,7 @@ def test_a_batch_of_programs(batch: int, tmp_path: Path, record_property: Callab
 @settings(
     max_examples=settings().max_examples if os.environ.get("GRAPHC_FUZZ") == "1" else 10,
     suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # a smaller seed is no smaller program
 )
 def test_a_program_of_any_seed(seed: int) -> None:
     with installed(DIVISION):
@@ -447,6 +463,50 @@ def test_the_programs_cover_the_table(batches: int, least: int, programs: int) -
     assert len(tally.lengths) >= programs
     assert statistics.median(tally.lengths) >= 8
     assert 10 * tally.empty >= len(tally.lengths)
+
+
+# What these programs found, as they were after shrinking: arguments, and the function.
+FOUND: Final[dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]] = {
+    "x[i] of an index computed as a scalar was a view, and x was overwritten": (
+        lambda x, i: np.abs(x[i % 3]) * 2,
+        (-np.ones((3, 2)), np.array(1)),
+    ),
+    "abs(-x) of unsigned integers wraps round": (lambda x: np.abs(-x), (np.array([5, 3], np.uint8),)),
+    "a sum over an operand's layout": (
+        lambda x, y: np.sum(x * np.exp(y.T), axis=1),
+        tuple(np.random.default_rng(8).normal(size=(2, 8, 8))),
+    ),
+    "sums of narrow integers": (lambda x: np.sum(x) + np.cumsum(x)[-1], (np.array([100, 100], np.int8),)),
+    "clip beyond the range": (lambda x: np.clip(x, -1, 300), (np.array([5, 3], np.uint8),)),
+    "exclusive or": (lambda x: (x > 0) ^ (x < 2), (np.array([1.0, 3.0]),)),
+    "a special function of half precision": (lambda x: scipy.special.expit(x), (np.array([1.0], np.float16),)),
+}
+
+
+@pytest.mark.parametrize("found", FOUND)
+def test_what_was_found_stays_mended(found: str) -> None:
+    function, arguments = FOUND[found]
+    given = [np.copy(a) for a in arguments]
+    compiled = graphc.compile(function, *arguments, exact_order=True)(*given)
+    assert same(compiled, function(*arguments))
+    assert all(same(a, b) for a, b in zip(given, arguments, strict=True))
+
+
+def test_softmax_of_an_infinity_stays_finite_beside_it() -> None:
+    f = graphc.compile(lambda x: np.exp(x) / np.sum(np.exp(x)), "f64[2]")
+    assert same(f(np.array([2.0, np.inf])), np.array([0.0, np.nan]))
+
+
+def test_masks_pass_through_positions() -> None:
+    x = np.array([0.0, 1.0, -1.0])
+    gradient = graphc.grad(lambda x: np.where(x > 0.5, np.log(x)[np.array([0, 1, 2])], 0).sum())(x)
+    assert same(gradient, np.array([0.0, 1.0, 0.0]))
+
+
+def test_a_guard_on_a_difference_is_known() -> None:
+    lines = ("guard 1 == n-1", "%2: f64[] = reshape[shape=()](%x)", "return %2", "}")
+    graph = parse("\n".join(["graph f(%x: f64[n-1], %y: f64[n]) -> f64[] {", *lines]))
+    assert graph.output_types[0].shape == ()
 
 
 def test_a_failure_is_made_small() -> None:

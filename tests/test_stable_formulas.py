@@ -153,9 +153,7 @@ FORMULAS: tuple[tuple[str, Function, Function, tuple[float, ...]], ...] = (
     ),
     (
         "log of softmax shifted by hand",
-        lambda x: np.log(
-            np.exp(shifted(rows(x))) / np.sum(np.exp(shifted(rows(x))), axis=-1, keepdims=True)
-        )[..., 0],
+        lambda x: np.log(np.exp(shifted(rows(x))) / np.sum(np.exp(shifted(rows(x))), axis=-1, keepdims=True))[..., 0],
         exact_log_softmax,
         FAR,
     ),
@@ -163,6 +161,32 @@ FORMULAS: tuple[tuple[str, Function, Function, tuple[float, ...]], ...] = (
         "log softmax of columns",
         lambda x: np.log(np.exp(rows(x).T) / np.sum(np.exp(rows(x).T), axis=0))[0],
         exact_log_softmax,
+        FAR,
+    ),
+    (
+        "log of a part of softmax",
+        lambda x: np.log((np.exp(rows(x)) / np.sum(np.exp(rows(x)), axis=-1, keepdims=True))[..., 0]),
+        exact_log_softmax,
+        FAR,
+    ),
+    (
+        "log of a picked softmax",
+        lambda x: np.log(np.take(np.exp(rows(x)) / np.sum(np.exp(rows(x)), axis=-1, keepdims=True), [0], axis=-1))[
+            ..., 0
+        ],
+        exact_log_softmax,
+        FAR,
+    ),
+    (
+        "log of a part over the sum",
+        lambda x: np.log(np.exp(rows(x)[..., 0]) / np.sum(np.exp(rows(x)), axis=-1)),
+        exact_log_softmax,
+        FAR,
+    ),
+    (
+        "softmax through transposes",
+        lambda x: (np.exp(rows(x)).T / np.sum(np.exp(rows(x)), axis=-1)).T[..., 0],
+        exact_softmax,
         FAR,
     ),
     ("x / sqrt(x**2 + 1)", lambda x: x / np.sqrt(x**2 + 1), lambda x: x / mp.sqrt(x * x + 1), FAR),
@@ -173,7 +197,12 @@ FORMULAS: tuple[tuple[str, Function, Function, tuple[float, ...]], ...] = (
     ("norm by hand", lambda x: np.sqrt(np.sum(rows(x) ** 2, axis=-1)), exact_norm, FAR),
     ("std", lambda x: np.std(rows(x), axis=-1), exact_std, FAR),
     ("1 - cos(x)", lambda x: 1 - np.cos(x), lambda x: 2 * mp.sin(x / 2) ** 2, tuple(x for x in FAR if abs(x) < 50)),
-    ("sqrt(x + 1) - sqrt(x)", lambda x: np.sqrt(x + 1) - np.sqrt(x), lambda x: 1 / (mp.sqrt(x + 1) + mp.sqrt(x)), POSITIVE),
+    (
+        "sqrt(x + 1) - sqrt(x)",
+        lambda x: np.sqrt(x + 1) - np.sqrt(x),
+        lambda x: 1 / (mp.sqrt(x + 1) + mp.sqrt(x)),
+        POSITIVE,
+    ),
 )
 
 
@@ -187,6 +216,10 @@ RELATIVE = {
     "log softmax shifted by hand": 0,
     "log of softmax shifted by hand": 0,
     "log softmax of columns": 0,
+    "log of a part of softmax": 0,
+    "log of a picked softmax": 0,
+    "log of a part over the sum": 0,
+    "softmax through transposes": 1,
     "tanh by exps": 1,
     "tanh by exp(2x)": 1,
     "tanh by exp(-2x)": 1,
@@ -219,15 +252,15 @@ def derivative(f: Function, order: int, forward: bool) -> Function:
 
 def reference(f: Function, points: Any, order: int) -> Any:
     with mp.workdps(DIGITS):
-        return np.array([float(mp.diff(f, mp.mpf(float(x)), order)) if order else float(f(mp.mpf(float(x)))) for x in points])
+        return np.array(
+            [float(mp.diff(f, mp.mpf(float(x)), order)) if order else float(f(mp.mpf(float(x)))) for x in points]
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize(("name", "f", "exact", "points"), FORMULAS, ids=[row[0] for row in FORMULAS])
-def test_naive_formulas_are_right(
-    name: str, f: Function, exact: Function, points: Any, order: int, dtype: Any
-) -> None:
+def test_naive_formulas_are_right(name: str, f: Function, exact: Function, points: Any, order: int, dtype: Any) -> None:
     x = np.array(points, dtype)
     expected = reference(exact, x, order)
     rtol, atol = (1e-12, 1e-300) if dtype is np.float64 else (2e-5, 1e-36)

@@ -18,8 +18,8 @@ from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 
 KEYWORDS: Final = frozenset(
-    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard"]
-) | frozenset(DTYPES)
+    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
+)
 _serial = count()
 
 
@@ -106,11 +106,7 @@ class _Writer:
             self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type)
             self.scope[f"dtype{position}"] = type.dtype
             static = all(isinstance(d, int) for d in type.shape)
-            shape = (
-                f" or {name}.shape != {attr_text('', type.shape)}"
-                if static
-                else f" or {name}.ndim != {type.ndim}"
-            )
+            shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
             lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}:")
             lines.append(f"    {name} = {spec}.convert({name})")
             if static:
@@ -178,11 +174,7 @@ class _Writer:
             self.scope[label] = value
             return label
         if name == "index":
-            return (
-                attr_text(name, value)
-                if "!slice" in TABLE[self.nodes[i]["op"]].numpy
-                else attr_text("", value)
-            )
+            return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)
         return attr_text("", value)
 
     def _results(self) -> list[str]:
@@ -230,9 +222,7 @@ class InputSpec:
         array = np.asarray(value)
         scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
         if array.dtype != want.dtype:
-            weak_fits = scalar and (
-                want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi")
-            )
+            weak_fits = scalar and (want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi"))
             if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):
                 plain = array.dtype in DTYPE_NAMES
                 raise DTypeError(
@@ -269,9 +259,7 @@ def solve_size(size: Size, actual: int, spec: InputSpec, /, **known: int) -> int
     try:
         solved = dims.solve(dims.substitute(size, known), actual)
     except ValueError as error:
-        raise ShapeError(
-            f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)
-        ) from None
+        raise ShapeError(f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)) from None
     if solved is None:
         raise ShapeError(
             f"argument {spec.name}: its size {size} does not determine the named sizes",

@@ -157,11 +157,7 @@ invert = bitwise_not = _bits(np.invert, logical_not)
 
 def power_operator(a: Any, b: Any) -> Any:
     """`a ** b`: NumPy's operator takes shortcuts for some scalar exponents, and so does this."""
-    if (
-        isinstance(b, (int, float, np.integer, np.floating))
-        and not isinstance(b, bool)
-        and isinstance(a, Traced)
-    ):
+    if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool) and isinstance(a, Traced):
         exponent = b.item() if isinstance(b, np.generic) else b
         if a.type.dtype.kind == "b" and exponent != 2:
             return power(a, b)
@@ -205,12 +201,7 @@ def _integer_power(x: Any, exponent: int) -> Any:
 @traceable(np.power)
 def power(a: Any, b: Any, /, *, out: Any = None) -> Any:
     refuse("power", out=out)
-    if (
-        isinstance(b, (int, float))
-        and not isinstance(b, bool)
-        and _is_small_integer(b)
-        and isinstance(a, Traced)
-    ):
+    if isinstance(b, (int, float)) and not isinstance(b, bool) and _is_small_integer(b) and isinstance(a, Traced):
         world, (x, _) = convert_operands(np.power, (a, b))
         if x.type.dtype.kind == "f":
             return _integer_power(x, int(b)) if b != -1 else world.integer_pow(x, exponent=-1)
@@ -237,9 +228,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
 
 
 @traceable(np.clip)
-def clip(
-    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
-) -> Any:
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
     refuse("clip", out=out)
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if isinstance(a, Traced) and a.type.dtype.kind in "iu":

@@ -106,9 +106,7 @@ def _quantifier(numpy_function: Any, op: str) -> Any:
         refuse(numpy_function.__name__, out=out, where=where)
         world = common_world(a)
         x = strong(truth(a), world)
-        return world.apply(
-            op, (x,), axes=reduced_axes(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims)
-        )
+        return world.apply(op, (x,), axes=reduced_axes(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims))
 
     return traceable(numpy_function)(apply)
 
@@ -139,11 +137,7 @@ def _float_operand(a: Any, dtype: Any) -> tuple[Any, np.dtype[Any]]:
     world = common_world(a)
     x = strong(a, world)
     result = (
-        np.dtype(dtype)
-        if dtype is not None
-        else x.type.dtype
-        if x.type.dtype.kind == "f"
-        else np.dtype(np.float64)
+        np.dtype(dtype) if dtype is not None else x.type.dtype if x.type.dtype.kind == "f" else np.dtype(np.float64)
     )
     # NumPy accumulates half precision in single
     inner = np.dtype(np.float32) if result == np.float16 and x.type.dtype == np.float16 else result
@@ -218,9 +212,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     value = strong(x, world)
     axes = axes_of("norm", axis, value.ndim)
     if ord is not None and not (ord == 2 and len(axes) == 1) and not (ord == "fro" and len(axes) == 2):
-        raise DTypeError(
-            f"norm: ord={ord!r} cannot be traced", expected="None, 2 of a vector or 'fro' of a matrix"
-        )
+        raise DTypeError(f"norm: ord={ord!r} cannot be traced", expected="None, 2 of a vector or 'fro' of a matrix")
     if value.type.dtype.kind != "f":
         value = world.convert(value, np.dtype(np.float64))
     return world.emit(lookup("reduce_norm"), (value,), (("axes", axes), ("keepdims", bool(keepdims))))

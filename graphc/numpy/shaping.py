@@ -56,11 +56,7 @@ def ravel(a: Any, order: str = "C") -> Any:
 def transpose(a: Any, axes: Any = None) -> Any:
     x = strong(a, common_world(a))
     rank = x.ndim
-    perm = (
-        tuple(range(rank))[::-1]
-        if axes is None
-        else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
-    )
+    perm = tuple(range(rank))[::-1] if axes is None else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
     return x if perm == tuple(range(rank)) else x.world.transpose(x, perm=perm)
 
 
@@ -127,9 +123,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     if axis is None:
         places = {k for k, d in enumerate(x.type.shape) if _is_one(x.world, d)}
     else:
-        places = {
-            normalise_axis("squeeze", k, x.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))
-        }
+        places = {normalise_axis("squeeze", k, x.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))}
         for k in places:
             if not x.world.facts.equal(x.type.shape[k], 1):
                 raise ShapeError(
@@ -176,9 +170,7 @@ def concatenate(
 
 
 @traceable(np.stack)
-def stack(
-    arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
-) -> Any:
+def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     refuse("stack", out=out)
     world, values = _joined(list(arrays), dtype)
     place = normalise_axis("stack", axis, values[0].ndim + 1)
@@ -255,9 +247,7 @@ empty_like = _filled("empty_like", 0)
 
 
 def _maker(name: str, value: float) -> Any:
-    def apply(
-        shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None
-    ) -> Any:
+    def apply(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
         world = common_world(shape, like)
         return world.full(value, TensorType(shape_of(shape), np.dtype(dtype)))
 

@@ -77,6 +77,7 @@ OPS = (
             ErrorSample(("bool[2]", "f64[3]", "f64[3]"), {}, ShapeError, "do not broadcast"),
         ),
         elementwise=True,
+        reasons={"mask": "gives masks itself, or adds up elements under different ones"},
         doc="x where the condition holds, else y; derivatives select by mask, never by value.",
     ),
     Op(

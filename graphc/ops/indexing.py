@@ -13,9 +13,7 @@ from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Op, Reason, Sample
 from graphc.ops.typing import Facts, broadcast, normalise_axis, show, tensor
 
-STRUCTURAL: Final[Mapping[str, Reason]] = {
-    "exact": "structural: acts on exact values as NumPy acts on object arrays"
-}
+STRUCTURAL: Final[Mapping[str, Reason]] = {"exact": "structural: acts on exact values as NumPy acts on object arrays"}
 
 
 def index_shape(facts: Facts, op: str, indices: tuple[Type, ...]) -> tuple[Size, ...]:
@@ -32,15 +30,11 @@ def gather_type(facts: Facts, operand: Type, *indices: Type, axis: int) -> Tenso
     x = tensor(operand, "gather")
     picked = index_shape(facts, "gather", indices)
     if normalise_axis("gather", axis, x.ndim) != axis or axis + len(indices) > x.ndim:
-        raise AxisError(
-            "gather: more index arrays than axes", actual=f"{len(indices)} from axis {axis} of {x!r}"
-        )
+        raise AxisError("gather: more index arrays than axes", actual=f"{len(indices)} from axis {axis} of {x!r}")
     return TensorType((*x.shape[:axis], *picked, *x.shape[axis + len(indices) :]), x.dtype)
 
 
-def scatter_add_type(
-    facts: Facts, updates: Type, *indices: Type, axis: int, shape: tuple[Size, ...]
-) -> TensorType:
+def scatter_add_type(facts: Facts, updates: Type, *indices: Type, axis: int, shape: tuple[Size, ...]) -> TensorType:
     u = tensor(updates, "scatter_add")
     picked = index_shape(facts, "scatter_add", indices)
     if axis < 0 or axis + len(indices) > len(shape):
@@ -50,9 +44,7 @@ def scatter_add_type(
         )
     expected = (*shape[:axis], *picked, *shape[axis + len(indices) :])
     if len(expected) != u.ndim or not all(facts.equal(a, b) for a, b in zip(expected, u.shape, strict=True)):
-        raise ShapeError(
-            "scatter_add: updates do not match the indices", expected=show(expected), actual=show(u.shape)
-        )
+        raise ShapeError("scatter_add: updates do not match the indices", expected=show(expected), actual=show(u.shape))
     return TensorType(shape, u.dtype)
 
 
@@ -60,9 +52,7 @@ def scatter_back(w: Any, ct: Any, x: Any, *indices: Any, axis: int) -> tuple[Any
     return (w.scatter_add(ct, *indices, axis=axis, shape=x.shape), *(None for _ in indices))
 
 
-def gather_back(
-    w: Any, ct: Any, updates: Any, *indices: Any, axis: int, shape: tuple[Size, ...]
-) -> tuple[Any, ...]:
+def gather_back(w: Any, ct: Any, updates: Any, *indices: Any, axis: int, shape: tuple[Size, ...]) -> tuple[Any, ...]:
     return (w.gather(ct, *indices, axis=axis), *(None for _ in indices))
 
 
@@ -75,13 +65,14 @@ OPS = (
         "gather",
         type=gather_type,
         numpy="nk.gather({0}, ({1*},), {axis})",
-        rule=Linear((0,), scatter_back),
+        rule=Linear((0,), scatter_back, mask=scatter_back),
         domains=("real", "index", "index"),
         samples=(
             Sample(((3,), ROWS), {"axis": 0}),
             Sample(((3, 2), ROWS, COLUMNS), {"axis": 0}),
             Sample(((2, 3), ROWS), {"axis": 1}),
             Sample(((2, 2), TABLE), {"axis": 0}),
+            Sample(((3, 2), np.array(-1)), {"axis": 0}),
         ),
         errors=(
             ErrorSample(("f64[3]", "f64[2]"), {"axis": 0}, DTypeError, "must be integers"),
@@ -95,7 +86,7 @@ OPS = (
         "scatter_add",
         type=scatter_add_type,
         numpy="nk.scatter_add({0}, ({1*},), {axis}, {shape})",
-        rule=Linear((0,), gather_back),
+        rule=Linear((0,), gather_back, mask=gather_back),
         domains=("real", "index", "index"),
         samples=(
             Sample(((4,), ROWS), {"axis": 0, "shape": (3,)}),

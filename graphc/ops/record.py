@@ -83,6 +83,7 @@ Reason = Literal[
     "no operands",
     "structural: acts on exact values as NumPy acts on object arrays",
     "any input is accepted",
+    "gives masks itself, or adds up elements under different ones",
 ]
 
 

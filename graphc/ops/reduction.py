@@ -42,13 +42,17 @@ def sum_transpose(w: Any, ct: Any, x: Any, *, axes: tuple[int, ...], keepdims: b
     return (w.expand(ct, axes, x.shape, keepdims),)
 
 
-def extremum_jvp(
-    w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool
-) -> Any:
-    (x,), (t,) = operands, tangents
-    best = x == w.expand(y, axes, x.shape, keepdims)
-    ties = w.reduce_sum(w.convert(best, x.dtype), axes=axes, keepdims=keepdims)
-    return w.reduce_sum(w.select(best, t, 0), axes=axes, keepdims=keepdims) / ties
+def extremum_jvp(worse: str) -> Any:
+    """The derivative of max or min: elements that are not `worse` than the result share it equally."""
+
+    def jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+        (x,), (t,) = operands, tangents
+        # where the result is NaN nothing compares, and all elements share
+        best = w.logical_not(w.apply(worse, (x, w.expand(y, axes, x.shape, keepdims))))
+        ties = w.reduce_sum(w.convert(best, x.dtype), axes=axes, keepdims=keepdims)
+        return w.reduce_sum(w.select(best, t, 0), axes=axes, keepdims=keepdims) / ties
+
+    return jvp
 
 
 def prod_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -91,9 +95,7 @@ def _prod_tangent(w: Any, x: Any, t: Any, count: Any) -> Any:
     index = w.iota(size=count, dtype=x.dtype)
     diagonal = w.reshape(index, shape=(count, 1)) == w.reshape(index, shape=(1, count))
     others = w.select(diagonal, 1, w.reshape(x, shape=(*x.shape[:last], 1, count)))
-    return w.reduce_sum(
-        t * w.reduce_prod(others, axes=(last + 1,), keepdims=False), axes=(last,), keepdims=False
-    )
+    return w.reduce_sum(t * w.reduce_prod(others, axes=(last + 1,), keepdims=False), axes=(last,), keepdims=False)
 
 
 def norm_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -103,9 +105,7 @@ def norm_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, .
     return w.reduce_sum(direction * t, axes=axes, keepdims=keepdims)
 
 
-def logsumexp_jvp(
-    w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool
-) -> Any:
+def logsumexp_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
     (x,), (t,) = operands, tangents
     return w.reduce_sum(w.softmax(x, axes=axes) * t, axes=axes, keepdims=keepdims)
 
@@ -185,7 +185,7 @@ OPS = (
         type=reduction("reduce_max", "biuf", empty=False),
         numpy="np.maximum.reduce({0}, axis={axes}, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.reduce("maximum", x, axes, keepdims),
-        rule=Jvp(extremum_jvp),
+        rule=Jvp(extremum_jvp("lt")),
         domains=("real",),
         samples=SAMPLES,
         errors=(*ERRORS, NO_RANGE),
@@ -196,7 +196,7 @@ OPS = (
         type=reduction("reduce_min", "biuf", empty=False),
         numpy="np.minimum.reduce({0}, axis={axes}, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.reduce("minimum", x, axes, keepdims),
-        rule=Jvp(extremum_jvp),
+        rule=Jvp(extremum_jvp("gt")),
         domains=("real",),
         samples=SAMPLES,
         errors=(*ERRORS, NO_RANGE),
@@ -287,6 +287,7 @@ OPS = (
         ),
         errors=(ErrorSample(("f64[2]",), {"axis": 1, "reverse": False}, AxisError, "out of bounds"),),
         ulps=8,
+        reasons={"mask": "gives masks itself, or adds up elements under different ones"},
         doc="Running sums along an axis, from the end if `reverse`.",
     ),
 )

@@ -12,9 +12,7 @@ from graphc.ir import TensorType, TupleType, Type
 from graphc.ops.record import ErrorSample, Linear, Op, Reason, Sample
 from graphc.ops.typing import Facts, normalise_axis, show, tensor
 
-STRUCTURAL: Final[Mapping[str, Reason]] = {
-    "exact": "structural: acts on exact values as NumPy acts on object arrays"
-}
+STRUCTURAL: Final[Mapping[str, Reason]] = {"exact": "structural: acts on exact values as NumPy acts on object arrays"}
 Index = tuple[tuple[Size, Size | None, int], ...]
 
 
@@ -102,9 +100,7 @@ def sliced_size(start: Size, stop: Size | None, step: int) -> Size:
 def slice_type(facts: Facts, operand: Type, *, index: Index) -> TensorType:
     x = tensor(operand, "slice")
     if len(index) != x.ndim:
-        raise ShapeError(
-            "slice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(x.shape)}"
-        )
+        raise ShapeError("slice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(x.shape)}")
     return TensorType([_checked_slice(one, d) for one, d in zip(index, x.shape, strict=True)], x.dtype)
 
 
@@ -128,14 +124,10 @@ def _checked_slice(one: tuple[Size, Size | None, int], size: Size) -> Size:
 def unslice_type(facts: Facts, operand: Type, *, index: Index, shape: tuple[Size, ...]) -> TensorType:
     u = tensor(operand, "unslice")
     if len(index) != len(shape):
-        raise ShapeError(
-            "unslice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(shape)}"
-        )
+        raise ShapeError("unslice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(shape)}")
     expected = tuple(_checked_slice(one, d) for one, d in zip(index, shape, strict=True))
     if len(expected) != u.ndim or not all(facts.equal(a, b) for a, b in zip(expected, u.shape, strict=True)):
-        raise ShapeError(
-            "unslice: the operand does not fill the slice", expected=show(expected), actual=show(u.shape)
-        )
+        raise ShapeError("unslice: the operand does not fill the slice", expected=show(expected), actual=show(u.shape))
     return TensorType(shape, u.dtype)
 
 

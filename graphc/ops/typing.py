@@ -58,14 +58,22 @@ class Facts:
         a, b = dims.substitute(a, equations), dims.substitute(b, equations)
         decided = _PROOF[relation](a, b)
         if decided is None and relation == "==":
-            if Guard("!=", a, b) in self.guards or Guard("!=", b, a) in self.guards:
-                return False
+            return self._same_difference(a, b)
         elif decided is None:
             if self._implied(relation, a, b):
                 return True
             if self._implied("<=" if relation == "<" else "<", b, a):
                 return False
         return decided
+
+    def _same_difference(self, a: Size, b: Size) -> bool | None:
+        """Whether a == b, where some guard c == d or c != d has d - c equal to b - a or to a - b."""
+        for guard in self.guards:
+            if guard.relation in ("==", "!="):
+                c, d = guard.left, guard.right
+                if dims.equal(a + d, b + c) or dims.equal(a + c, b + d):
+                    return guard.relation == "=="
+        return None
 
     def _implied(self, relation: Relation, a: Size, b: Size) -> bool:
         """Whether some guard c <= d or c < d has d - c at most b - a."""

@@ -232,9 +232,7 @@ class World:
         if have == tuple(shape):
             return x
         lead = len(have) - len(shape)
-        axes = tuple(range(lead)) + tuple(
-            lead + i for i, d in enumerate(shape) if d == 1 and have[lead + i] != 1
-        )
+        axes = tuple(range(lead)) + tuple(lead + i for i, d in enumerate(shape) if d == 1 and have[lead + i] != 1)
         if axes:
             x = self.apply(reducer, (x,), axes=axes, keepdims=False)
         return x if x.type.shape == tuple(shape) else self.reshape(x, shape=tuple(shape))

@@ -43,8 +43,11 @@ DOMAINS: Final[dict[str, Draw]] = {
     "bool": lambda rng: rng.random() < 0.5,
 }
 
-# where NumPy meanings lose accuracy if they can: near 0, near 1, and far out
-PROBES: Final = tuple(Fraction(n, d) for n, d in ((1, 2**40), (1, 1), (257, 256), (5, 1), (20, 1)))
+# where NumPy meanings lose accuracy if they can: near 0, near 1, far out, and where a last place has to be rounded
+PROBES: Final = (
+    *(Fraction(n, d) for n, d in ((1, 2**40), (1, 1), (257, 256), (5, 1), (20, 1))),
+    Fraction(1 / 3),
+)
 
 
 def belongs(domain: str, value: Fraction) -> bool:
@@ -86,8 +89,13 @@ def draw(domain: str, shape: Any, rng: random.Random, seen: set[Fraction | bool]
     return result
 
 
+def candidates() -> tuple[Fraction, ...]:
+    """0 and the probes of both signs, whatever the domain."""
+    return (Fraction(0), *PROBES, *(-p for p in PROBES))
+
+
 def probes(domain: str) -> Iterator[Fraction]:
     """Points at which an inaccurate float formula shows."""
-    for value in (*PROBES, *(-p for p in PROBES)):
+    for value in candidates():
         if belongs(domain, value):
             yield value

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -24,33 +24,40 @@ from graphc.errors import DTypeError, GraphcError
 from graphc.ir import DTYPES, TensorType
 from graphc.ops import world as ops_world
 from graphc.ops.meaning import evaluate as numpy_meaning
-from graphc.ops.record import Op
+from graphc.ops.record import Linear, Op, Reason
 from graphc.ops.typing import Facts
 from graphc.verification import points
 from graphc.verification.cases import F64, Case, cases, domain_of, rounded, samples
 from graphc.verification.conventions import kinks, masks
+from graphc.verification.declarations import declarations
 from graphc.verification.trials import derivative_problems
 
 CANCELLED: Final = 1e-40
+
+# what a field that is no code, or code for something else, raises
+BROKEN: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NameError, SyntaxError)
 
 
 def check_op(op: Op, prove: bool = True) -> list[str]:
     """Every problem found in one record; an empty list means that its fields agree and its derivative is right.
 
     The order is cheapest first, and a stage is entered only if those before it found nothing: completeness,
-    refusals, NumPy against the exact meaning (value, dtype, shape), the rule against jets at a rational point
-    (forward, reverse, second order), masks, kinks, and last, unless `prove` is false, SymPy's proof.
+    refusals, NumPy against the exact meaning (value, dtype, shape), what the record declares against what the op
+    does, the rule against jets at a rational point (forward, reverse, second order), masks, kinks, and last, unless
+    `prove` is false, SymPy's proof.
 
     >>> from graphc.ops import lookup
     >>> check_op(lookup("tanh"))
     []
     """
     with installed(op):
-        stages = [completeness, refusals, values, derivatives, masks, kinks, *([proof] if prove else [])]
+        stages = [completeness, refusals, values, declarations, derivatives, masks, kinks]
+        if prove:
+            stages.append(proof)
         for stage in stages:
             try:
                 problems = list(stage(op))
-            except (GraphcError, ValueError, TypeError, ArithmeticError, IndexError, AttributeError) as error:
+            except (GraphcError, *BROKEN) as error:
                 problems = [f"{stage.__name__}: {type(error).__name__}: {error}"]
             except Undecided as error:
                 problems = [f"{stage.__name__}: undecided: {error}"]
@@ -83,16 +90,23 @@ def completeness(op: Op) -> Iterator[str]:
     fields = {
         "exact": op.exact is not None,
         "rule": op.rule is not None,
+        "mask": not isinstance(op.rule, Linear) or op.rule.mask is not None,
         "domains": bool(op.domains),
         "errors": bool(op.errors),
     }
     for name, present in fields.items():
         if not present and name not in op.reasons:
             yield f"{op.name}: no {name}, and no reason for that"
+        if name in op.reasons and op.reasons[name] not in get_args(Reason):
+            yield f"{op.name}: {op.reasons[name]!r} is none of the reasons for which a field may be missing"
         if present and name in op.reasons:
             yield f"{op.name}: a reason is given for a missing {name} that is there"
     for name in op.reasons.keys() - fields.keys():
         yield f"{op.name}: a reason for the unknown field {name}"
+    if not samples(op) and op.name != "get":
+        yield f"{op.name}: no samples"
+    if op.elementwise and any(len(sample.operands) != len(op.domains) for sample in samples(op)):
+        yield f"{op.name}: a sample has another number of operands than there are domains"
     if not op.doc.endswith("."):
         yield f"{op.name}: doc is not a sentence"
 
@@ -121,6 +135,9 @@ def values(op: Op) -> Iterator[str]:
     for case in cases(op):
         for dtype in map(np.dtype, (np.float64, np.float32, np.int64, np.int32, np.bool_)):
             yield from _value(case, dtype)
+        if not op.elementwise:
+            thirds = [_third(v) if t.differentiable else v for v, t in zip(case.operands, case.types, strict=True)]
+            yield from _value(case.with_operands(thirds), F64)
     if op.elementwise and not any(isinstance(o, np.ndarray) for s in samples(op) for o in s.operands):
         attrs = [s.attrs for s in samples(op)] or [{}]
         unique = {str(a): a for a in attrs}.values()
@@ -155,6 +172,11 @@ def _value(case: Case, dtype: np.dtype[Any]) -> Iterator[str]:
         yield f"{typed}: the type rule says {result}, NumPy gives {found.dtype}{list(found.shape)}"
         return
     yield from _compare(typed, found, result)
+
+
+def _third(operand: Array) -> Array:
+    """A third of each element, rounded to a float: unlike the sample points these have sums that round."""
+    return apply_each(lambda v: Fraction(float(v) / 3), operand)
 
 
 def _whole(value: Any, domain: str, dtype: np.dtype[Any]) -> Any:
