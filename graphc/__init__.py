@@ -5,7 +5,9 @@ differentiate it with `grad` and its kin, and `verify` the derivatives against e
 """
 
 # In a checkout, passes/ and backends/ lie beside this package: look there too, so that it runs uninstalled.
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
+from typing import Any as _Any
 
 _root = _Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
@@ -32,6 +34,14 @@ from graphc.transforms import (
 )
 from graphc.verification import verify
 
+
+def __getattr__(name: str) -> _Any:
+    """`graphc.scipy` loads SciPy, so it is loaded on first use."""
+    if name == "scipy":
+        return _import_module("graphc.scipy")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -53,6 +63,7 @@ __all__ = [
     "linearize",
     "numpy",
     "parse",
+    "scipy",
     "stop_gradient",
     "symbol",
     "trace",

@@ -526,6 +526,10 @@ class Traced(Value):
     def real(self) -> Any:
         return self
 
+    @property
+    def imag(self) -> Any:
+        return _namespace().imag(self)
+
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -650,6 +654,18 @@ class Traced(Value):
     def __rdivmod__(self, other: Any) -> Any:
         return other // self, other % self
 
+    def __lshift__(self, other: Any) -> Any:
+        return _namespace().left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return _namespace().left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return _namespace().right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return _namespace().right_shift(other, self)
+
     # In-place operators: one value object is one array, so every name of it sees the change
 
     def __iadd__(self, other: Any) -> Any:
@@ -684,6 +700,12 @@ class Traced(Value):
 
     def __ixor__(self, other: Any) -> Any:
         return _update(self, "^=", self ^ other)
+
+    def __ilshift__(self, other: Any) -> Any:
+        return _update(self, "<<=", self << other)
+
+    def __irshift__(self, other: Any) -> Any:
+        return _update(self, ">>=", self >> other)
 
     def __copy__(self) -> Traced:
         return fresh(self)
@@ -767,6 +789,14 @@ for _name in [
     "any",
     "all",
     "cumsum",
+    "cumprod",
+    "argmax",
+    "argmin",
+    "argsort",
+    "searchsorted",
+    "round",
+    "conj",
+    "conjugate",
     "clip",
     "dot",
     "ravel",

@@ -64,6 +64,11 @@ def is_count(w: GraphWorld, m: Match) -> bool:
     return value is not None and 0 < value < float("inf")
 
 
+def log_erfc(w: GraphWorld, x: Any) -> Any:
+    two = w.constant(2, x.dtype)
+    return w.log_ndtr(-(x * w.sqrt(two))) + w.log(two)
+
+
 ROWS: Final = (
     # log and exp near their zeros
     Rewrite("log(1 + x) -> log1p(x)", P.log(P.add(ONE, X)), P.log1p(X), REAL),
@@ -218,6 +223,37 @@ ROWS: Final = (
         REAL,
         only_units,
     ),
+    # hyperbolic and inverse functions written out
+    Rewrite(
+        "log(cosh(x)) -> logaddexp(x, -x) - log(2)",
+        P.log(P.cosh(X)),
+        lambda w, m: w.logaddexp(m["x"], -m["x"]) - w.log(w.constant(2, m["x"].dtype)),
+        REAL,
+    ),
+    Rewrite("sinh(x) / cosh(x) -> tanh(x)", P.div(P.sinh(X), P.cosh(X)), P.tanh(X), REAL),
+    Rewrite(
+        "log((1 + x) / (1 - x)) -> 2 arctanh(x)",
+        P.log(P.div(P.add(ONE, X), P.sub(ONE, X))),
+        lambda w, m: 2 * w.arctanh(m["x"]),
+        REAL,
+    ),
+    Rewrite("log(x + hypot(x, 1)) -> arcsinh(x)", P.log(P.add(X, P.hypot(X, ONE))), P.arcsinh(X), REAL),
+    Rewrite("log(expm1(x)) -> x + log1mexp(x)", P.log(P.expm1(X)), P.add(X, P.log1mexp(X)), REAL),
+    Rewrite("log(x / (1 - x)) -> logit(x)", P.log(P.div(X, P.sub(ONE, X))), P.logit(X), REAL),
+    # the error function, the normal distribution and the gamma function
+    Rewrite("1 - erf(x) -> erfc(x)", P.sub(ONE, P.erf(X)), P.erfc(X), REAL),
+    Rewrite("1 + erf(x) -> erfc(-x)", P.add(ONE, P.erf(X)), P.erfc(P.neg(X)), REAL),
+    Rewrite("1 - erfc(x) -> erf(x)", P.sub(ONE, P.erfc(X)), P.erf(X), REAL),
+    Rewrite("1 - ndtr(x) -> ndtr(-x)", P.sub(ONE, P.ndtr(X)), P.ndtr(P.neg(X)), REAL),
+    Rewrite("log(ndtr(x)) -> log_ndtr(x)", P.log(P.ndtr(X)), P.log_ndtr(X), REAL),
+    Rewrite(
+        "log(erfc(x)) -> log_ndtr(-sqrt(2) x) + log(2)",
+        P.log(P.erfc(X)),
+        lambda w, m: log_erfc(w, m["x"]),
+        REAL,
+    ),
+    Rewrite("exp(x * x) * erfc(x) -> erfcx(x)", P.mul(P.exp(P.mul(X, X)), P.erfc(X)), P.erfcx(X), REAL),
+    Rewrite("log(gamma(x)) -> gammaln(x)", P.log(P.gamma(X)), P.gammaln(X), REAL),
     # differences that cancel
     Rewrite(
         "sqrt(x + c) - sqrt(x) -> c / (sqrt(x + c) + sqrt(x))",

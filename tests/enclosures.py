@@ -17,6 +17,7 @@ import flint
 import numpy as np
 
 from graphc.backends.exact.fields import Array, Field, Undecided, apply_each, as_array
+from graphc.backends.exact.reals import ball_function
 from graphc.backends.exact.world import apply, bind, bind_sizes, bind_type
 from graphc.ir import Graph, TensorType
 from graphc.ops import lookup
@@ -54,29 +55,14 @@ class Enclosures(Field):
     def pi(self) -> Any:
         return flint.arb.pi()
 
+    def elementary(self, name: str, x: Any, *order: int) -> Any:
+        return ball_function(name, self.lift(x), *order)
+
+    def atan2(self, y: Any, x: Any) -> Any:
+        return flint.arb.atan2(self.lift(y), self.lift(x))
+
     def stop_gradient(self, x: Any) -> Any:
         return x
-
-    def exp(self, x: Any) -> Any:
-        return self.lift(x).exp()
-
-    def log(self, x: Any) -> Any:
-        return self.lift(x).log()
-
-    def sqrt(self, x: Any) -> Any:
-        return self.lift(x).sqrt()
-
-    def sin(self, x: Any) -> Any:
-        return self.lift(x).sin()
-
-    def cos(self, x: Any) -> Any:
-        return self.lift(x).cos()
-
-    def tanh(self, x: Any) -> Any:
-        return self.lift(x).tanh()
-
-    def erf(self, x: Any) -> Any:
-        return self.lift(x).erf()
 
     def equal(self, a: Any, b: Any) -> Any:
         difference = self.lift(a) - self.lift(b)

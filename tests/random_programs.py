@@ -184,6 +184,40 @@ SHAPING: Final[tuple[Row, ...]] = (
     ("f", "{0} * np.array([0.5, -2.0])[:, None]"),
     ("n", "np.zeros_like({0}) + np.ones_like({0})"),
 )
+FUNCTIONS: Final = (
+    "np.arcsin(np.tanh({0}))", "np.arccos(np.sin({0}))",
+    "np.arctan({0})", "np.sinh({0})", "np.cosh({0})", "np.arcsinh({0})", "np.arccosh(np.abs({0}) + 1.5)",
+    "np.arctanh(np.tanh({0}))", "np.deg2rad({0})", "np.rad2deg({0})", "emit('sinc', {0})", "np.exp2({0})",
+    "np.log2(np.abs({0}) + 0.25)", "np.log10(np.abs({0}) + 0.25)", "np.cbrt({0})", "np.floor({0})", "np.ceil({0})",
+    "np.trunc({0})", "np.rint({0})", "np.ldexp({0}, 2)", "special.erfc({0})", "special.erfcx(np.abs({0}))",
+    "special.erfinv(0.5 * np.tanh({0}))", "special.erfcinv(special.expit({0}) + 0.25)", "emit('ndtr', {0})",
+    "emit('log_ndtr', {0})", "special.ndtri(0.5 * special.expit({0}) + 0.25)", "special.logit(special.expit({0}))",
+    "special.gamma(np.abs({0}) + 0.5)", "emit('gammaln', np.abs({0}) + 0.5)", "special.psi(np.abs({0}) + 0.5)",
+    "emit('polygamma', np.abs({0}) + 0.5, order=1)", "emit('bessel_i', {0}, order=1)",
+    "emit('bessel_ie', {0}, order=1)", "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
+)  # fmt: skip
+SPECIAL: Final[tuple[Row, ...]] = (
+    *(("f", text) for text in FUNCTIONS),
+    *(("ff", f"np.{name}({{0}}, {{1}})") for name in ("arctan2", "logaddexp2", "copysign", "heaviside", "fmod")),
+    *(("nn", f"np.{name}({{0}}, {{1}})") for name in ("fmax", "fmin", "fmod")),
+    ("ff", "special.xlogy({0}, np.abs({1}) + 0.25)"),
+    ("ff", "special.xlog1py({0}, np.abs({1}))"),
+    ("fi", "np.ldexp({0}, {1} % 3)"),
+    ("f", "np.signbit({0})"),
+    ("n", "np.sort({0}, axis={k})"),
+    ("n", "np.argsort({0}, axis={k}, stable=True)"),
+    *(("n", f"np.{name}({{0}}, axis={{k}})") for name in ("argmax", "argmin", "cumprod")),
+    ("n", "emit('cumprod', {0}, axis={k}, reverse={o})"),
+    ("n", "np.searchsorted(np.array([-1.0, 0.0, 2.0]), {0})"),
+    ("f", "np.nansum({0}, axis={K}, keepdims={o})"),
+    ("f", "np.median({0}, axis={k})"),
+)
+INTEGERS: Final[tuple[Row, ...]] = (
+    *(("ii", f"np.{name}({{0}}, {{1}})") for name in ("bitwise_and", "bitwise_or", "bitwise_xor", "gcd", "lcm")),
+    *(("ii", f"np.{name}({{0}}, np.abs({{1}}) % 3)") for name in ("left_shift", "right_shift")),
+    *(("i", f"np.{name}({{0}})") for name in ("invert", "bitwise_count")),
+    *(("i", f"{{0}} {sign} {{0}}") for sign in ("&", "|")),
+)
 PRODUCTS: Final[tuple[Row, ...]] = (
     ("nn", "np.matmul({0}, {1})"),
     ("ff", "{0} @ {1}.T"),
@@ -238,11 +272,11 @@ IDIOMS: Final[tuple[Row, ...]] = (
     ("a", "np.reshape(np.reshape({0}, -1), {0}.shape)"),
     ("f", "np.sum({0}, axis={k}).reshape(*np.expand_dims(np.sum({0}, axis={k}), {k}).shape)"),
 )
-ROWS: Final = (ELEMENTWISE, REDUCTIONS, SHAPING, PRODUCTS, IDIOMS)
-WEIGHTS: Final = (10, 4, 5, 2, 4)
+ROWS: Final = (ELEMENTWISE, REDUCTIONS, SHAPING, PRODUCTS, IDIOMS, SPECIAL, INTEGERS)
+WEIGHTS: Final = (10, 4, 5, 2, 4, 6, 3)
 # Their lowering is not NumPy's own sequence of operations, or sums in another order: not bitwise NumPy.
 # A power of a NumPy scalar is not computed by the loop for arrays.
-INEXACT: Final = ("np.tan", "norm", "@", "matmul", "dot", "inner", "**")
+INEXACT: Final = ("median", "norm", "@", "matmul", "dot", "inner", "**")
 LITERALS: Final = ("0", "1", "-1", "2", "0.5", "1.0", "-1.0", "0.0", "-0.0", "3", "1.5", "2.0", "np.float32(0.25)")
 PYTHON: Final = (bool, int, float)
 DTYPES: Final = ("np.float64", "np.float32", "np.int64", "np.int32", "bool", "np.float64")

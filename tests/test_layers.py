@@ -20,7 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ops",),
     ("passes", "backends", "tracing"),
     ("symbolic",),
-    ("numpy", "scipy", "random", "calling"),
+    ("numpy", "random", "calling"),
+    ("scipy",),
     ("compiler",),
     ("transforms", "control"),
     ("verification", "inspection", "exporting", "distributed"),
@@ -37,7 +38,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}
 
 # The array namespaces stand on tracing alone, although passes and the rest of its row lie lower too.
-APART = {(namespace, room) for namespace in LAYERS[LEVEL["numpy"]] for room in ("passes", "backends", "symbolic")}
+APART = {
+    (namespace, room) for namespace in (*LAYERS[LEVEL["numpy"]], "scipy") for room in ("passes", "backends", "symbolic")
+}
 
 # Upward imports that are allowed, inside a function or for the type checker only.
 # (module, what it imports): why
@@ -45,6 +48,7 @@ LAZY_DELEGATES: dict[tuple[str, str], str] = {
     ("graphc.ir", "graphc.text"): "str(graph) is its text",
     ("graphc.ir", "graphc.inspection"): "a notebook shows a graph as a picture",
     ("graphc.ir", "graphc.symbolic"): "graph.to_sympy()",
+    ("graphc.numpy.dispatch", "graphc.scipy.special"): "a SciPy ufunc of a traced value is graphc.scipy's",
     ("graphc.tracing", "graphc.numpy"): "np.f of a traced value is graphc.numpy's f",
 }
 

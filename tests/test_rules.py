@@ -32,7 +32,7 @@ def test_every_float_op_has_an_exact_meaning_and_a_derivative() -> None:
                 assert op.rule is not None, op.name
     assert set(reasons) <= set(get_args(Reason))
     # few ops may do without a field; more need a look
-    assert reasons["integer or boolean result: no tangent"] <= 14
+    assert reasons["integer or boolean result: no tangent"] <= 28
     assert reasons[structural] <= 12
 
 
@@ -126,7 +126,7 @@ def wrong_meanings(op: Op) -> Iterator[tuple[str, Any]]:
     elif op.name != "cast":
         yield "meaning negated", lambda s, *x, **attrs: -meaning(s, *x, **attrs)
         yield "meaning doubled", lambda s, *x, **attrs: 2 * meaning(s, *x, **attrs)
-    if op.name in ("sub", "div", "floor_divide", "remainder", "pow", "lt", "le", "gt", "ge"):
+    if op.name in ("sub", "div", "floor_divide", "remainder", "pow", "lt", "le", "gt", "ge", "fmod", "arctan2", "copysign", "left_shift", "right_shift"):
         yield "operands swapped", lambda s, a, b: meaning(s, b, a)
 
 

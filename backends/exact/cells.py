@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from graphc.backends.exact.expressions import sympy_function
 from graphc.backends.exact.fields import Array, ExactError, Undecided, empty
 from graphc.backends.exact.jets import JetField, Numbers
 from graphc.backends.exact.reals import reals
@@ -95,11 +96,20 @@ class CellNumbers(Numbers):
     def pi(self) -> Cell:
         return Cell(sp.pi, self.reals.pi())
 
-    def call(self, name: str, x: Cell) -> Cell:
-        expr = getattr(sp, name)(x.expr)
+    def call(self, name: str, x: Cell, *order: int) -> Cell:
+        expr = self._expression(name, x, *order)
         if expr.has(sp.Abs):  # SymPy writes sqrt(x**2) as |x|
             expr = expr.replace(sp.Abs, lambda u: -u if self._negative(u) else u)
-        return Cell(expr, self.reals.call(name, x.real))
+        return Cell(expr, self.reals.call(name, x.real, *order))
+
+    def _expression(self, name: str, x: Cell, *order: int) -> Any:
+        if name == "cbrt" and x.expr.free_symbols:
+            side = self.sign(x)
+            return side * (side * x.expr) ** sp.Rational(1, 3)
+        if name == "spherical_jn" and x.expr.free_symbols:
+            # in sines and cosines: SymPy's own function is not simplified, and its sinc differentiates to a Piecewise
+            return sp.expand_func(sp.jn(*order, x.expr))
+        return sympy_function(name, x.expr, *order)
 
     def _negative(self, expr: Any) -> bool:
         value = expr.xreplace({s: sp.Rational(v.numerator, v.denominator) for s, v in self.point.items()})

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import sympy as sp
 
 from graphc.backends.exact.fields import ExactError, Field, Undecided
+
+
+def sympy_function(name: str, x: Any, *order: int) -> Any:
+    """SymPy's expression of an elementary function.
+
+    >>> t = sp.Symbol("t", real=True)
+    >>> sympy_function("spherical_jn", t, 0), sympy_function("bessel_i", t, 1)
+    (sinc(t), besseli(1, t))
+    """
+    special = SYMPY.get(name)
+    return getattr(sp, name)(x) if special is None else special(x, *order)
+
+
+# SymPy's names where they differ; orders come first there
+SYMPY: Final[dict[str, Callable[..., Any]]] = {
+    "log1p": lambda x: sp.log(1 + x),
+    "cbrt": lambda x: sp.sign(x) * sp.Abs(x) ** sp.Rational(1, 3),
+    "polygamma": lambda x, n: sp.polygamma(n, x),
+    "bessel_i": lambda x, n: sp.besseli(n, x),
+    "bessel_j": lambda x, n: sp.besselj(n, x),
+    "spherical_jn": lambda x, n: sp.sinc(x) if n == 0 else sp.jn(n, x) if x != 0 else sp.Integer(0),
+}
 
 
 class Expressions(Field):
@@ -50,26 +73,16 @@ class Expressions(Field):
     def pi(self) -> Any:
         return sp.pi
 
-    def exp(self, x: Any) -> Any:
-        return sp.exp(x)
+    def elementary(self, name: str, x: Any, *order: int) -> Any:
+        return sympy_function(name, self.lift(x), *order)
 
-    def log(self, x: Any) -> Any:
-        return sp.log(x)
+    def atan2(self, y: Any, x: Any) -> Any:
+        return sp.atan2(self.lift(y), self.lift(x))
 
-    def sqrt(self, x: Any) -> Any:
-        return sp.sqrt(x)
-
-    def sin(self, x: Any) -> Any:
-        return sp.sin(x)
-
-    def cos(self, x: Any) -> Any:
-        return sp.cos(x)
-
-    def tanh(self, x: Any) -> Any:
-        return sp.tanh(x)
-
-    def erf(self, x: Any) -> Any:
-        return sp.erf(x)
+    def holds(self, condition: Any) -> bool:
+        if isinstance(condition, sp.logic.boolalg.BooleanAtom):
+            return bool(condition)
+        return super().holds(condition)
 
     def integer_pow(self, x: Any, exponent: int) -> Any:
         return self.lift(x) ** exponent

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from graphc.backends.exact.elementary import DERIVATIVES
 from graphc.errors import GraphcError
 
 Array = np.ndarray[Any, Any]
@@ -83,6 +85,26 @@ class Field:
     def working(self) -> Iterator[None]:
         """Where this field's arithmetic must run; some libraries keep their precision in a global."""
         yield
+
+    def elementary(self, name: str, x: Scalar, *order: int) -> Scalar:
+        """An elementary function at x; families such as `polygamma` take a whole order."""
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Callable[..., Scalar]:
+        """Each elementary function by its name: `s.sin(x)`, `s.polygamma(x, 1)`."""
+        if name not in DERIVATIVES:
+            raise AttributeError(name)
+        return partial(self.elementary, name)
+
+    def pi(self) -> Scalar:
+        """The circle constant."""
+        raise NotImplementedError
+
+    def holds(self, condition: Any) -> bool:
+        """Whether a condition is true, or Undecided where it stays open."""
+        if not isinstance(condition, bool):
+            raise Undecided(f"whether {condition}")
+        return condition
 
     def stop_gradient(self, x: Scalar) -> Scalar:
         """The same value as a constant of differentiation."""
@@ -156,8 +178,66 @@ class Field:
         sums = np.add.accumulate(lines, axis=axis, dtype=object)
         return np.flip(sums, axis) if reverse else sums
 
+    # what fields decide in their own ways
+
+    def less(self, a: Any, b: Any) -> Any:
+        raise NotImplementedError
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        raise NotImplementedError
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        raise NotImplementedError
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        raise NotImplementedError
+
+    def floor(self, x: Scalar) -> Scalar:
+        raise NotImplementedError
+
     def matmul(self, a: Array, b: Array) -> Array:
         return self.sum(a[..., :, :, None] * b[..., None, :, :], (-2,), False)
+
+    def cumprod(self, x: Array, axis: int, reverse: bool) -> Array:
+        """Running products along an axis, from its end if `reverse`."""
+        lines = np.flip(x, axis) if reverse else x
+        products = np.multiply.accumulate(lines, axis=axis, dtype=object)
+        return np.flip(products, axis) if reverse else products
+
+    def sort(self, x: Array, axis: int) -> Array:
+        """The elements in ascending order along an axis: a network of minima and maxima, which needs no decision."""
+        lines = [as_array(line) for line in np.moveaxis(x, axis, 0)]
+        for last in range(len(lines) - 1, 0, -1):
+            for k in range(last):
+                pair = lines[k], lines[k + 1]
+                lines[k], lines[k + 1] = (apply_each(f, *pair) for f in (self.minimum, self.maximum))
+        return np.moveaxis(np.stack(lines), 0, axis) if lines else x
+
+    def along(self, f: Callable[[Any], Any], x: Array, axis: int, width: int) -> Array:
+        """Apply a function of one line, which gives a line of size `width`, along an axis."""
+        lines = np.moveaxis(as_array(x), axis, -1)
+        result = empty((*lines.shape[:-1], width))
+        for i in np.ndindex(lines.shape[:-1]):
+            result[i] = f(list(lines[i]))
+        return np.moveaxis(result, -1, axis)
+
+    def argsort(self, line: list[Any]) -> list[Scalar]:
+        """Positions of a line's elements in ascending order, the first of equals first."""
+        order: list[int] = []
+        for i, value in enumerate(line):
+            place = len(order)
+            while place and self.holds(self.less(value, line[order[place - 1]])):
+                place -= 1
+            order.insert(place, i)
+        return [self.number(i) for i in order]
+
+    def argbest(self, line: list[Any], better: Callable[[Any, Any], Any]) -> list[Scalar]:
+        """The position of the first element of a line that no other is better than."""
+        best = 0
+        for i, value in enumerate(line):
+            if i and self.holds(better(value, line[best])):
+                best = i
+        return [self.number(best)]
 
     def integers(self, x: Array) -> Array:
         """Exact whole numbers as an int64 array, for use as positions."""
@@ -168,6 +248,17 @@ class Field:
         raise NotImplementedError
 
     # scalars that follow from the others
+
+    def rint(self, x: Scalar) -> Scalar:
+        """The nearest whole number, the even one of two."""
+        x = self.lift(x)
+        quarter = (2 * x - 1) / 4
+        return self.floor((2 * x + 1) / 2) - self.floor(quarter) - self.floor(-quarter) - 1
+
+    def trunc(self, x: Scalar) -> Scalar:
+        """x cut towards zero."""
+        x = self.lift(x)
+        return self.where(self.less(x, self.number(0)), -self.floor(-x), self.floor(x))
 
     def integer_pow(self, x: Scalar, exponent: int) -> Scalar:
         """x to a fixed whole power, by squaring."""

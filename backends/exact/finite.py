@@ -20,6 +20,7 @@ from graphc.backends.exact.jets import Numbers
 from graphc.backends.exact.reals import reals
 
 P: Final = 2**61 - 1
+ODD: Final = frozenset({"erf", "erfinv", "asin", "atan", "asinh", "atanh", "cbrt"})
 
 
 class Residue:
@@ -141,27 +142,50 @@ class Residues(Numbers):
         # a square, so that sqrt(pi) has a value at once
         return Residue(pow(self.draw("pi"), 2, P), self.reals.pi(), 2)
 
-    def call(self, name: str, x: Residue) -> Residue:
-        real = None if x.real is None else self.reals.call(name, x.real)
+    def call(self, name: str, x: Residue, *order: int) -> Residue:
+        real = None if x.real is None else self.reals.call(name, x.real, *order)
         if x.v is None:
             return Residue(None, real)
+        # tanh is a quotient, a spherical Bessel function has a power of x below
+        below = 1 if name == "tanh" else order[0] + 1 if name == "spherical_jn" else 0
+        return Residue(self._kernel(name, x.v, *order), real, 1 + below, below)
+
+    def _kernel(self, name: str, v: int, *order: int) -> int | None:
+        """The value of a function; what identities between functions say of it, it keeps."""
         if name == "exp":
-            v: int | None = self._exp(x.v)
-        elif name == "tanh":
+            return self._exp(v)
+        if name == "tanh":
             # through exp, so that it agrees with forms written in exp
-            e = self._exp(2 * x.v % P)
-            v = (e - 1) * pow(e + 1, P - 2, P) % P
-        elif name == "sqrt":
-            v = pow(x.v, (P + 1) // 4, P)
-            if v * v % P != x.v:
+            e = self._exp(2 * v % P)
+            return (e - 1) * pow(e + 1, P - 2, P) % P
+        if name == "sqrt":
+            root = pow(v, (P + 1) // 4, P)
+            if root * root % P != v:
                 raise Undecided("a residue without a square root: draw another point")
-        elif name in ("sin", "cos"):
-            v = self._circle(name, x.v)
-        elif name == "log" and x.v == 1:
-            v = 0
-        else:
-            v = self._odd(name, x.v) if name == "erf" else self.draw(name, x.v)
-        return Residue(v, real, 1, 1 if name == "tanh" else 0)
+            return root
+        if name in ("sin", "cos"):
+            return self._circle(name, v)
+        if name == "log1p":
+            return self._kernel("log", (v + 1) % P)
+        if name in ("log", "acosh") and v == 1:
+            return 0
+        if name == "erfc":
+            return (1 - self._odd("erf", v)) % P
+        if name == "acos":
+            return (pow(self.draw("pi"), 2, P) * pow(2, P - 2, P) - self._odd("asin", v)) % P
+        if name == "spherical_jn":
+            return self._spherical(v, *order)
+        return self._odd(name, v) if name in ODD else self.draw(name, *order, v)
+
+    def _spherical(self, v: int, order: int) -> int:
+        """sin(x) / x and its successors by their recurrence."""
+        if v == 0:
+            return int(order == 0)
+        over = pow(v, P - 2, P)
+        low, high = self._circle("cos", v) * over % P, self._circle("sin", v) * over % P
+        for n in range(order):
+            low, high = high, ((2 * n + 1) * over * high - low) % P
+        return high
 
     def _exp(self, v: int) -> int:
         if v == 0:

@@ -7,11 +7,12 @@ Mixed second derivatives follow by polarisation: 2 u'Hv = q(u + v) - q(u) - q(v)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
 from typing import Any, Final
 
+from graphc.backends.exact.elementary import DERIVATIVES
 from graphc.backends.exact.fields import Branching, Undecided
 
 
@@ -38,8 +39,8 @@ class Numbers:
     def pi(self) -> Any:
         raise NotImplementedError
 
-    def call(self, name: str, x: Any) -> Any:
-        """exp, log, sqrt, sin, cos, tanh or erf of x."""
+    def call(self, name: str, x: Any, *order: int) -> Any:
+        """One of the elementary functions at x; families such as `polygamma` take a whole order."""
         raise NotImplementedError
 
     def pow(self, a: Any, b: Any) -> Any:
@@ -60,46 +61,6 @@ class Numbers:
         return nullcontext()
 
 
-def _exp(n: Numbers, x: Any, y: Any) -> Sequence[Any]:
-    return y, y
-
-
-def _log(n: Numbers, x: Any, y: Any) -> Sequence[Any]:
-    return 1 / x, -1 / (x * x)
-
-
-def _sqrt(n: Numbers, x: Any, y: Any) -> Sequence[Any]:
-    return 1 / (2 * y), -1 / (4 * x * y)
-
-
-def _sin(n: Numbers, x: Any, y: Any) -> Sequence[Any]:
-    return n.call("cos", x), -y
-
-
-def _cos(n: Numbers, x: Any, y: Any) -> Sequence[Any]:
-    return -n.call("sin", x), -y
-
-
-def _tanh(n: Numbers, x: Any, y: Any) -> Sequence[Any]:
-    slope = 1 - y * y
-    return slope, -2 * y * slope
-
-
-def _erf(n: Numbers, x: Any, y: Any) -> Sequence[Any]:
-    slope = 2 * n.call("exp", -(x * x)) / n.call("sqrt", n.pi())
-    return slope, -2 * x * slope
-
-
-# the first two derivatives of each elementary function at x, where its value is y
-DERIVATIVES: Final[dict[str, Callable[[Numbers, Any, Any], Sequence[Any]]]] = {
-    "exp": _exp,
-    "log": _log,
-    "sqrt": _sqrt,
-    "sin": _sin,
-    "cos": _cos,
-    "tanh": _tanh,
-    "erf": _erf,
-}
 MAX_ORDER: Final = 2
 
 
@@ -235,38 +196,30 @@ class JetField(Branching):
                 return self.number(0)
             if len(b.c) == 1:
                 return Jet((self.numbers.pow(a.c[0], b.c[0]),), self.order)
-        return self._compose("exp", b * self._compose("log", a))
+        return self.elementary("exp", b * self.elementary("log", a))
 
-    def _compose(self, name: str, x: Any) -> Jet:
+    def elementary(self, name: str, x: Any, *order: int) -> Jet:
+        """An elementary function of a jet, by the chain rule."""
         x = self.lift(x)
         n, c = self.numbers, x.c
-        value = n.call(name, c[0])
+        value = n.call(name, c[0], *order)
         if len(c) == 1:
             return Jet((value,), self.order)
-        first, second = DERIVATIVES[name](n, c[0], value)
+        first, second = DERIVATIVES[name](n, c[0], value, *order)
         terms = [value, first * c[1]]
         if self.order > 1:
             curved = second * (c[1] * c[1]) / 2
             terms.append(first * c[2] + curved if len(c) > 2 else curved)
         return Jet(tuple(terms), self.order)
 
-    def exp(self, x: Any) -> Jet:
-        return self._compose("exp", x)
-
-    def log(self, x: Any) -> Jet:
-        return self._compose("log", x)
-
-    def sqrt(self, x: Any) -> Jet:
-        return self._compose("sqrt", x)
-
-    def sin(self, x: Any) -> Jet:
-        return self._compose("sin", x)
-
-    def cos(self, x: Any) -> Jet:
-        return self._compose("cos", x)
-
-    def tanh(self, x: Any) -> Jet:
-        return self._compose("tanh", x)
-
-    def erf(self, x: Any) -> Jet:
-        return self._compose("erf", x)
+    def atan2(self, y: Any, x: Any) -> Jet:
+        """The angle of the point (x, y); undecided where it jumps, on the negative half of the x axis."""
+        y, x = self.lift(y), self.lift(x)
+        across, up = self.numbers.sign(x.c[0]), self.numbers.sign(y.c[0])
+        if across > 0:
+            return self.elementary("atan", y / x)
+        if up:
+            return up * self.pi() / 2 - self.elementary("atan", x / y)
+        if len(y.c) > 1 or (not across and len(x.c) > 1):
+            raise Undecided("an angle that jumps")
+        return self.pi() if across else self.number(0)

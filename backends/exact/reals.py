@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from importlib import import_module
+from math import factorial
 from typing import Any, Final
 
 from graphc.backends.exact.fields import Undecided
@@ -14,6 +15,55 @@ from graphc.backends.exact.jets import Numbers
 
 PRECISION: Final = 256  # bits of a ball's centre
 DIGITS: Final = 60
+
+
+def ball_function(name: str, x: Any, *order: int) -> Any:
+    """An elementary function of a ball."""
+    special = BALLS.get(name)
+    return getattr(x, name)() if special is None else special(x, *order)
+
+
+def _ball_cbrt(x: Any) -> Any:
+    return x.root(3) if x > 0 else -(-x).root(3) if x < 0 else x if x == 0 else x * float("nan")
+
+
+def _ball_polygamma(x: Any, n: int) -> Any:
+    if n == 0:
+        return x.digamma()
+    # by recurrence from the right half line, where it is a Hurwitz zeta function; https://dlmf.nist.gov/5.15
+    scale = (-1) ** (n + 1) * factorial(n)
+    total = type(x)(0)
+    for _ in range(1000):
+        if x > 0:
+            return scale * (total + type(x)(n + 1).zeta(x))
+        total = total + 1 / x ** (n + 1)
+        x = x + 1
+    return x * float("nan")
+
+
+def _ball_spherical(x: Any, n: int) -> Any:
+    # x**n / (2n + 1)!! times an entire series; https://dlmf.nist.gov/10.53 and 16.2
+    ball = type(x)
+    scale = ball(1)
+    for k in range(n):
+        scale = scale * x / (2 * k + 3)
+    return scale * (-(x * x) / 4).hypgeom_0f1(ball(2 * n + 3) / 2)
+
+
+BALLS: Final[dict[str, Callable[..., Any]]] = {
+    "cbrt": _ball_cbrt,
+    "polygamma": _ball_polygamma,
+    "bessel_i": lambda x, n: x.bessel_i(n),
+    "bessel_j": lambda x, n: x.bessel_j(n),
+    "spherical_jn": _ball_spherical,
+}
+MPMATH: Final[dict[str, Callable[..., Any]]] = {
+    "cbrt": lambda mp, x: mp.sign(x) * mp.cbrt(abs(x)),
+    "polygamma": lambda mp, x, n: mp.psi(n, x),
+    "bessel_i": lambda mp, x, n: mp.besseli(n, x),
+    "bessel_j": lambda mp, x, n: mp.besselj(n, x),
+    "spherical_jn": lambda mp, x, n: x**n / mp.fac2(2 * n + 1) * mp.hyp0f1(n + mp.mpf(3) / 2, -x * x / 4),
+}
 
 
 class Balls(Numbers):
@@ -47,8 +97,8 @@ class Balls(Numbers):
     def pi(self) -> Any:
         return self.flint.arb.pi()
 
-    def call(self, name: str, x: Any) -> Any:
-        return getattr(x, name)()
+    def call(self, name: str, x: Any, *order: int) -> Any:
+        return ball_function(name, x, *order)
 
     def sign(self, x: Any) -> int:
         if x > 0:
@@ -95,11 +145,14 @@ class Digits(Numbers):
     def pi(self) -> Any:
         return Guarded(self, +self.mp.pi)
 
-    def call(self, name: str, x: Any) -> Any:
-        value = x.value
-        if (name == "log" and value <= 0) or (name == "sqrt" and value < 0):
-            return Guarded(self, self.mp.nan)
-        return Guarded(self, getattr(self.mp, name)(value))
+    def call(self, name: str, x: Any, *order: int) -> Any:
+        mp = self.mp
+        special = MPMATH.get(name)
+        try:
+            value = getattr(mp, name)(x.value) if special is None else special(mp, x.value, *order)
+        except (ValueError, ZeroDivisionError):  # a pole
+            value = mp.nan
+        return Guarded(self, value if isinstance(value, mp.mpf) and mp.isfinite(value) else mp.nan)
 
     def sign(self, x: Any) -> int:
         value = x.value

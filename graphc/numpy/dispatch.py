@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from functools import lru_cache, wraps
+from importlib import import_module
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -15,9 +16,8 @@ from graphc.numpy.alternatives import ALTERNATIVES
 from graphc.ops import lookup
 from graphc.tracing import SymbolicSize, Traced, TracingWorld, lift, user_locs, world_of
 
-# NumPy (or SciPy) callable -> graphc's version of it, and the same by ufunc name for SciPy, which is not imported
+# NumPy or SciPy callable -> graphc's version of it; SciPy's are entered once one is met, since graphc loads no SciPy
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
-SCIPY_UFUNCS: Final[dict[str, Callable[..., Any]]] = {}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -177,7 +177,9 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
             fix="assign the result: y = y + x, without += and without out=",
         )
     if method == "__call__":
-        function = FUNCTIONS.get(ufunc) or SCIPY_UFUNCS.get(ufunc.__name__)
+        if ufunc not in FUNCTIONS and getattr(np, ufunc.__name__, None) is not ufunc:
+            import_module("graphc.scipy.special")
+        function = FUNCTIONS.get(ufunc)
         if function is not None:
             return function(*inputs, **kwargs)
     elif method == "reduce":
@@ -185,11 +187,21 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
         if function is not None:
             kwargs.setdefault("axis", 0)
             return function(*inputs, **kwargs)
+    elif method == "accumulate":
+        function = ACCUMULATIONS.get(ufunc.__name__)
+        if function is not None:
+            kwargs.setdefault("axis", 0)
+            return function(*inputs, **kwargs)
+    elif method == "outer" and ufunc in FUNCTIONS:
+        a, b = (x if isinstance(x, Traced) else np.asarray(x) for x in inputs)
+        return FUNCTIONS[ufunc](a[(..., *(None,) * b.ndim)], b, **kwargs)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     raise unsupported(name)
 
 
+# by ufunc name: what its methods reduce and accumulate are
 REDUCTIONS: Final[dict[str, Callable[..., Any]]] = {}
+ACCUMULATIONS: Final[dict[str, Callable[..., Any]]] = {}
 
 
 def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,7 +8,6 @@ import numpy as np
 
 from graphc.errors import DTypeError, UnsupportedError
 from graphc.numpy.dispatch import (
-    SCIPY_UFUNCS,
     common_world,
     comparison,
     convert_operands,
@@ -39,6 +38,7 @@ sqrt = elementwise(np.sqrt, "sqrt")
 hypot = elementwise(np.hypot, "hypot")
 sin = elementwise(np.sin, "sin")
 cos = elementwise(np.cos, "cos")
+tan = elementwise(np.tan, "tan")
 tanh = elementwise(np.tanh, "tanh")
 equal = comparison(np.equal, "eq")
 not_equal = comparison(np.not_equal, "ne")
@@ -50,23 +50,6 @@ maximum = elementwise(np.maximum, "maximum")
 minimum = elementwise(np.minimum, "minimum")
 
 
-def _scipy_unary(name: str, op: str) -> None:
-    def apply(x: Any, *, out: Any = None, **_: Any) -> Any:
-        refuse(name, out=out)
-        world = common_world(x)
-        value = strong(x, world)
-        if value.type.dtype.kind != "f" or value.type.dtype.itemsize < 4:
-            # SciPy's loops are for single and double precision; the latter comes first
-            value = world.convert(value, np.dtype(np.float64))
-        return world.emit(lookup(op), (value,), ())
-
-    SCIPY_UFUNCS[name] = apply
-
-
-_scipy_unary("expit", "sigmoid")
-_scipy_unary("erf", "erf")
-
-
 @traceable(np.absolute)
 def absolute(x: Any, /, *, out: Any = None) -> Any:
     refuse("absolute", out=out)
@@ -75,12 +58,6 @@ def absolute(x: Any, /, *, out: Any = None) -> Any:
 
 
 abs = absolute
-
-
-@traceable(np.tan)
-def tan(x: Any, /, *, out: Any = None) -> Any:
-    refuse("tan", out=out)
-    return sin(x) / cos(x)
 
 
 @traceable(np.square)
@@ -153,6 +130,8 @@ def logical_xor(a: Any, b: Any, /, *, out: Any = None) -> Any:
 
 
 def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
+    general: Any = elementwise(ufunc, ufunc.__name__)
+
     def apply(*operands: Any, out: Any = None) -> Any:
         refuse(ufunc.__name__, out=out)
         world = common_world(*operands)
@@ -160,12 +139,12 @@ def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
         if any(v.type.dtype.kind == "f" for v in values):
             raise DTypeError(
                 f"{ufunc.__name__}: not defined for floats",
-                expected="bool",
+                expected="booleans or integers",
                 actual=", ".join(repr(v.type) for v in values),
             )
-        if any(v.type.dtype.kind != "b" for v in values):
-            raise UnsupportedError(f"np.{ufunc.__name__}: only booleans can be traced yet")
-        return on_bool(*values)
+        if all(v.type.dtype.kind == "b" for v in values):
+            return on_bool(*values)
+        return general(*operands)
 
     return traceable(ufunc)(apply)
 

@@ -108,4 +108,32 @@ OPS = (
         elementwise=True,
         doc="The smaller of a and b, NaN if either is; ties share the derivative equally.",
     ),
+    Op(
+        "fmax",
+        type=elementwise("fmax", "biuf"),
+        numpy="np.fmax",
+        exact=lambda s, a, b: s.maximum(a, b),
+        rule=Partials(
+            lambda w, y, a, b: Masked(w.logical_or(a >= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),
+            lambda w, y, a, b: Masked(w.logical_or(b >= a, a != a), w.select(a == b, w.constant(0.5, a.dtype), 1)),
+        ),
+        domains=("real", "real"),
+        errors=(MISFIT,),
+        elementwise=True,
+        doc="The larger of a and b, the other one if one is NaN; ties share the derivative equally.",
+    ),
+    Op(
+        "fmin",
+        type=elementwise("fmin", "biuf"),
+        numpy="np.fmin",
+        exact=lambda s, a, b: s.minimum(a, b),
+        rule=Partials(
+            lambda w, y, a, b: Masked(w.logical_or(a <= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),
+            lambda w, y, a, b: Masked(w.logical_or(b <= a, a != a), w.select(a == b, w.constant(0.5, a.dtype), 1)),
+        ),
+        domains=("real", "real"),
+        errors=(MISFIT,),
+        elementwise=True,
+        doc="The smaller of a and b, the other one if one is NaN; ties share the derivative equally.",
+    ),
 )

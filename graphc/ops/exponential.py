@@ -16,6 +16,11 @@ def hypot_partial(w: Any, y: Any, a: Any) -> Any:
     return Masked(y != 0, a / y)
 
 
+def log_of(w: Any, base: int, x: Any) -> Any:
+    # a logarithm, not a literal: rules hold exactly
+    return w.log(w.constant(base, x.dtype))
+
+
 OPS = (
     Op(
         "exp",
@@ -164,5 +169,69 @@ OPS = (
         elementwise=True,
         ulps=4,
         doc="1 / sqrt(x**2 + 1), the cosine of the arctangent of x.",
+    ),
+    Op(
+        "exp2",
+        type=elementwise("exp2", "f"),
+        numpy="np.exp2",
+        exact=lambda s, x: s.exp(x * s.log(s.number(2))),
+        rule=Partials(lambda w, y, x: y * log_of(w, 2, x)),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="2 to the power x.",
+    ),
+    Op(
+        "log2",
+        type=elementwise("log2", "f"),
+        numpy="np.log2",
+        exact=lambda s, x: s.log(x) / s.log(s.number(2)),
+        rule=Partials(lambda w, y, x: 1 / (x * log_of(w, 2, x))),
+        domains=("positive",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="The logarithm of x > 0 to base 2.",
+    ),
+    Op(
+        "log10",
+        type=elementwise("log10", "f"),
+        numpy="np.log10",
+        exact=lambda s, x: s.log(x) / s.log(s.number(10)),
+        rule=Partials(lambda w, y, x: 1 / (x * log_of(w, 10, x))),
+        domains=("positive",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="The logarithm of x > 0 to base 10.",
+    ),
+    Op(
+        "logaddexp2",
+        type=elementwise("logaddexp2", "f"),
+        numpy="np.logaddexp2",
+        exact=lambda s, a, b: s.log(s.pow(s.number(2), a) + s.pow(s.number(2), b)) / s.log(s.number(2)),
+        rule=Partials(
+            lambda w, y, a, b: w.sigmoid((a - b) * log_of(w, 2, a)),
+            lambda w, y, a, b: w.sigmoid((b - a) * log_of(w, 2, a)),
+        ),
+        domains=("real", "real"),
+        errors=(INTEGERS,),
+        elementwise=True,
+        ulps=4,
+        doc="log2(2**a + 2**b) without overflow.",
+    ),
+    Op(
+        "cbrt",
+        type=elementwise("cbrt", "f"),
+        numpy="np.cbrt",
+        exact="cbrt",
+        rule=Partials(lambda w, y, x: 1 / (3 * y * y)),
+        domains=("nonzero",),
+        errors=(INTEGER,),
+        kinks=(0.0,),
+        elementwise=True,
+        ulps=2,
+        doc="The real cube root of x; its derivative at 0 is inf.",
     ),
 )

@@ -1,18 +1,84 @@
-"""Trigonometric and hyperbolic functions, and the error function."""
+"""Trigonometric and hyperbolic functions, and their inverses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from graphc.errors import DTypeError
-from graphc.ops.record import ErrorSample, Op, Partials
-from graphc.ops.typing import elementwise
+from graphc.ir import TensorType, Type
+from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Rule, Sample
+from graphc.ops.typing import Facts, elementwise
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
+INTEGERS = ErrorSample(("i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64")
 
 
-def erf_partial(w: Any, y: Any, x: Any) -> Any:
-    return 2 / w.sqrt(w.pi(dtype=x.dtype)) * w.exp(-(x * x))
+UNORDERED = ErrorSample(("f64[2]",), {"order": -1}, DTypeError, "a whole number from 0 on")
+
+
+def unary(
+    name: str,
+    numpy: str,
+    exact: str | Rule,
+    partial: Rule,
+    doc: str,
+    domain: str = "real",
+    ulps: float = 2,
+    **more: Any,
+) -> Op:
+    """The record of a smooth function of one float."""
+    return Op(
+        name,
+        type=elementwise(name, "f"),
+        numpy=numpy,
+        exact=exact,
+        rule=Partials(partial),
+        domains=(domain,),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=ulps,
+        doc=doc,
+        **more,
+    )
+
+
+def ordered(name: str) -> Callable[..., TensorType]:
+    """Type rule of a function of one float in a family numbered by `order`."""
+    plain = elementwise(name, "f")
+
+    def rule(facts: Facts, operand: Type, *, order: int) -> TensorType:
+        if order < 0:
+            raise DTypeError(f"{name}: bad order", expected="a whole number from 0 on", actual=str(order))
+        return plain(facts, operand)
+
+    return rule
+
+
+def angle_partial(w: Any, side: Any, a: Any, b: Any) -> Any:
+    # side / (a*a + b*b) without overflow; at (0, 0) the angle jumps on every line, and is constant beside it
+    length = w.hypot(a, b)
+    return Masked(length != 0, side / length / length)
+
+
+def degrees(w: Any, ct: Any, x: Any) -> tuple[Any]:
+    return (w.rad2deg(ct),)
+
+
+def radians(w: Any, ct: Any, x: Any) -> tuple[Any]:
+    return (w.deg2rad(ct),)
+
+
+def spherical_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
+    # no power of 1/x: right at 0 to any order; https://dlmf.nist.gov/10.51
+    above = w.spherical_jn(x, order=order + 1)
+    if order == 0:
+        return -above
+    return (order * w.spherical_jn(x, order=order - 1) - (order + 1) * above) / (2 * order + 1)
+
+
+def carried(w: Any, m: Any, x: Any) -> tuple[Any]:
+    return (m,)
 
 
 OPS = (
@@ -52,16 +118,137 @@ OPS = (
         ulps=2,
         doc="Hyperbolic tangent of x.",
     ),
+    unary(
+        "tan",
+        "np.tan",
+        lambda s, x: s.sin(x) / s.cos(x),
+        lambda w, y, x: 1 + y * y,
+        "Tangent of x in radians.",
+        ulps=4,
+    ),
+    unary(
+        "arcsin",
+        "np.arcsin",
+        "asin",
+        # 1 - x*x would cancel near the ends
+        lambda w, y, x: 1 / w.sqrt((1 - x) * (1 + x)),
+        "The angle in [-pi/2, pi/2] whose sine is x; its derivative at -1 and 1 is inf.",
+        domain="unit",
+        kinks=(-1.0, 1.0),
+    ),
+    unary(
+        "arccos",
+        "np.arccos",
+        "acos",
+        lambda w, y, x: -1 / w.sqrt((1 - x) * (1 + x)),
+        "The angle in [0, pi] whose cosine is x; its derivative at -1 and 1 is -inf.",
+        domain="unit",
+        kinks=(-1.0, 1.0),
+    ),
+    unary(
+        "arctan",
+        "np.arctan",
+        "atan",
+        lambda w, y, x: 1 / (1 + x * x),
+        "The angle in [-pi/2, pi/2] whose tangent is x.",
+    ),
     Op(
-        "erf",
-        type=elementwise("erf", "f"),
-        numpy="nk.erf({0})",
-        exact="erf",
-        rule=Partials(erf_partial),
+        "arctan2",
+        type=elementwise("arctan2", "f"),
+        numpy="np.arctan2",
+        exact="atan2",
+        rule=Partials(
+            lambda w, y, a, b: angle_partial(w, b, a, b),
+            lambda w, y, a, b: angle_partial(w, -a, a, b),
+        ),
+        domains=("real", "real"),
+        errors=(INTEGERS,),
+        elementwise=True,
+        ulps=2,
+        doc="The angle in [-pi, pi] of the point (b, a); its derivative at the origin is 0.",
+    ),
+    unary(
+        "sinh",
+        "np.sinh",
+        lambda s, x: (s.exp(x) - s.exp(-x)) / 2,
+        lambda w, y, x: w.cosh(x),
+        "Hyperbolic sine of x.",
+    ),
+    unary(
+        "cosh",
+        "np.cosh",
+        lambda s, x: (s.exp(x) + s.exp(-x)) / 2,
+        lambda w, y, x: w.sinh(x),
+        "Hyperbolic cosine of x.",
+    ),
+    unary(
+        "arcsinh",
+        "np.arcsinh",
+        "asinh",
+        lambda w, y, x: w.cos_arctan(x),
+        "The number whose hyperbolic sine is x.",
+    ),
+    unary(
+        "arccosh",
+        "np.arccosh",
+        "acosh",
+        lambda w, y, x: 1 / (w.sqrt(x - 1) * w.sqrt(x + 1)),
+        "The number from 0 on whose hyperbolic cosine is x >= 1; its derivative at 1 is inf.",
+        domain="above 1",
+        kinks=(1.0,),
+    ),
+    unary(
+        "arctanh",
+        "np.arctanh",
+        "atanh",
+        lambda w, y, x: 1 / ((1 - x) * (1 + x)),
+        "The number whose hyperbolic tangent is x, between -1 and 1.",
+        domain="unit",
+    ),
+    Op(
+        "deg2rad",
+        type=elementwise("deg2rad", "f"),
+        numpy="np.deg2rad",
+        exact=lambda s, x: x * s.pi() / 180,
+        rule=Linear(None, radians, mask=carried),
         domains=("real",),
         errors=(INTEGER,),
         elementwise=True,
+        ulps=2,
+        doc="x degrees in radians.",
+    ),
+    Op(
+        "rad2deg",
+        type=elementwise("rad2deg", "f"),
+        numpy="np.rad2deg",
+        exact=lambda s, x: x * 180 / s.pi(),
+        rule=Linear(None, degrees, mask=carried),
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        ulps=2,
+        doc="x radians in degrees.",
+    ),
+    unary(
+        "sinc",
+        # np.sinc is off by pi x at whole numbers
+        "nk.sinc({0})",
+        lambda s, x: s.spherical_jn(s.pi() * x, 0),
+        lambda w, y, x: -(w.pi(dtype=x.dtype) * w.spherical_jn(w.pi(dtype=x.dtype) * x, order=1)),
+        "sin(pi x) / (pi x), and 1 at 0, where its derivative is 0.",
         ulps=4,
-        doc="The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
+    ),
+    Op(
+        "spherical_jn",
+        type=ordered("spherical_jn"),
+        numpy="nk.spherical_jn({0}, {order})",
+        exact=lambda s, x, *, order: s.spherical_jn(x, order),
+        rule=Partials(spherical_partial),
+        domains=("real",),
+        samples=tuple(Sample(((3,),), {"order": n}) for n in (0, 1, 2, 4)),
+        errors=(ErrorSample(("i64[2]",), {"order": 1}, DTypeError, "not defined for i64"), UNORDERED),
+        elementwise=True,
+        ulps=16,
+        doc="Spherical Bessel function of the first kind of a whole order; order 0 is sin(x) / x.",
     ),
 )

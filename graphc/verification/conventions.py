@@ -51,6 +51,7 @@ def masks(op: Op) -> Iterator[str]:
                         yield f"{case}: the mask of operand {k} is not what the transpose reaches"
 
 
+INT: Final = np.dtype(np.int64)
 SPECIAL: Final = (Fraction(-1), Fraction(0), Fraction(1), Fraction(2))
 
 
@@ -91,9 +92,9 @@ def special_cases(op: Op) -> Iterator[Case]:
             for row in product(SPECIAL, repeat=len(op.domains)):
                 operands, types = [], []
                 for k, value in enumerate(row):
-                    boolean = domain_of(op, k) == "bool"
-                    operands.append(as_array(value > 0 if boolean else value))
-                    types.append(TensorType((), BOOL if boolean else F64))
+                    domain = domain_of(op, k)
+                    operands.append(as_array(value > 0 if domain == "bool" else value))
+                    types.append(TensorType((), {"bool": BOOL, "index": INT}.get(domain, F64)))
                 yield Case(op, tuple(operands), tuple(types), dict(sample.attrs))
         return
     for case in cases(op):

@@ -37,6 +37,9 @@ DOMAINS: Final[dict[str, Draw]] = {
     "above 1": lambda rng: 1 + _positive(rng),
     "inside -1 to 1": _unit,
     "unit": _unit,
+    "off the poles of gamma": _positive,
+    "inside 0 to 2": lambda rng: 1 + _unit(rng),
+    "inside 0 to 1": lambda rng: abs(_unit(rng)),
     "bool": lambda rng: rng.random() < 0.5,
 }
 
@@ -59,7 +62,13 @@ def belongs(domain: str, value: Fraction) -> bool:
         return value > 1
     if domain in ("unit", "inside -1 to 1"):
         return -1 < value < 1
-    return domain != "bool"
+    if domain == "off the poles of gamma":
+        return value > 0 or value.denominator > 1
+    if domain == "inside 0 to 1":
+        return 0 < value < 1
+    if domain == "inside 0 to 2":
+        return 0 < value < 2
+    return domain not in ("bool", "index")
 
 
 def draw(domain: str, shape: Any, rng: random.Random, seen: set[Fraction | bool] | None = None) -> Array:

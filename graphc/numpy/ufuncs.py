@@ -1,0 +1,244 @@
+"""The rest of NumPy's ufuncs, and functions near them: angles, rounding, bits, divisors, closeness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.numpy.dispatch import common_world, convert_operands, elementwise, refuse, strong, traceable
+from graphc.numpy.elementwise import (
+    absolute,
+    add,
+    divide,
+    equal,
+    floor_divide,
+    isfinite,
+    isnan,
+    less_equal,
+    logical_and,
+    logical_or,
+    multiply,
+    remainder,
+    subtract,
+    where,
+)
+from graphc.numpy.reductions import all as all_
+from graphc.ops import lookup
+from graphc.tracing import Traced
+
+exp2 = elementwise(np.exp2, "exp2")
+log2 = elementwise(np.log2, "log2")
+log10 = elementwise(np.log10, "log10")
+logaddexp2 = elementwise(np.logaddexp2, "logaddexp2")
+cbrt = elementwise(np.cbrt, "cbrt")
+arcsin = asin = elementwise(np.arcsin, "arcsin")
+arccos = acos = elementwise(np.arccos, "arccos")
+arctan = atan = elementwise(np.arctan, "arctan")
+arctan2 = atan2 = elementwise(np.arctan2, "arctan2")
+sinh = elementwise(np.sinh, "sinh")
+cosh = elementwise(np.cosh, "cosh")
+arcsinh = asinh = elementwise(np.arcsinh, "arcsinh")
+arccosh = acosh = elementwise(np.arccosh, "arccosh")
+arctanh = atanh = elementwise(np.arctanh, "arctanh")
+deg2rad = elementwise(np.deg2rad, "deg2rad")
+radians = elementwise(np.radians, "deg2rad")
+rad2deg = elementwise(np.rad2deg, "rad2deg")
+degrees = elementwise(np.degrees, "rad2deg")
+rint = elementwise(np.rint, "rint")
+fmax = elementwise(np.fmax, "fmax")
+fmin = elementwise(np.fmin, "fmin")
+fmod = elementwise(np.fmod, "fmod")
+copysign = elementwise(np.copysign, "copysign")
+heaviside = elementwise(np.heaviside, "heaviside")
+signbit = elementwise(np.signbit, "signbit")
+ldexp = elementwise(np.ldexp, "ldexp")
+float_power = elementwise(np.float_power, "pow")
+left_shift = bitwise_left_shift = elementwise(np.left_shift, "left_shift")
+right_shift = bitwise_right_shift = elementwise(np.right_shift, "right_shift")
+gcd = elementwise(np.gcd, "gcd")
+lcm = elementwise(np.lcm, "lcm")
+
+
+def _whole(ufunc: np.ufunc, op: str) -> Any:
+    """A rounding function, which leaves integers and booleans as they are."""
+
+    def apply(x: Any, /, *, out: Any = None) -> Any:
+        refuse(ufunc.__name__, out=out)
+        world, (value,) = convert_operands(ufunc, (x,))
+        return world.emit(lookup(op), (value,), ()) if value.type.dtype.kind == "f" else value
+
+    return traceable(ufunc)(apply)
+
+
+floor = _whole(np.floor, "floor")
+ceil = _whole(np.ceil, "ceil")
+trunc = _whole(np.trunc, "trunc")
+
+
+@traceable(np.fix)
+def fix(x: Any, out: Any = None) -> Any:
+    refuse("fix", out=out)
+    return trunc(x)
+
+
+@traceable(np.round, np.around)
+def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    """As `numpy.round`: halves go to the even neighbour. Its derivative is 0."""
+    refuse("round", out=out)
+    world = common_world(a)
+    value = strong(a, world)
+    scale = 10.0 ** abs(decimals)
+    if value.type.dtype.kind in "iu":
+        if decimals >= 0:
+            return value
+        return world.convert(multiply(rint(divide(value, scale)), scale), value.type.dtype)
+    if decimals == 0:
+        return rint(value)
+    if decimals > 0:
+        return divide(rint(multiply(value, scale)), scale)
+    return multiply(rint(divide(value, scale)), scale)
+
+
+around = round
+
+
+@traceable(np.divmod)
+def divmod(a: Any, b: Any, /, *, out: Any = None) -> Any:
+    refuse("divmod", out=out)
+    return floor_divide(a, b), remainder(a, b)
+
+
+@traceable(np.modf)
+def modf(x: Any, /, *, out: Any = None) -> Any:
+    """As `numpy.modf`: the fractional part, whose derivative is 1, and the whole part, whose derivative is 0."""
+    refuse("modf", out=out)
+    world, (value,) = convert_operands(np.modf, (x,))
+    endless = equal(absolute(value), np.inf)
+    fraction = world.select(endless, copysign(world.constant(0, value.type.dtype), value), fmod(value, 1))
+    return fraction, trunc(value)
+
+
+@traceable(np.bitwise_count)
+def bitwise_count(x: Any, /, *, out: Any = None) -> Any:
+    refuse("bitwise_count", out=out)
+    world, (value,) = convert_operands(np.bitwise_count, (x,))
+    if value.type.dtype.kind == "b":
+        return world.convert(value, np.dtype(np.uint8))
+    return world.emit(lookup("bitwise_count"), (value,), ())
+
+
+@traceable(np.conjugate)
+def conjugate(x: Any, /, *, out: Any = None) -> Any:
+    refuse("conjugate", out=out)
+    return convert_operands(np.conjugate, (x,))[1][0]
+
+
+conj = conjugate
+
+
+@traceable(np.real)
+def real(val: Any) -> Any:
+    return val
+
+
+@traceable(np.imag)
+def imag(val: Any) -> Any:
+    world = common_world(val)
+    return world.full(0, strong(val, world).type)
+
+
+@traceable(np.isreal)
+def isreal(x: Any) -> Any:
+    world = common_world(x)
+    value = strong(x, world)
+    return world.broadcast_to(world.constant(True), shape=value.type.shape)
+
+
+@traceable(np.iscomplex)
+def iscomplex(x: Any) -> Any:
+    world = common_world(x)
+    value = strong(x, world)
+    return world.broadcast_to(world.constant(False), shape=value.type.shape)
+
+
+@traceable(np.isrealobj)
+def isrealobj(x: Any) -> bool:
+    return True
+
+
+@traceable(np.iscomplexobj)
+def iscomplexobj(x: Any) -> bool:
+    return False
+
+
+@traceable(np.sinc)
+def sinc(x: Any) -> Any:
+    """As `numpy.sinc`: sin(pi x) / (pi x), and 1 at 0, where derivatives of every order are the limits."""
+    world, value = _float(x)
+    return world.emit(lookup("sinc"), (value,), ())
+
+
+@traceable(np.i0)
+def i0(x: Any) -> Any:
+    """As `numpy.i0`: the modified Bessel function of order 0."""
+    world, value = _float(x)
+    return world.bessel_i(value, order=0)
+
+
+def _float(x: Any) -> tuple[Any, Any]:
+    world = common_world(x)
+    value = strong(x, world)
+    return world, value if value.type.dtype.kind == "f" else world.convert(value, np.dtype(np.float64))
+
+
+@traceable(np.isposinf)
+def isposinf(x: Any, out: Any = None) -> Any:
+    refuse("isposinf", out=out)
+    return _is(x, np.inf)
+
+
+@traceable(np.isneginf)
+def isneginf(x: Any, out: Any = None) -> Any:
+    refuse("isneginf", out=out)
+    return _is(x, -np.inf)
+
+
+def _is(x: Any, number: float) -> Any:
+    value = strong(x, common_world(x))
+    return equal(value, number) if value.type.dtype.kind == "f" else value != value
+
+
+@traceable(np.isclose)
+def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    world = common_world(a, b, rtol, atol)
+    x, y = strong(a, world), strong(b, world)
+    if y.type.dtype.kind != "f":
+        y = world.convert(y, np.dtype(np.float64))
+    near = less_equal(absolute(subtract(x, y)), add(atol, multiply(rtol, absolute(y))))
+    result = logical_or(logical_and(near, isfinite(y)), equal(x, y))
+    return logical_or(result, logical_and(isnan(x), isnan(y))) if equal_nan else result
+
+
+@traceable(np.allclose)
+def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """As `numpy.allclose`; the result is a traced boolean."""
+    return all_(isclose(a, b, rtol, atol, equal_nan))
+
+
+@traceable(np.array_equal)
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
+    """As `numpy.array_equal`; the result is a traced boolean, or False for other shapes."""
+    world = common_world(a1, a2)
+    x, y = strong(a1, world), strong(a2, world)
+    if x.ndim != y.ndim or not np.all(
+        [world.facts.equal(m, n) for m, n in zip(x.type.shape, y.type.shape, strict=True)]
+    ):
+        return False
+    same = equal(x, y)
+    return all_(logical_or(same, logical_and(isnan(x), isnan(y))) if equal_nan else same)
+
+
+def without_nan(x: Traced, value: float) -> Any:
+    """The operand with another value in place of NaN."""
+    return where(isnan(x), value, x) if x.type.dtype.kind == "f" else x

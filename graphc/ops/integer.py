@@ -1,0 +1,58 @@
+"""Functions of integers: bits, shifts, divisors."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from math import gcd, lcm
+from typing import Any, Final
+
+import numpy as np
+
+from graphc.errors import DTypeError, ShapeError
+from graphc.ops.record import ErrorSample, Op, Reason, Sample
+from graphc.ops.typing import elementwise
+
+NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
+A = np.array([[0, 1, 12, -5], [6, -8, 7, 2**40]])
+B = np.array([3, 5, 18, 2])
+
+
+def integers(name: str, function: Callable[..., int], doc: str, arity: int = 2, result: str | None = None) -> Op:
+    def exact(s: Any, *operands: Any) -> Any:
+        return s.number(function(*[s.integer(s.lift(x)) for x in operands]))
+
+    return Op(
+        name,
+        type=elementwise(name, "iu", result=result),
+        numpy=f"np.{name}",
+        exact=exact,
+        domains=("index",) * arity,
+        samples=(Sample((A, B)[:arity]), Sample((B, np.array(3))[:arity])),
+        errors=(
+            ErrorSample(("f64[2]",) * arity, {}, DTypeError, "not defined for f64"),
+            *((ErrorSample(("i64[2]", "i64[3]"), {}, ShapeError, "do not broadcast"),) if arity == 2 else ()),
+        ),
+        elementwise=True,
+        reasons=NO_TANGENT,
+        doc=doc,
+    )
+
+
+OPS = (
+    integers("bitwise_and", operator.and_, "The bits set in both a and b."),
+    integers("bitwise_or", operator.or_, "The bits set in a or b."),
+    integers("bitwise_xor", operator.xor, "The bits set in one of a and b."),
+    integers("invert", operator.invert, "Every bit of a the other way.", arity=1),
+    integers("left_shift", operator.lshift, "The bits of a moved up by b places, zeros moved in."),
+    integers("right_shift", operator.rshift, "The bits of a moved down by b places, the sign moved in."),
+    integers(
+        "bitwise_count",
+        lambda a: abs(a).bit_count(),
+        "How many bits of the size of a are set.",
+        arity=1,
+        result="uint8",
+    ),
+    integers("gcd", gcd, "The greatest common divisor of a and b."),
+    integers("lcm", lcm, "The least common multiple of a and b."),
+)

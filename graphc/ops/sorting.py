@@ -1,0 +1,169 @@
+"""Order along an axis: sorted elements, the positions that sort them, the position of the largest, searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from graphc import dims
+from graphc.errors import AxisError, DTypeError, ShapeError
+from graphc.ir import TensorType, Type
+from graphc.ops.record import ErrorSample, Jvp, Op, Reason, Sample
+from graphc.ops.typing import Facts, normalise_axis, reduced_shape, tensor
+
+NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
+INT: Final = np.dtype(np.int64)
+
+
+def check_axis(op: str, axis: int, rank: int) -> None:
+    if normalise_axis(op, axis, rank) != axis:
+        raise AxisError(f"{op}: axes of a node are counted from the front", actual=str(axis))
+
+
+def sort_type(facts: Facts, operand: Type, *, axis: int) -> TensorType:
+    x = tensor(operand, "sort")
+    check_axis("sort", axis, x.ndim)
+    return TensorType(x.shape, x.dtype)
+
+
+def argsort_type(facts: Facts, operand: Type, *, axis: int, stable: bool) -> TensorType:
+    x = tensor(operand, "argsort")
+    check_axis("argsort", axis, x.ndim)
+    return TensorType(x.shape, INT)
+
+
+def along(w: Any, x: Any, index: Any, axis: int) -> Any:
+    """The elements of x at positions `index` along an axis; x and index agree along the others."""
+    positions = []
+    for k, size in enumerate(x.shape):
+        if k == axis:
+            positions.append(index)
+        else:
+            shape = tuple(size if j == k else 1 for j in range(x.ndim))
+            positions.append(w.reshape(w.iota(size=size, dtype=INT), shape=shape))
+    return w.gather(x, *positions, axis=0)
+
+
+def sort_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axis: int) -> Any:
+    (x,), (t,) = operands, tangents
+    return along(w, t, w.argsort(x, axis=axis, stable=True), axis)
+
+
+def best_type(op: str) -> Any:
+    def rule(facts: Facts, operand: Type, *, axis: int, keepdims: bool) -> TensorType:
+        x = tensor(operand, op)
+        check_axis(op, axis, x.ndim)
+        if dims.equal(x.shape[axis], 0):
+            raise ShapeError(
+                f"{op}: no position in an empty range",
+                expected="a size of at least 1 along the axis",
+                actual=f"{x!r} along axis {axis}",
+            )
+        return TensorType(reduced_shape(x.shape, {axis}, keepdims), INT)
+
+    return rule
+
+
+def best(op: str, doc: str) -> Op:
+    def exact(s: Any, x: Any, *, axis: int, keepdims: bool) -> Any:
+        better = (lambda a, b: s.less(b, a)) if op == "argmax" else s.less
+        found = s.along(lambda line: s.argbest(line, better), x, axis, 1)
+        return found if keepdims else found.squeeze(axis)
+
+    return Op(
+        op,
+        type=best_type(op),
+        numpy=f"np.{op}({{0}}, axis={{axis}}, keepdims={{keepdims}})",
+        exact=exact,
+        domains=("real",),
+        samples=(
+            Sample(((3,),), {"axis": 0, "keepdims": False}),
+            Sample(((2, 3),), {"axis": 1, "keepdims": True}),
+            Sample(((2, 3, 2),), {"axis": 1, "keepdims": False}),
+            Sample((np.array([1.0, 3.0, 3.0, 1.0]),), {"axis": 0, "keepdims": False}),
+        ),
+        errors=(
+            ErrorSample(("f64[2]",), {"axis": 1, "keepdims": False}, AxisError, "out of bounds"),
+            ErrorSample(("f64[2,0]",), {"axis": 1, "keepdims": False}, ShapeError, "empty range"),
+        ),
+        reasons=NO_TANGENT,
+        doc=doc,
+    )
+
+
+def searchsorted_type(facts: Facts, sorted_values: Type, values: Type, *, right: bool) -> TensorType:
+    a, v = tensor(sorted_values, "searchsorted"), tensor(values, "searchsorted")
+    if a.ndim != 1:
+        raise ShapeError("searchsorted: the sorted array must have one axis", actual=repr(a))
+    if a.dtype != v.dtype:
+        raise DTypeError("searchsorted: operands differ in dtype", actual=f"{a!r} and {v!r}")
+    return TensorType(v.shape, INT)
+
+
+def searchsorted_exact(s: Any, a: Any, v: Any, *, right: bool) -> Any:
+    def place(value: Any) -> Any:
+        held = [not s.holds(s.less(value, x)) if right else s.holds(s.less(x, value)) for x in a]
+        return s.number(sum(held))
+
+    return np.frompyfunc(place, 1, 1)(v)
+
+
+ASCENDING = np.array([-2.0, 0.5, 0.5, 3.0])
+
+OPS = (
+    Op(
+        "sort",
+        type=sort_type,
+        numpy="np.sort({0}, axis={axis})",
+        exact=lambda s, x, *, axis: s.sort(x, axis),
+        rule=Jvp(sort_jvp),
+        domains=("real",),
+        samples=(
+            Sample(((7,),), {"axis": 0}),
+            Sample(((2, 4),), {"axis": 1}),
+            Sample(((4, 2),), {"axis": 0}),
+            Sample(((2, 4, 2),), {"axis": 1}),
+            Sample(((1, 2),), {"axis": 1}),
+            Sample(((0, 2),), {"axis": 0}),
+        ),
+        errors=(ErrorSample(("f64[2]",), {"axis": 1}, AxisError, "out of bounds"),),
+        doc="The elements in ascending order along an axis, NaN last; of equals the first stays the first.",
+    ),
+    Op(
+        "argsort",
+        type=argsort_type,
+        numpy="np.argsort({0}, axis={axis}, stable={stable})",
+        exact=lambda s, x, *, axis, stable: s.along(s.argsort, x, axis, x.shape[axis]),
+        domains=("real",),
+        samples=(
+            Sample(((3,),), {"axis": 0, "stable": True}),
+            Sample(((3, 2),), {"axis": 0, "stable": False}),
+            Sample((np.array([2.0, 1.0, 2.0, 1.0]),), {"axis": 0, "stable": True}),
+        ),
+        errors=(ErrorSample(("f64[2]",), {"axis": 1, "stable": True}, AxisError, "out of bounds"),),
+        reasons=NO_TANGENT,
+        doc="The positions that sort an axis, equals in their order if `stable`.",
+    ),
+    best("argmax", "The position of the largest element along an axis, the first of several; NaN is the largest."),
+    best("argmin", "The position of the smallest element along an axis, the first of several; NaN is the smallest."),
+    Op(
+        "searchsorted",
+        type=searchsorted_type,
+        numpy="np.searchsorted({0}, {1}, side='right' if {right} else 'left')",
+        exact=searchsorted_exact,
+        domains=("real", "real"),
+        samples=(
+            Sample((ASCENDING, (2, 3)), {"right": False}),
+            Sample((ASCENDING, np.array([0.5, -3.0, 4.0, -2.0])), {"right": False}),
+            Sample((ASCENDING, np.array([0.5, -3.0, 4.0, -2.0])), {"right": True}),
+        ),
+        errors=(
+            ErrorSample(("f64[2,2]", "f64[2]"), {"right": False}, ShapeError, "one axis"),
+            ErrorSample(("f64[2]", "f32[2]"), {"right": False}, DTypeError, "differ in dtype"),
+        ),
+        reasons=NO_TANGENT,
+        doc="How many elements of an ascending array lie before each value, equal ones counted if `right`.",
+    ),
+)

@@ -1,0 +1,5 @@
+"""SciPy's functions for traced values and arrays alike."""
+
+from graphc.scipy import special
+
+__all__ = ["special"]
