@@ -12,11 +12,14 @@ from graphc.errors import DifferentiationError, TraceError
 from graphc.ir import Graph
 from graphc.passes import pipeline
 from graphc.passes.derive import vjp_graph
+from graphc.verification.branches import choices
+from graphc.verification.coverage import capped, cover
 from graphc.verification.edges import audit
 from graphc.verification.evidence import Evidence
 from graphc.verification.identities import Derived, derive
 from graphc.verification.report import Report
 from graphc.verification.sampling import choose_sizes, inexact_constant, sample_points
+from graphc.verification.search import Search
 
 
 def verify(
@@ -80,15 +83,19 @@ def verify(
     results = [f"y{o}" if len(graph.outputs) > 1 else "y" for o in range(len(graph.outputs))]
     obstacle = inexact_constant(graph)
     sampled = [] if obstacle else sample_points(graph, sizes, points, seed, domain)
+    chosen = choices(graph, derived.outputs, sizes, domain) if sampled else []
+    roots = Search(graph, wrt, derived.outputs, sampled[0], sizes).run() if sampled and (edges or chosen) else []
+    sampled, unseen = cover(graph, chosen, sampled, roots, sizes, seed, domain)
     evidence = Evidence(derived, sizes, sampled, names, results, seed, obstacle or "no sample point found")
     keys = [(o, inputs) for o in derived.outputs for inputs in _inputs(wrt, order)]
     entries = evidence.prove({key: evidence.entry(key) for key in keys}, time.monotonic() + budget)
-    notes = disconnected(derived, names)
+    entries = [capped(graph, key[0], entry, unseen) for key, entry in zip(keys, entries, strict=True)]
+    notes = [*disconnected(derived, names), *(u.text for u in unseen)]
     found = []
     if edges:
         # what users run is the gradient of the simplified, stabilised forward
         prepared = pipeline.run(graph, pipeline.FORWARD)[-1].graph
-        found = audit(graph, vjp_graph(prepared, wrt), wrt, derived.outputs, sampled, sizes, (names, results))
+        found = audit(graph, vjp_graph(prepared, wrt), wrt, derived.outputs, sampled, sizes, (names, results), roots)
     seconds = round(time.monotonic() - started, 3)
     return Report(graph.name, tuple(entries), tuple(found), tuple(notes), seconds)
 

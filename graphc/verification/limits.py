@@ -18,6 +18,7 @@ from graphc.ops.meaning import evaluate
 
 STEPS: Final = (Fraction(1, 2**64), Fraction(1, 2**128))
 CLOSE: Final = 1e-9
+ZERO: Final = 1e-15
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Limits:
         return above
 
     def __str__(self) -> str:
-        shown = ["none" if v is None else f"{v:.6g}" for v in (self.below, self.above)]
+        # what two steps of 2**-64 and less leave of a limit of 0
+        shown = ["none" if v is None else f"{0.0 if abs(v) < ZERO else v:.6g}" for v in (self.below, self.above)]
         return shown[0] if self.two_sided is not None else " | ".join(shown)
 
 
@@ -60,6 +62,12 @@ def limits(slope: Callable[[Fraction], Any], field: JetField) -> Limits:
 
 def emitted(graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None = None) -> list[Array]:
     """Run a graph by the NumPy meanings, one op at a time."""
+    values = every_node(graph, inputs, env)
+    return [np.asarray(values[o]) for o in graph.outputs]
+
+
+def every_node(graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None = None) -> dict[int, Any]:
+    """The value of each node by the NumPy meanings."""
     sizes = bind_sizes(graph, [np.shape(x) for x in inputs], env)
     values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
     with np.errstate(all="ignore"):
@@ -67,4 +75,4 @@ def emitted(graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None
             if i not in values:
                 attrs = {name: bind(value, sizes) for name, value in data["attrs"]}
                 values[i] = evaluate(lookup(data["op"]), [values[a] for a in data["args"]], attrs)
-    return [np.asarray(values[o]) for o in graph.outputs]
+    return values

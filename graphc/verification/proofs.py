@@ -93,7 +93,6 @@ def _part(field: CellField, value: Any, variables: Array, i: tuple[int, ...]) ->
 
 LIMITS: Final = {1: 1500, 2: 250}  # operations in a forward expression, by order; beyond, SymPy takes minutes
 MAX_ELEMENTS: Final = 1000
-MAX_CELLS: Final = 8
 
 
 class Prover:
@@ -102,7 +101,7 @@ class Prover:
     def __init__(self, derived: Derived, sizes: Mapping[str, int], points: Sequence[Point]) -> None:
         self.derived = derived
         self.sizes = sizes
-        self.points = points[:MAX_CELLS]
+        self.points = points
         self._cells: list[_GraphCell] | None = None
 
     def prove(self, o: int, inputs: tuple[int, ...], deadline: float) -> str | None:
@@ -123,7 +122,7 @@ class Prover:
             if len(elements) > MAX_ELEMENTS or not all(vanishes(difference()) for difference in elements):
                 return None
             count += len(elements)
-        return f"SymPy, {count} elements" + (f" in {len(cells)} cells" if cells[0].branches else "")
+        return f"SymPy, {count} element{'s' if count != 1 else ''}" + _counted(cells)
 
     def _distinct(self) -> list[_GraphCell]:
         """One cell for each way the comparisons come out at the sample points."""
@@ -134,6 +133,12 @@ class Prover:
                 found.setdefault(cell.branches, cell)
             self._cells = list(found.values())
         return self._cells
+
+
+def _counted(cells: Sequence[_GraphCell]) -> str:
+    if not cells[0].branches:
+        return ""
+    return f" in {len(cells)} cell{'s' if len(cells) > 1 else ''}"
 
 
 class _GraphCell:
