@@ -44,7 +44,10 @@ def mutants(name: str) -> Iterator[Mutant]:
 # --- mutants that mean the same ------------------------------------------------------------------------------
 
 SYMMETRIC: Final = frozenset(
-    {"add", "mul", "eq", "ne", "logical_and", "logical_or", "maximum", "minimum", "hypot", "logaddexp"}
+    {
+        *("add", "mul", "eq", "ne", "logical_and", "logical_or", "maximum", "minimum", "hypot", "logaddexp"),
+        *("logaddexp2", "fmax", "fmin", "bitwise_and", "bitwise_or", "bitwise_xor", "gcd", "lcm"),
+    }
 )
 # Results that no rounding touches: for these `ulps` could be 0.
 EXACT: Final = frozenset(
@@ -53,6 +56,9 @@ EXACT: Final = frozenset(
         *("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "maximum", "minimum"),
         *("reduce_max", "reduce_min", "reduce_any", "reduce_all", "reshape", "transpose", "broadcast_to"),
         *("concatenate", "slice", "unslice", "get", "gather"),
+        *("floor", "ceil", "trunc", "rint", "fmod", "copysign", "heaviside", "signbit", "ldexp", "fmax", "fmin"),
+        *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
+        *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted"),
     }
 )
 UNREAD: Final = "the derivative follows from the types and does not read the attribute"
@@ -61,6 +67,11 @@ EQUIVALENT: Final[Mapping[tuple[str, str, str], str]] = {
     ("floor_divide", "rule", "swapped"): "both partials are absent",
     ("abs", "numpy", "of another operand"): "the function is even",
     ("cos", "numpy", "of another operand"): "the function is even",
+    ("cosh", "numpy", "of another operand"): "the function is even",
+    ("bitwise_count", "numpy", "of another operand"): "the function is even",
+    ("argsort", "numpy", "stable off"): "short lines are sorted by insertion, which is stable",
+    ("argsort", "exact", "stable off"): "exact values are sorted by insertion, which is stable",
+    ("copysign", "numpy", "wrong function"): "that is its meaning",
     ("identity", "numpy", "the operand"): "that is its meaning",
     ("stop_gradient", "numpy", "the operand"): "that is its meaning",
     ("identity", "numpy", "dropped"): "no name before (x) is x",

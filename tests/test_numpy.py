@@ -642,7 +642,8 @@ def test_unsupported_keywords_are_refused_by_name(name: str, f: Function) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["partition", "unique", "nonzero", "linalg.qr", "fft.fft", "histogram", "interp", "cross", "add.at", "add.reduceat"]
+    "name",
+    ["partition", "unique", "nonzero", "linalg.qr", "fft.fft", "histogram", "interp", "cross", "add.at", "add.reduceat"],
 )
 def test_unsupported_functions_are_refused_by_name(name: str) -> None:
     function: Any = np
@@ -654,7 +655,8 @@ def test_unsupported_functions_are_refused_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["partition", "fill", "put", "resize", "view", "nonzero", "argpartition", "dump", "ctypes", "flat", "strides"]
+    "name",
+    ["partition", "fill", "put", "resize", "view", "nonzero", "argpartition", "dump", "ctypes", "flat", "strides"],
 )
 def test_unsupported_methods_are_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):

@@ -126,7 +126,7 @@ def wrong_meanings(op: Op) -> Iterator[tuple[str, Any]]:
     elif op.name != "cast":
         yield "meaning negated", lambda s, *x, **attrs: -meaning(s, *x, **attrs)
         yield "meaning doubled", lambda s, *x, **attrs: 2 * meaning(s, *x, **attrs)
-    if op.name in ("sub", "div", "floor_divide", "remainder", "pow", "lt", "le", "gt", "ge", "fmod", "arctan2", "copysign", "left_shift", "right_shift"):
+    if op.name in ("sub", "div", "floor_divide", "remainder", "pow", "lt", "le", "gt", "ge", "fmod", "arctan2"):
         yield "operands swapped", lambda s, a, b: meaning(s, b, a)
 
 

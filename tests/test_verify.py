@@ -21,6 +21,7 @@ from graphc.ops import TABLE
 from graphc.ops.record import Linear, Masked, Multilinear, Partials
 from graphc.verification import Entry, Report, verify
 from graphc.verification.edges import judge
+from graphc.verification.limits import Limits
 from graphc.verification.rules import installed
 from graphc.verification.zero import OutOfTime, limited
 
@@ -85,6 +86,65 @@ def test_kinked_graphs_are_proved_cell_by_cell() -> None:
     report = verify(lambda x: np.sum(np.abs(x) * np.maximum(x, 0.5)), "f64[3]")
     assert report.verdict == "proved"
     assert "cells" in report.entries[0].method
+
+
+@pytest.mark.parametrize(
+    ("fn", "count"),
+    [
+        (lambda x: np.where(x > 100, x**2, x), 2),
+        (lambda x: np.where(x > 1e9, x**2, x), 2),
+        (lambda x: np.where(np.abs(x) < 1e-9, x**2, x), 3),
+        (lambda x: np.where(np.abs(x - 77.7) < 1e-7, x**2, np.sin(x)), 3),
+        (lambda x: np.where(x > 1, np.log(x), x - 1), 2),
+        (lambda x: np.clip(x, -1, 1), 3),
+        (lambda x: np.clip(x, 500, 501), 3),
+    ],
+)
+def test_every_branch_has_a_sample_point(fn: Callable[[Any], Any], count: int) -> None:
+    report = verify(fn, "f64[]", order=1)
+    assert report.verdict == "proved", str(report)
+    assert f"in {count} cells" in report.entries[0].method
+    assert report.notes == ()
+
+
+def test_a_wrong_branch_far_out_is_refuted() -> None:
+    report = verify(lambda x: np.where(x > 100, graphc.stop_gradient(x) * x, x), "f64[]", order=1)
+    assert report.verdict == "proved", str(report)
+    wrong = Partials(lambda w, y, x: 1 - y)
+    with installed(dataclasses.replace(TABLE["tanh"], rule=wrong)):
+        report = verify(lambda x: np.where(x > 300, np.tanh(x - 301), x), "f64[]", order=1)
+    assert report.entries[0].verdict == "refuted", str(report)
+
+
+def test_a_branch_that_is_never_seen_is_said_and_not_proved() -> None:
+    report = verify(lambda x, y: {"a": np.where(np.sin(x) > 2, x**2, x), "b": x * y}, "f64[]", "f64[]", order=1)
+    assert report.verdict == "checked"
+    assert report.exit_code == 2
+    assert [entry.verdict for entry in report.entries if entry.output == "y1"] == ["proved", "proved"]
+    (capped,) = (entry for entry in report.entries if entry.output == "y0" and entry.inputs == ("x",))
+    assert "only on the cells seen: gt at test_verify.py" in capped.method
+    assert "never seen true" in capped.method
+    assert any("never seen true" in note and "np.sin(x) > 2" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: np.where(x * x + 1 > 0, x, 2 * x),
+        lambda x: np.where(np.isnan(x), 0, x),
+        lambda x: np.where(x == 0, 1, np.sin(x) / np.where(x == 0, 1, x)),
+        lambda x: np.maximum(np.exp(x), -1),
+        lambda x: np.where(np.arange(2) < 1, x, x * x),
+    ],
+)
+def test_an_outcome_that_is_impossible_or_a_tie_needs_no_point(fn: Callable[[Any], Any]) -> None:
+    report = verify(fn, "f64[]", order=1)
+    assert report.verdict == "proved", str(report)
+
+
+def test_one_cell_is_not_cells() -> None:
+    method = verify(lambda x: np.where(x * x + 1 > 0, x, 2 * x), "f64[]", order=1).entries[0].method
+    assert "in 1 cell;" in method
 
 
 # --- planted wrong rules -------------------------------------------------------------------------------------
@@ -193,6 +253,32 @@ def test_a_smooth_product_with_a_kinked_factor_passes_the_audit() -> None:
     # the kink of |x| at 0 is multiplied by x: the derivative there is 1
     report = verify(lambda x: np.exp(-np.sqrt(x * x)) * x, "f64[]")
     assert report.verdict in ("proved", "certified"), str(report)
+
+
+@pytest.mark.parametrize(
+    ("fn", "spec", "at"),
+    [
+        (lambda x: np.sqrt((x - 2) ** 4), "f64[]", 2.0),
+        (lambda x: np.where(x > 100, np.sqrt((x - 200) ** 4), x), "f64[]", 200.0),
+        (lambda x: np.sqrt((3 * x - 1) ** 4), "f64[]", 1 / 3),
+        (lambda x: np.sqrt(np.sum((x - np.array([7.0, -40.0])) ** 4)), "f64[2]", [7.0, -40.0]),
+    ],
+)
+def test_nan_at_a_touching_root_away_from_0_is_refuted(fn: Callable[[Any], Any], spec: str, at: Any) -> None:
+    report = verify(fn, spec, order=1)
+    assert report.verdict == "refuted", str(report)
+    wrong = [edge for edge in report.edges if edge.finding == "refuted"]
+    assert any(edge.point == {"x": at} and np.isnan(edge.found) for edge in wrong)
+    assert wrong[0].limits == "0"
+
+
+def test_a_tie_by_rounding_is_no_fault() -> None:
+    assert verify(lambda x: np.maximum(3 * x - 1, 0), "f64[]", order=1).verdict == "proved"
+
+
+def test_a_limit_of_0_is_printed_as_0() -> None:
+    assert str(Limits(-8.13152e-20, 8.13152e-20)) == "0"
+    assert str(Limits(-1.0, 8.13152e-20)) == "-1 | 0"
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,22 @@ def ndtr(x: Array) -> Array:
 
 def log_ndtr(x: Array) -> Array:
     """log of the normal distribution function, on the right by its complement."""
-    return np.where(x > 0, np.log1p(-ndtr(-x)), special("log_ndtr", np.minimum(x, x.dtype.type(0))))
+    left: Array = special("log_ndtr", np.minimum(x, x.dtype.type(0)))
+    return np.where(x > 0, np.log1p(-ndtr(-x)), left)
+
+
+def log_cosh(x: Array) -> Array:
+    """log(cosh(x)), near 0 by the half angle."""
+    size = np.abs(x)
+    half = np.sinh(np.minimum(size, x.dtype.type(1)) / 2)
+    far = size + np.log1p(np.exp(-2 * size)) - x.dtype.type(np.log(2))
+    return np.where(size < 1, np.log1p(2 * half * half), far)
+
+
+def log_erfc(x: Array) -> Array:
+    """log(erfc(x)), on the right by the scaled function."""
+    far = np.log(special("erfcx", np.maximum(x, x.dtype.type(1)))) - x * x
+    return np.where(x < 1, np.log1p(-special("erf", np.minimum(x, x.dtype.type(1)))), far)
 
 
 def gammaln(x: Array) -> Array:

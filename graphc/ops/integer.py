@@ -27,7 +27,7 @@ def integers(name: str, function: Callable[..., int], doc: str, arity: int = 2, 
         type=elementwise(name, "iu", result=result),
         numpy=f"np.{name}",
         exact=exact,
-        domains=("index",) * arity,
+        domains=("real",) * arity,
         samples=(Sample((A, B)[:arity]), Sample((B, np.array(3))[:arity])),
         errors=(
             ErrorSample(("f64[2]",) * arity, {}, DTypeError, "not defined for f64"),

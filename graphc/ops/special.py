@@ -113,6 +113,14 @@ OPS = (
         ulps=16,
     ),
     unary(
+        "log_erfc",
+        "nk.log_erfc({0})",
+        lambda s, x: log_ndtr_exact(s, -s.sqrt(s.number(2)) * x) + s.log(s.number(2)),
+        lambda w, y, x: -2 / root(w, 1, x) / w.erfcx(x),
+        "log(erfc(x)) without underflow for large x, and without cancellation near 0.",
+        ulps=16,
+    ),
+    unary(
         "erfinv",
         "nk.special('erfinv', {0})",
         "erfinv",

@@ -182,6 +182,14 @@ OPS = (
         "Hyperbolic cosine of x.",
     ),
     unary(
+        "log_cosh",
+        "nk.log_cosh({0})",
+        lambda s, x: s.log((s.exp(x) + s.exp(-x)) / 2),
+        lambda w, y, x: w.tanh(x),
+        "log(cosh(x)) without overflow, and without cancellation near 0.",
+        ulps=4,
+    ),
+    unary(
         "arcsinh",
         "np.arcsinh",
         "asinh",

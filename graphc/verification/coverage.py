@@ -39,6 +39,10 @@ class Unseen:
 
     node: int
     text: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.text}   {self.source}".rstrip()
 
 
 def cover(
@@ -218,8 +222,7 @@ def _unseen(graph: Graph, choice: Choice) -> Iterator[Unseen]:
     where = f" at {place}" if place else ""
     for words, count, size in choice.missing():
         part = f" in {count} of {size} elements" if size > 1 else ""
-        source = f"   {place.source}" if place and place.source else ""
-        yield Unseen(choice.node, f"{choice.op}{where} was never seen {words}{part}{source}")
+        yield Unseen(choice.node, f"{choice.op}{where} was never seen {words}{part}", place.source if place else "")
 
 
 def capped(graph: Graph, o: int, entry: Entry, unseen: Sequence[Unseen]) -> Entry:
@@ -229,6 +232,5 @@ def capped(graph: Graph, o: int, entry: Entry, unseen: Sequence[Unseen]) -> Entr
     if not lacking or entry.verdict not in ("proved", "certified"):
         return entry
     more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-    return replace(
-        entry, verdict="checked", method=f"{entry.verdict} only on the cells seen: {lacking[0].text}{more}; {entry.method}"
-    )
+    method = f"{entry.verdict} only on the cells seen: {lacking[0].text}{more}; {entry.method}"
+    return replace(entry, verdict="checked", method=method)

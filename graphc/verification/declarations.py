@@ -99,7 +99,7 @@ def declared_kinks(op: Op) -> Iterator[str]:
     declared = {Fraction(k) for k in op.kinks}
     if len(op.domains) == 1 and op.rule is not None and not isinstance(op.rule, Linear):
         found = {v for v in {*SPECIAL, *declared} if any(_kinked(case) for case in _single(op, v))}
-    if found != declared:
+    if found != declared or len(declared) != len(op.kinks):
         shown = [sorted(map(float, kinks)) for kinks in (declared, found)]
         yield f"{op.name}: kinks {shown[0]} are declared, but the derivative lacks two sides at {shown[1]}"
 

@@ -90,7 +90,7 @@ def verify(
     keys = [(o, inputs) for o in derived.outputs for inputs in _inputs(wrt, order)]
     entries = evidence.prove({key: evidence.entry(key) for key in keys}, time.monotonic() + budget)
     entries = [capped(graph, key[0], entry, unseen) for key, entry in zip(keys, entries, strict=True)]
-    notes = [*disconnected(derived, names), *(u.text for u in unseen)]
+    notes = [*disconnected(derived, names), *map(str, unseen)]
     found = []
     if edges:
         # what users run is the gradient of the simplified, stabilised forward

@@ -103,6 +103,9 @@ def completeness(op: Op) -> Iterator[str]:
             yield f"{op.name}: a reason is given for a missing {name} that is there"
     for name in op.reasons.keys() - fields.keys():
         yield f"{op.name}: a reason for the unknown field {name}"
+    for domain in op.domains:
+        if domain not in points.DOMAINS and domain != "index":
+            yield f"{op.name}: there is no domain {domain!r}"
     if not samples(op) and op.name != "get":
         yield f"{op.name}: no samples"
     if op.elementwise and any(len(sample.operands) != len(op.domains) for sample in samples(op)):

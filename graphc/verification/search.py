@@ -17,7 +17,7 @@ from graphc.verification.limits import every_node
 from graphc.verification.sampling import Point
 
 Key = tuple[int, int, int]  # a node, one of its boundaries, and an element
-Step = tuple[float, Array, bool]  # the place on the line, the margins there, and whether all outputs are finite
+Line = Callable[[float], list[Array]]  # float inputs by the place on the line
 
 POSITIVE: Final = (1e-12, 1e-6, 0.01, 0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1e3, 1e4, 1e6)
 GRID: Final = (*(-t for t in reversed(POSITIVE)), 0.0, *POSITIVE)
@@ -40,7 +40,7 @@ class Root:
 
 @dataclass(slots=True)
 class Search:
-    """Looks along lines through a base point; every point evaluated is also a candidate for a sample point."""
+    """Looks along lines through a base point for the places where operands meet a boundary."""
 
     graph: Graph
     wrt: Sequence[int]
@@ -69,11 +69,12 @@ class Search:
     def run(self) -> list[Root]:
         """Roots of every boundary, sign changes and touching ones, as far as the work allowed."""
         if self.keys:
-            for line in self._lines():
-                if self._left <= 0:
-                    break
-                self._along(line)
-            self._descend()
+            with np.errstate(all="ignore"):
+                for line in self._lines():
+                    if self._left <= 0:
+                        break
+                    self._along(line)
+                self._descend()
         return self.roots
 
     # evaluation
@@ -95,7 +96,7 @@ class Search:
 
     # lines
 
-    def _lines(self) -> Iterator[Callable[[float], list[Array]]]:
+    def _lines(self) -> Iterator[Line]:
         """All elements of an input alike; then one element alone, inputs in turn; then all inputs moved or scaled."""
         yield from (self._line(k, None) for k in self.wrt)
         singles = [[self._line(k, i) for i in islice(np.ndindex(self._floats[k].shape), 8)] for k in self.wrt]
@@ -104,7 +105,7 @@ class Search:
             yield self._all_alike
             yield self._scaled
 
-    def _line(self, k: int, i: tuple[int, ...] | None) -> Callable[[float], list[Array]]:
+    def _line(self, k: int, i: tuple[int, ...] | None) -> Line:
         def at(t: float) -> list[Array]:
             floats = list(self._floats)
             floats[k] = np.full_like(floats[k], t) if i is None else floats[k].copy()
@@ -127,7 +128,7 @@ class Search:
 
     # roots on one line
 
-    def _along(self, line: Callable[[float], list[Array]]) -> None:
+    def _along(self, line: Line) -> None:
         rows = np.array([self._margins(line(t)) for t in GRID])
         found: dict[tuple[int, int], int] = {}
         for column, key in enumerate(self.keys):
@@ -146,7 +147,7 @@ class Search:
     def _brackets(self, g: Array, f: Callable[[float], float]) -> Iterator[float]:
         """Places of roots: on the grid, between two signs, beyond the grid, or where |g| is least."""
         size = len(GRID)
-        zeros = g == 0
+        zeros, signs = g == 0, np.sign(g)
         if zeros.sum() > 4:
             # flat: both ends of where it is 0 are boundaries of others; one is enough
             zeros &= np.cumsum(zeros) <= 1
@@ -154,7 +155,7 @@ class Search:
             if zeros[j]:
                 yield GRID[j]
         for j in range(size - 1):
-            if g[j] * g[j + 1] < 0:
+            if signs[j] * signs[j + 1] < 0:
                 yield _bisected(f, GRID[j], GRID[j + 1], float(g[j]), float(g[j + 1]))
         for j, i in ((0, 1), (size - 1, size - 2)):
             slope = (g[j] - g[i]) / (GRID[j] - GRID[i])
@@ -164,11 +165,11 @@ class Search:
                     yield t
         a = np.abs(g)
         for j in range(1, size - 1):
-            same = g[j - 1] * g[j + 1] > 0 and g[j] * g[j + 1] > 0
+            same = signs[j - 1] == signs[j] == signs[j + 1] != 0
             if same and a[j] <= a[j - 1] and a[j] <= a[j + 1] and a[j] < max(a[j - 1], a[j + 1]):
                 yield _least(lambda t: abs(f(t)), GRID[j - 1], GRID[j + 1])
 
-    def _snap(self, line: Callable[[float], list[Array]], column: int, t: float) -> bool:
+    def _snap(self, line: Line, column: int, t: float) -> bool:
         """Keep the nicest number at which the margin is 0, or the root itself for its neighbourhood."""
         node = self.keys[column][0]
         met = None
@@ -222,7 +223,7 @@ class Search:
 def nice(t: float) -> Iterator[float]:
     """Short numbers near a root found in floats, then the root itself."""
     seen = set()
-    scales = [float(round(t, d)) for d in range(5)] + [round(t * 2**k) / 2**k for k in (1, 2, 3, 5, 10)]
+    scales = [float(round(t, d)) for d in range(5)] + [round(t * q) / q for q in (2, 3, 4, 6, 7, 8, 9, 12, 32, 1024)]
     near = [v for v in scales if abs(v - t) <= 0.02 * max(1.0, abs(t))]
     for v in (*near, float(round(t, 6)), float(round(t, 9)), t):
         if v not in seen:
