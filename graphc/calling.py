@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, Final
@@ -20,7 +21,8 @@ _DRAW: Final = re.compile(r"\b(?:np|numpy)\.random\.(\w+)")
 
 def call(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """`f(*args, **kwargs)`; every error of graphc that leaves it has the user's line."""
-    outermost = len(STACK.worlds) == 1
+    # the generator is shared by all threads: with several running, a changed state says nothing of this one
+    outermost = len(STACK.worlds) == 1 and threading.active_count() == 1
     before = generator_state() if outermost else None
     try:
         result = f(*args, **kwargs)

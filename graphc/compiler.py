@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from types import MethodType
 from typing import Any, Final
@@ -30,6 +29,7 @@ from graphc.plan import Plan
 from graphc.text import constants_of, dump, format_node, parse_type
 from graphc.text import parse as parse_text
 from graphc.tracing import (
+    STACK,
     SymbolicSize,
     Traced,
     TracingWorld,
@@ -75,7 +75,10 @@ def type_of(spec: Any) -> TensorType:
     if isinstance(spec, Traced):
         return spec.type
     if isinstance(spec, (bool, int, float)) and not isinstance(spec, np.generic):
-        return TensorType((), np.asarray(spec).dtype, weak=True)
+        dtype = np.asarray(spec).dtype
+        if isinstance(spec, int) and dtype not in (np.int64, np.bool_):
+            raise OverflowError(f"the Python integer {spec} does not fit into int64")
+        return TensorType((), dtype, weak=True)
     if hasattr(spec, "shape") and hasattr(spec, "dtype"):
         array = np.asarray(spec)
         return TensorType(array.shape, array.dtype.newbyteorder("="))
@@ -283,7 +286,7 @@ class Compiled:
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             if kwargs or not self._flat or len(args) != self._arity:
                 args = tuple(self._leaves(args, kwargs))
@@ -541,7 +544,7 @@ class Jitted:
         self.__doc__ = f.__doc__
         self.__wrapped__ = f
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self._static_argnums or self._static_argnames:
             return self._call_static(args, kwargs)
         return self._call(self._f, (), args, kwargs)
@@ -618,21 +621,28 @@ class Jitted:
             exact[1],
             tuple((t.dtype, t.weak, t.ndim, tuple(d == 1 for d in t.shape)) for t in types),
         )
-        with self._lock:
+        # A thread that is tracing never waits here: two functions that call each other would wait for ever.
+        # At worst one of them is compiled twice.
+        held = self._lock.acquire(blocking=not STACK.worlds)
+        try:
             bucket = self._buckets.get(signature)
             if bucket is None:
                 bucket = self._buckets[signature] = _Bucket()
                 while len(self._buckets) > self.LIMIT:
                     self._buckets.popitem(last=False)
                     self._fast.clear()
-            self._buckets.move_to_end(signature)
             compiled = bucket.find(types)
             if compiled is None:
                 compiled = self._compile(f, bucket, types, structure)
             if len(self._fast) >= 1024:
                 self._fast.clear()
             self._fast[exact] = compiled
+            if signature in self._buckets:
+                self._buckets.move_to_end(signature)
             return compiled
+        finally:
+            if held:
+                self._lock.release()
 
     def _compile(self, f: Callable[..., Any], bucket: _Bucket, types: list[TensorType], structure: Any) -> Compiled:
         symbolic, hints = bucket.generalise(types)
@@ -702,7 +712,13 @@ def _typed(value: Any) -> Any:
     """A key for a static value that tells 1 from True and 1.0, and 0.0 from -0.0."""
     if isinstance(value, tuple):
         return type(value), tuple(map(_typed, value))
-    return (type(value), value, math.copysign(1, value)) if isinstance(value, float) else (type(value), value)
+    if isinstance(value, frozenset):
+        return type(value), frozenset(map(_typed, value))
+    if isinstance(value, (float, complex, np.number)):
+        return type(value), repr(value)  # tells the zeros apart and finds a NaN again
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value), value, tuple(_typed(getattr(value, field.name)) for field in fields(value))
+    return type(value), value
 
 
 class _Bucket:
@@ -717,7 +733,7 @@ class _Bucket:
 
     def find(self, types: list[TensorType]) -> Compiled | None:
         self.broken = None
-        for key, compiled in self.variants.items():
+        for key, compiled in list(self.variants.items()):
             broken = mismatch(compiled.plan.graph, types)
             if broken is None:
                 self.variants.move_to_end(key)

@@ -310,7 +310,9 @@ class SymbolicSize:
         self.dim = dim
 
     def __repr__(self) -> str:
-        return str(self.dim)
+        # text that a program makes of a size has to be right for every call: in jit the size is pinned by a guard
+        hints = self.world.facts.hints
+        return str(self.dim if hints is None or not self.world.active else self.__index__())
 
     def __hash__(self) -> int:
         # a dict or set looks for the number, so it has to be known
@@ -384,7 +386,8 @@ class SymbolicSize:
     def __pos__(self) -> Any:
         return self
 
-    __abs__ = __pos__
+    def __abs__(self) -> Any:
+        return wrap_size(self.world, dims.maximum(self.dim, -self.dim))
 
     def __neg__(self) -> Any:
         return wrap_size(self.world, -self.dim)

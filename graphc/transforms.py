@@ -133,7 +133,7 @@ class Transform:
     def _traced(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._jitted(*args, **kwargs)
 
     def explain(self) -> str:
@@ -219,7 +219,10 @@ def _positions(argnums: int | Sequence[int], count: int, transform: str) -> list
                 actual=f"{n}, with {count} positional argument{'s' if count != 1 else ''}",
                 fix="pass the arguments to differentiate by position",
             )
-    return [n % count for n in numbers]
+    positions = [n % count for n in numbers]
+    if len(set(positions)) != len(positions):
+        raise DifferentiationError(f"{transform}: argnums={argnums} names an argument twice")
+    return positions
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from graphc.ir import DTYPE_NAMES, DTYPES, Graph, Guard, TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
+from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
     ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
@@ -35,6 +37,7 @@ def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
+    weakref.finalize(scope["run"], linecache.cache.pop, filename, None)
     return scope["run"], source
 
 
@@ -88,7 +91,7 @@ class _Writer:
         used = set(KEYWORDS) | self.sizes
         for i in self.graph.inputs:
             wanted = dict(self.nodes[i]["attrs"])["name"]
-            name = wanted if wanted.isidentifier() and not _reserved(wanted) else f"in{i}"
+            name = wanted if wanted.isascii() and wanted.isidentifier() and not _reserved(wanted) else f"in{i}"
             while name in used:
                 name += "_"
             used.add(name)
@@ -103,7 +106,7 @@ class _Writer:
         for position, i in enumerate(self.graph.inputs):
             type: TensorType = self.nodes[i]["type"]
             name, spec = self.names[i], f"spec{position}"
-            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type)
+            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
             self.scope[f"dtype{position}"] = type.dtype
             static = all(isinstance(d, int) for d in type.shape)
             shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
@@ -137,6 +140,15 @@ class _Writer:
             lines.append(f"if not ({self._spelled(guard)}): refuse_guard(guard{number}, {sizes})")
         return lines
 
+    def _integer_casts(self, i: int) -> tuple[np.dtype[Any], ...]:
+        """The integer dtypes that a Python number passed as input `i` is cast to."""
+        type: TensorType = self.nodes[i]["type"]
+        if not type.weak or type.dtype.kind not in "iu":
+            return ()
+        readers = (self.nodes[k] for k in self.graph.successors(i))
+        found = {d["type"].dtype for d in readers if d["op"] == "cast" and d["type"].dtype.kind in "iu"}
+        return tuple(sorted(found, key=str))
+
     def _step(self, step: Step) -> list[str]:
         lines = []
         for i in step.nodes:
@@ -149,7 +161,8 @@ class _Writer:
             if step.into is not None:
                 call = f"{call[:-1]}, out={self.names[step.into]})"
             loc = data["loc"]
-            comment = f"  # {loc[0]} {loc[0].function}" if loc else ""
+            # nothing in a file's or function's name may end the comment
+            comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
             lines.append(f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees]
         if dead:
@@ -205,22 +218,26 @@ def _reserved(name: str) -> bool:
 class InputSpec:
     """What one argument must be; converts what fits and refuses the rest by name."""
 
-    def __init__(self, name: str, type: TensorType) -> None:
+    def __init__(self, name: str, type: TensorType, casts: Sequence[np.dtype[Any]] = ()) -> None:
         self.name = name
         self.type = type
+        self.casts = casts  # the integer dtypes that a Python number is cast to
 
     def convert(self, value: Any) -> np.ndarray[Any, Any]:
         """The value as an array of the input's dtype: only safe casts, Python numbers as weak scalars."""
         want = self.type
-        if isinstance(value, np.ma.MaskedArray):
+        if isinstance(value, (np.ma.MaskedArray, np.matrix)):
+            masked = isinstance(value, np.ma.MaskedArray)
             raise DTypeError(
-                f"argument {self.name}: masked arrays are not taken",
+                f"argument {self.name}: {'masked arrays' if masked else 'matrices'} are not taken",
                 expected=repr(want),
-                actual="a MaskedArray",
-                fix=f"{self.name}.filled(value)",
+                actual=f"a {type(value).__name__}",
+                fix=f"{self.name}.filled(value)" if masked else f"np.asarray({self.name})",
             )
         array = np.asarray(value)
         scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
+        for dtype in self.casts if isinstance(value, int) else ():
+            np.array(value, dtype)  # NumPy's own OverflowError where a Python number does not fit
         if array.dtype != want.dtype:
             weak_fits = scalar and (want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi"))
             if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):

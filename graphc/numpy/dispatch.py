@@ -95,6 +95,9 @@ def strong(value: Any, world: TracingWorld) -> Any:
     return world.convert(x, x.type.dtype) if x.type.weak else x
 
 
+COMPARISONS: Final = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
+
+
 @lru_cache(maxsize=4096)
 def loop_dtypes(ufunc: np.ufunc, operands: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
     """The dtypes of the loop NumPy would pick, operands then results; Python scalar classes are weak (NEP 50)."""
@@ -108,6 +111,8 @@ def loop_dtypes(ufunc: np.ufunc, operands: tuple[Any, ...]) -> tuple[np.dtype[An
 def convert_operands(ufunc: np.ufunc, operands: tuple[Any, ...]) -> tuple[TracingWorld, list[Any]]:
     """The operands as values of the dtypes that the ufunc's loop takes."""
     world = common_world(*operands)
+    if ufunc in COMPARISONS:
+        operands = world.whole_integers(*operands)
     kinds: list[Any] = []
     lifted: list[Any] = []
     for operand in operands:

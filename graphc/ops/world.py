@@ -29,6 +29,9 @@ INTEGER_OPS: Final = frozenset({"floor_divide", "remainder"})
 ABOVE: Final = {"eq": False, "ne": True, "lt": True, "le": True, "gt": False, "ge": False}
 
 
+COMPARISONS: Final = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
+
+
 class Operand:
     """A value in some world. Python's operators build ops with NumPy's promotion (NEP 50)."""
 
@@ -195,10 +198,19 @@ class World:
             if known is not None:
                 shape = a.type.shape if isinstance(a, Operand) else b.type.shape
                 return self.full(known, TensorType(shape, np.dtype(np.bool_)))
+        if name in COMPARISONS:
+            a, b = self.whole_integers(a, b)
         a, b = self.promote((a, b), to_float=name in FLOAT_OPS)
         if name in INTEGER_OPS and a.type.dtype.kind == "b":
             a, b = (self.convert(x, np.dtype(np.int8), x.type.weak) for x in (a, b))
         return self.emit(lookup(name), (a, b), ())
+
+    def whole_integers(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """Operands of a comparison: a Python integer is compared as it is, not cut to a narrow array's dtype."""
+        pair = (a, b)
+        if all(isinstance(x, Operand) and x.type.dtype.kind in "iu" for x in pair) and a.type.weak != b.type.weak:
+            a, b = (self.convert(x, np.dtype(np.int64)) if x.type.weak else x for x in pair)
+        return a, b
 
     # Shapes that rules need again and again
 

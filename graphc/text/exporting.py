@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc.ir import Graph
 from graphc.text.scalars import (
-    _printable,
+    printable,
 )
 from graphc.text.writing import Writer, _value
 
@@ -81,4 +81,4 @@ def dump_dot(graph: Graph) -> str:
 
 def _dot_string(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_printable(escaped)}"'
+    return f'"{printable(escaped)}"'

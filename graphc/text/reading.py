@@ -24,8 +24,8 @@ from graphc.text.scalars import (
     _float,
     _implied,
     _kinds,
-    _printable,
     element_bytes,
+    printable,
 )
 
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))*+"'
@@ -46,7 +46,7 @@ _ALONE = re.compile(r"[ \t\r\n]*[,)\]]")  # what follows a value that is no long
 _TYPE = re.compile(r"[a-z0-9]+\[[^\[\]\n]*\]~?")
 _SIZE_END = re.compile(r"[()\[\],]|[^A-Za-z0-9_+*/% \t()-]")
 _GUARD = re.compile(r"([^=!<#\n]*)(==|!=|<=|<)([^=!<#\n]*)")
-_COMMENT_LOC = re.compile(r"[ \t]*# (.*?):([0-9]{1,9})(?: ([^\r\n]*))?\r?$", re.MULTILINE)
+_COMMENT_LOC = re.compile(r"[ \t]*# ([^\r\n]*?):([0-9]{1,9})(?: ([^\r\n]*))?\r?$", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(?:([\"\\])|x(..)|u(.{4})|U(.{8}))")
 
 
@@ -149,7 +149,7 @@ class _Reader:
         end = self.text.find("\n", first)
         first = max(first, at - 60)
         shown = self.text[first : min(len(self.text) if end < 0 else end, first + 120)]
-        return _printable(shown.strip())
+        return printable(shown.strip())
 
     def line(self, graph: Graph, node: int) -> str:
         """The line of the text in which a node stands."""

@@ -117,7 +117,7 @@ def _word(name: str) -> str:
     return name if NAME.fullmatch(name) else quote(name)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

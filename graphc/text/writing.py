@@ -17,9 +17,9 @@ from graphc.text.scalars import (
     WORDS,
     Locations,
     _implied,
-    _printable,
     _word,
     element_text,
+    printable,
     quote,
 )
 
@@ -131,7 +131,7 @@ class Writer:
             places = [f"{quote(one.file)}:{one.line} {quote(one.function)}" for one in loc]
             return f"{line} loc({', '.join(places)})"
         width = len(line) - line.rfind("\n") - 1
-        return f"{line}{' ' * (COMMENT_COLUMN - width)}  # {_printable(f'{loc[0]} {loc[0].function}')}"
+        return f"{line}{' ' * (COMMENT_COLUMN - width)}  # {printable(f'{loc[0]} {loc[0].function}')}"
 
     def nested(self, graph: Graph) -> str:
         if self.locations is None:

@@ -61,7 +61,8 @@ RANGES: Final = {
     "argsort": Bounds(0.0),
 }
 MOVES: Final = frozenset(
-    "identity stop_gradient reshape transpose broadcast_to slice gather reduce_max reduce_min sort".split()
+    {"identity", "stop_gradient", "reshape", "transpose", "broadcast_to", "slice", "gather", "reduce_max"}
+    | {"reduce_min", "sort"}
 )
 
 

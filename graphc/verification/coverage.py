@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
@@ -17,20 +17,23 @@ from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import run
 from graphc.ir import Graph
 from graphc.verification import points
-from graphc.verification.branches import EXTREMES, Choice, codes, live
+from graphc.verification.branches import EXTREMES, STEPS, Choice, codes, live
 from graphc.verification.limits import every_node
 from graphc.verification.report import Entry
 from graphc.verification.sampling import Point
 from graphc.verification.search import GRID, Root
 
 # (scale, shift) of random points, the near ones first
+NEAR: Final = 6
 SCALES: Final = (
-    *((Fraction(1), Fraction(0)),) * 6,
+    *((Fraction(1), Fraction(0)),) * NEAR,
     *((Fraction(s), Fraction(0)) for s in (8, 32, Fraction(1, 64), 1024, 2**20, Fraction(1, 2**40))),
     *((Fraction(1), Fraction(s)) for s in (4, -4, 16, -16, 128, -128, 1024, -1024, 2**20, -(2**20))),
 )
 MAX_POINTS: Final = 12  # added to those there are
 MAX_CANDIDATES: Final = 400
+MAX_JOINT: Final = 4  # elements of choices of which combinations are visited, too
+MAX_CELLS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def cover(
             if met and choice.needed is not None:
                 choice.needed.pop(code, None)
     beside = (p for root in roots for p in root.beside)
-    stream = chain(_random(sampled[0], seed), beside, _alike(sampled[0])) if sampled else iter(())
+    drawn = _random(sampled[0], seed) if sampled else iter(())
+    stream = chain(islice(drawn, NEAR), beside, drawn, _alike(sampled[0])) if sampled else iter(())
     batch: list[tuple[Point, dict[int, Array]]] = []
     for number, point in enumerate(stream):
         if number >= MAX_CANDIDATES or not any(choice.missing() for choice in found):
@@ -78,6 +82,10 @@ def cover(
             _pick(graph, found, batch, result, sizes, len(sampled))
             batch = []
     _pick(graph, found, batch, result, sizes, len(sampled))
+    if found and sampled:
+        more = chain((p for root in roots for p in root.beside), _random(sampled[0], seed))
+        allowed = (p for p in more if domain is None or _belongs(p, domain))
+        _combine(graph, found, [*result], allowed, result, sizes)
     return result, [u for choice in found for u in _unseen(graph, choice)]
 
 
@@ -97,6 +105,31 @@ def _pick(
             return
         point, _ = batch.pop(best)
         if _mark(graph, found, point, sizes):
+            result.append(point)
+
+
+def _combine(
+    graph: Graph,
+    found: Sequence[Choice],
+    known: Sequence[Point],
+    candidates: Iterator[Point],
+    result: list[Point],
+    sizes: Mapping[str, int],
+) -> None:
+    """Add points with combinations of outcomes not seen before, where there are few choices."""
+
+    def joined(outcome: Mapping[int, Array]) -> tuple[float, ...]:
+        return tuple(v for c in found for v in outcome[c.node].ravel().tolist())
+
+    seen = {joined(o) for p in known if (o := _codes(graph, found, p, sizes)) is not None}
+    if any(len(cell) > MAX_JOINT or any(c.op in STEPS for c in found) for cell in seen):
+        return
+    for point in islice(candidates, MAX_CANDIDATES):
+        if len(seen) >= MAX_CELLS:
+            return
+        outcome = _codes(graph, found, point, sizes)
+        if outcome is not None and joined(outcome) not in seen and _mark(graph, found, point, sizes):
+            seen.add(joined(outcome))
             result.append(point)
 
 
@@ -157,9 +190,7 @@ def _belongs(point: Point, domain: str) -> bool:
     )
 
 
-def _codes(
-    graph: Graph, found: Sequence[Choice], point: Point, sizes: Mapping[str, int]
-) -> dict[int, Array] | None:
+def _codes(graph: Graph, found: Sequence[Choice], point: Point, sizes: Mapping[str, int]) -> dict[int, Array] | None:
     """The outcome of each choice in floats; None where an output is not finite or an index out of bounds."""
     try:
         values = every_node(graph, point.floats(), sizes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice, zip_longest
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ WORK: Final = 60_000  # nodes evaluated at most, all lines together
 MAX_ELEMENTS: Final = 16  # of a node, whose boundaries are looked for
 MAX_COORDINATES: Final = 24
 PER_NODE: Final = 4  # roots wanted of each boundary
+NEAR: Final = 19 / 32
+BESIDE: Final = (0.5, 2.0**-5, 2.0**-12, 2.0**-22, 2.0**-30)  # how far from a root, by its size
 GOLDEN: Final = 0.6180339887498949
 
 
@@ -178,7 +181,9 @@ class Search:
                 met = candidate
                 break
         at = t if met is None else met
-        beside = [at + s * d for d in (0.5, 2.0**-5, 2.0**-12) for s in (max(1.0, abs(at)), -max(1.0, abs(at)))]
+        size = max(1.0, abs(at))
+        # near first: far from a root many functions are flat
+        beside = [at + d for d in (NEAR, -NEAR)] + [at + s * d for d in BESIDE for s in (size, -size)]
         if not np.isfinite(beside).all():
             return False
         points = tuple(self.point(line(b)) for b in beside)
@@ -200,11 +205,7 @@ class Search:
             done.add(node)
             floats = [x.copy() for x in self._floats]
             for k, i in places:
-
-                def f(t: float, k: int = k, i: Any = i, column: int = column) -> float:
-                    floats[k][i] = t
-                    return abs(float(self._margins(floats)[column]))
-
+                f = partial(self._distance, floats, k, i, column)
                 old = float(floats[k][i])
                 before = f(old)
                 row = [f(t) for t in GRID]
@@ -218,6 +219,10 @@ class Search:
                     break
             if self._margins(floats)[column] == 0:
                 self.roots.append(Root(node, self.point(floats), (), True))
+
+    def _distance(self, floats: Sequence[Array], k: int, i: tuple[int, ...], column: int, t: float) -> float:
+        floats[k][i] = t
+        return abs(float(self._margins(floats)[column]))
 
 
 def nice(t: float) -> Iterator[float]:
