@@ -223,7 +223,7 @@ def check_no_captures(out: Traceout) -> None:
         raise error
 
 
-def trace(f: Callable[..., Any], *specs: Any, **kwargs: Any) -> Graph:
+def trace(f: Callable[..., Any], /, *specs: Any, **kwargs: Any) -> Graph:
     """Trace a function into a graph, without running or changing anything.
 
     Args:
@@ -392,7 +392,7 @@ def parse(source: str, constants: Mapping[str, np.ndarray[Any, Any]] | None = No
     return parse_text(source, constants, check)
 
 
-def compile(f: Any, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any) -> Compiled:
+def compile(f: Any, /, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any) -> Compiled:
     """Compile a function for arguments of given types, or expressions of symbols.
 
     Args:
@@ -413,10 +413,27 @@ def compile(f: Any, *specs: Any, backend: str = "numpy", exact_order: bool = Fal
     options = Options(backend, exact_order)
     with located():
         if isinstance(f, Graph):
+            if specs or kwargs:
+                raise TraceError(
+                    "compile: a graph has its types already",
+                    expected="compile(graph)",
+                    actual=f"{len(specs)} specs with it",
+                )
             return Compiled(f, None, None, options)
         if isinstance(f, (list, tuple)):
-            (outputs,) = specs
-            return _compile_expressions(list(f), outputs, options)
+            if len(specs) != 1 or kwargs:
+                raise TraceError(
+                    "compile: expressions come as two lists",
+                    expected="compile([inputs], [outputs])",
+                    actual=f"{len(specs) + 1} arguments",
+                )
+            return _compile_expressions(list(f), specs[0], options)
+        if not callable(f):
+            raise TraceError(
+                "compile: there is nothing to compile",
+                expected="a function, a graph, or a list of symbols: compile([x], [y])",
+                actual=repr(f)[:60],
+            )
         out = trace_call(f, specs, kwargs)
         check_no_captures(out)
         return Compiled(out.graph, out.in_tree, out.out_tree, options)
@@ -650,6 +667,17 @@ class Jitted:
     def explain(self) -> str:
         """What was compiled so far and why, one line each."""
         return "\n".join(self._log) if self._log else "nothing compiled yet"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The function and how to compile it; what was compiled so far is compiled again where it is needed."""
+        kept = ("_f", "_static_argnums", "_static_argnames", "_options", "__name__")
+        return {k: self.__dict__[k] for k in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(  # type: ignore[misc]
+            state["_f"], state["_static_argnums"], tuple(state["_static_argnames"]), state["_options"]
+        )
+        self.__name__ = state["__name__"]
 
     def __repr__(self) -> str:
         return f"<jit {self.__name__}>"

@@ -279,11 +279,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
 
         return repr_html(self)
 
-    def to_sympy(self) -> Any:
-        """The graph's outputs as SymPy expressions of symbols named after its inputs."""
+    def to_sympy(self, **sizes: int) -> Any:
+        """The outputs as SymPy expressions of symbols named after the inputs; named sizes as keywords."""
         from graphc.symbolic import to_sympy
 
-        return to_sympy(self)
+        return to_sympy(self, sizes)
 
 
 def _typed(attrs: Attrs) -> tuple[Any, ...]:
@@ -340,14 +340,18 @@ class Builder:
         self.name = name
         self.nodes: list[dict[str, Any]] = []
         self.inputs: list[int] = []
+        self._names: set[str] = set()
         self.guards: dict[Guard, None] = {}
         self.region = 0
         self._last_region = 0
         self._table: dict[tuple[Any, ...], int] = {}
 
     def input(self, name: str, type: TensorType, loc: Locs = ()) -> int:
-        """Append the next input."""
+        """Append the next input; a name that is taken gets underscores."""
         node = len(self.nodes)
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
         self.nodes.append(
             {
                 "op": "input",

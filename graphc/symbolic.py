@@ -31,7 +31,7 @@ def input_symbols(graph: Graph, env: Mapping[str, int] | None = None) -> list[Ar
                     f"{graph.name}: expressions need every size",
                     expected=f"a number for {', '.join(missing)}",
                     actual=repr(type),
-                    fix=f"to_sympy(graph, env={{{missing[0]!r}: 3}})",
+                    fix=f"graph.to_sympy({missing[0]}=3)",
                 )
     arrays = []
     for node, type in zip(graph.inputs, graph.input_types, strict=True):

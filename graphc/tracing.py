@@ -28,7 +28,7 @@ from graphc.errors import (
     UnsupportedError,
 )
 from graphc.ir import Builder, Graph, Guard, Locs, TensorType, copy_into
-from graphc.ops import TABLE, lookup
+from graphc.ops import lookup
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand, Value, size_value
 
@@ -155,10 +155,15 @@ class TracingWorld(GraphWorld):
         for operand in operands:
             if operand.world is not self:
                 world = deepest(operands)
-                return GraphWorld.emit(world, op, [world.adopt(o) for o in operands], attrs)
-        if not self.active:
-            deepest(operands)
-        return GraphWorld.emit(self, op, operands, attrs)
+                result = GraphWorld.emit(world, op, [world.adopt(o) for o in operands], attrs)
+                break
+        else:
+            if not self.active:
+                deepest(operands)
+            result = GraphWorld.emit(self, op, operands, attrs)
+        if op.view and operands:
+            _share(operands[0], result)
+        return result
 
     def binary(self, name: str, a: Any, b: Any) -> Any:
         for other in (a, b):
@@ -189,7 +194,7 @@ class TracingWorld(GraphWorld):
                 f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"]
             )
             self.captured[key] = node
-            self.captures.append(operand)
+            self.captures.append(fresh(operand))
         return Traced(self, node)
 
     def constant(self, value: Any, dtype: np.dtype[Any] | None = None, weak: bool = False) -> Any:
@@ -473,8 +478,9 @@ def _namespace() -> Any:
 class Traced(Value):
     """An array inside a trace. It takes NumPy's functions, operators, methods and indexing."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "sharing")
     world: TracingWorld
+    sharing: list[weakref.ref[Traced]]  # the values that show the same storage; unset while there is only this one
     __array_priority__ = 1000
 
     def __repr__(self) -> str:
@@ -613,7 +619,7 @@ class Traced(Value):
         return self.world.abs(self)
 
     def __pos__(self) -> Any:
-        return self
+        return fresh(self)
 
     def __invert__(self) -> Any:
         return _namespace().invert(self)
@@ -660,52 +666,52 @@ class Traced(Value):
     def __rrshift__(self, other: Any) -> Any:
         return _namespace().right_shift(other, self)
 
-    # In-place operators bind the name to a new value, so they are refused where another name would see the change
+    # In-place operators: one value object is one array, so every name of it sees the change
 
     def __iadd__(self, other: Any) -> Any:
-        return _updated(self, "+=", self + other)
+        return _update(self, "+=", self + other)
 
     def __isub__(self, other: Any) -> Any:
-        return _updated(self, "-=", self - other)
+        return _update(self, "-=", self - other)
 
     def __imul__(self, other: Any) -> Any:
-        return _updated(self, "*=", self * other)
+        return _update(self, "*=", self * other)
 
     def __itruediv__(self, other: Any) -> Any:
-        return _updated(self, "/=", self / other)
+        return _update(self, "/=", self / other)
 
     def __ifloordiv__(self, other: Any) -> Any:
-        return _updated(self, "//=", self // other)
+        return _update(self, "//=", self // other)
 
     def __imod__(self, other: Any) -> Any:
-        return _updated(self, "%=", self % other)
+        return _update(self, "%=", self % other)
 
     def __ipow__(self, other: Any) -> Any:
-        return _updated(self, "**=", self**other)
+        return _update(self, "**=", self**other)
 
     def __imatmul__(self, other: Any) -> Any:
-        return _updated(self, "@=", self @ other)
+        return _update(self, "@=", self @ other)
 
     def __iand__(self, other: Any) -> Any:
-        return _updated(self, "&=", self & other)
+        return _update(self, "&=", self & other)
 
     def __ior__(self, other: Any) -> Any:
-        return _updated(self, "|=", self | other)
+        return _update(self, "|=", self | other)
 
     def __ixor__(self, other: Any) -> Any:
-        return _updated(self, "^=", self ^ other)
+        return _update(self, "^=", self ^ other)
 
     def __ilshift__(self, other: Any) -> Any:
-        return _updated(self, "<<=", self << other)
+        return _update(self, "<<=", self << other)
 
     def __irshift__(self, other: Any) -> Any:
-        return _updated(self, ">>=", self >> other)
+        return _update(self, ">>=", self >> other)
 
     def __copy__(self) -> Traced:
-        return self
+        return fresh(self)
 
     def __deepcopy__(self, memo: Any) -> Traced:
-        return self
+        return fresh(self)
 
     def __reduce__(self) -> NoReturn:
         _refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
@@ -714,63 +720,53 @@ class Traced(Value):
 TracingWorld.value_class = Traced
 
 
-def _updated(old: Traced, operator: str, new: Any) -> Any:
-    """What `old operator other` leaves behind, as NumPy's in-place operators do: the old shape and dtype.
+def fresh(value: Traced) -> Traced:
+    """A copy in NumPy's sense: the same content, with a life of its own under in-place operators."""
+    return Traced(value.world, value.id)
 
-    Refused where the change would show under another name too.
+
+def _share(base: Traced, view: Traced) -> None:
+    """Note that two values show the same storage."""
+    group: list[weakref.ref[Traced]] = getattr(base, "sharing", None) or [weakref.ref(base)]
+    group.append(weakref.ref(view))
+    base.sharing = view.sharing = group
+
+
+def _update(old: Traced, operator: str, new: Any) -> Any:
+    """Carry out `old operator other` as NumPy does: the old shape and dtype, seen under every name of the value.
+
+    Refused where a view that is still alive would have to change too.
     """
-    if old.type.weak or not isinstance(new, Traced):
-        return new
-    other = _sharing(old)
-    if other is not None:
-        name = variable_name(old) or "x"
+    if old.type.weak or not old.type.shape or not isinstance(new, Traced):
+        return new  # Python numbers and NumPy scalars are immutable: the name is bound anew
+    name = variable_name(old) or "x"
+    shown = [v for ref in getattr(old, "sharing", None) or () if (v := ref()) is not None and v is not old]
+    if shown or new.world is not old.world:
+        other = (variable_name(shown[0]) or "another value") if shown else "the surrounding trace"
         raise UnsupportedError(
             f"{name} {operator} ... would change a traced value in place that {other} shows too",
-            expected="a value that nothing else refers to",
+            expected="a value that no view shares, of this trace",
             actual=f"a traced {old.type!r}",
             loc=(user_locs() or (None,))[0],
             fix=f"{name} = {name} {operator[:-1]} ...",
         )
     if new.type.shape != old.type.shape:
         raise ShapeError(
-            f"{operator}: the result does not fit the array it replaces",
+            f"{name} {operator} ...: the result does not fit the array it replaces",
             expected=repr(old.type),
             actual=repr(new.type),
             loc=(user_locs() or (None,))[0],
         )
     if not np.can_cast(new.type.dtype, old.type.dtype, "same_kind"):
         raise DTypeError(
-            f"{operator}: the result cannot be stored in the array it replaces",
+            f"{name} {operator} ...: the result cannot be stored in the array it replaces",
             expected=repr(old.type),
             actual=repr(new.type),
             loc=(user_locs() or (None,))[0],
-            fix=f"x = x {operator[:-1]} ...",
+            fix=f"{name} = {name} {operator[:-1]} ...",
         )
-    return new.world.convert(new, old.type.dtype)
-
-
-def _sharing(value: Traced) -> str | None:
-    """Another variable of the user's running function that holds the value, a view of it, or what it is a view of."""
-    frame = user_frame(sys._getframe(1))
-    names = [] if frame is None else [(n, v) for n, v in frame.f_locals.items() if isinstance(v, Traced)]
-    same = [n for n, v in names if v is value]
-    if len(same) > 1:
-        return same[0] if same[0] != variable_name(value) else same[1]
-    root = _storage(value)
-    for name, held in names:
-        if held.world is value.world and held.id != value.id and _storage(held) == root:
-            return name
-    return None
-
-
-def _storage(value: Traced) -> int:
-    """The node whose array NumPy would show through this value: the start of its chain of views."""
-    nodes, node = value.world.builder.nodes, value.id
-    while True:
-        record = TABLE.get(nodes[node]["op"])
-        if record is None or not record.view or not nodes[node]["args"]:
-            return node
-        node = nodes[node]["args"][0]
+    old.id = new.world.convert(new, old.type.dtype).id
+    return old
 
 
 def _method(name: str, function: str | None = None) -> Callable[..., Any]:
@@ -810,8 +806,15 @@ for _name in [
     "astype",
 ]:
     setattr(Traced, _name, _method(_name))
-Traced.flatten = _method("flatten", "ravel")  # type: ignore[attr-defined]
 Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
+
+
+def _flatten(self: Traced, order: str = "C") -> Any:
+    """As `numpy.ndarray.flatten`."""
+    return fresh(_namespace().ravel(self, order=order))
+
+
+Traced.flatten = _flatten  # type: ignore[attr-defined]
 
 
 def _reshape(self: Traced, *shape: Any, order: str = "C") -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -18,7 +19,6 @@ from graphc.calling import call
 from graphc.compiler import (
     Compiled,
     Jitted,
-    Options,
     Traceout,
     extract,
     flatten,
@@ -39,6 +39,7 @@ from graphc.tracing import (
     deepest,
     definition,
     free_symbol,
+    fresh,
     inline,
     lift,
     located,
@@ -98,7 +99,8 @@ class _Lifted:
     __slots__ = ("type", "value")
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        # in-place operators may change the caller's object later on
+        self.value = fresh(value)
         self.type: TensorType = value.type
 
 
@@ -276,13 +278,7 @@ class _Jvp(Transform):
 def _matching(tree: Any, structure: Any, like: Sequence[Any], world: TracingWorld, what: str) -> list[Any]:
     """The leaves of `tree`, in the structure, shapes and dtypes of `like`."""
     leaves, given = flatten(tuple(tree) if isinstance(tree, list) else tree)
-    if given != structure:
-        raise StructureError(
-            f"{what} differ in structure",
-            expected=show_tree(structure, [model.type for model in like]),
-            actual=show_tree(given, leaves),
-            fix="give them the same tuples, lists and dicts",
-        )
+    check_structure(given, structure, leaves, [model.type for model in like], what)
     values = []
     for leaf, model in zip(leaves, like, strict=True):
         value = lift(leaf, world)
@@ -297,6 +293,17 @@ def _matching(tree: Any, structure: Any, like: Sequence[Any], world: TracingWorl
             raise DTypeError(f"{what}: no safe cast", expected=repr(model.type), actual=repr(value.type))
         values.append(world.convert(value, model.type.dtype, model.type.weak))
     return values
+
+
+def check_structure(given: Any, wanted: Any, leaves: Sequence[Any], types: Sequence[TensorType], what: str) -> None:
+    """Raise StructureError unless a pytree has the structure wanted."""
+    if given != wanted:
+        raise StructureError(
+            f"{what} differ in structure",
+            expected=show_tree(wanted, types),
+            actual=show_tree(given, leaves),
+            fix="give them the same tuples, lists and dicts",
+        )
 
 
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -327,40 +334,53 @@ def _joint_graph(f: Callable[..., Any], primals: tuple[Any, ...], transform: str
 
 
 class _LinearMap:
-    """The compiled linear part of a function at a point, holding its residuals."""
+    """The compiled linear part of a function at a point, holding its residuals.
+
+    It takes arguments of the structure `in_tree` and the types `in_types`, and gives `out_tree` and `out_types`.
+    Integers and booleans among them carry no tangents: those given are not used, those returned are zeros.
+    """
 
     def __init__(
         self,
-        compiled: Compiled,
+        linear: Graph,
         residuals: Sequence[Any],
-        in_tree: Any,
-        in_types: Any,
-        out_tree: Any,
+        ins: tuple[Any, Sequence[TensorType]],
+        outs: tuple[Any, Sequence[TensorType]],
         what: str,
-    ):
-        self._compiled, self._residuals = compiled, residuals
-        self._in_tree, self._in_types, self._out_tree, self._what = in_tree, in_types, out_tree, what
+    ) -> None:
+        self._compiled = Compiled(linear, None, None)
+        self._residuals = residuals
+        self._in_tree, self._in_types = ins
+        self._out_tree, self._out_types = outs
+        self._what = what
 
     def __call__(self, *given: Any) -> Any:
         with located():
             return self._apply(given)
 
     def _apply(self, given: tuple[Any, ...]) -> Any:
-        leaves, structure = flatten(given if self._what == "tangents" else given[0])
-        if structure != self._in_tree:
-            raise StructureError(
-                f"{self._what} differ in structure",
-                expected=show_tree(self._in_tree, self._in_types),
-                actual=show_tree(structure, leaves),
-                fix="give them the same tuples, lists and dicts",
-            )
-        if any(isinstance(leaf, Traced) for leaf in leaves):
-            world = world_of(leaves)
-            assert world is not None
-            values = inline(world, self._compiled.graph, [lift(v, world) for v in (*self._residuals, *leaves)])
-            return unflatten(self._out_tree, values)
+        leaves, structure = flatten(given)
+        check_structure(structure, self._in_tree, leaves, self._in_types, self._what)
+        world = world_of(leaves)
+        if world is not None:
+            leaves = _matching(given, self._in_tree, [_Model(t) for t in self._in_types], world, self._what)
         kept = [leaf for leaf, t in zip(leaves, self._in_types, strict=True) if t.differentiable]
-        return unflatten(self._out_tree, self._compiled._run(*self._residuals, *kept))
+        if world is None:
+            values: Sequence[Any] = self._compiled._run(*self._residuals, *kept)
+        else:
+            values = inline(world, self._compiled.graph, [lift(v, world) for v in (*self._residuals, *kept)])
+        found = iter(values)
+        filled = [
+            next(found) if t.differentiable else np.zeros(static_shape(t.shape) or (), t.dtype) for t in self._out_types
+        ]
+        return unflatten(self._out_tree, filled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """Something with the type that an argument must have."""
+
+    type: TensorType
 
 
 def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -381,14 +401,18 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
         out, arrays = _joint_graph(f, primals, "linearize")
     if out.captures:
         return _traced_linearize(f, primals, deepest(out.captures))
-    count = len(arrays)
-    joint = jvp_graph(out.graph, range(count), with_value=True)
-    known, linear = split(joint, range(count, len(joint.inputs)), len(out.graph.outputs))
-    first = Compiled(known, None, None, Options())._run(*arrays)
-    outputs = len(out.graph.outputs)
-    types = [type_of(a) for a in arrays]
-    map_ = _LinearMap(Compiled(linear, None, None), first[outputs:], out.in_tree, types, out.out_tree, "tangents")
-    return unflatten(out.out_tree, first[:outputs]), map_
+    joint = jvp_graph(out.graph, range(len(arrays)), with_value=True)
+    value, residuals, linear = _split_at(joint, arrays, len(out.graph.outputs))
+    ins = (out.in_tree, out.graph.input_types)
+    map_ = _LinearMap(linear, residuals, ins, (out.out_tree, out.graph.output_types), "tangents")
+    return unflatten(out.out_tree, value), map_
+
+
+def _split_at(joint: Graph, arrays: Sequence[Any], outputs: int) -> tuple[Sequence[Any], Sequence[Any], Graph]:
+    """Run what a joint graph computes of its first inputs: the outputs, the residuals, and the linear rest."""
+    known, linear = split(joint, range(len(arrays), len(joint.inputs)), outputs)
+    first = Compiled(known, None, None)._run(*arrays)
+    return first[:outputs], first[outputs:], linear
 
 
 def _traced_linearize(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[..., Any]]:
@@ -418,19 +442,11 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
         out, arrays = _joint_graph(f, primals, "vjp")
     if out.captures:
         return _traced_vjp(f, primals, deepest(out.captures))
-    count, outputs = len(arrays), len(out.graph.outputs)
-    joint = vjp_graph(out.graph, range(count), with_value=True)
-    known, linear = split(joint, range(count, len(joint.inputs)), outputs)
-    first = Compiled(known, None, None, Options())._run(*arrays)
-    map_ = _LinearMap(
-        Compiled(linear, None, None),
-        first[outputs:],
-        out.out_tree,
-        out.graph.output_types,
-        out.in_tree,
-        "cotangents",
-    )
-    return unflatten(out.out_tree, first[:outputs]), map_
+    joint = vjp_graph(out.graph, range(len(arrays)), with_value=True)
+    value, residuals, linear = _split_at(joint, arrays, len(out.graph.outputs))
+    result = unflatten(out.out_tree, value)
+    ins = (flatten((result,))[1], out.graph.output_types)
+    return result, _LinearMap(linear, residuals, ins, (out.in_tree, out.graph.input_types), "cotangents")
 
 
 def _traced_vjp(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[[Any], Any]]:
@@ -638,6 +654,10 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
     >>> compile([x], [g])(2.0)
     [np.float64(12.0)]
     """
+    if not isinstance(xs, (list, tuple)):
+        raise DifferentiationError(
+            "gradients: xs is a list of values", expected="gradients(y, [x])", actual=repr(xs)[:60]
+        )
     ys = list(y) if isinstance(y, (list, tuple)) else [y]
     cts = (
         [None] * len(ys)
@@ -676,3 +696,16 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
     arguments = [Traced(world, i) for i in inputs]
     derived = gradients_graph(prepared(graph), len(ys))
     return list(inline(world, derived, [*arguments, *seeds]))
+
+
+def stop_gradient(x: Any) -> Any:
+    """The same values as constants of differentiation: every derivative through them is 0.
+
+    Takes any pytree; outside a trace it gives its argument back.
+
+    >>> import numpy as np
+    >>> grad(lambda x: x * stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+    leaves, structure = flatten(x)
+    return unflatten(structure, [v.world.stop_gradient(v) if isinstance(v, Traced) else v for v in leaves])

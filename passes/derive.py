@@ -42,7 +42,7 @@ def vjp_graph(graph: Graph, wrt: Sequence[int], with_value: bool = False) -> Gra
     seeded = differentiable_outputs(graph)
     cotangents: list[Value | None] = []
     for k in seeded:
-        name = _fresh_name(w.builder, f"ct_{k}")
+        name = f"ct_{k}"
         cotangents.append(Value(w, w.builder.input(name, graph.output_types[k])))
     parts = backward(w, [outputs[k] for k in seeded], cotangents, [inputs[k] for k in wrt])
     results = _ids(w, parts, [graph.input_types[k] for k in wrt])
@@ -54,7 +54,7 @@ def jvp_graph(graph: Graph, wrt: Sequence[int], with_value: bool = False) -> Gra
     w, inputs, outputs = _open(graph, f"{graph.name}_jvp")
     tangents: list[Value | None] = []
     for k in wrt:
-        name = _fresh_name(w.builder, f"t_{dict(graph._node[graph.inputs[k]]['attrs'])['name']}")
+        name = f"t_{dict(graph._node[graph.inputs[k]]['attrs'])['name']}"
         tangents.append(Value(w, w.builder.input(name, graph.input_types[k])))
     seeded = differentiable_outputs(graph)
     parts = forward(w, [outputs[k] for k in seeded], [inputs[k] for k in wrt], tangents)
@@ -70,8 +70,7 @@ def gradients_graph(graph: Graph, results: int) -> Graph:
     """
     w, _, outputs = _open(graph, f"{graph.name}_gradients")
     cotangents: list[Value | None] = [
-        Value(w, w.builder.input(_fresh_name(w.builder, f"ct_{k}"), t))
-        for k, t in enumerate(graph.output_types[:results])
+        Value(w, w.builder.input(f"ct_{k}", t)) for k, t in enumerate(graph.output_types[:results])
     ]
     parts = backward(w, outputs[:results], cotangents, outputs[results:])
     return w.builder.finish(_ids(w, parts, graph.output_types[results:]))
@@ -127,10 +126,3 @@ def _ids(w: GraphWorld, parts: Sequence[Value | None], types: Sequence[TensorTyp
 def _strong(w: GraphWorld, value: Value, type: TensorType) -> Any:
     """The derivative in its variable's dtype; weakness is a matter of the variable, not of its derivative."""
     return w.convert(value, type.dtype, value.type.weak)
-
-
-def _fresh_name(builder: Builder, name: str) -> str:
-    taken = {dict(builder.nodes[i]["attrs"])["name"] for i in builder.inputs}
-    while name in taken:
-        name += "_"
-    return name

@@ -31,6 +31,7 @@ REAL: Final = Law.REAL
 POSITIVE: Final = Scalar("c", accept=lambda v: 0 < v < float("inf"))
 HALF: Final = Scalar("half", 0.5)
 MINUS_ONE: Final = Scalar("minus_one", -1.0)
+SUM_EXP: Final = P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP)
 
 
 def spans(w: GraphWorld, m: Match) -> bool:
@@ -61,12 +62,6 @@ def is_count(w: GraphWorld, m: Match) -> bool:
         return True
     value = scalar_value(nodes, m["y"].id)
     return value is not None and 0 < value < float("inf")
-
-
-def softmax_row(denominator: Any) -> Rewrite:
-    return Rewrite(
-        "exp(x) / sum(exp(x)) -> softmax(x)", P.div(P.exp(X), denominator), P.softmax(X, axes=A), REAL, spans
-    )
 
 
 ROWS: Final = (
@@ -143,18 +138,24 @@ ROWS: Final = (
     ),
     Rewrite(
         "log(sum(exp(x))) -> logsumexp(x)",
-        P.log(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP)),
+        P.log(SUM_EXP),
         P.logsumexp(X, axes=A, keepdims=KEEP),
         REAL,
     ),
     Rewrite(
         "log(sum(exp(x)) / y) -> logsumexp(x) - log(y)",
-        P.log(P.div(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP), Y)),
+        P.log(P.div(SUM_EXP, Y)),
         lambda w, m: w.logsumexp(m["x"], axes=m["a"], keepdims=m["keep"]) - w.log(m["y"]),
         REAL,
     ),
-    softmax_row(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP)),
-    softmax_row(P.broadcast_to(P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP), shape=B)),
+    Rewrite("exp(x) / sum(exp(x)) -> softmax(x)", P.div(P.exp(X), SUM_EXP), P.softmax(X, axes=A), REAL, spans),
+    Rewrite(
+        "exp(x) / broadcast(sum(exp(x))) -> softmax(x)",
+        P.div(P.exp(X), P.broadcast_to(SUM_EXP, shape=B)),
+        P.softmax(X, axes=A),
+        REAL,
+        spans,
+    ),
     Rewrite("log(softmax(x)) -> log_softmax(x)", P.log(P.softmax(X, axes=A)), P.log_softmax(X, axes=A), REAL),
     Rewrite(
         "x - logsumexp(x) -> log_softmax(x)",
@@ -194,6 +195,13 @@ ROWS: Final = (
         P.sqrt(P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP)),
         P.reduce_norm(X, axes=A, keepdims=KEEP),
         REAL,
+    ),
+    Rewrite(
+        "sqrt(x @ x) -> norm(x)",
+        P.sqrt(P.reshape(P.matmul(P.reshape(X, shape=A), P.reshape(X, shape=B)), shape=())),
+        lambda w, m: w.reduce_norm(m["x"], axes=(0,), keepdims=False),
+        REAL,
+        lambda w, m: m["x"].type.ndim == 1,
     ),
     Rewrite(
         "sqrt(sum(x * x) / y) -> norm(x) / sqrt(y)",

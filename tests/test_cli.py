@@ -55,6 +55,9 @@ class Net:
     @staticmethod
     def forward(x):
         return np.tanh(x)
+
+def nearest(x, points, order, f):
+    return np.sum((x - points) ** 2) * order + f
 '''
 
 
@@ -204,10 +207,17 @@ def test_verify(call: Callable[..., Any]) -> None:
     assert done.stdout.startswith("tidy: proved")
 
 
+def test_verify_leaves_the_functions_keywords_to_the_function(call: Callable[..., Any]) -> None:
+    specs = ["f64[2]", "points=f64[2]", "order=2.0", "f=f64[]"]
+    done = call("verify", "model:nearest", "--args", *specs, "--order", "1")
+    assert done.exit_code == 0, done.stderr
+    assert "points" in done.stdout
+
+
 # Usage errors
 
 # what Typer says by itself, in other words from one version to the next
-TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", "bad_order"}
+TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", "bad_order", "order_too_high"}
 
 
 @pytest.mark.parametrize(
@@ -242,6 +252,7 @@ TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", 
         ("missing_array", ["run", "model:tidy", "--args", "x.npy"]),
         ("bad_ending", ["run", "model:tidy", "--args", "f64[3]", "--out", "x.txt"]),
         ("bad_order", ["verify", "model:tidy", "--args", "f64[3]", "--order", "0"]),
+        ("order_too_high", ["verify", "model:tidy", "--args", "f64[3]", "--order", "3"]),
     ],
 )
 def test_usage_errors(

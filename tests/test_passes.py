@@ -37,6 +37,7 @@ BOUND: dict[str, dict[str, Any]] = {
     "transpose(transpose(x)) -> transpose(x)": {"a": (1, 0), "b": (1, 0)},
     "broadcast to the same shape -> x": {"a": (2, 3)},
     "broadcast(broadcast(x)) -> broadcast(x)": {"a": (4, 2, 3), "b": (5, 4, 2, 3)},
+    "sqrt(x @ x) -> norm(x)": {"a": (1, 6), "b": (6, 1), "shape": (6,)},
     "slice of everything -> x": {"a": ((0, 2, 1), (0, 3, 1))},
     "slice(unslice(x)) -> x": {"a": ((1, 3, 1), (4, None, -2)), "b": (4, 5)},
     "sum of integers over axes of size 1 -> reshape": {"a": (0,), "keep": False, "shape": (1, 6), "dtype": I64},
@@ -145,6 +146,7 @@ def bits(array: Any) -> Any:
 
 
 ROW_LIST = [*simplify.ROWS, *stabilise.ROWS]
+PROCEDURES = list(dict.fromkeys([*stabilise.PROCEDURES, *pipeline.PROCEDURES]))
 
 
 def dtypes_of(row: Rewrite) -> list[np.dtype[Any]]:
@@ -214,13 +216,96 @@ def test_real_rows_are_right_on_their_domain(row: Rewrite) -> None:
         np.testing.assert_allclose(now, expected, rtol=1e-13, atol=1e-300 if "cos" not in row.name else 1e-17)
 
 
-def test_row_names_are_unique_but_for_broadcast_twins() -> None:
+def test_row_names_are_unique() -> None:
     names = [row.name for row in ROW_LIST]
-    assert {n for n in names if names.count(n) > 1} <= {"exp(x) / sum(exp(x)) -> softmax(x)"}
+    every = [*names, *(row.name for row in simplify.MARKERS), *(procedure.name for procedure in PROCEDURES)]
+    assert [name for name in every if every.count(name) > 1] == []
     assert set(BOUND) <= set(names)
     assert set(POSITIVE_ARGUMENTS) <= set(names)
     assert set(names) >= INSIDE
     assert all(row.law is Law.EXACT for row in simplify.ROWS)
+
+
+# --- procedures: rewrites without a pattern ------------------------------------------------------------------
+
+
+def behind_a_cast(w: Any, x: Any) -> Any:
+    """A weak sine, made strong."""
+    weak = w.builder.input("weak", TensorType((), F64, weak=True))
+    return x * w.cast(w.sin(Value(w, weak)), dtype=F64, weak=False)
+
+
+# (procedure, a graph of x: f64[2,3] in which it fires, what it leaves out)
+PROCEDURAL: tuple[tuple[str, Function, str], ...] = (
+    ("log(move(y)) -> move(log(y))", lambda w, x: w.log(w.transpose(w.softmax(x, axes=(1,)), perm=(1, 0))), "softmax"),
+    ("log(move(y)) -> move(log(y))", lambda w, x: w.log(w.reshape(w.sigmoid(x), shape=(6,))), "sigmoid"),
+    (
+        "log(move(y)) -> move(log(y))",
+        lambda w, x: w.log(w.slice(w.softmax(x, axes=(0,)), index=((0, 2, 1), (1, 2, 1)))),
+        "softmax",
+    ),
+    (
+        "log(move(y)) -> move(log(y))",
+        lambda w, x: w.log(
+            w.broadcast_to(
+                w.reshape(w.reduce_sum(w.exp(x), axes=(1,), keepdims=False), shape=(2, 1)),
+                shape=(2, 3),
+            )
+        ),
+        "reduce_sum",
+    ),
+    (
+        "exp(x) / sum(exp(y)) -> exp(x - logsumexp(y))",
+        lambda w, x: (
+            w.transpose(w.exp(x - 1), perm=(1, 0))
+            / w.broadcast_to(w.reduce_sum(w.exp(x), axes=(1,), keepdims=False), shape=(3, 2))
+        ),
+        "div",
+    ),
+    (
+        "exp(x) / sum(exp(y)) -> exp(x - logsumexp(y))",
+        lambda w, x: w.reshape(w.exp(x), shape=(3, 2)) / w.reduce_sum(w.exp(x), axes=(0, 1), keepdims=False),
+        "div",
+    ),
+    (
+        "drop_broadcast",
+        lambda w, x: x + w.broadcast_to(w.reduce_sum(x, axes=(0,), keepdims=False), shape=(2, 3)),
+        "broadcast_to",
+    ),
+    ("strengthen", behind_a_cast, "nothing"),
+    ("fold", lambda w, x: x * w.sin(w.constant(0.5, F64)), "sin"),
+)
+
+
+def of_numbers(build: Function) -> Graph:
+    w = GraphWorld(Builder("procedural"))
+    x = Value(w, w.builder.input("x", TensorType((2, 3), F64)))
+    return w.builder.finish([build(w, x).id])
+
+
+@pytest.mark.parametrize(("name", "build", "gone"), PROCEDURAL)
+def test_each_procedure_fires_and_keeps_its_law(name: str, build: Function, gone: str) -> None:
+    (one,) = [procedure for procedure in PROCEDURES if procedure.name == name]
+    before = of_numbers(build)
+    rows = Rows((*stabilise.ROWS, *simplify.ROWS)) if one in stabilise.PROCEDURES else Rows(())
+    after, applied = rewrite_graph(before, rows, (one,))
+    assert applied.get(name)
+    assert gone not in {data["op"] for data in after._node.values()}
+    assert after.output_types == before.output_types
+    assert rewrite_graph(after, rows, (one,))[0] is after, "the procedure does not come to an end"
+    check(after)
+    arrays = [np.resize(POINTS, t.shape) for t in before.input_types]  # type: ignore[arg-type]
+    (expected,), (now,) = by_numpy(before, arrays), by_numpy(after, arrays)
+    if one in stabilise.PROCEDURES:
+        np.testing.assert_allclose(now, expected, rtol=1e-12, atol=1e-12)
+        (large,) = by_numpy(after, [1e3 * a for a in arrays])
+        assert np.isfinite(large).all(), "it is there for large numbers"
+    else:
+        np.testing.assert_array_equal(bits(now), bits(expected))
+
+
+def test_every_procedure_has_an_example() -> None:
+    assert {row[0] for row in PROCEDURAL} == {procedure.name for procedure in PROCEDURES}
 
 
 # --- where a row must not fire ------------------------------------------------------------------------------

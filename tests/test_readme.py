@@ -50,6 +50,13 @@ def test_its_scripts_exist(page: str, root: Path) -> None:
     assert {path for path in named if not (root / path).is_file()} == set()
 
 
+def test_the_scripts_of_the_makefile_exist(root: Path) -> None:
+    recipes = re.findall(r"^\t.*", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {path for line in recipes for path in re.findall(r"[\w/.-]+\.py\b", line)}
+    assert named
+    assert {path for path in named if not (root / path).is_file()} == set()
+
+
 def test_its_extras_exist(page: str, root: Path) -> None:
     lists = [lst for line in commands(page) for lst in re.findall(r"(?:graphc|\.)\[([\w,-]+)\]", line)]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -16,10 +16,10 @@ import sympy as sp
 
 import graphc
 from graphc.backends.exact import reals as reals_module
-from graphc.errors import DifferentiationError, GuardError
+from graphc.errors import DifferentiationError, GuardError, TraceError
 from graphc.ops import TABLE
 from graphc.ops.record import Linear, Masked, Multilinear, Partials
-from graphc.verification import Entry, Report, verify, verify_graph
+from graphc.verification import Entry, Report, verify
 from graphc.verification.edges import judge
 from graphc.verification.rules import installed
 from graphc.verification.zero import OutOfTime, limited
@@ -236,6 +236,24 @@ def test_what_has_no_points_is_undecided() -> None:
     assert report.exit_code == 2
 
 
+@pytest.mark.parametrize("constant", [np.inf, -np.inf, np.nan, np.array([1.0, np.inf])])
+def test_a_constant_without_exact_meaning_is_the_reason_given(constant: Any) -> None:
+    report = verify(lambda x: np.where(x > 0, x, constant), "f64[2]", order=1)
+    assert report.verdict == "undecided"
+    assert "test_verify.py" in report.entries[0].method
+    assert report.entries[0].method.startswith("the constant ")
+    assert report.entries[0].method.endswith("has no exact meaning")
+
+
+def test_keyword_arguments_may_have_any_name() -> None:
+    def f(x: Any, *, points: Any, f: Any) -> Any:
+        return x * points + f
+
+    report = verify(f, "f64[]", kwargs={"points": "f64[]", "f": "f64[]"}, order=1)
+    assert report.verdict == "proved", str(report)
+    assert [entry.inputs for entry in report.entries] == [("x",), ("f",), ("points",)]
+
+
 def test_nothing_to_differentiate_is_an_error() -> None:
     with pytest.raises(DifferentiationError, match="nothing to differentiate"):
         verify(lambda n: n + 1, "i64[]")
@@ -248,9 +266,11 @@ def test_nothing_to_differentiate_is_an_error() -> None:
 def test_sizes_obey_the_guards() -> None:
     graph = graphc.trace(lambda x, y: np.sum(x * y), "f64[n]", "f64[m]")
     assert graph.guards
-    assert verify_graph(graph, order=1).verdict == "proved"
+    assert verify(graph, order=1).verdict == "proved"
+    with pytest.raises(TraceError, match="has its types already"):
+        verify(graph, "f64[2]", "f64[2]")
     with pytest.raises(GuardError, match="no small sizes"):
-        verify_graph(graph, env={"n": 2, "m": 3})
+        verify(graph, env={"n": 2, "m": 3})
 
 
 def test_several_outputs_and_dtypes() -> None:

@@ -53,7 +53,7 @@ def _graphc(version: Annotated[bool, typer.Option("--version", help="Print the v
     """NumPy code compiled to static graphs, with derivatives of any order that can be proved.
 
     Exit codes: 0 done, 1 an error in the function (or a refuted derivative), 2 a derivative that is only
-    checked, 64 a command that cannot be understood.
+    checked or stays undecided, 64 a command that cannot be understood.
     """
     if version:
         typer.echo(f"graphc {graphc.__version__}")
@@ -150,7 +150,7 @@ def changes(graph: Graph, steps: tuple[Step, ...], after: str | None) -> str:
 def verify(
     target: Target,
     args: Args = None,
-    order: Annotated[int, typer.Option(min=1, help="The highest order of derivatives to verify.")] = 2,
+    order: Annotated[int, typer.Option(min=1, max=2, help="The highest order of derivatives to verify.")] = 2,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for stdout.")] = None,
     traceback: Traceback = False,
 ) -> None:
@@ -168,7 +168,8 @@ def verify(
     with users_code():
         function = load(target)
         specs, keywords = arguments.read(args or [], function)
-        report = verify_function(function, *specs, order=order, **keywords)
+        # traced first: the function's keywords may have the names of verify's own
+        report = verify_function(graphc.trace(function, *specs, **keywords), order=order)
     if json != "-":
         output.emit(str(report), None)
     if json is not None:

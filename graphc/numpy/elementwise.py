@@ -18,7 +18,7 @@ from graphc.numpy.dispatch import (
 )
 from graphc.ops import lookup
 from graphc.ops.world import Operand
-from graphc.tracing import Traced, lift
+from graphc.tracing import Traced, fresh, lift
 
 add = elementwise(np.add, "add")
 subtract = elementwise(np.subtract, "sub")
@@ -79,7 +79,7 @@ def reciprocal(x: Any, /, *, out: Any = None) -> Any:
 @traceable(np.positive)
 def positive(x: Any, /, *, out: Any = None) -> Any:
     refuse("positive", out=out)
-    return convert_operands(np.positive, (x,))[1][0]
+    return fresh(convert_operands(np.positive, (x,))[1][0])
 
 
 @traceable(np.isnan)
@@ -194,7 +194,7 @@ def _integer_power(x: Any, exponent: int) -> Any:
     if exponent == -1:
         return 1 / x
     if exponent == 1:
-        return x
+        return fresh(x)
     return x.world.integer_pow(x, exponent=exponent)
 
 
@@ -254,12 +254,13 @@ def astype(
         )
     if not np.can_cast(x.type.dtype, target, casting):  # type: ignore[arg-type]
         raise DTypeError(f"astype: cannot cast {x.type.dtype} to {target} with casting={casting!r}")
-    return x.world.convert(x, target)
+    result = x.world.convert(x, target)
+    return fresh(result) if copy and result is x else result
 
 
 @traceable(np.copy)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
-    return a
+    return fresh(a)
 
 
 @traceable(np.nan_to_num)
@@ -268,7 +269,7 @@ def nan_to_num(
 ) -> Any:
     value = strong(x, common_world(x))
     if value.type.dtype.kind != "f":
-        return value
+        return fresh(value)
     top = np.finfo(value.type.dtype).max
     value = where(isnan(value), nan, value)
     value = where(equal(value, np.inf), top if posinf is None else posinf, value)

@@ -13,7 +13,7 @@ from graphc.errors import AxisError, ShapeError, UnsupportedError
 from graphc.ir import Guard, TensorType
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
 from graphc.ops.typing import broadcast, normalise_axis, show
-from graphc.tracing import TracingWorld, as_size, lift
+from graphc.tracing import Traced, TracingWorld, as_size, fresh, lift
 
 
 def shape_of(shape: Any) -> tuple[Size, ...]:
@@ -292,7 +292,7 @@ def array(
     world = common_world(object)
     x = strong(object, world)
     x = x if dtype is None else world.convert(x, np.dtype(dtype))
-    return atleast(ndmin, x)
+    return fresh(atleast(ndmin, x))
 
 
 @traceable(np.asarray, np.ascontiguousarray)
@@ -300,6 +300,8 @@ def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Any:
     """As `numpy.asarray`, for nested lists that hold traced values too."""
+    if isinstance(a, Traced) and not a.type.weak and (dtype is None or np.dtype(dtype) == a.type.dtype):
+        return a
     return array(a, dtype)
 
 

@@ -35,6 +35,22 @@ def _shift(x: Array, axes: tuple[int, ...]) -> Array:
     return np.where(np.isfinite(top), top, 0).astype(x.dtype, copy=False)
 
 
+def norm(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """The Euclidean norm; scaled by the largest element where squares overflow or underflow."""
+    result: Any = np.sqrt(np.sum(x * x, axis=axes, keepdims=keepdims))
+    if x.dtype == object or not x.size:
+        return result
+    limits = np.finfo(x.dtype)
+    safe = (result > np.sqrt(limits.tiny) / limits.eps) & (result < np.inf)
+    if np.all(safe):
+        return result
+    top = np.max(np.abs(x), axis=axes, keepdims=True, initial=0)
+    scale = np.where((top > 0) & (top < np.inf), top, 1).astype(x.dtype)
+    y = x / scale
+    scaled = scale * np.sqrt(np.sum(y * y, axis=axes, keepdims=True))
+    return np.where(safe, result, scaled if keepdims else scaled.squeeze(axes))[()]
+
+
 def cumsum(x: Array, axis: int, reverse: bool) -> Array:
     """Running sums along an axis, in the operand's own dtype."""
     if not reverse:
@@ -99,7 +115,8 @@ def log_cosh(x: Array) -> Array:
     size = np.abs(x)
     half = np.sinh(np.minimum(size, x.dtype.type(1)) / 2)
     far = size + np.log1p(np.exp(-2 * size)) - x.dtype.type(np.log(2))
-    return np.where(size < 1, np.log1p(2 * half * half), far)
+    result: Array = np.where(size < 1, np.log1p(2 * half * half), far)
+    return result
 
 
 def log_erfc(x: Array) -> Array:

@@ -227,7 +227,7 @@ OPS = (
     Op(
         "reduce_norm",
         type=reduction("reduce_norm", "f"),
-        numpy="np.sqrt(np.add.reduce({0} * {0}, axis={axes}, keepdims={keepdims}))",
+        numpy="nk.norm({0}, {axes}, {keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.each("sqrt", s.sum(x * x, axes, keepdims)),
         rule=Jvp(norm_jvp),
         domains=("real",),

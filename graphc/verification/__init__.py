@@ -1,6 +1,6 @@
 """The verification tool: derivatives proved, certified, checked or refuted against exact mathematics."""
 
-from graphc.verification.driver import verify, verify_graph
+from graphc.verification.driver import verify
 from graphc.verification.report import Edge, Entry, Report
 
-__all__ = ["Edge", "Entry", "Report", "verify", "verify_graph"]
+__all__ = ["Edge", "Entry", "Report", "verify"]

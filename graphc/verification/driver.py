@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 from graphc.compiler import trace
-from graphc.errors import DifferentiationError
+from graphc.errors import DifferentiationError, TraceError
 from graphc.ir import Graph
 from graphc.passes import pipeline
 from graphc.passes.derive import vjp_graph
@@ -16,12 +16,13 @@ from graphc.verification.edges import audit
 from graphc.verification.evidence import Evidence
 from graphc.verification.identities import Derived, derive
 from graphc.verification.report import Report
-from graphc.verification.sampling import choose_sizes, sample_points
+from graphc.verification.sampling import choose_sizes, inexact_constant, sample_points
 
 
 def verify(
     fn: Callable[..., Any] | Graph,
     *specs: Any,
+    kwargs: Mapping[str, Any] | None = None,
     order: int = 2,
     wrt: Sequence[int] | None = None,
     points: int = 3,
@@ -38,6 +39,7 @@ def verify(
     Args:
         fn: a function of arrays, or a graph.
         specs: the types of its arguments, as for `trace`.
+        kwargs: the types of its keyword arguments, by name.
         order: 1 or 2.
         wrt: positions of the flattened arguments to differentiate by; all that are floats if None.
         points: sample points, rational and with exact float values.
@@ -52,31 +54,18 @@ def verify(
 
     Raises:
         DifferentiationError: no output or no argument is a float.
+        TraceError: types are given for a graph; and what `trace` raises.
         GuardError: no small sizes satisfy the function's guards.
 
     >>> import numpy as np
     >>> verify(lambda x: np.tanh(x) * x, "f64[]").verdict
     'proved'
     """
-    graph = fn if isinstance(fn, Graph) else trace(fn, *specs)
-    return verify_graph(graph, wrt, order, points=points, budget=budget, seed=seed, domain=domain, env=env, edges=edges)
-
-
-def verify_graph(
-    graph: Graph,
-    wrt: Sequence[int] | None = None,
-    order: int = 2,
-    *,
-    points: int = 3,
-    budget: float = 5.0,
-    seed: int = 0,
-    domain: str | None = None,
-    env: Mapping[str, int] | None = None,
-    edges: bool = True,
-) -> Report:
-    """`verify` for a graph; `wrt` are input positions."""
     if order not in (1, 2):
         raise DifferentiationError("verify: order must be 1 or 2", actual=str(order))
+    if isinstance(fn, Graph) and (specs or kwargs):
+        raise TraceError("verify: a graph has its types already", expected="verify(graph)", actual="specs with it")
+    graph = fn if isinstance(fn, Graph) else trace(fn, *specs, **(kwargs or {}))
     started = time.monotonic()
     names = [graph.attrs(i)["name"] for i in graph.inputs]
     if wrt is None:
@@ -89,8 +78,9 @@ def verify_graph(
         raise DifferentiationError("verify: nothing to differentiate", expected="a float argument and a float output")
     sizes = choose_sizes(graph, env)
     results = [f"y{o}" if len(graph.outputs) > 1 else "y" for o in range(len(graph.outputs))]
-    sampled = sample_points(graph, sizes, points, seed, domain)
-    evidence = Evidence(derived, sizes, sampled, names, results, seed)
+    obstacle = inexact_constant(graph)
+    sampled = [] if obstacle else sample_points(graph, sizes, points, seed, domain)
+    evidence = Evidence(derived, sizes, sampled, names, results, seed, obstacle or "no sample point found")
     keys = [(o, inputs) for o in derived.outputs for inputs in _inputs(wrt, order)]
     entries = evidence.prove({key: evidence.entry(key) for key in keys}, time.monotonic() + budget)
     notes = disconnected(derived, names)

@@ -55,6 +55,7 @@ class Evidence:
     names: Sequence[str]
     results: Sequence[str]
     seed: int
+    without_points: str  # why, should there be none
     numbers: Any = field(default_factory=reals)
     _spaces: dict[tuple[str, int], Space] = field(default_factory=dict)
     _residues: dict[int, int] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Evidence:
         """The verdict on one derivative, short of a proof."""
         o, inputs = key
         made = Entry(
-            self.results[o], tuple(self.names[k] for k in inputs), len(inputs), "undecided", "no sample point found"
+            self.results[o], tuple(self.names[k] for k in inputs), len(inputs), "undecided", self.without_points
         )
         if not self.points:
             return made

@@ -17,7 +17,7 @@ from graphc.backends.exact.jets import JetField
 from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import bind_type, run
 from graphc.errors import GuardError
-from graphc.ir import Graph, Guard, TensorType
+from graphc.ir import Graph, TensorType
 from graphc.verification import points
 
 DOMAINS: Final = ("real", "positive", "unit", "above 1")
@@ -53,7 +53,7 @@ def choose_sizes(graph: Graph, env: Mapping[str, int] | None) -> dict[str, int]:
     first = tuple(range(2, 2 + len(names)))
     for sizes in (first, *product(range(2, 7), repeat=min(len(names), 5)), (1,) * len(names)):
         candidate = known | dict(zip(names, sizes, strict=False))
-        if len(candidate) == len(known) + len(names) and all(holds(g, candidate) for g in graph.guards):
+        if len(candidate) == len(known) + len(names) and all(g.holds(candidate) for g in graph.guards):
             return candidate
     raise GuardError(
         f"{graph.name}: no small sizes satisfy its guards",
@@ -63,15 +63,21 @@ def choose_sizes(graph: Graph, env: Mapping[str, int] | None) -> dict[str, int]:
     )
 
 
-def holds(guard: Guard, sizes: Mapping[str, int]) -> bool:
-    """Whether a guard is true of given sizes."""
-    a, b = dims.evaluate(guard.left, sizes), dims.evaluate(guard.right, sizes)
-    return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b}[guard.relation]
-
-
 def bound_types(graph: Graph, sizes: Mapping[str, int]) -> tuple[TensorType, ...]:
     """The input types at given sizes."""
     return tuple(bind_type(t, sizes) for t in graph.input_types)  # type: ignore[misc]
+
+
+def inexact_constant(graph: Graph) -> str | None:
+    """What to say of the first NaN or infinity among the constants: exact arithmetic has no such number."""
+    for i, data in graph._node.items():
+        if data["op"] == "const":
+            array = graph.attrs(i)["value"].array
+            odd = array[~np.isfinite(array)]
+            if odd.size:
+                place = f" at {data['loc'][0]}" if data["loc"] else ""
+                return f"the constant {odd[0]}{place} has no exact meaning"
+    return None
 
 
 def sample_points(graph: Graph, sizes: Mapping[str, int], count: int, seed: int, domain: str | None) -> list[Point]:
