@@ -115,7 +115,8 @@ def log_cosh(x: Array) -> Array:
     size = np.abs(x)
     half = np.sinh(np.minimum(size, x.dtype.type(1)) / 2)
     far = size + np.log1p(np.exp(-2 * size)) - x.dtype.type(np.log(2))
-    return np.where(size < 1, np.log1p(2 * half * half), far)
+    result: Array = np.where(size < 1, np.log1p(2 * half * half), far)
+    return result
 
 
 def log_erfc(x: Array) -> Array:
