@@ -643,7 +643,18 @@ def test_unsupported_keywords_are_refused_by_name(name: str, f: Function) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["partition", "unique", "nonzero", "linalg.qr", "fft.fft", "histogram", "interp", "cross", "add.at", "add.reduceat"],
+    [
+        "partition",
+        "unique",
+        "nonzero",
+        "linalg.qr",
+        "fft.fft",
+        "histogram",
+        "interp",
+        "cross",
+        "add.at",
+        "add.reduceat",
+    ],
 )
 def test_unsupported_functions_are_refused_by_name(name: str) -> None:
     function: Any = np

@@ -29,9 +29,6 @@ INTEGER_OPS: Final = frozenset({"floor_divide", "remainder"})
 ABOVE: Final = {"eq": False, "ne": True, "lt": True, "le": True, "gt": False, "ge": False}
 
 
-COMPARISONS: Final = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
-
-
 class Operand:
     """A value in some world. Python's operators build ops with NumPy's promotion (NEP 50)."""
 
@@ -198,7 +195,7 @@ class World:
             if known is not None:
                 shape = a.type.shape if isinstance(a, Operand) else b.type.shape
                 return self.full(known, TensorType(shape, np.dtype(np.bool_)))
-        if name in COMPARISONS:
+        if name in ABOVE:
             a, b = self.whole_integers(a, b)
         a, b = self.promote((a, b), to_float=name in FLOAT_OPS)
         if name in INTEGER_OPS and a.type.dtype.kind == "b":

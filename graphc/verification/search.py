@@ -141,11 +141,14 @@ class Search:
             count = found.get(key[:2], 0)
             if count >= PER_NODE or np.ptp(np.where(np.isfinite(g), g, 0)) == 0:
                 continue
-            for t in self._brackets(g, lambda t, c=column: float(self._margins(line(t))[c])):
+            for t in self._brackets(g, partial(self._at, line, column)):
                 if count >= PER_NODE or self._left <= 0:
                     break
                 count += self._snap(line, column, t)
             found[key[:2]] = count
+
+    def _at(self, line: Line, column: int, t: float) -> float:
+        return float(self._margins(line(t))[column])
 
     def _brackets(self, g: Array, f: Callable[[float], float]) -> Iterator[float]:
         """Places of roots: on the grid, between two signs, beyond the grid, or where |g| is least."""
