@@ -29,6 +29,8 @@ X, Y = Var("x"), Var("y")
 A, B, KEEP = Attr("a"), Attr("b"), Attr("keep")
 REAL: Final = Law.REAL
 POSITIVE: Final = Scalar("c", accept=lambda v: 0 < v < float("inf"))
+# log(c) is rounded: for any larger c, the result would lose more near 0 than the naive formula does
+MODERATE: Final = Scalar("c", accept=lambda v: 0.25 <= v <= 4)
 HALF: Final = Scalar("half", 0.5)
 MINUS_ONE: Final = Scalar("minus_one", -1.0)
 SUM_EXP: Final = P.reduce_sum(P.exp(X), axes=A, keepdims=KEEP)
@@ -64,6 +66,12 @@ def is_count(w: GraphWorld, m: Match) -> bool:
     return value is not None and 0 < value < float("inf")
 
 
+def is_size(w: GraphWorld, m: Match) -> bool:
+    """`y` is a size or a constant that could be one: its log is small, so that little is lost where the result is 0."""
+    value = scalar_value(w.builder.nodes, m["y"].id)
+    return is_count(w, m) and (value is None or (1 <= value < 2**31 and value == int(value)))
+
+
 ROWS: Final = (
     # log and exp near their zeros
     Rewrite("log(1 + x) -> log1p(x)", P.log(P.add(ONE, X)), P.log1p(X), REAL),
@@ -73,7 +81,6 @@ ROWS: Final = (
     Rewrite("1 - exp(x) -> -expm1(x)", P.sub(ONE, P.exp(X)), P.neg(P.expm1(X)), REAL),
     Rewrite("log(exp(x)) -> x", P.log(P.exp(X)), X, REAL),
     Rewrite("log1p(expm1(x)) -> x", P.log1p(P.expm1(X)), X, REAL),
-    Rewrite("exp(x) / exp(y) -> exp(x - y)", P.div(P.exp(X), P.exp(Y)), P.exp(P.sub(X, Y)), REAL),
     # softplus and log(1 - exp)
     Rewrite("log1p(exp(x)) -> softplus(x)", P.log1p(P.exp(X)), P.softplus(X), REAL),
     Rewrite(
@@ -94,6 +101,7 @@ ROWS: Final = (
     ),
     Rewrite("exp(x) * sigmoid(-x) -> sigmoid(x)", P.mul(P.exp(X), P.sigmoid(P.neg(X))), P.sigmoid(X), REAL),
     Rewrite("exp(-x) * sigmoid(x) -> sigmoid(-x)", P.mul(P.exp(P.neg(X)), P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL),
+    # x - y is rounded, which costs up to |x - y| / 2 ulps; the naive formula overflows for large x or y
     Rewrite(
         "exp(x) / (exp(x) + exp(y)) -> sigmoid(x - y)",
         P.div(P.exp(X), P.add(P.exp(X), P.exp(Y))),
@@ -126,13 +134,13 @@ ROWS: Final = (
     Rewrite("log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL),
     Rewrite(
         "log((exp(x) + exp(y)) / c) -> logaddexp(x, y) - log(c)",
-        P.log(P.div(P.add(P.exp(X), P.exp(Y)), POSITIVE)),
+        P.log(P.div(P.add(P.exp(X), P.exp(Y)), MODERATE)),
         lambda w, m: w.logaddexp(m["x"], m["y"]) - w.log(m["c"]),
         REAL,
     ),
     Rewrite(
         "log(c * (exp(x) + exp(y))) -> logaddexp(x, y) + log(c)",
-        P.log(P.mul(P.add(P.exp(X), P.exp(Y)), POSITIVE)),
+        P.log(P.mul(P.add(P.exp(X), P.exp(Y)), MODERATE)),
         lambda w, m: w.logaddexp(m["x"], m["y"]) + w.log(m["c"]),
         REAL,
     ),
@@ -147,6 +155,7 @@ ROWS: Final = (
         P.log(P.div(SUM_EXP, Y)),
         lambda w, m: w.logsumexp(m["x"], axes=m["a"], keepdims=m["keep"]) - w.log(m["y"]),
         REAL,
+        is_size,
     ),
     Rewrite("exp(x) / sum(exp(x)) -> softmax(x)", P.div(P.exp(X), SUM_EXP), P.softmax(X, axes=A), REAL, spans),
     Rewrite(

@@ -68,9 +68,7 @@ EQUIVALENT: Final[Mapping[tuple[str, str, str], str]] = {
     ("abs", "numpy", "of another operand"): "the function is even",
     ("cos", "numpy", "of another operand"): "the function is even",
     ("cosh", "numpy", "of another operand"): "the function is even",
-    ("bitwise_count", "numpy", "of another operand"): "the function is even",
-    ("argsort", "numpy", "stable off"): "short lines are sorted by insertion, which is stable",
-    ("argsort", "exact", "stable off"): "exact values are sorted by insertion, which is stable",
+    ("argsort", "exact", "stable off"): "the exact meaning is stable either way",
     ("copysign", "numpy", "wrong function"): "that is its meaning",
     ("identity", "numpy", "the operand"): "that is its meaning",
     ("stop_gradient", "numpy", "the operand"): "that is its meaning",
@@ -332,8 +330,27 @@ def _or_not(mask: Any) -> Any:
     return mask.world.logical_or(mask, mask.world.logical_not(mask))
 
 
-NARROWER: Final = {"real": "positive", "nonzero": "positive", "positive": "above 1", "above -1": "positive"}
-WIDER: Final = {"nonzero": "real", "positive": "real", "above -1": "real", "index": "real", "bool": "real"}
+NARROWER: Final = {
+    "real": "positive",
+    "nonzero": "positive",
+    "positive": "above 1",
+    "above -1": "positive",
+    "unit": "inside 0 to 1",
+    "inside 0 to 2": "inside 0 to 1",
+    "off the poles of gamma": "positive",
+}
+WIDER: Final = {
+    "nonzero": "real",
+    "positive": "real",
+    "above -1": "real",
+    "index": "real",
+    "bool": "real",
+    "unit": "above -1",
+    "above 1": "positive",
+    "inside 0 to 1": "positive",
+    "inside 0 to 2": "positive",
+    "off the poles of gamma": "nonzero",
+}
 
 
 def of_domains(op: Op) -> Values:

@@ -337,6 +337,46 @@ def test_what_no_row_may_touch(f: Function) -> None:
     np.testing.assert_array_equal(bits(stable), bits(expected))
 
 
+def test_log1mexp_beyond_its_domain_is_numpys() -> None:
+    x = np.array([1e-20, 1e-3, 1.0, 800.0, 0.0, -0.0, -1e-20, -1e-3, np.inf, -np.inf, np.nan])
+    for f in (lambda v: np.log(1 - np.exp(v)), lambda v: np.log1p(-np.exp(v))):
+        compiled = graphc.compile(f, x)
+        assert "log1mexp" in graphc.dump(compiled.passes[-1].graph)
+        with np.errstate(all="ignore"):
+            expected, now = f(x), compiled(x)
+        better = x == -1e-20
+        np.testing.assert_array_equal(np.isnan(now), np.isnan(expected))
+        np.testing.assert_allclose(now[~better], expected[~better], rtol=1e-12)
+        np.testing.assert_allclose(now[better], np.log(1e-20), rtol=1e-15)
+
+
+def test_logs_of_factors_are_split_off_only_where_little_is_lost() -> None:
+    def close(f: Function, *arrays: Any) -> None:
+        np.testing.assert_allclose(graphc.compile(f, *arrays)(*arrays), f(*arrays), rtol=4e-16, atol=1e-15)
+
+    x, y = np.array([-690.8, -690.0]), np.array([-690.9, -692.0])
+    for c in (1e300, 1e-300, 1e3, 1e-3, 5.0, 4.0, 0.25):
+        up, down = np.log(c) - x[0], -np.log(c) - x[0]  # near the zeros of the logarithms
+        close(lambda a, b, c=c: np.log(c * (np.exp(a) + np.exp(b))), x + down, y + down)
+        close(lambda a, b, c=c: np.log((np.exp(a) + np.exp(b)) / c), x + up, y + up)
+        close(lambda a, c=c: np.log(np.sum(np.exp(a)) / c), x + up)
+    # what is gained for c = 2
+    far = np.array([800.0, -800.0])
+    np.testing.assert_allclose(
+        graphc.compile(lambda v: np.log((np.exp(v) + np.exp(-v)) / 2), far)(far), 800 - np.log(2), rtol=1e-15
+    )
+
+
+def test_quotients_of_exponentials_keep_numpys_accuracy() -> None:
+    x, y = np.array([600.1, -20.3, 3.0]), np.array([60.01, 33.7, 2.9])
+    f = lambda a, b: np.exp(a) / np.exp(b)  # noqa: E731
+    np.testing.assert_array_equal(graphc.compile(f, x, y)(x, y), f(x, y))
+    # the difference of a logistic quotient is rounded, and finite where the exponentials are not
+    f = lambda a, b: np.exp(a) / (np.exp(a) + np.exp(b))  # noqa: E731
+    np.testing.assert_allclose(graphc.compile(f, x, y)(x, y), f(x, y), rtol=600 * 2.0**-53)
+    np.testing.assert_array_equal(graphc.compile(f, x, y)(x + 1e4, x), 1.0)
+
+
 def test_softmax_rows_need_matching_axes() -> None:
     """A square matrix over the wrong axis, without keepdims, broadcasts: it is no softmax."""
     x = np.array([[1.0, 2.0], [3.0, 5.0]])

@@ -123,7 +123,11 @@ OPS = (
         "log1mexp",
         type=elementwise("log1mexp", "f"),
         # the switch at log 2 is that of M. Maechler, "Accurately Computing log(1 - exp(-|a|))", 2012
-        numpy="np.where({0} < 0.6931471805599453, np.log(-np.expm1(-{0})), np.log1p(-np.exp(-{0})))",
+        # for x <= 0 it is what NumPy gives: -inf where 1 - exp(-x) rounds to 0, NaN below
+        numpy=(
+            "np.where({0} < 0.6931471805599453, "
+            "np.log(np.where({0} > 0, -np.expm1(-{0}), 1 - np.exp(-{0}))), np.log1p(-np.exp(-{0})))"
+        ),
         exact=lambda s, x: s.log(1 - s.exp(-x)),
         # 1 / expm1(x) overflows on the way to its own derivative
         rule=Partials(lambda w, y, x: w.exp(-x) / -w.expm1(-x)),

@@ -18,7 +18,14 @@ A = np.array([[0, 1, 12, -5], [6, -8, 7, 2**40]])
 B = np.array([3, 5, 18, 2])
 
 
-def integers(name: str, function: Callable[..., int], doc: str, arity: int = 2, result: str | None = None) -> Op:
+def integers(
+    name: str,
+    function: Callable[..., int],
+    doc: str,
+    arity: int = 2,
+    result: str | None = None,
+    more: tuple[Sample, ...] = (),
+) -> Op:
     def exact(s: Any, *operands: Any) -> Any:
         return s.number(function(*[s.integer(s.lift(x)) for x in operands]))
 
@@ -28,7 +35,7 @@ def integers(name: str, function: Callable[..., int], doc: str, arity: int = 2, 
         numpy=f"np.{name}",
         exact=exact,
         domains=("real",) * arity,
-        samples=(Sample((A, B)[:arity]), Sample((B, np.array(3))[:arity])),
+        samples=(Sample((A, B)[:arity]), Sample((B, np.array(3))[:arity]), *more),
         errors=(
             ErrorSample(("f64[2]",) * arity, {}, DTypeError, "not defined for f64"),
             *((ErrorSample(("i64[2]", "i64[3]"), {}, ShapeError, "do not broadcast"),) if arity == 2 else ()),
@@ -52,6 +59,8 @@ OPS = (
         "How many bits of the size of a are set.",
         arity=1,
         result="uint8",
+        # of these the count is not that of their negatives
+        more=(Sample((np.array([5, 200], np.uint8),)),),
     ),
     integers("gcd", gcd, "The greatest common divisor of a and b."),
     integers("lcm", lcm, "The least common multiple of a and b."),

@@ -140,7 +140,8 @@ OPS = (
         samples=(
             Sample(((3,),), {"axis": 0, "stable": True}),
             Sample(((3, 2),), {"axis": 0, "stable": False}),
-            Sample((np.array([2.0, 1.0, 2.0, 1.0]),), {"axis": 0, "stable": True}),
+            # short lines are sorted by insertion, which is stable in any case
+            Sample((np.tile([2.0, 1.0], 20),), {"axis": 0, "stable": True}),
         ),
         errors=(ErrorSample(("f64[2]",), {"axis": 1, "stable": True}, AxisError, "out of bounds"),),
         reasons=NO_TANGENT,

@@ -222,15 +222,15 @@ def codes(graph: Graph, choice: Choice, values: Mapping[int, Any]) -> Array:
             best: Array = np.argmax(flat if WINNERS[name] > 0 else -flat, axis=-1)
             return best
         if name in QUOTIENTS:
-            return np.nan_to_num(np.asarray(QUOTIENTS[name](args[0] / args[1])))
+            return np.asarray(np.nan_to_num(QUOTIENTS[name](args[0] / args[1])))
         if name in ("sort", "argsort"):
             axis = _axes(graph, choice.node, args[0].ndim)[-1]
             return np.asarray(np.argsort(args[0], axis=axis, kind="stable"))
-    return np.nan_to_num(np.asarray(values[choice.node]).astype(np.float64))
+    return np.asarray(np.nan_to_num(np.asarray(values[choice.node]).astype(np.float64)))
 
 
 def _signs(x: Array) -> Array:
-    return np.nan_to_num(np.sign(x))
+    return np.asarray(np.nan_to_num(np.sign(x)))
 
 
 def margins(graph: Graph, i: int, values: Mapping[int, Any]) -> Iterator[Any]:
