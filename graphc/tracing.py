@@ -492,6 +492,15 @@ class Traced(Value):
     def real(self) -> Any:
         return self
 
+    @property
+    def imag(self) -> Any:
+        return _namespace().imag(self)
+
+    @property
+    def at(self) -> Any:
+        """Parts of the value that can be replaced: `x.at[index].set(values)` gives a new value."""
+        return _namespace().at(self)
+
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -550,7 +559,7 @@ class Traced(Value):
             expected="an expression that gives a new array",
             actual=f"an assignment into a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix=f"np.where(mask, new, {name}), or np.concatenate of the parts",
+            fix=f"{name} = {name}.at[...].set(...), or .add, .multiply, .min, .max of an index and values",
         )
 
     def __getitem__(self, key: Any) -> Any:
@@ -657,6 +666,18 @@ for _name in [
     setattr(Traced, _name, _method(_name))
 Traced.flatten = _method("flatten", "ravel")  # type: ignore[attr-defined]
 Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
+
+
+for _name in ["choose", "conj", "conjugate", "diagonal", "repeat", "trace"]:
+    setattr(Traced, _name, _method(_name))
+
+
+def _compress(self: Traced, condition: Any, axis: int | None = None, out: Any = None) -> Any:
+    """As `numpy.ndarray.compress`."""
+    return _namespace().compress(condition, self, axis, out)
+
+
+Traced.compress = _compress  # type: ignore[attr-defined]
 
 
 def _reshape(self: Traced, *shape: Any, order: str = "C") -> Any:

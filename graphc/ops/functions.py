@@ -80,3 +80,11 @@ def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[in
     position: Any = (slice(None),) * axis + indices
     np.add.at(result, position, u)
     return result
+
+
+def last_write(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
+    """The number of the last write to each element: assignments in NumPy keep the last of several values."""
+    result = np.full(shape, -1, np.int64)
+    positions = np.broadcast_arrays(*indices)
+    result[tuple(positions)] = np.arange(positions[0].size).reshape(positions[0].shape)
+    return result
