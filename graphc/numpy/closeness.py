@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -36,17 +37,11 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     """As `numpy.array_equal`, as a traced boolean; shapes are compared when the graph is traced."""
     world = common_world(a1, a2)
     x, y = strong(a1, world), strong(a2, world)
-    if x.ndim != y.ndim or not _same_sizes(world, x.type.shape, y.type.shape):
+    sizes = zip(x.type.shape, y.type.shape, strict=False)
+    if x.ndim != y.ndim or not builtins.all(world.facts.equal(m, n) for m, n in sizes):
         return strong(np.bool_(False), world)
     equal = x == y
     return all(logical_or(equal, logical_and(isnan(x), isnan(y))) if equal_nan else equal)
-
-
-def _same_sizes(world: Any, one: Any, other: Any) -> bool:
-    for a, b in zip(one, other, strict=True):
-        if not world.facts.equal(a, b):
-            return False
-    return True
 
 
 @traceable(np.array_equiv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -171,7 +172,7 @@ def _split(function: str, ary: Any, sections: Any, axis: int, uneven: bool) -> l
                 index[place] = (k * each_part, (k + 1) * each_part, 1)
                 pieces.append(x.world.slice(x, index=tuple(index)))
             return pieces
-    return [part(x, place, start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [part(x, place, start, stop) for start, stop in pairwise(bounds)]
 
 
 def _splitter(numpy_function: Any, least: int, axis_of: Any) -> Any:
