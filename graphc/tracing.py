@@ -442,6 +442,18 @@ def _namespace() -> Any:
     return import_module("graphc.numpy")
 
 
+def _key_text(key: Any) -> str:
+    """An index as it is written; arrays as `index`."""
+    if isinstance(key, tuple):
+        return ", ".join(map(_key_text, key)) or "()"
+    if isinstance(key, slice):
+        ends = ":".join("" if v is None else str(v) for v in (key.start, key.stop))
+        return ends if key.step is None else f"{ends}:{key.step}"
+    if key is Ellipsis:
+        return "..."
+    return str(key) if key is None or isinstance(key, (int, list, SymbolicSize)) else "index"
+
+
 class Traced(Value):
     """An array inside a trace. It takes NumPy's functions, operators, methods and indexing."""
 
@@ -559,7 +571,7 @@ class Traced(Value):
             expected="an expression that gives a new array",
             actual=f"an assignment into a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix=f"{name} = {name}.at[...].set(...), or .add, .multiply, .min, .max of an index and values",
+            fix=f"{name} = {name}.at[{_key_text(key)}].set(value); .add, .multiply, .min and .max update likewise",
         )
 
     def __getitem__(self, key: Any) -> Any:
@@ -668,8 +680,16 @@ Traced.flatten = _method("flatten", "ravel")  # type: ignore[attr-defined]
 Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
 
 
-for _name in ["choose", "conj", "conjugate", "diagonal", "repeat", "trace"]:
+for _name in ["choose", "diagonal", "repeat", "trace"]:
     setattr(Traced, _name, _method(_name))
+
+
+def _itself(self: Traced) -> Traced:
+    """As `numpy.ndarray.conj`: the value itself, for it is real."""
+    return self
+
+
+Traced.conj = Traced.conjugate = _itself  # type: ignore[attr-defined]
 
 
 def _compress(self: Traced, condition: Any, axis: int | None = None, out: Any = None) -> Any:

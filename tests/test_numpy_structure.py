@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 import graphc
 import graphc.numpy as gnp
-from graphc.errors import UnsupportedError
-from tests.test_numpy import agrees, outcome, same
+from graphc.errors import ShapeError, UnsupportedError
+from graphc.numpy.dispatch import FUNCTIONS
+from tests.test_numpy import agrees, of_structure, outcome, same
 
 Function = Callable[..., Any]
 FLOATS = ("float64", "float32", "float16")
@@ -48,7 +51,10 @@ def check_gradient(f: Function, *arrays: Any) -> None:
 
     def loss(*values: Any) -> Any:
         results = leaves(f(*values))
-        return sum((np.sum(w * v) for w, v in zip(weights, results, strict=True) if v.dtype.kind == "f"), 0.0 * np.sum(values[floats[0]]))
+        return sum(
+            (np.sum(w * v) for w, v in zip(weights, results, strict=True) if v.dtype.kind == "f"),
+            0.0 * np.sum(values[floats[0]]),
+        )
 
     gradients = graphc.grad(loss, argnums=tuple(floats))(*arrays)
     for k, found in zip(floats, gradients, strict=True):
@@ -121,15 +127,24 @@ JOINING: tuple[tuple[str, Function, Any], ...] = (
     ("append", lambda a, b: np.append(a, b, axis=0), [(2, 3), (1, 3)]),
     ("append", lambda a, b: np.append(a, b, axis=-1), [(2, 3), (2, 1)]),
     ("append", lambda a: np.append(a, [1.5, 2]), [(2,)]),
-    *(("insert", lambda a, k=k: np.insert(a, k, 5), [(4,)]) for k in (0, 2, 4, -1, [1], [1, 3], slice(0, 4, 2), [], np.array([True, False, True, False]))),
+    *(
+        ("insert", lambda a, k=k: np.insert(a, k, 5), [(4,)])
+        for k in (0, 2, 4, -1, [1], [1, 3], slice(0, 4, 2), [], np.array([True, False, True, False]))
+    ),
     *(("insert", lambda a, b, k=k: np.insert(a, k, b, axis=1), [(2, 3), (2,)]) for k in (0, -1, 3)),
     ("insert", lambda a, b: np.insert(a, [1], b, axis=1), [(2, 3), (2, 1)]),
     ("insert", lambda a, b: np.insert(a, [0, 2], b, axis=1), [(2, 3), (2, 2)]),
     ("insert", lambda a, b: np.insert(a, [2, 0], b, axis=0), [(2, 3), (3,)]),
     ("insert", lambda a, b: np.insert(a, 1, b), [(2, 3), (4,)]),
     ("insert", lambda a: np.insert(a, 0, 2), [()]),
-    *(("delete", lambda a, k=k: np.delete(a, k), [(2, 3)]) for k in (0, -1, [1, 4], slice(1, 3), slice(None, None, -2), [], np.array([True, False] * 3))),
-    *(("delete", lambda a, k=k: np.delete(a, k, axis=1), [(2, 4)]) for k in (0, [0, 3], slice(1, 3), np.array([1, 1, -1]))),
+    *(
+        ("delete", lambda a, k=k: np.delete(a, k), [(2, 3)])
+        for k in (0, -1, [1, 4], slice(1, 3), slice(None, None, -2), [], np.array([True, False] * 3))
+    ),
+    *(
+        ("delete", lambda a, k=k: np.delete(a, k, axis=1), [(2, 4)])
+        for k in (0, [0, 3], slice(1, 3), np.array([1, 1, -1]))
+    ),
     ("array_split", lambda a: np.array_split(a, 3), [(8, 2)]),
     ("array_split", lambda a: np.array_split(a, 3, axis=1), [(1, 2)]),
     ("array_split", lambda a: np.array_split(a, [2, 5, 4]), [(7,)]),
@@ -153,7 +168,7 @@ JOINING: tuple[tuple[str, Function, Any], ...] = (
     ("meshgrid", lambda a, b, c: np.meshgrid(a, b, c, sparse=True), [(2,), (3,), (2,)]),
     ("meshgrid", lambda a, b, c: np.meshgrid(a, b, c), [(2,), (1,), ()]),
     ("meshgrid", lambda a: np.meshgrid(a), [(2,)]),
-)  # fmt: skip
+)
 
 
 def identifiers(table: Any) -> list[str]:
@@ -205,20 +220,32 @@ ARRANGING: tuple[tuple[str, Function, Any], ...] = (
     *(("rot90", lambda a, k=k: np.rot90(a, k), [(2, 3)]) for k in (-1, 0, 1, 2, 3, 5)),
     *(("rot90", lambda a, k=k: np.rot90(a, k, axes=(2, -2)), [(2, 3, 2)]) for k in (1, 2, 3)),
     *(("roll", lambda a, k=k: np.roll(a, k), [(2, 3)]) for k in (0, 1, -1, 6, 100, (1, 2))),
-    *(("roll", lambda a, k=k: np.roll(a, *k), [(2, 3)]) for k in ((1, 0), (-1, 1), (1, (0, 1)), ((1, 2), (0, 1)), ((1, 2), (0, 0)), ((1, 2), 1), (4, -1))),
+    *(
+        ("roll", lambda a, k=k: np.roll(a, *k), [(2, 3)])
+        for k in ((1, 0), (-1, 1), (1, (0, 1)), ((1, 2), (0, 1)), ((1, 2), (0, 0)), ((1, 2), 1), (4, -1))
+    ),
     ("roll", lambda a: np.roll(a, np.int64(2), axis=1), [(2, 3)]),
     ("roll", lambda a: np.roll(a, 2, axis=0), [(0, 3)]),
     ("roll", lambda a: np.roll(a, 2), [()]),
-    *(("rollaxis", lambda a, k=k: np.rollaxis(a, *k), [(2, 3, 4)]) for k in ((0,), (2,), (2, 1), (0, 3), (-1, 0), (1, -1), (0, 2))),
+    *(
+        ("rollaxis", lambda a, k=k: np.rollaxis(a, *k), [(2, 3, 4)])
+        for k in ((0,), (2,), (2, 1), (0, 3), (-1, 0), (1, -1), (0, 2))
+    ),
     *(("repeat", lambda a, k=k: np.repeat(a, k), [(2, 3)]) for k in (0, 1, 3, [2], [1, 0, 2, 1, 0, 3])),
-    *(("repeat", lambda a, k=k: np.repeat(a, *k), [(2, 3)]) for k in ((2, 0), (2, 1), ([1, 2], 0), ([0, 1, 2], -1), (np.array(2), 1))),
+    *(
+        ("repeat", lambda a, k=k: np.repeat(a, *k), [(2, 3)])
+        for k in ((2, 0), (2, 1), ([1, 2], 0), ([0, 1, 2], -1), (np.array(2), 1))
+    ),
     ("repeat", lambda a: (a.repeat(2), a.repeat([1, 2], axis=0), a.repeat(repeats=3, axis=1)), [(2, 3)]),
     ("repeat", lambda a: np.repeat(a, 3), [()]),
     ("repeat", lambda a: np.repeat(a, np.arange(30) % 4, axis=0), [(30,)]),
-    *(("tile", lambda a, k=k: np.tile(a, k), [(2, 3)]) for k in (1, 2, (2, 1), (1, 2), (2, 1, 3), 0, (), np.array([2, 2]))),
+    *(
+        ("tile", lambda a, k=k: np.tile(a, k), [(2, 3)])
+        for k in (1, 2, (2, 1), (1, 2), (2, 1, 3), 0, (), np.array([2, 2]))
+    ),
     ("tile", lambda a: np.tile(a, (2, 2)), [()]),
     ("tile", lambda a: np.tile(A=a, reps=2), [(0, 2)]),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("f", "shapes"), [row[1:] for row in ARRANGING], ids=identifiers(ARRANGING))
@@ -261,7 +288,19 @@ def test_arranging_refuses(f: Function) -> None:
 
 # --- padding ------------------------------------------------------------------------------------------------
 
-WIDTHS: tuple[Any, ...] = (0, 1, 3, (1, 2), ((1, 2), (0, 5)), ((4, 9), (11, 7)), {1: 2}, {-1: (1, 3), 0: 2}, ((2,), (3,)), [[1, 0]], np.array([[1, 2], [3, 4]]))
+WIDTHS: tuple[Any, ...] = (
+    0,
+    1,
+    3,
+    (1, 2),
+    ((1, 2), (0, 5)),
+    ((4, 9), (11, 7)),
+    {1: 2},
+    {-1: (1, 3), 0: 2},
+    ((2,), (3,)),
+    [[1, 0]],
+    np.array([[1, 2], [3, 4]]),
+)
 PADS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("constant", {}),
     ("constant", {"constant_values": 3}),
@@ -280,7 +319,7 @@ PADS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("minimum", {"stat_length": ((1, 2), (3, 9))}),
     ("mean", {}),
     ("mean", {"stat_length": (2, 3)}),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("width", WIDTHS, ids=str)
@@ -310,6 +349,21 @@ def test_pad_with_symbolic_sizes(mode: str) -> None:
     padded = graphc.compile(lambda a: np.pad(a, ((2, 3), (0, 1)), mode), "f64[n,m]")
     for shape in ((1, 1), (2, 3), (5, 2)):
         same(padded(numbers(shape)), np.pad(numbers(shape), ((2, 3), (0, 1)), mode))
+
+
+def test_pad_with_medians_and_rounded_means() -> None:
+    """These need a median and a rounding: the same answer as NumPy, or a refusal that names what is missing."""
+    f = lambda a, m: np.pad(a, 2, m)  # noqa: E731
+    for dtype, mode, needs in (
+        ("float64", "median", np.median),
+        ("int32", "median", np.median),
+        ("int8", "mean", np.round),
+    ):
+        if needs in FUNCTIONS:
+            agrees(lambda a, m=mode: f(a, m), numbers((4, 3), dtype), ulps=4)
+        else:
+            with pytest.raises(UnsupportedError, match=needs.__name__):
+                graphc.trace(lambda a, m=mode: f(a, m), numbers((4, 3), dtype))
 
 
 def test_pad_with_traced_values() -> None:
@@ -357,7 +411,7 @@ DIAGONALS: tuple[tuple[str, Function, Any], ...] = (
     ("diagonal", lambda a: np.diagonal(a), [(0, 3)]),
     *(("trace", lambda a, k=k: np.trace(a, k), [(3, 4)]) for k in (-1, 0, 2)),
     ("trace", lambda a: (a.trace(), np.trace(a, 1, 1, 2), a.trace(axis1=2, axis2=0)), [(2, 3, 4)]),
-    ("trace", lambda a: np.trace(a, dtype="float32"), [(3, 3)]),
+    ("trace", lambda a: np.trace(a, dtype="int16") if a.dtype.kind in "iu" else a.trace(), [(3, 3)]),
     ("linalg.trace", lambda a: (np.linalg.trace(a), np.linalg.trace(a, offset=1)), [(2, 3, 4)]),
     ("linalg.diagonal", lambda a: (np.linalg.diagonal(a), np.linalg.diagonal(a, offset=-1)), [(2, 3, 4)]),
     *(("vander", lambda a, k=k: np.vander(a, *k), [(3,)]) for k in ((), (2,), (4, True), (1,))),
@@ -366,7 +420,7 @@ DIAGONALS: tuple[tuple[str, Function, Any], ...] = (
     ("tril_indices_from", lambda a: a[np.tril_indices_from(a, 1)], [(3, 3)]),
     ("triu_indices_from", lambda a: a[np.triu_indices_from(a)], [(3, 4)]),
     ("diag_indices_from", lambda a: a[np.diag_indices_from(a)], [(3, 3)]),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("f", "shapes"), [row[1:] for row in DIAGONALS], ids=identifiers(DIAGONALS))
@@ -388,14 +442,15 @@ def test_diagonals_with_symbolic_sizes() -> None:
         compiled = graphc.compile(f, "f64[n,m]")
         for shape in ((1, 1), (3, 2), (2, 4)):
             same(compiled(numbers(shape)), f(numbers(shape)))
-    made = graphc.compile(lambda a: (gnp.tri(a.shape[0]), gnp.identity(a.shape[0]), gnp.eye(a.shape[0], dtype=int)), "f64[n]")
+    made = graphc.compile(
+        lambda a: (gnp.tri(a.shape[0]), gnp.identity(a.shape[0]), gnp.eye(a.shape[0], dtype=int)), "f64[n]"
+    )
     same(made(np.ones(3)), (np.tri(3), np.identity(3), np.eye(3, dtype=int)))
 
 
 @pytest.mark.parametrize(
     "f",
     [
-        lambda a: np.tril(a[0, 0]),
         lambda a: np.diag(a[0, 0]),
         lambda a: np.diagonal(a[0]),
         lambda a: np.diagonal(a, 0, 0, 0),
@@ -543,28 +598,52 @@ def test_einsum_agrees_on_random_subscripts(program: tuple[str, list[Any]]) -> N
 
 
 VECTORS: tuple[tuple[str, Function, Any], ...] = (
-    *(("kron", np.kron, shapes) for shapes in ([(2,), (3,)], [(2, 2), (3, 2)], [(2,), (2, 3)], [(2, 1, 2), (3,)], [(), (3,)], [(0,), (2,)])),
+    *(
+        ("kron", np.kron, shapes)
+        for shapes in ([(2,), (3,)], [(2, 2), (3, 2)], [(2,), (2, 3)], [(2, 1, 2), (3,)], [(), (3,)], [(0,), (2,)])
+    ),
     *(("cross", np.cross, shapes) for shapes in ([(3,), (3,)], [(2, 3), (3,)], [(2, 3), (2, 3)], [(2, 1, 3), (4, 3)])),
     ("cross", lambda a, b: np.cross(a, b, axis=0), [(3, 2), (3, 2)]),
     ("cross", lambda a, b: np.cross(a, b, axisa=0, axisb=1, axisc=0), [(3, 2), (2, 3)]),
     ("linalg.cross", lambda a, b: np.linalg.cross(a, b, axis=0), [(3, 2), (3, 2)]),
-    *(("vecdot", np.vecdot, shapes) for shapes in ([(3,), (3,)], [(2, 3), (3,)], [(2, 1, 3), (4, 3)], [(0,), (0,)], [(2, 0), (0,)])),
+    *(
+        ("vecdot", np.vecdot, shapes)
+        for shapes in ([(3,), (3,)], [(2, 3), (3,)], [(2, 1, 3), (4, 3)], [(0,), (0,)], [(2, 0), (0,)])
+    ),
     ("vecdot", lambda a, b: np.vecdot(a, b, axis=0), [(3, 2), (3, 2)]),
     ("linalg.vecdot", lambda a, b: np.linalg.vecdot(a, b, axis=-2), [(3, 2), (3, 2)]),
-    *(("matvec", np.matvec, shapes) for shapes in ([(2, 3), (3,)], [(4, 2, 3), (4, 3)], [(2, 3), (4, 3)], [(5, 1, 2, 3), (4, 3)])),
+    *(
+        ("matvec", np.matvec, shapes)
+        for shapes in ([(2, 3), (3,)], [(4, 2, 3), (4, 3)], [(2, 3), (4, 3)], [(5, 1, 2, 3), (4, 3)])
+    ),
     *(("vecmat", np.vecmat, shapes) for shapes in ([(2,), (2, 3)], [(4, 2), (4, 2, 3)], [(4, 2), (2, 3)])),
     ("linalg.matmul", lambda a, b: np.linalg.matmul(a, b), [(2, 3), (3, 2)]),
     ("linalg.tensordot", lambda a, b: np.linalg.tensordot(a, b, axes=1), [(2, 3), (3, 2)]),
     ("linalg.outer", lambda a, b: np.linalg.outer(a, b), [(2,), (3,)]),
     ("linalg.matrix_transpose", lambda a: np.linalg.matrix_transpose(a), [(2, 3, 4)]),
-    *(("multi_dot", lambda *a: np.linalg.multi_dot(a), shapes) for shapes in ([(2, 3), (3, 4)], [(2, 3), (3, 4), (4, 2)], [(2,), (2, 3), (3, 4), (4,)], [(9, 2), (2, 9), (9, 1), (1, 9)], [(2,), (2, 3), (3, 2)], [(3,), (3,)])),
+    *(
+        ("multi_dot", lambda *a: np.linalg.multi_dot(a), shapes)
+        for shapes in (
+            [(2, 3), (3, 4)],
+            [(2, 3), (3, 4), (4, 2)],
+            [(2,), (2, 3), (3, 4), (4,)],
+            [(9, 2), (2, 9), (9, 1), (1, 9)],
+            [(2,), (2, 3), (3, 2)],
+            [(3,), (3,)],
+        )
+    ),
     *(("matrix_power", lambda a, k=k: np.linalg.matrix_power(a, k), [(2, 2)]) for k in (0, 1, 2, 3, 7)),
     ("matrix_power", lambda a: np.linalg.matrix_power(a, 3), [(2, 3, 3)]),
-    *((name, lambda a, b, f=getattr(np, name), m=mode: f(a, b, m), shapes) for name in ("convolve", "correlate") for mode in ("full", "same", "valid") for shapes in ([(5,), (3,)], [(3,), (5,)], [(4,), (2,)], [(2,), (4,)], [(3,), (3,)], [(1,), (4,)], [(6,), (4,)], [(4,), (6,)])),
+    *(
+        (f.__name__, lambda a, b, f=f, m=mode: f(a, b, m), [(n,), (m,)])
+        for f in (np.convolve, np.correlate)
+        for mode in ("full", "same", "valid")
+        for n, m in ((5, 3), (3, 5), (4, 2), (2, 4), (3, 3), (1, 4), (6, 4), (4, 6))
+    ),
     ("convolve", np.convolve, [(4,), (2,)]),
     ("correlate", np.correlate, [(4,), (2,)]),
     ("convolve", np.convolve, [(), (2,)]),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("f", "shapes"), [row[1:] for row in VECTORS], ids=identifiers(VECTORS))
@@ -641,7 +720,12 @@ def test_matrix_norms(ord: Any) -> None:
     for axis in (None, (0, 1), (1, 0), (-1, 0), (2, 1)):
         for keepdims in (False, True):
             shape = (3, 4) if axis is None else (3, 4, 2)
-            agree(lambda a, x=axis, k=keepdims: np.linalg.norm(a, ord, axis=x, keepdims=k), [shape], ("float64", "int8"), ulps=32)
+            agree(
+                lambda a, x=axis, k=keepdims: np.linalg.norm(a, ord, axis=x, keepdims=k),
+                [shape],
+                ("float64", "int8"),
+                ulps=32,
+            )
     if ord is not None:
         agree(lambda a: np.linalg.matrix_norm(a, ord=ord), [(2, 3, 4)], ("float64", "int8"), ulps=32)
         agree(lambda a: np.linalg.matrix_norm(a, ord=ord, keepdims=True), [(3, 4)], ("float64", "int8"), ulps=32)
@@ -674,18 +758,30 @@ def test_norms_of_singular_values_are_refused(ord: Any) -> None:
 
 GRID = np.array([0.0, 1.0, 1.5, 3.5])
 CALCULUS: tuple[tuple[str, Function, Any], ...] = (
-    ("diff", lambda a: (np.diff(a, prepend=1), np.diff(a, append=a[:, :2], axis=1), np.diff(a, prepend=0, append=3, axis=0)), [(2, 3)]),
+    (
+        "diff",
+        lambda a: (np.diff(a, prepend=1), np.diff(a, append=a[:, :2], axis=1), np.diff(a, prepend=0, append=3, axis=0)),
+        [(2, 3)],
+    ),
     ("diff", lambda a, b: np.diff(a, n=2, prepend=b, axis=-1), [(2, 3), (2, 1)]),
     ("trapezoid", lambda a: (np.trapezoid(a), np.trapezoid(a, axis=0), np.trapezoid(a, dx=0.5)), [(3, 4)]),
     ("trapezoid", lambda a, x: np.trapezoid(a, x), [(3, 4), (4,)]),
     ("trapezoid", lambda a, x: (np.trapezoid(a, x, axis=0), np.trapezoid(a, x)), [(3, 4), (3, 4)]),
     ("trapezoid", lambda a, x: np.trapezoid(a, x=x, axis=0), [(3, 4), (3,)]),
-    ("ediff1d", lambda a: (np.ediff1d(a), np.ediff1d(a, to_end=5), np.ediff1d(a, to_begin=[1, 2], to_end=a[0])), [(2, 3)]),
+    (
+        "ediff1d",
+        lambda a: (np.ediff1d(a), np.ediff1d(a, to_end=5), np.ediff1d(a, to_begin=[1, 2], to_end=a[0])),
+        [(2, 3)],
+    ),
     ("gradient", lambda a: np.gradient(a), [(4, 5)]),
     ("gradient", lambda a: np.gradient(a, edge_order=2), [(4, 5)]),
     ("gradient", lambda a: (np.gradient(a, axis=0), np.gradient(a, axis=-1), np.gradient(a, axis=(1, 0))), [(4, 5)]),
     ("gradient", lambda a: (np.gradient(a, 0.5), np.gradient(a, 0.5, 2.0), np.gradient(a, 2.0, axis=1)), [(4, 5)]),
-    ("gradient", lambda a: (np.gradient(a, GRID), np.gradient(a, GRID, edge_order=2), np.gradient(a, np.arange(4) * 0.5)), [(4,)]),
+    (
+        "gradient",
+        lambda a: (np.gradient(a, GRID), np.gradient(a, GRID, edge_order=2), np.gradient(a, np.arange(4) * 0.5)),
+        [(4,)],
+    ),
     ("gradient", lambda a: np.gradient(a, GRID, 2.0), [(4, 3)]),
     ("gradient", lambda a: np.gradient(a), [(2,)]),
     ("polyval", lambda p, x: np.polyval(p, x), [(4,), (2, 3)]),
@@ -693,7 +789,7 @@ CALCULUS: tuple[tuple[str, Function, Any], ...] = (
     ("polyadd", lambda p, q: (np.polyadd(p, q), np.polysub(p, q), np.polyadd(p, 1)), [(4,), (2,)]),
     ("polyder", lambda p: (np.polyder(p), np.polyder(p, 2), np.polyder(p, 0)), [(4,)]),
     ("polyint", lambda p: (np.polyint(p), np.polyint(p, 2), np.polyint(p, k=3), np.polyint(p, 2, k=[1, 2])), [(4,)]),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("f", "shapes"), [row[1:] for row in CALCULUS], ids=identifiers(CALCULUS))
@@ -735,16 +831,35 @@ def test_interp() -> None:
 
 
 RANGES: tuple[tuple[str, Function, Any], ...] = (
-    *(("linspace", lambda a, b, n=n: (np.linspace(a, b, n), np.linspace(a, b, n, endpoint=False)), [(), ()]) for n in (0, 1, 2, 5)),
+    *(
+        ("linspace", lambda a, b, n=n: (np.linspace(a, b, n), np.linspace(a, b, n, endpoint=False)), [(), ()])
+        for n in (0, 1, 2, 5)
+    ),
     ("linspace", lambda a, b: np.linspace(a, b, 4), [(2, 3), (3,)]),
-    ("linspace", lambda a: (np.linspace(0, a, 4, axis=-1), np.linspace(a, 1, 3, retstep=True), np.linspace(a, 2.5)), [(2,)]),
+    (
+        "linspace",
+        lambda a: (np.linspace(0, a, 4, axis=-1), np.linspace(a, 1, 3, retstep=True), np.linspace(a, 2.5)),
+        [(2,)],
+    ),
     ("linspace", lambda a: np.linspace(a, 9, 4, dtype=int), [()]),
-    ("logspace", lambda a: (np.logspace(a, 2, 4), np.logspace(0, a, 3, endpoint=False, base=2.0), np.logspace(a, 1.0, 3, axis=-1)), [(2,)]),
+    (
+        "logspace",
+        lambda a: (
+            np.logspace(a, 2, 4),
+            np.logspace(0, a, 3, endpoint=False, base=2.0),
+            np.logspace(a, 1.0, 3, axis=-1),
+        ),
+        [(2,)],
+    ),
     ("logspace", lambda a: np.logspace(0.0, 2.0, 3, base=np.abs(a) + 1), [()]),
-    ("geomspace", lambda a: (np.geomspace(np.abs(a) + 1, 50, 4), np.geomspace(3, np.abs(a) + 1, 3, endpoint=False)), [(2,)]),
+    (
+        "geomspace",
+        lambda a: (np.geomspace(np.abs(a) + 1, 50, 4), np.geomspace(3, np.abs(a) + 1, 3, endpoint=False)),
+        [(2,)],
+    ),
     ("geomspace", lambda a: np.geomspace(-1.0 - np.abs(a), -50.0, 4, axis=-1), [(2,)]),
     *(("geomspace", lambda a, n=n: np.geomspace(np.abs(a) + 1, 50, n), [()]) for n in (0, 1, 2)),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("f", "shapes"), [row[1:] for row in RANGES], ids=identifiers(RANGES))
@@ -795,7 +910,8 @@ def test_covariance_refuses() -> None:
     x = numbers((3, 4))
     refuses(lambda m: np.cov(m[None]), x)
     refuses(lambda m: np.cov(m, ddof=0.5), x)
-    refuses(lambda m: np.cov(m, fweights=[1, 2]), x)
+    with pytest.raises(ShapeError, match="fweights"):
+        graphc.trace(lambda m: np.cov(m, fweights=[1, 2]), x)
     refuses(lambda m: np.cov(m, fweights=[0.5, 1.0, 1.0, 1.0]), x)
 
 
@@ -803,32 +919,57 @@ def test_covariance_refuses() -> None:
 
 SELECTING: tuple[tuple[str, Function, Any], ...] = (
     ("select", lambda a, b: np.select([a > 1, a < 0], [b, a * 2], 7), [(2, 3), (2, 3)]),
-    ("select", lambda a, b: np.select([a > 1, a[0] < 0], [b, 3]), [(2, 3), (3,)]),
+    ("select", lambda a, b: np.select([a > 1, a[0] < 0], [b, 3.5]), [(2, 3), (3,)]),
     ("select", lambda a: np.select([a > 1], [a], default=a[0]), [(2, 3)]),
     ("select", lambda a: np.select([np.array([True, False, True])], [a], 2), [(3,)]),
     ("piecewise", lambda a: np.piecewise(a, [a < 0, a >= 1], [lambda v: v * v, lambda v: v + 1]), [(2, 3)]),
     ("piecewise", lambda a: np.piecewise(a, [a < 0, a < 2], [-1, 1, lambda v: v * 3]), [(6,)]),
     ("piecewise", lambda a: np.piecewise(a, a < 1, [lambda v, k: v * k, lambda v, k: v - k], 3), [(6,)]),
     ("piecewise", lambda a: np.piecewise(a, [a < 1], [2.5]), [()]),
-    ("compress", lambda a: (np.compress([True, False, True], a, axis=1), np.compress([0, 1, 1], a), a.compress([True], axis=0)), [(2, 3)]),
+    (
+        "compress",
+        lambda a: (np.compress([True, False, True], a, axis=1), np.compress([0, 1, 1], a), a.compress([True], axis=0)),
+        [(2, 3)],
+    ),
     ("compress", lambda a: np.compress([False], a), [(2, 3)]),
     ("extract", lambda a: np.extract(np.array([[True, False, True], [False, False, True]]), a), [(2, 3)]),
     ("take_along_axis", lambda a: np.take_along_axis(a, np.array([[2, 0, -1, 1]]), axis=1), [(2, 3)]),
     ("take_along_axis", lambda a: np.take_along_axis(a, np.array([[1, 0, 1]]), axis=0), [(2, 3)]),
     ("take_along_axis", lambda a: np.take_along_axis(a, np.array([4, 0, 4]), axis=None), [(2, 3)]),
     ("take_along_axis", lambda a: np.take_along_axis(a, np.array([2, 0]), axis=0), [(3,)]),
-    ("array_equal", lambda a: (np.array_equal(a, a), np.array_equal(a, a + 1), np.array_equal(a, a[0]), np.array_equal(a, [1, 2])), [(2, 3)]),
-    ("array_equiv", lambda a: (np.array_equiv(a, a), np.array_equiv(a, a[0]), np.array_equiv(a, [1, 2]), np.array_equiv(a[:1], a[0])), [(2, 3)]),
-    ("apply_along_axis", lambda a: (np.apply_along_axis(np.sum, 0, a), np.apply_along_axis(lambda v: v * 2, 1, a)), [(2, 3)]),
+    (
+        "array_equal",
+        lambda a: (np.array_equal(a, a), np.array_equal(a, a + 1), np.array_equal(a, a[0]), np.array_equal(a, [1, 2])),
+        [(2, 3)],
+    ),
+    (
+        "array_equiv",
+        lambda a: (
+            np.array_equiv(a, a),
+            np.array_equiv(a, a[0]),
+            np.array_equiv(a, [1, 2]),
+            np.array_equiv(a[:1], a[0]),
+        ),
+        [(2, 3)],
+    ),
+    (
+        "apply_along_axis",
+        lambda a: (np.apply_along_axis(np.sum, 0, a), np.apply_along_axis(lambda v: v * 2, 1, a)),
+        [(2, 3)],
+    ),
     ("apply_along_axis", lambda a: np.apply_along_axis(lambda v, k: np.outer(v, v) * k, 1, a, 2), [(2, 3, 2)]),
     ("apply_along_axis", lambda a: np.apply_along_axis(lambda v: v[0], 0, a), [(3,)]),
     ("apply_over_axes", lambda a: np.apply_over_axes(np.sum, a, [0, 2]), [(2, 3, 2)]),
     ("apply_over_axes", lambda a: np.apply_over_axes(np.cumsum, a, 1), [(2, 3)]),
     ("indices", lambda a: a * np.indices((2, 3))[0] + np.indices((2, 3), sparse=True)[1], [(2, 3)]),
     ("ix_", lambda a: a[np.ix_([0, 1], [2, 0])] + a[np.ix_([True, False], [1])], [(2, 3)]),
-    ("real", lambda a: (a.real, np.real(a), np.real_if_close(a), np.isreal(a), np.iscomplex(a), np.imag(a), a.imag), [(2, 3)]),
+    (
+        "real",
+        lambda a: (a.real, np.real(a), np.real_if_close(a), np.isreal(a), np.iscomplex(a), np.imag(a), a.imag),
+        [(2, 3)],
+    ),
     ("real", lambda a: a * (np.isrealobj(a) + 2 * np.iscomplexobj(a)), [(2, 3)]),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("f", "shapes"), [row[1:] for row in SELECTING], ids=identifiers(SELECTING))
@@ -837,8 +978,7 @@ def test_selecting(f: Function, shapes: Any) -> None:
 
 
 def test_conjugates() -> None:
-    agree(lambda a: (np.conj(a), np.conjugate(a), a.conj(), a.conjugate()), [(2, 3)], (*NUMBERS, "float16"))
-    refuses(lambda a: np.conjugate(a), np.array([True]))
+    agree(lambda a: (np.conj(a), np.conjugate(a), a.conj(), a.conjugate()), [(2, 3)], ALL)
 
 
 def test_select_keeps_nan_out_of_the_gradient() -> None:
@@ -1055,7 +1195,7 @@ def test_updates_by_traced_indices(
     values = np.asarray(2 if scalar else numbers(x[key(index)].shape, dtype, seed + 1) + np.asarray(1, dtype), dtype)
     actual = graphc.compile(lambda a, i, v: getattr(a.at[key(i)], method)(v), x, index, values)(x, index, values)
     same(actual, assigned(x, key(index), method, values), 16)
-    if dtype == "float64" and len(set(p % 3 for p in positions)) == len(positions):
+    if dtype == "float64" and len({p % 3 for p in positions}) == len(positions):
         check_gradient(lambda a, i, v: getattr(gnp.at(a)[key(i)], method)(v), x, index, values + 0.05)
 
 
@@ -1073,7 +1213,7 @@ def test_updates_by_traced_masks() -> None:
     x, mask = numbers((3, 4)), numbers((3, 4)) > 0.5
     for method in ("set", *UPDATES):
         same(
-            graphc.compile(lambda a, m: getattr(a.at[m], method)(2.5), x, mask)(x, mask),
+            graphc.compile(lambda a, m, how=method: getattr(a.at[m], how)(2.5), x, mask)(x, mask),
             assigned(x, mask, method, 2.5),
         )
     rows = mask[:, 0]
@@ -1105,8 +1245,12 @@ def test_updates_read_and_cast() -> None:
     agrees(lambda a: gnp.at(a)[1:, 0].get(), x)
     same(gnp.at(x)[1].get(), x[1])
     same(graphc.compile(lambda a: a.at[0].set(2.75), "i32[3]")(np.zeros(3, "i4")), np.array([2, 0, 0], "i4"))
-    same(graphc.compile(lambda a, v: a.at[0].set(v), "f32[2]", "f64[]")(np.zeros(2, "f4"), 0.1), np.array([0.1, 0], "f4"))
-    same(graphc.compile(lambda a, v: a.at[:1].add(v), "f32[2]", "f64[]")(np.ones(2, "f4"), 0.1), np.array([1.1, 1], "f4"))
+    same(
+        graphc.compile(lambda a, v: a.at[0].set(v), "f32[2]", "f64[]")(np.zeros(2, "f4"), 0.1), np.array([0.1, 0], "f4")
+    )
+    same(
+        graphc.compile(lambda a, v: a.at[:1].add(v), "f32[2]", "f64[]")(np.ones(2, "f4"), 0.1), np.array([1.1, 1], "f4")
+    )
     x = np.zeros(3)
     assert gnp.at(x)[0].set(1.0)[0] == 1.0
     assert x[0] == 0.0
@@ -1138,7 +1282,7 @@ def test_assignments_name_the_update() -> None:
         x[1:] = 0.0
         return x
 
-    with pytest.raises(UnsupportedError, match=r"x\.at\[\.\.\.\]\.set"):
+    with pytest.raises(UnsupportedError, match=r"x\.at\[1:\]\.set"):
         graphc.trace(assign, "f64[3]")
 
 
@@ -1169,7 +1313,20 @@ BY_VALUE: tuple[tuple[str, Function], ...] = (
     ("where", lambda a: np.where(a)),
     ("histogram", lambda a: np.histogram(a)),
 )
-STORAGE = ("flat", "strides", "base", "view", "itemset", "byteswap", "flags", "ctypes", "data", "setflags", "tofile", "resize")
+STORAGE = (
+    "flat",
+    "strides",
+    "base",
+    "view",
+    "itemset",
+    "byteswap",
+    "flags",
+    "ctypes",
+    "data",
+    "setflags",
+    "tofile",
+    "resize",
+)
 
 
 @pytest.mark.parametrize(("name", "f"), [*IN_PLACE, *BY_VALUE], ids=identifiers((*IN_PLACE, *BY_VALUE)))
@@ -1200,14 +1357,6 @@ def test_arrays_without_traced_values_go_to_numpy() -> None:
 
 
 def test_every_function_here_is_tested() -> None:
-    named = {row[0] for table in (JOINING, ARRANGING, DIAGONALS, VECTORS, CALCULUS, RANGES, SELECTING) for row in table}
-    modules = "joining arranging diagonals vectors calculus ranges masking".split()
-    made = {
-        name
-        for name in gnp.__all__
-        if any(getattr(gnp, name).__module__ == f"graphc.numpy.{m}" for m in modules if hasattr(getattr(gnp, name), "__module__"))
-    }
-    elsewhere = {"choose", "tri", "eye", "identity", "triu", "interp", "polysub", "ix_"}
-    assert made - named - elsewhere == set()
-
-
+    source = Path(__file__).read_text(encoding="utf-8")
+    names = {*of_structure(), *(f"linalg.{name}" for name in gnp.linalg.__all__)}
+    assert {name for name in names if not re.search(rf"\b(np|gnp)\.{name}\b", source)} == set()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.dims import Size
 from graphc.errors import AxisError, ShapeError
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.indexing import flip
@@ -146,11 +147,11 @@ def tile(A: Any, reps: Any) -> Any:
     given = (
         reps if isinstance(reps, (tuple, list)) else np.atleast_1d(reps) if isinstance(reps, np.ndarray) else (reps,)
     )
-    counts = [as_size(r) if isinstance(r, SymbolicSize) else whole_number("tile", "reps", r) for r in given]
+    counts: list[Size] = [as_size(r) if isinstance(r, SymbolicSize) else whole_number("tile", "reps", r) for r in given]
     if any(isinstance(r, int) and r < 0 for r in counts):
         raise ShapeError("tile: negative repeats", actual=str(counts))
     rank = max(len(counts), x.ndim)
-    counts = [1] * (rank - len(counts)) + counts
+    counts = [*(1 for _ in range(rank - len(counts))), *counts]
     shape = (1,) * (rank - x.ndim) + x.type.shape
     if all(r == 1 for r in counts):
         return world.reshape(x, shape=shape) if shape != x.type.shape else x

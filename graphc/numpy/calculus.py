@@ -185,6 +185,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         piece = np.clip(sum(reached, axis=-1) - 1, 0, samples.shape[0] - 2)
         slope = (diff(heights) / diff(samples))[piece]
         value = slope * (points - samples[piece]) + heights[piece]
+        # beside infinite samples the line is no number: take the sample itself, or the line from the other end
+        value = where(isnan(value) & (points == samples[piece]), heights[piece], value)
         value = where(isnan(value), slope * (points - samples[piece + 1]) + heights[piece + 1], value)
         value = where(isnan(value) & (heights[piece] == heights[piece + 1]), heights[piece], value)
         value = where(points == samples[-1], heights[-1], value)

@@ -69,7 +69,7 @@ def block(arrays: Any) -> Any:
     levels = depth(arrays, "arrays")
 
     def rank(value: Any) -> int:
-        return max(map(rank, value)) if isinstance(value, list) else strong(value, world).ndim  # type: ignore[no-any-return]
+        return max(map(rank, value)) if isinstance(value, list) else strong(value, world).ndim
 
     total = max(levels, rank(arrays))
 
@@ -152,6 +152,8 @@ def _split(function: str, ary: Any, sections: Any, axis: int, uneven: bool) -> l
         bounds = [0, *cuts, None]
     else:
         count = operator.index(sections)
+        if not count and not uneven:
+            raise ZeroDivisionError("integer modulo by zero")
         if count <= 0:
             raise ValueError("number sections must be larger than 0.")
         if uneven:

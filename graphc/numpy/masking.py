@@ -68,12 +68,10 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     """As `numpy.piecewise`; every function is applied to all of `x`, and its values are selected."""
     world = common_world(x, condlist, list(funclist))
     value = strong(x, world)
-    if isinstance(condlist, Traced) and condlist.ndim > value.ndim:
-        conditions = list(condlist)
-    elif (
-        isinstance(condlist, Traced)
-        or np.ndim(condlist) == 0
-        or (not isinstance(condlist[0], (list, np.ndarray, Traced)) and value.ndim)
+    if isinstance(condlist, Traced):
+        conditions = list(condlist) if condlist.ndim > value.ndim else [condlist]
+    elif not isinstance(condlist, (list, tuple, np.ndarray)) or (
+        not isinstance(condlist[0], (list, np.ndarray, Traced)) and value.ndim
     ):
         conditions = [condlist]
     else:
@@ -96,7 +94,8 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
 def _piece(function: Any, x: Any, args: Any, kw: Any) -> Any:
     """A function's values on all of x, in the dtype of x, as NumPy stores them."""
     y = function(x, *args, **kw) if callable(function) else function
-    value = x.world.convert(strong(y, common_world(x, y)), x.type.dtype)
+    number = type(y) in (bool, int, float)
+    value = x.world.convert(y if number else strong(y, common_world(x, y)), x.type.dtype)
     return value if value.type.shape == x.type.shape else broadcast_to(value, x.type.shape)
 
 

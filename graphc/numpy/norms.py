@@ -15,6 +15,7 @@ from graphc.numpy.reductions import axes_of, max, min, sum
 from graphc.numpy.shaping import matrix_transpose, reshape, swapaxes
 from graphc.numpy.vectors import cross, vecdot
 from graphc.ops import lookup
+from graphc.ops.typing import normalise_axis
 
 
 def _floating(x: Any) -> Any:
@@ -101,9 +102,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 @traceable(np.linalg.matrix_norm)
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     value = _floating(x)
-    if value.ndim < 2:
-        raise ShapeError("matrix_norm: the operand must be a matrix", expected="at least 2-d", actual=repr(value.type))
-    return _matrix(value, ord, (value.ndim - 2, value.ndim - 1), keepdims)
+    rows, columns = (normalise_axis("matrix_norm", k, value.ndim) for k in (-2, -1))
+    return _matrix(value, ord, (rows, columns), keepdims)
 
 
 @traceable(np.linalg.trace)

@@ -72,14 +72,12 @@ def logspace(
     """As `numpy.logspace`; ends and base may be traced values."""
     world = common_world(start, stop, base)
     root = base if type(base) in (bool, int, float) else strong(base, world)
-    ends = [v if type(v) in (bool, int, float) else strong(v, world) for v in (start, stop)]
+    first, last = (v if type(v) in (bool, int, float) else strong(v, world) for v in (start, stop))
     if getattr(root, "ndim", 0):
-        *ends, root = broadcast_arrays(*ends, root)
+        first, last, root = broadcast_arrays(first, last, root)
         root = expand_dims(root, 0)
-    else:
-        # only the base may be traced
-        ends[0] = lift(ends[0], world)
-    exponents = linspace(*ends, num, endpoint)
+    # where only the base is traced, an end has to be lifted for linspace to know the trace
+    exponents = linspace(lift(first, world), last, num, endpoint)
     values = power(root, exponents)
     return values.world.convert(moveaxis(values, 0, axis), values.type.dtype if dtype is None else np.dtype(dtype))
 
@@ -88,7 +86,9 @@ def logspace(
 def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """As `numpy.geomspace`; the ends may be traced values of one sign."""
     count = _count("geomspace", num)
-    first, last, found = _ends(start, stop)
+    # unlike linspace, a Python number is an array here, whose dtype counts
+    ends_world = common_world(start, stop)
+    first, last, found = _ends(*(strong(v, ends_world) for v in (start, stop)))
     world = first.world
     turn = sign(first)
     values = exp(linspace(log(absolute(first)), log(turn * last), count, endpoint))

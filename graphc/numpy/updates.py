@@ -131,6 +131,8 @@ def update(x: Traced, key: Any, function: str, values: Any) -> Any:
 def _values(x: Traced, function: str, values: Any) -> Any:
     """The values in the dtype that is computed in: the array's own where they are assigned or weak."""
     own = x.type.dtype
+    if function == "divide" and own.kind != "f":
+        raise _unfit(function, own, "float64")
     if function == "set" or type(values) in (bool, int, float):
         if function != "set" and not np.can_cast(np.result_type(own, values), own, "same_kind"):
             raise _unfit(function, own, type(values).__name__)
@@ -140,8 +142,6 @@ def _values(x: Traced, function: str, values: Any) -> Any:
     value = lift(values, x.world)
     common = x.world.promote((x, value))[1]
     kind = common.type.dtype
-    if function == "divide" and kind.kind != "f":
-        raise _unfit(function, own, "float64")
     if function == "subtract" and kind.kind == "b":
         raise DTypeError("numpy boolean subtract, the `-` operator, is not supported", fix="use ^ on booleans")
     if not np.can_cast(kind, own, "same_kind"):
@@ -299,6 +299,10 @@ def _together(world: Any, index: list[Any], shape: Any, function: str, new: Any,
     spread = world.reshape(new, shape=(1, count, *rest))
     neutral = world.constant(_identity(function, new.type.dtype), new.type.dtype)
     joined = where(mask, spread, neutral)
+    if not isinstance(count, int):
+        # there may be no update at all, and nothing has no largest element
+        extra = broadcast_to(neutral, (count, 1, *rest))
+        joined = world.concatenate(joined, extra, axis=1)
     return function, world.apply(REDUCERS[function], (joined,), axes=(1,), keepdims=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ def matrix_power(a: Any, n: int) -> Any:
     x = strong(a, common_world(a))
     if x.ndim < 2 or not x.world.facts.equal(x.type.shape[-1], x.type.shape[-2]):
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
-    exponent = n.__index__()
+    exponent = operator.index(n)
     if exponent < 0:
         x, exponent = np.linalg.inv(x), -exponent
     if exponent == 0:
