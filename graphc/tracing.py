@@ -478,6 +478,18 @@ def _namespace() -> Any:
     return import_module("graphc.numpy")
 
 
+def _key_text(key: Any) -> str:
+    """An index as it is written; arrays as `index`."""
+    if isinstance(key, tuple):
+        return ", ".join(map(_key_text, key)) or "()"
+    if isinstance(key, slice):
+        ends = ":".join("" if v is None else str(v) for v in (key.start, key.stop))
+        return ends if key.step is None else f"{ends}:{key.step}"
+    if key is Ellipsis:
+        return "..."
+    return str(key) if key is None or isinstance(key, (int, list, SymbolicSize)) else "index"
+
+
 class Traced(Value):
     """An array inside a trace. It takes NumPy's functions, operators, methods and indexing."""
 
@@ -532,6 +544,11 @@ class Traced(Value):
     @property
     def imag(self) -> Any:
         return _namespace().imag(self)
+
+    @property
+    def at(self) -> Any:
+        """Parts of the value that can be replaced: `x.at[index].set(values)` gives a new value."""
+        return _namespace().at(self)
 
     # NumPy's protocols
 
@@ -591,7 +608,7 @@ class Traced(Value):
             expected="an expression that gives a new array",
             actual=f"an assignment into a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix=f"np.where(mask, new, {name}), or np.concatenate of the parts",
+            fix=f"{name} = {name}.at[{_key_text(key)}].set(value); .add, .multiply, .min and .max update likewise",
         )
 
     def __getitem__(self, key: Any) -> Any:
@@ -818,6 +835,26 @@ def _flatten(self: Traced, order: str = "C") -> Any:
 
 
 Traced.flatten = _flatten  # type: ignore[attr-defined]
+
+
+for _name in ["choose", "diagonal", "repeat", "trace"]:
+    setattr(Traced, _name, _method(_name))
+
+
+def _itself(self: Traced) -> Traced:
+    """As `numpy.ndarray.conj`: the value itself, for it is real."""
+    return self
+
+
+Traced.conj = Traced.conjugate = _itself  # type: ignore[attr-defined]
+
+
+def _compress(self: Traced, condition: Any, axis: int | None = None, out: Any = None) -> Any:
+    """As `numpy.ndarray.compress`."""
+    return _namespace().compress(condition, self, axis, out)
+
+
+Traced.compress = _compress  # type: ignore[attr-defined]
 
 
 def _reshape(self: Traced, *shape: Any, order: str = "C") -> Any:

@@ -177,6 +177,7 @@ SHAPING: Final[tuple[Row, ...]] = (
     ("ai", "np.take({0}, {1} % {0}.shape[0], axis=0)"),
     ("n", "emit('scatter_add', {0}[{x}], {x}, axis=0, shape={0}.shape)"),
     ("n", "emit('scatter_add', emit('gather', {0}, {x}, axis=0), {x}, axis=0, shape=longer({0}))"),
+    ("a", "emit('last_write', {x}, like={0}, shape={0}.shape[:1])"),
     ("n", "{0} * {0}.shape[0]"),
     ("n", "{0} + {0}.size"),
     ("f", "{0} + emit('iota', like={0}, size={0}.shape[-1], dtype={0}.dtype)"),

@@ -626,8 +626,6 @@ KEYWORDS: tuple[tuple[str, Function], ...] = (
     ("where", lambda x: x.max(where=np.ones(6, bool), initial=0)),
     ("initial", lambda x: np.max(x, initial=3.0)),
     ("mean", lambda x: np.var(x, mean=2.0)),
-    ("prepend", lambda x: np.diff(x, prepend=0.0)),
-    ("append", lambda x: np.diff(x, append=0.0)),
     ("mode", lambda x: np.take(x, [0], mode="clip")),
     ("casting", lambda x: np.add(x, 1, casting="no")),
     ("axes", lambda x: np.matmul(x, x, axes=[(0, 1), (0, 1), (0, 1)])),
@@ -650,8 +648,7 @@ def test_unsupported_keywords_are_refused_by_name(name: str, f: Function) -> Non
         "linalg.qr",
         "fft.fft",
         "histogram",
-        "interp",
-        "cross",
+        "lexsort",
         "add.at",
         "add.reduceat",
     ],
@@ -660,7 +657,7 @@ def test_unsupported_functions_are_refused_by_name(name: str) -> None:
     function: Any = np
     for part in name.split("."):
         function = getattr(function, part)
-    arguments = {"partition": 2, "add.reduceat": 2, "cross": 2, "interp": 3}.get(name, 1)
+    arguments = {"partition": 2, "add.reduceat": 2}.get(name, 1)
     with pytest.raises(UnsupportedError, match=name.split(".")[-1]):
         graphc.trace(lambda x: function(*[x] * arguments) if name != "add.at" else np.add.at(x, [0], 1), "f64[3]")
 
@@ -676,9 +673,35 @@ def test_unsupported_methods_are_refused_by_name(name: str) -> None:
         graphc.trace(lambda x: x.nonsense, "f64[3]")
 
 
+# tests/test_numpy_structure.py has the cases of these
+STRUCTURE = (
+    "arranging",
+    "calculus",
+    "closeness",
+    "diagonals",
+    "einsum",
+    "joining",
+    "mapping",
+    "masking",
+    "norms",
+    "padding",
+    "positions",
+    "ranges",
+    "covariance",
+    "updates",
+    "vectors",
+)
+
+
+def of_structure() -> set[str]:
+    """The functions that the structural modules define."""
+    modules = {f"graphc.numpy.{name}" for name in STRUCTURE}
+    return {name for name in gnp.__all__ if getattr(getattr(gnp, name), "__module__", None) in modules}
+
+
 def test_every_function_has_a_case() -> None:
     from tests.test_numpy_elementwise import COVERED
 
     covered = {*UNARY, *BINARY, *REDUCTIONS, "linalg"}
     covered |= {row[0] for row in (*SHAPING, *ALSO_ON_ARRAYS, *PRODUCTS)}
-    assert set(gnp.__all__) - covered - COVERED == set()
+    assert set(gnp.__all__) - covered - COVERED - of_structure() == set()

@@ -30,7 +30,12 @@ def holds_traced(value: Any) -> bool:
 
 
 def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
-    """Register graphc's version of a NumPy function; without traced arguments NumPy's own runs."""
+    """Register graphc's version of a NumPy function; without traced arguments NumPy's own runs.
+
+    A function that only newer versions of NumPy have is given by name.
+    """
+    if isinstance(numpy_function, str):
+        numpy_function = newer(numpy_function)
 
     def decorate(function: F) -> F:
         @wraps(function)
@@ -53,6 +58,21 @@ def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def newer(name: str) -> Callable[..., Any]:
+    """NumPy's function of that name; where this NumPy lacks it, one that says so."""
+    found: Any = np
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+
+    def missing(*_: Any, **__: Any) -> Any:
+        raise UnsupportedError(f"NumPy {np.__version__} has no np.{name}", fix="a newer NumPy, or traced arguments")
+
+    missing.__name__ = name.split(".")[-1]
+    return missing
 
 
 def call_text(function: Any, args: tuple[Any, ...]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.errors import IndexingError, UnsupportedError
+from graphc.errors import IndexingError, ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
 from graphc.numpy.reductions import axes_of
 from graphc.ops.typing import broadcast, normalise_axis, show
@@ -17,14 +19,46 @@ from graphc.tracing import SymbolicSize, Traced, TracingWorld, as_size, lift
 Slice = tuple[Size, Size | None, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What an index means: a basic slice of the value, then a gather along the axes that have index arrays.
+
+    `layout` says for each item of the key what it is: "new", "slice", "drop" (an integer) or "array".
+    """
+
+    world: TracingWorld
+    value: Any
+    index: tuple[Slice, ...]
+    layout: tuple[str, ...]
+    arrays: tuple[Any, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the basic slice is everything."""
+        return all(one == (0, d, 1) for one, d in zip(self.index, self.value.type.shape, strict=True))
+
+    @property
+    def sliced(self) -> Any:
+        return self.value if self.whole else self.world.slice(self.value, index=self.index)
+
+
 def getitem(x: Traced, key: Any) -> Any:
     """`x[key]` as NumPy indexes; masks and index arrays follow its advanced-indexing rules."""
+    selection = resolve(x, key)
+    value, layout = selection.sliced, selection.layout
+    if selection.arrays:
+        value, layout = _gather(selection.world, value, layout, selection.arrays)
+    return _lay_out(selection.world, value, layout)
+
+
+def resolve(x: Traced, key: Any) -> Selection:
+    """The meaning of `x[key]`, in the innermost of the traces that take part."""
     items = _expand(key if isinstance(key, tuple) else (key,), x)
     world = common_world(x, *[i for i in items if isinstance(i, Traced)])
     value = strong(world.adopt(x), world)
     advanced = any(isinstance(i, (Traced, np.ndarray)) for i in items)
     index: list[Slice] = []
-    layout: list[str] = []  # for each item of the key: "new", "slice", "drop" or "array"
+    layout: list[str] = []
     arrays: list[Any] = []
     for item in items:
         if item is None:
@@ -47,11 +81,7 @@ def getitem(x: Traced, key: Any) -> Any:
             at = _integer(world, item, size)
             index.append((at, at + 1, 1))
             layout.append("drop")
-    if any(one != (0, d, 1) for one, d in zip(index, value.type.shape, strict=True)):
-        value = world.slice(value, index=tuple(index))
-    if arrays:
-        value, layout = _gather(world, value, layout, arrays)
-    return _lay_out(world, value, layout)
+    return Selection(world, value, tuple(index), tuple(layout), tuple(arrays))
 
 
 def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
@@ -195,22 +225,33 @@ def _index_array(world: TracingWorld, item: Any, size: Size) -> Any:
     return strong(item, world)
 
 
-def _gather(world: TracingWorld, value: Any, layout: list[str], arrays: list[Any]) -> tuple[Any, list[str]]:
-    """Gather along the array axes; the picked axes stand where NumPy puts them."""
+def array_axes(layout: Sequence[str]) -> tuple[list[int], bool]:
+    """The axes of the value that have index arrays, and whether these stand together in the key."""
     places = [k for k, kind in enumerate(layout) if kind == "array"]
     axes = [k for k, kind in enumerate([kind for kind in layout if kind != "new"]) if kind == "array"]
-    together = places == list(range(places[0], places[0] + len(places)))
-    rank = len(broadcast(world.facts, "index", *[a.type.shape for a in arrays]))
+    return axes, places == list(range(places[0], places[0] + len(places)))
+
+
+def picked_layout(layout: Sequence[str], rank: int) -> tuple[str, ...]:
+    """The layout of the result: the `rank` picked axes stand where NumPy puts them."""
+    _, together = array_axes(layout)
+    first = layout.index("array") if together else 0
     rest = [kind for kind in layout if kind != "array"]
-    if together:
-        value = world.gather(value, *arrays, axis=axes[0])
-        return value, [*layout[: places[0]], *["slice"] * rank, *layout[places[-1] + 1 :]]
-    perm = (*axes, *(k for k in range(value.ndim) if k not in axes))
-    value = world.gather(world.transpose(value, perm=perm), *arrays, axis=0)
-    return value, [*["slice"] * rank, *rest]
+    return (*rest[:first], *["slice"] * rank, *rest[first:])
 
 
-def _lay_out(world: TracingWorld, value: Any, layout: list[str]) -> Any:
+def _gather(
+    world: TracingWorld, value: Any, layout: tuple[str, ...], arrays: tuple[Any, ...]
+) -> tuple[Any, tuple[str, ...]]:
+    """Gather along the array axes."""
+    axes, together = array_axes(layout)
+    rank = len(broadcast(world.facts, "index", *[a.type.shape for a in arrays]))
+    if not together:
+        value = world.transpose(value, perm=(*axes, *(k for k in range(value.ndim) if k not in axes)))
+    return world.gather(value, *arrays, axis=axes[0] if together else 0), picked_layout(layout, rank)
+
+
+def _lay_out(world: TracingWorld, value: Any, layout: Sequence[str]) -> Any:
     """Drop the integers' axes and insert the new ones."""
     sizes = iter(value.type.shape)
     shape: list[Size] = []
@@ -246,10 +287,21 @@ def flip(m: Any, axis: Any = None) -> Any:
 
 @traceable(np.diff)
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    refuse("diff", prepend=prepend, append=append)
     if n < 0:
         raise ValueError(f"order must be non-negative but got {n}")
+    world = common_world(a, prepend, append)
+    a = strong(a, world)
+    if n == 0:
+        return a
+    if a.ndim == 0:
+        raise ShapeError("diff: the operand has no axis", expected="at least one axis", actual=repr(a.type))
     place = normalise_axis("diff", axis, a.ndim)
+    ends = [v if v is None or v is np._NoValue else strong(v, world) for v in (prepend, append)]
+    thin = (*a.type.shape[:place], 1, *a.type.shape[place + 1 :])
+    ends = [world.broadcast_to(v, shape=thin) if isinstance(v, Traced) and not v.ndim else v for v in ends]
+    parts = [v for v in (ends[0], a, ends[1]) if isinstance(v, Traced)]
+    if len(parts) > 1:
+        a = world.apply("concatenate", [strong(v, world) for v in world.promote(parts)], axis=place)
     lead = (slice(None),) * place
     for _ in range(n):
         later, earlier = a[(*lead, slice(1, None))], a[(*lead, slice(None, -1))]

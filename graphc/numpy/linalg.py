@@ -1,6 +1,28 @@
 """`graphc.numpy.linalg`: NumPy's linear algebra on traced values."""
 
-from graphc.numpy.products import matmul, outer, tensordot
-from graphc.numpy.reductions import norm
+from graphc.numpy.norms import linalg_cross as cross
+from graphc.numpy.norms import linalg_diagonal as diagonal
+from graphc.numpy.norms import linalg_matmul as matmul
+from graphc.numpy.norms import linalg_matrix_transpose as matrix_transpose
+from graphc.numpy.norms import linalg_outer as outer
+from graphc.numpy.norms import linalg_tensordot as tensordot
+from graphc.numpy.norms import linalg_trace as trace
+from graphc.numpy.norms import linalg_vecdot as vecdot
+from graphc.numpy.norms import matrix_norm, norm, vector_norm
+from graphc.numpy.vectors import matrix_power, multi_dot
 
-__all__ = ["matmul", "norm", "outer", "tensordot"]
+__all__ = [
+    "cross",
+    "diagonal",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_transpose",
+    "multi_dot",
+    "norm",
+    "outer",
+    "tensordot",
+    "trace",
+    "vecdot",
+    "vector_norm",
+]

@@ -83,7 +83,8 @@ def inner(a: Any, b: Any, /) -> Any:
 @traceable(np.outer)
 def outer(a: Any, b: Any, out: Any = None) -> Any:
     refuse("outer", out=out)
-    _, x, y = _pair(a, b)
+    world = common_world(a, b)
+    x, y = world.promote([strong(v, world) for v in (a, b)])
     return ravel(x)[:, None] * ravel(y)[None, :]
 
 

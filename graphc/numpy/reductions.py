@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.errors import DTypeError
 from graphc.numpy.dispatch import REDUCTIONS, common_world, refuse, strong, traceable
 from graphc.numpy.elementwise import maximum, truth
-from graphc.ops import lookup
 from graphc.ops.typing import check_axes, normalise_axis
 from graphc.ops.world import size_value
 from graphc.tracing import Traced
@@ -203,19 +201,6 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         x = world.reshape(x, shape=(dims.product(x.type.shape),))
         axis = 0 if axis is None else axis
     return world.cumsum(x, axis=normalise_axis("cumsum", axis, x.ndim), reverse=False)
-
-
-@traceable(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """As `numpy.linalg.norm` for the Euclidean and Frobenius norms; its derivative at 0 is 0."""
-    world = common_world(x)
-    value = strong(x, world)
-    axes = axes_of("norm", axis, value.ndim)
-    if ord is not None and not (ord == 2 and len(axes) == 1) and not (ord == "fro" and len(axes) == 2):
-        raise DTypeError(f"norm: ord={ord!r} cannot be traced", expected="None, 2 of a vector or 'fro' of a matrix")
-    if value.type.dtype.kind != "f":
-        value = world.convert(value, np.dtype(np.float64))
-    return world.emit(lookup("reduce_norm"), (value,), (("axes", axes), ("keepdims", bool(keepdims))))
 
 
 REDUCTIONS.update(add=sum, multiply=prod, maximum=max, minimum=min, logical_and=all, logical_or=any)

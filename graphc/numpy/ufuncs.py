@@ -9,21 +9,14 @@ import numpy as np
 from graphc.numpy.dispatch import common_world, convert_operands, elementwise, refuse, strong, traceable
 from graphc.numpy.elementwise import (
     absolute,
-    add,
     divide,
     equal,
     floor_divide,
-    isfinite,
     isnan,
-    less_equal,
-    logical_and,
-    logical_or,
     multiply,
     remainder,
-    subtract,
     where,
 )
-from graphc.numpy.reductions import all as all_
 from graphc.ops import lookup
 from graphc.tracing import Traced
 
@@ -128,26 +121,6 @@ def bitwise_count(x: Any, /, *, out: Any = None) -> Any:
     return world.emit(lookup("bitwise_count"), (value,), ())
 
 
-@traceable(np.conjugate)
-def conjugate(x: Any, /, *, out: Any = None) -> Any:
-    refuse("conjugate", out=out)
-    return convert_operands(np.conjugate, (x,))[1][0]
-
-
-conj = conjugate
-
-
-@traceable(np.real)
-def real(val: Any) -> Any:
-    return val
-
-
-@traceable(np.imag)
-def imag(val: Any) -> Any:
-    world = common_world(val)
-    return world.full(0, strong(val, world).type)
-
-
 @traceable(np.isreal)
 def isreal(x: Any) -> Any:
     world = common_world(x)
@@ -207,36 +180,6 @@ def isneginf(x: Any, out: Any = None) -> Any:
 def _is(x: Any, number: float) -> Any:
     value = strong(x, common_world(x))
     return equal(value, number) if value.type.dtype.kind == "f" else value != value
-
-
-@traceable(np.isclose)
-def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    world = common_world(a, b, rtol, atol)
-    x, y = strong(a, world), strong(b, world)
-    if y.type.dtype.kind != "f":
-        y = world.convert(y, np.dtype(np.float64))
-    near = less_equal(absolute(subtract(x, y)), add(atol, multiply(rtol, absolute(y))))
-    result = logical_or(logical_and(near, isfinite(y)), equal(x, y))
-    return logical_or(result, logical_and(isnan(x), isnan(y))) if equal_nan else result
-
-
-@traceable(np.allclose)
-def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    """As `numpy.allclose`; the result is a traced boolean."""
-    return all_(isclose(a, b, rtol, atol, equal_nan))
-
-
-@traceable(np.array_equal)
-def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
-    """As `numpy.array_equal`; the result is a traced boolean, or False for other shapes."""
-    world = common_world(a1, a2)
-    x, y = strong(a1, world), strong(a2, world)
-    if x.ndim != y.ndim or not np.all(
-        [world.facts.equal(m, n) for m, n in zip(x.type.shape, y.type.shape, strict=True)]
-    ):
-        return False
-    same = equal(x, y)
-    return all_(logical_or(same, logical_and(isnan(x), isnan(y))) if equal_nan else same)
 
 
 def without_nan(x: Traced, value: float) -> Any:

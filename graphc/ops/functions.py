@@ -175,3 +175,11 @@ def cumprod(x: Array, axis: int, reverse: bool) -> Array:
     if not reverse:
         return np.multiply.accumulate(x, axis=axis, dtype=x.dtype)
     return np.flip(np.multiply.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
+
+
+def last_write(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
+    """The number of the last write to each element: assignments in NumPy keep the last of several values."""
+    result = np.full(shape, -1, np.int64)
+    positions = np.broadcast_arrays(*indices)
+    result[tuple(positions)] = np.arange(positions[0].size).reshape(positions[0].shape)
+    return result

@@ -48,6 +48,16 @@ def scatter_add_type(facts: Facts, updates: Type, *indices: Type, axis: int, sha
     return TensorType(shape, u.dtype)
 
 
+def last_write_type(facts: Facts, *indices: Type, shape: tuple[Size, ...]) -> TensorType:
+    index_shape(facts, "last_write", indices)
+    if len(indices) != len(shape):
+        raise AxisError(
+            "last_write: one index array is needed for each axis",
+            actual=f"{len(indices)} for {show(shape)}",
+        )
+    return TensorType(shape, np.dtype(np.int64))
+
+
 def scatter_back(w: Any, ct: Any, x: Any, *indices: Any, axis: int) -> tuple[Any, ...]:
     return (w.scatter_add(ct, *indices, axis=axis, shape=x.shape), *(None for _ in indices))
 
@@ -102,5 +112,23 @@ OPS = (
         reasons=STRUCTURAL,
         ulps=4,
         doc="Zeros with updates added at integer positions: the transpose of `gather`.",
+    ),
+    Op(
+        "last_write",
+        type=last_write_type,
+        numpy="nk.last_write(({0*},), {shape})",
+        domains=("index", "index"),
+        samples=(
+            Sample((ROWS,), {"shape": (3,)}),
+            Sample((ROWS, COLUMNS), {"shape": (3, 2)}),
+            Sample((TABLE,), {"shape": (2,)}),
+            Sample((np.zeros(0, np.int64),), {"shape": (2,)}),
+        ),
+        errors=(
+            ErrorSample(("f64[2]",), {"shape": (5,)}, DTypeError, "must be integers"),
+            ErrorSample(("i64[2]",), {"shape": (5, 2)}, AxisError, "for each axis"),
+        ),
+        reasons={**STRUCTURAL, "rule": "integer or boolean result: no tangent"},
+        doc="For each element of an array, which of the writes to integer positions comes last; -1 without one.",
     ),
 )

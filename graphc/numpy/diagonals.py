@@ -1,0 +1,171 @@
+"""Diagonals, triangles and matrices made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Size
+from graphc.errors import AxisError, ShapeError
+from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.picking import fixed_size, whole_number
+from graphc.numpy.reductions import sum
+from graphc.numpy.shaping import ravel, reshape, stack, transpose
+from graphc.ops.typing import normalise_axis
+from graphc.tracing import as_size
+
+
+def band(world: Any, rows: Size, columns: Size, offset: int) -> tuple[Any, Any]:
+    """Row number plus offset and column number, as a column and a row to compare."""
+    kind = np.dtype(np.int64)
+    row = world.reshape(world.iota(size=rows, dtype=kind), shape=(rows, 1))
+    return (row + offset if offset else row), world.reshape(world.iota(size=columns, dtype=kind), shape=(1, columns))
+
+
+@traceable(np.tri)
+def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = float, *, like: Any = None) -> Any:
+    """As `numpy.tri`, for symbolic sizes too."""
+    world = common_world(N, M, like)
+    rows = as_size(N)
+    row, column = band(world, rows, rows if M is None else as_size(M), whole_number("tri", "k", k))
+    return world.convert(row >= column, np.dtype(dtype))
+
+
+@traceable(np.eye)
+def eye(
+    N: Any, M: Any = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None
+) -> Any:
+    """As `numpy.eye`, for symbolic sizes too."""
+    world = common_world(N, M, like)
+    rows = as_size(N)
+    row, column = band(world, rows, rows if M is None else as_size(M), whole_number("eye", "k", k))
+    return world.convert(row == column, np.dtype(dtype))
+
+
+@traceable(np.identity)
+def identity(n: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """As `numpy.identity`, for symbolic sizes too."""
+    return eye(n, dtype=float if dtype is None else dtype, like=like)
+
+
+def _triangle(function: str, m: Any, k: int, lower: bool) -> Any:
+    x = strong(m, common_world(m))
+    if not x.ndim:
+        raise ShapeError(f"{function}: the operand has no axis", expected="at least one", actual=repr(x.type))
+    rows, columns = x.type.shape[-2:] if x.ndim > 1 else x.type.shape * 2
+    row, column = band(x.world, rows, columns, whole_number(function, "k", k))
+    return x.world.select(row >= column if lower else row <= column, x, False if x.type.dtype.kind == "b" else 0)
+
+
+@traceable(np.tril)
+def tril(m: Any, k: int = 0) -> Any:
+    return _triangle("tril", m, k, lower=True)
+
+
+@traceable(np.triu)
+def triu(m: Any, k: int = 0) -> Any:
+    return _triangle("triu", m, k, lower=False)
+
+
+@traceable(np.diagonal)
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    x = strong(a, common_world(a))
+    if x.ndim < 2:
+        raise ShapeError("diagonal: too few axes", expected="at least 2", actual=repr(x.type))
+    first, second = (normalise_axis("diagonal", k, x.ndim) for k in (axis1, axis2))
+    if first == second:
+        raise AxisError("diagonal: axis1 and axis2 cannot be the same", actual=f"{axis1} and {axis2}")
+    shift = whole_number("diagonal", "offset", offset)
+    rest = [k for k in range(x.ndim) if k not in (first, second)]
+    y = transpose(x, [*rest, first, second])
+    lead, rows, columns = y.type.shape[:-2], y.type.shape[-2], y.type.shape[-1]
+    row, column = max(-shift, 0), max(shift, 0)
+    count = dims.maximum(dims.minimum(rows - row, columns - column), 0)
+    world = x.world
+    if not isinstance(columns, int):
+        counted = world.iota(size=count, dtype=np.dtype(np.int64))
+        return world.gather(y, counted + row, counted + column, axis=len(lead))
+    # in the flattened matrices the diagonal is a slice
+    start = row * columns + column
+    flat = world.reshape(y, shape=(*lead, rows * columns))
+    stop = start + (count - 1) * (columns + 1) + 1
+    one = (0, 0, 1) if count == 0 else (start, stop, columns + 1)
+    return world.slice(flat, index=(*((0, d, 1) for d in lead), one))
+
+
+@traceable(np.trace)
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
+    refuse("trace", out=out)
+    return sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+@traceable(np.diag)
+def diag(v: Any, k: int = 0) -> Any:
+    x = strong(v, common_world(v))
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ShapeError("diag: the operand must be a vector or a matrix", expected="1-d or 2-d", actual=repr(x.type))
+    shift = whole_number("diag", "k", k)
+    world, count = x.world, x.type.shape[0]
+    size = count + abs(shift)
+    start = max(-shift, 0)
+    rows = world.unslice(x, index=((start, start + count, 1),), shape=(size,)) if shift else x
+    row, column = band(world, size, size, shift)
+    return world.select(row == column, world.reshape(rows, shape=(size, 1)), False if x.type.dtype.kind == "b" else 0)
+
+
+@traceable(np.diagflat)
+def diagflat(v: Any, k: int = 0) -> Any:
+    return diag(ravel(strong(v, common_world(v))), k)
+
+
+@traceable(np.vander)
+def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
+    value = strong(x, common_world(x))
+    if value.ndim != 1:
+        raise ShapeError("vander: the operand must be a vector", expected="1-d", actual=repr(value.type))
+    count = fixed_size("vander", value.type.shape[0]) if N is None else whole_number("vander", "N", N)
+    world = value.world
+    value = world.convert(value, np.promote_types(value.type.dtype, int))
+    if count < 0:
+        raise ValueError("negative dimensions are not allowed")
+    if count == 0:
+        return reshape(value[:0], (value.type.shape[0], 0)) if value.type.shape[0] == 0 else value[:, None][:, :0]
+    powers = [world.full(1, value.type)]
+    while len(powers) < count:
+        powers.append(value if len(powers) == 1 else powers[-1] * value)
+    return stack(powers if increasing else powers[::-1], axis=1)
+
+
+def _static_positions(function: Any, of: Any) -> Any:
+    def apply(arr: Any, *args: Any, **kwargs: Any) -> Any:
+        x = strong(arr, common_world(arr))
+        shape = tuple(fixed_size(function.__name__, d) for d in x.type.shape)
+        return of(shape, *args, **kwargs)
+
+    return traceable(function)(apply)
+
+
+def _triangle_positions(function: Any) -> Any:
+    def positions(shape: tuple[int, ...], k: int = 0) -> Any:
+        if len(shape) != 2:
+            raise ValueError("input array must be 2-d")
+        return function(shape[0], k, shape[1])
+
+    return positions
+
+
+def _diagonal_positions(shape: tuple[int, ...]) -> Any:
+    if len(shape) < 2:
+        raise ValueError("input array must be at least 2-d")
+    if len(set(shape)) > 1:
+        raise ValueError("All dimensions of input must be of equal length")
+    return np.diag_indices(shape[0], len(shape))
+
+
+tril_indices_from = _static_positions(np.tril_indices_from, _triangle_positions(np.tril_indices))
+triu_indices_from = _static_positions(np.triu_indices_from, _triangle_positions(np.triu_indices))
+diag_indices_from = _static_positions(np.diag_indices_from, _diagonal_positions)

@@ -1,0 +1,150 @@
+"""Norms, and the functions of `numpy.linalg` that only arrange or multiply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import AxisError, ShapeError, UnsupportedError
+from graphc.numpy.diagonals import diagonal
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.elementwise import absolute, power, where
+from graphc.numpy.products import matmul, outer, tensordot
+from graphc.numpy.reductions import axes_of, max, min, sum
+from graphc.numpy.shaping import matrix_transpose, reshape, swapaxes
+from graphc.numpy.vectors import cross, vecdot
+from graphc.ops import lookup
+from graphc.ops.typing import normalise_axis
+
+
+def _floating(x: Any) -> Any:
+    value = strong(x, common_world(x))
+    return value if value.type.dtype.kind == "f" else value.world.convert(value, np.dtype(np.float64))
+
+
+@traceable(np.linalg.norm)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """As `numpy.linalg.norm`, but for the orders that need singular values; the derivative at 0 is 0."""
+    value = _floating(x)
+    if axis is None:
+        if ord is None or (ord == 2 and value.ndim == 1) or (ord in ("f", "fro") and value.ndim == 2):
+            return _euclidean(value, tuple(range(value.ndim)), keepdims)
+        axes = tuple(range(value.ndim))
+    else:
+        given = axis if isinstance(axis, tuple) else (axis,)
+        # the order of two axes matters: rows, then columns
+        axes = tuple(axes_of("norm", k.__index__(), value.ndim)[0] for k in given)
+    if len(axes) == 1:
+        return _vector(value, ord, axes, keepdims)
+    if len(axes) == 2:
+        if axes[0] == axes[1]:
+            raise AxisError("norm: an axis is named twice", actual=str(axis))
+        return _matrix(value, ord, axes, keepdims)
+    raise ShapeError(
+        "norm: improper number of dimensions",
+        expected="one axis for a vector norm, two for a matrix norm",
+        actual=f"{value.type!r}, axis={axis}",
+        fix="leave out ord for the Euclidean norm of all elements",
+    )
+
+
+def _euclidean(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return x.world.emit(lookup("reduce_norm"), (x,), (("axes", tuple(sorted(axes))), ("keepdims", bool(keepdims))))
+
+
+def _vector(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    if ord is None or ord == 2:
+        return _euclidean(x, axes, keepdims)
+    if isinstance(ord, str):
+        raise ValueError(f"Invalid norm order '{ord}' for vectors")
+    if ord == np.inf:
+        return max(absolute(x), axis=axes, keepdims=keepdims)
+    if ord == -np.inf:
+        return min(absolute(x), axis=axes, keepdims=keepdims)
+    if ord == 0:
+        return sum(x.world.convert(x != 0, x.type.dtype), axis=axes, keepdims=keepdims)
+    if ord == 1:
+        return sum(absolute(x), axis=axes, keepdims=keepdims)
+    total = sum(power(absolute(x), ord), axis=axes, keepdims=keepdims)
+    root = power(total, 1 / ord)
+    # the root has no derivative at 0, where the norm's is 0 by convention
+    return where(total != 0, root, 0) if ord > 0 else root
+
+
+def _matrix(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    if ord is None or ord in ("fro", "f"):
+        return _euclidean(x, axes, keepdims)
+    if ord in (2, -2, "nuc"):
+        raise UnsupportedError(
+            f"norm: ord={ord!r} of a matrix needs its singular values, which cannot be traced yet",
+            expected="None, 'fro', 1, -1, np.inf or -np.inf",
+            actual=repr(ord),
+            fix="np.linalg.norm(x, 'fro') is the Euclidean norm of all elements",
+        )
+    if ord not in (1, -1, np.inf, -np.inf):
+        raise ValueError("Invalid norm order for matrices.")
+    row, column = axes
+    summed, kept = (row, column) if ord in (1, -1) else (column, row)
+    totals = sum(absolute(x), axis=summed, keepdims=True)
+    extreme = (max if ord > 0 else min)(totals, axis=kept, keepdims=True)
+    if keepdims:
+        return extreme
+    return reshape(extreme, tuple(d for k, d in enumerate(extreme.type.shape) if k not in axes))
+
+
+@traceable(np.linalg.vector_norm)
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    value = _floating(x)
+    return _vector(value, ord, axes_of("vector_norm", axis, value.ndim), keepdims)
+
+
+@traceable(np.linalg.matrix_norm)
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    value = _floating(x)
+    rows, columns = (normalise_axis("matrix_norm", k, value.ndim) for k in (-2, -1))
+    return _matrix(value, ord, (rows, columns), keepdims)
+
+
+@traceable(np.linalg.trace)
+def linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    return sum(diagonal(x, offset, -2, -1), axis=-1, dtype=dtype)
+
+
+@traceable(np.linalg.diagonal)
+def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    return diagonal(x, offset, -2, -1)
+
+
+@traceable(np.linalg.matrix_transpose)
+def linalg_matrix_transpose(x: Any, /) -> Any:
+    return swapaxes(x, -1, -2) if x.ndim > 1 else matrix_transpose(x)
+
+
+@traceable(np.linalg.matmul)
+def linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    return matmul(x1, x2)
+
+
+@traceable(np.linalg.tensordot)
+def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    return tensordot(x1, x2, axes)
+
+
+@traceable(np.linalg.vecdot)
+def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    return vecdot(x1, x2, axis=axis)
+
+
+@traceable(np.linalg.outer)
+def linalg_outer(x1: Any, x2: Any, /) -> Any:
+    world = common_world(x1, x2)
+    a, b = (strong(v, world) for v in (x1, x2))
+    if a.ndim != 1 or b.ndim != 1:
+        raise ShapeError("outer: the operands must be vectors", actual=f"{a.type!r} and {b.type!r}", fix="use np.outer")
+    return outer(a, b)
+
+
+@traceable(np.linalg.cross)
+def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    return cross(x1, x2, axis=axis)
