@@ -21,7 +21,7 @@ def test_the_package_is_strictly_typed(root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", "mypy", "--strict", "--package", "graphc", "--no-color-output",
-            "--config-file", root / "pyproject.toml", "--cache-dir", tmp_path / "cache",  # runs side by side share nothing
+            "--config-file", root / "pyproject.toml", "--cache-dir", tmp_path / "cache",
         ],
         cwd=tmp_path,  # mypy looks for the package here first
         env={name: value for name, value in os.environ.items() if name != "MYPYPATH"},
