@@ -121,30 +121,6 @@ def bitwise_count(x: Any, /, *, out: Any = None) -> Any:
     return world.emit(lookup("bitwise_count"), (value,), ())
 
 
-@traceable(np.isreal)
-def isreal(x: Any) -> Any:
-    world = common_world(x)
-    value = strong(x, world)
-    return world.broadcast_to(world.constant(True), shape=value.type.shape)
-
-
-@traceable(np.iscomplex)
-def iscomplex(x: Any) -> Any:
-    world = common_world(x)
-    value = strong(x, world)
-    return world.broadcast_to(world.constant(False), shape=value.type.shape)
-
-
-@traceable(np.isrealobj)
-def isrealobj(x: Any) -> bool:
-    return True
-
-
-@traceable(np.iscomplexobj)
-def iscomplexobj(x: Any) -> bool:
-    return False
-
-
 @traceable(np.sinc)
 def sinc(x: Any) -> Any:
     """As `numpy.sinc`: sin(pi x) / (pi x), and 1 at 0, where derivatives of every order are the limits."""

@@ -58,6 +58,15 @@ def last_write_type(facts: Facts, *indices: Type, shape: tuple[Size, ...]) -> Te
     return TensorType(shape, np.dtype(np.int64))
 
 
+def last_write_exact(s: Any, *indices: Any, shape: tuple[int, ...]) -> Any:
+    positions = np.broadcast_arrays(*map(s.integers, indices))
+    writes = zip(*(p.ravel().tolist() for p in positions), strict=True)
+    result = np.full(shape, -1, dtype=object)
+    for number, position in enumerate(writes):
+        result[position] = number
+    return result
+
+
 def scatter_back(w: Any, ct: Any, x: Any, *indices: Any, axis: int) -> tuple[Any, ...]:
     return (w.scatter_add(ct, *indices, axis=axis, shape=x.shape), *(None for _ in indices))
 
@@ -117,6 +126,8 @@ OPS = (
         "last_write",
         type=last_write_type,
         numpy="nk.last_write(({0*},), {shape})",
+        exact=last_write_exact,
+        ulps=0,
         domains=("index", "index"),
         samples=(
             Sample((ROWS,), {"shape": (3,)}),
@@ -128,7 +139,7 @@ OPS = (
             ErrorSample(("f64[2]",), {"shape": (5,)}, DTypeError, "must be integers"),
             ErrorSample(("i64[2]",), {"shape": (5, 2)}, AxisError, "for each axis"),
         ),
-        reasons={**STRUCTURAL, "rule": "integer or boolean result: no tangent"},
+        reasons={"rule": "integer or boolean result: no tangent"},
         doc="For each element of an array, which of the writes to integer positions comes last; -1 without one.",
     ),
 )
