@@ -59,6 +59,7 @@ EXACT: Final = frozenset(
         *("floor", "ceil", "trunc", "rint", "fmod", "copysign", "heaviside", "signbit", "ldexp", "fmax", "fmin"),
         *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
         *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted"),
+        "last_write",
     }
 )
 UNREAD: Final = "the derivative follows from the types and does not read the attribute"
@@ -79,6 +80,10 @@ EQUIVALENT: Final[Mapping[tuple[str, str, str], str]] = {
     ("cast", "rule", "transpose dtype off"): UNREAD,
     ("cast", "rule", "transpose weak off"): UNREAD,
     ("reduce_prod", "rule", "keepdims off"): UNREAD,
+    **{
+        ("last_write", "domains", f"{k} wider"): "every sample names its indices: nothing is drawn from the set"
+        for k in (0, 1)
+    },
     **{(name, "rule", "transpose shape off"): UNREAD for name in ("reshape", "broadcast_to", "unslice", "scatter_add")},
 }
 
