@@ -117,7 +117,7 @@ def update(x: Traced, key: Any, function: str, values: Any) -> Any:
     if part.arrays:
         changed = _by_arrays(part, value, function, new)
     else:
-        new = world.reshape(new, shape=value.type.shape) if shape != value.type.shape else new
+        new = _shaped(new, value.type.shape)
         changed = new if function == "set" else _combine(function, world.convert(value, kind), new)
     changed = world.convert(changed, x.type.dtype)
     if part.whole:
@@ -162,7 +162,7 @@ def _fit(new: Any, shape: Any) -> Any:
     """The values broadcast to the part; NumPy's assignments ignore leading axes of size 1."""
     extra = new.ndim - len(shape)
     if extra > 0 and all(d == 1 for d in new.type.shape[:extra]):
-        new = new.world.reshape(new, shape=new.type.shape[extra:])
+        new = _shaped(new, new.type.shape[extra:])
     if new.ndim > len(shape):
         raise ShapeError(
             "could not broadcast the values into the part of the array",
@@ -170,6 +170,10 @@ def _fit(new: Any, shape: Any) -> Any:
             actual=repr(new.type),
         )
     return broadcast_to(new, shape)
+
+
+def _shaped(x: Any, shape: tuple[Any, ...]) -> Any:
+    return x if x.type.shape == shape else x.world.reshape(x, shape=shape)
 
 
 def _selected_shape(part: Selection) -> tuple[Any, ...]:
@@ -195,15 +199,15 @@ def _by_arrays(part: Selection, value: Any, function: str, new: Any) -> Any:
     axes, together = array_axes(layout)
     picked = broadcast(world.facts, "index", *[a.type.shape for a in part.arrays])
     shown = picked_layout(layout, len(picked))
-    new = world.reshape(new, shape=tuple(d for d, kind in zip(new.type.shape, shown, strict=True) if kind != "new"))
+    new = _shaped(new, tuple(d for d, kind in zip(new.type.shape, shown, strict=True) if kind != "new"))
     first = axes[0] if together else 0
     rank = len(picked)
     new = transpose(new, [*range(first, first + rank), *range(first), *range(first + rank, new.ndim)])
     others = [k for k in range(value.ndim) if k not in axes]
     y = transpose(value, [*axes, *others])
     count = dims.product(picked)
-    new = world.reshape(new, shape=(count, *y.type.shape[len(axes) :]))
-    index = [world.reshape(broadcast_to(a, picked), shape=(count,)) for a in part.arrays]
+    new = _shaped(new, (count, *y.type.shape[len(axes) :]))
+    index = [_shaped(broadcast_to(a, picked), (count,)) for a in part.arrays]
     result = _scatter(world, y, index, function, new, count)
     perm = [*axes, *others]
     return transpose(result, sorted(range(len(perm)), key=perm.__getitem__))
@@ -216,7 +220,7 @@ def _scatter(world: Any, y: Any, index: list[Any], function: str, new: Any, coun
     shape = y.type.shape[:indexed]
     rest = y.ndim - indexed
     last = world.last_write(*index, shape=shape)
-    written = world.reshape(last >= 0, shape=(*shape, *(1,) * rest)) if rest else last >= 0
+    written = _shaped(last >= 0, (*shape, *(1,) * rest))
     own, kind = y.type.dtype, new.type.dtype
     distinct = count == 1 or _distinct(world, index, shape)
     if function in ("add", "subtract") and not distinct and kind.kind != "b":
@@ -292,11 +296,11 @@ def _together(world: Any, index: list[Any], shape: Any, function: str, new: Any,
     same = None
     for one, size in zip(index, shape, strict=True):
         place = where(one < 0, one + size_value(world, size), one)
-        equal = world.reshape(place, shape=(count, 1)) == world.reshape(place, shape=(1, count))
+        equal = _shaped(place, (count, 1)) == _shaped(place, (1, count))
         same = equal if same is None else same & equal
     rest = new.type.shape[1:]
-    mask = world.reshape(same, shape=(count, count, *(1,) * len(rest)))
-    spread = world.reshape(new, shape=(1, count, *rest))
+    mask = _shaped(same, (count, count, *(1,) * len(rest)))
+    spread = _shaped(new, (1, count, *rest))
     neutral = world.constant(_identity(function, new.type.dtype), new.type.dtype)
     joined = where(mask, spread, neutral)
     if not isinstance(count, int):
@@ -335,9 +339,9 @@ def _masked(world: Any, x: Any, mask: Any, function: str, new: Any) -> Any:
                 loc=(user_locs() or (None,))[0],
                 fix="np.where(mask, new, x) with values in the shape of x",
             )
-        new = world.reshape(new, shape=new.type.shape[1:])
+        new = _shaped(new, new.type.shape[1:])
     new = broadcast_to(new, rest) if new.type.shape != rest else new
-    mask = world.reshape(mask, shape=(*mask.type.shape, *(1,) * len(rest)))
+    mask = _shaped(mask, (*mask.type.shape, *(1,) * len(rest)))
     if function != "set":
         new = world.convert(_combine(function, world.convert(x, new.type.dtype), new), x.type.dtype)
     return where(mask, new, x)
