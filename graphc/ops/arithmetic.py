@@ -122,6 +122,27 @@ OPS = (
         doc="a - b * floor(a / b), with the sign of b.",
     ),
     Op(
+        "lerp",
+        type=elementwise("lerp", "f"),
+        numpy="nk.lerp({0}, {1}, {2})",
+        exact=lambda s, a, b, u: a + u * (b - a),
+        rule=Partials(lambda w, y, a, b, u: 1 - u, lambda w, y, a, b, u: u, lambda w, y, a, b, u: b - a),
+        domains=("real", "real", "real"),
+        samples=(
+            Sample(((2, 3), (3,), (2, 1))),
+            Sample(((), (), ())),
+            Sample((np.array([0.1, -0.7]), np.array(0.7), np.array([0.3, 1 / 3]))),
+        ),
+        errors=(
+            ErrorSample(("f64[2]", "f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype"),
+            ErrorSample(("f64[2]", "f64[3]", "f64[]"), {}, ShapeError, "do not broadcast"),
+            ErrorSample(("i64[2]", "i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64"),
+        ),
+        elementwise=True,
+        ulps=4,
+        doc="a + u * (b - a), the way from a to b; where u lies from 0 to 1, exclusive, rounding does not lead to b.",
+    ),
+    Op(
         "neg",
         type=elementwise("neg", "iuf"),
         numpy="np.negative",

@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from graphc.ops.philox import derived_key as derived_key
+from graphc.ops.philox import random_below as random_below
+from graphc.ops.philox import random_bits as random_bits
+from graphc.ops.philox import random_order as random_order
+
 Array = np.ndarray[Any, Any]
 
 
@@ -138,6 +143,13 @@ def gammaln(x: Array) -> Array:
     total = z * (x.dtype.type(1 - np.euler_gamma) + total)
     total = total - np.where(first, np.log1p(z), x.dtype.type(0))
     return np.where(near, total, special("gammaln", x))
+
+
+def lerp(a: Array, b: Array, u: Array) -> Array:
+    """a + u * (b - a); where u lies from 0 to 1, exclusive, rounding does not lead to b, but to its neighbour."""
+    result = a + u * (b - a)
+    reached = np.where(a < b, result >= b, result <= b) & (u >= 0) & (u < 1) & (a != b)
+    return np.where(reached, np.nextafter(b, a), result)
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:
