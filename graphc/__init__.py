@@ -13,7 +13,7 @@ _root = _Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
     __path__.append(str(_root))
 
-from graphc import numpy
+from graphc import numpy, random
 from graphc.compiler import Compiled, Spec, compile, jit, parse, trace
 from graphc.text import dump
 from graphc.tracing import Traced, is_traced
@@ -63,6 +63,7 @@ __all__ = [
     "linearize",
     "numpy",
     "parse",
+    "random",
     "scipy",
     "stop_gradient",
     "symbol",
