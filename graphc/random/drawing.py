@@ -164,7 +164,7 @@ def integer_dtype(function: str, dtype: Any, kinds: str = "iu") -> np.dtype[Any]
 
 def _dtype(function: str, dtype: Any) -> np.dtype[Any]:
     try:
-        return np.dtype(dtype).newbyteorder("=")
+        found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         raise DTypeError(
             f"random.{function}: this is not a dtype",
@@ -172,6 +172,7 @@ def _dtype(function: str, dtype: Any) -> np.dtype[Any]:
             actual=repr(dtype)[:60],
             fix=f"the arguments are random.{function}(key, shape, dtype, ...)",
         ) from None
+    return found
 
 
 def parameter(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
