@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from graphc import dims
 from graphc.dims import Size
 from graphc.ir import Graph, TensorType
+
+MOST_CANDIDATES: Final = 32  # formulas of which the largest depends on the named sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class Plan:
         for size in dict.fromkeys(self._live({n: dims.substitute(size, env) for n, size in self.storage.items()})):
             if not any(dims.less_equal(size, other) for other in largest):
                 largest = [*(other for other in largest if not dims.less_equal(other, size)), size]
-                if len(largest) > dims.MAX_OPERANDS:
-                    raise ValueError(f"size too large: the largest of more than {dims.MAX_OPERANDS} formulas")
+                if len(largest) > MOST_CANDIDATES:
+                    raise ValueError(f"size too large: the largest of more than {MOST_CANDIDATES} formulas")
         return dims.maximum(*largest)
 
     def _live(self, storage: Mapping[int, Any]) -> Iterator[Any]:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from html import escape
 from math import gcd
+from numbers import Integral
 from typing import Any, Final
-
-import numpy as np
 
 from graphc import dims
 from graphc.compiler import Compiled, compile
@@ -226,7 +225,7 @@ class Cost:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-def _check_names(graph: str, sizes: Mapping[str, int], names: Iterable[str]) -> None:
+def _check_names(graph: str, sizes: Mapping[str, Any], names: Iterable[str]) -> None:
     for name, number in sizes.items():
         if name not in names:
             raise ShapeError(
@@ -234,7 +233,7 @@ def _check_names(graph: str, sizes: Mapping[str, int], names: Iterable[str]) -> 
                 expected=", ".join(names) or "no sizes: all are numbers",
                 actual=f"{name}={number}",
             )
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < 0:
             raise ShapeError(f"size {name}: not a size", expected="an integer of at least 0", actual=repr(number))
 
 
@@ -254,15 +253,16 @@ def _plain(size: Size | None) -> Any:
 def _table(title: str, rows: Mapping[str, Row]) -> list[str]:
     """Rows that cost something, the dearest first where all are numbers."""
     dear = [(name, row) for name, row in rows.items() if any(getattr(row, count) != 0 for count in COUNTS)]
-    if all(isinstance(row.flops, int) and isinstance(row.bytes, int) for _, row in dear):
-        dear.sort(key=lambda item: (-int(item[1].flops), -int(item[1].bytes)))
+    numbers = [(row.flops, row.bytes) for _, row in dear]
+    if all(isinstance(flops, int) and isinstance(moved, int) for flops, moved in numbers):
+        dear.sort(key=lambda item: (item[1].flops, item[1].bytes), reverse=True)
     cells = [(title, "nodes", "flops", "bytes")]
     cells += [(name, str(row.nodes), shown(row.flops), shown(row.bytes)) for name, row in dear]
     wide = [max(len(row[k]) for row in cells) for k in range(1, 4)]
     lines = [""]
-    for name, *numbers in cells:
-        columns = "  ".join(f"{text:>{width}}" for text, width in zip(numbers, wide, strict=True))
-        lines.append(f"  {columns}  {name}".rstrip())
+    for name, *columns in cells:
+        numbers_text = "  ".join(f"{text:>{width}}" for text, width in zip(columns, wide, strict=True))
+        lines.append(f"  {numbers_text}  {name}".rstrip())
     return lines
 
 

@@ -90,8 +90,7 @@ class Traffic:
 
 def type_bytes(type: Type) -> Size:
     """The bytes of all arrays of a type."""
-    items = type.items if isinstance(type, TupleType) else (type,)
-    return add_up(Counter(nbytes(one) for one in items if isinstance(one, TensorType)))
+    return add_up(Counter(map(nbytes, type.items if isinstance(type, TupleType) else (type,))))
 
 
 def add_up(sizes: Mapping[Size, int]) -> Size:
