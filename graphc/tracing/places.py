@@ -19,7 +19,7 @@ _LIBRARIES: Final = frozenset({"graphc", "numpy", "scipy", "optree", "typer", "c
 _STDLIB: Final = os.path.dirname(os.__file__)
 
 
-def _users(module: str, file: str) -> bool:
+def is_users(module: str, file: str) -> bool:
     """Whether a module is the user's: neither one of ours or NumPy's, nor the standard library, nor generated."""
     root = module.partition(".")[0]
     standard = root in sys.stdlib_module_names and file.startswith((_STDLIB, "<frozen "))
@@ -33,7 +33,7 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
         key = (module, frame.f_code.co_filename)
         users = _is_user.get(key)
         if users is None:
-            users = _is_user[key] = _users(*key)
+            users = _is_user[key] = is_users(*key)
         if users:
             return frame
         if module.startswith("graphc.cli"):
