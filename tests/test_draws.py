@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -233,6 +234,26 @@ def test_a_search_ends() -> None:
         nested = [nested]
     found = Search(lambda x: (rows, nested, x), (), {})
     assert len(found.sources) == 2
+
+
+def test_looking_for_a_draw_leaves_the_debugger_alone() -> None:
+    def watch(frame: Any, event: str, arg: Any) -> Any:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        with pytest.raises(TraceError, match=r"np\.random\.rand"):
+            graphc.trace(lambda x: x + np.random.rand(3), "f64[3]")
+        assert sys.gettrace() is watch
+    finally:
+        sys.settrace(before)
+
+
+def test_a_trace_moves_no_generator() -> None:
+    before = np.random.get_state(legacy=False)["state"]["pos"]
+    graphc.trace(np.sin, "f64[]")
+    assert np.random.get_state(legacy=False)["state"]["pos"] == before
 
 
 # Advice

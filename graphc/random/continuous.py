@@ -16,6 +16,7 @@ from graphc.random.drawing import (
     SINGLE,
     Shape,
     as_key,
+    as_shape,
     cast,
     check,
     draws,
@@ -74,6 +75,7 @@ def uniform(key: Any, shape: Any = None, dtype: Any = np.float64, minval: Any = 
     >>> graphc.random.uniform(graphc.random.key(7), 3)
     array([0.75015222, 0.08565787, 0.79528404])
     """
+    given = None if shape is None else as_shape("uniform", shape)
     kind = float_dtype("uniform", dtype)
     low, high = parameter("uniform", "minval", minval, kind), parameter("uniform", "maxval", maxval, kind)
     if not isinstance(low, Traced) and not isinstance(high, Traced):
@@ -81,7 +83,7 @@ def uniform(key: Any, shape: Any = None, dtype: Any = np.float64, minval: Any = 
             raise ValueError(f"graphc.random.uniform: minval {minval} lies above maxval {maxval}")
         if not np.all(np.isfinite(high - low)):
             raise OverflowError(f"graphc.random.uniform: maxval - minval is not finite in {kind}")
-    u = unit(as_key("uniform", key), result_shape("uniform", shape, minval=low, maxval=high), kind)
+    u = unit(as_key("uniform", key), result_shape("uniform", given, minval=low, maxval=high), kind)
     if is_literal(minval, 0) and is_literal(maxval, 1):
         return u
     return emit("lerp", low, high, u)
@@ -91,10 +93,11 @@ def _located(
     function: str, key: Any, shape: Any, dtype: Any, loc: Any, scale: Any, standard: Any, loc_name: str = "loc"
 ) -> Any:
     """loc + scale * standard(p, coin), in its dtype."""
+    given = None if shape is None else as_shape(function, shape)
     kind = float_dtype(function, dtype)
     place, width = parameter(function, loc_name, loc, kind), parameter(function, "scale", scale, kind)
     check(function, "scale", width, lambda v: v >= 0, "at least 0")
-    sizes = result_shape(function, shape, **{loc_name: place, "scale": width})
+    sizes = result_shape(function, given, **{loc_name: place, "scale": width})
     draw = standard(*halves(as_key(function, key), sizes, working(kind)))
     return scaled(cast(draw, kind), place, width, (is_literal(loc, 0), is_literal(scale, 1)))
 
@@ -175,11 +178,12 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
     >>> graphc.random.truncated_normal(graphc.random.key(7), 8.0, np.inf, 2)
     array([8.03532215, 8.29722119])
     """
+    given = None if shape is None else as_shape("truncated_normal", shape)
     kind = float_dtype("truncated_normal", dtype)
     low, high = (parameter("truncated_normal", n, v, kind) for n, v in (("lower", lower), ("upper", upper)))
     if not isinstance(low, Traced) and not isinstance(high, Traced) and not np.all(low < high):
         raise ValueError(f"graphc.random.truncated_normal: lower must lie below upper, not {lower} and {upper}")
-    sizes = result_shape("truncated_normal", shape, lower=low, upper=high)
+    sizes = result_shape("truncated_normal", given, lower=low, upper=high)
     u = unit(as_key("truncated_normal", key), sizes, DOUBLE, open=True)
     first, last = cast(low, DOUBLE), cast(high, DOUBLE)
     # probabilities are told apart on the left only: what lies mostly on the right is mirrored

@@ -97,7 +97,7 @@ def _bound(name: str, value: Any) -> Any:
             f"random.integers: {name} must be whole",
             expected="integers",
             actual=repr(value)[:60],
-            fix=f"graphc.random.integers(key, shape, low, high): {name}={value!r} is none",
+            fix="graphc.random.uniform draws floats",
         )
     return value if isinstance(value, Traced) else np.asarray(value).astype(object)
 

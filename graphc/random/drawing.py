@@ -9,12 +9,11 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from graphc import dims
 from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError
 from graphc.ir import TensorType
 from graphc.ops import lookup
 from graphc.ops.meaning import evaluate
-from graphc.ops.typing import broadcast, show
+from graphc.ops.typing import Facts, broadcast, show
 from graphc.tracing import SymbolicSize, Traced, as_size, lift, locate, world_of, wrap_size
 from graphc.tracing.refusals import describe
 
@@ -75,7 +74,7 @@ def as_key(function: str, key: Any) -> Any:
         raise DTypeError(
             f"random.{function}: {'a seed' if seed else f'a {type(key).__name__}'} is not a key",
             expected="a key: u32[4]",
-            actual=repr(key)[:60],
+            actual=repr(key) if seed else f"a {type(key).__name__}",
             fix=f"graphc.random.key({key})" if seed else _OF_GENERATOR if generator else _FROM_SEED,
         )
     if dtype != WORDS:
@@ -201,14 +200,12 @@ def result_shape(function: str, shape: Any, **parameters: Any) -> Shape:
     if not any(sizes):
         return ()
     world = world_of([*(given or ()), *parameters.values()])
-    if world is None:
-        try:
-            found: tuple[Any, ...] = np.broadcast_shapes(*sizes)  # type: ignore[arg-type]
-        except ValueError:
-            raise _misfit(function, sizes, parameters) from None
-    else:
-        found = broadcast(world.facts, f"random.{function}", *sizes)
-    if given is not None and (len(found) != len(given) or not all(map(dims.equal, found, sizes[0]))):
+    facts = Facts({}) if world is None else world.facts
+    try:
+        found = broadcast(facts, f"random.{function}", *sizes)
+    except ShapeError:
+        raise _misfit(function, sizes, parameters) from None
+    if given is not None and (len(found) != len(given) or not all(map(facts.equal, found, sizes[0]))):
         raise _misfit(function, sizes, parameters)
     return tuple(d if type(d) is int else wrap_size(world, d) for d in found)  # type: ignore[arg-type]
 
