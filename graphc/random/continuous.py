@@ -106,7 +106,7 @@ def _located(
 def normal(key: Any, shape: Any = None, dtype: Any = np.float64, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     """Normally distributed numbers.
 
-    By the inverse of the distribution function; tails reach 9.1 standard deviations in float64, 6.2 in float32 and
+    By the inverse of the distribution function; tails reach 9.1 standard deviations in float64, 6.3 in float32 and
     float16, beyond which fewer than one draw in 2**64, or 2**32, would lie.
 
     Args:
