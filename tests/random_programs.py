@@ -188,7 +188,8 @@ SHAPING: Final[tuple[Row, ...]] = (
 FUNCTIONS: Final = (
     "np.arcsin(np.tanh({0}))", "np.arccos(np.sin({0}))",
     "emit('cos_arcsin', np.tanh({0}))", "emit('sinh_arccosh', np.abs({0}) + 1.5)", "emit('sech2', {0})",
-    "emit('xlogx', np.abs({0}))", "np.arctan({0})", "np.sinh({0})", "np.cosh({0})", "np.arcsinh({0})", "np.arccosh(np.abs({0}) + 1.5)",
+    "emit('xlogx', np.abs({0}))",
+    "np.arctan({0})", "np.sinh({0})", "np.cosh({0})", "np.arcsinh({0})", "np.arccosh(np.abs({0}) + 1.5)",
     "np.arctanh(np.tanh({0}))", "np.deg2rad({0})", "np.rad2deg({0})", "emit('sinc', {0})", "np.exp2({0})",
     "np.log2(np.abs({0}) + 0.25)", "np.log10(np.abs({0}) + 0.25)", "np.cbrt({0})", "np.floor({0})", "np.ceil({0})",
     "np.trunc({0})", "np.rint({0})", "np.ldexp({0}, 2)", "special.erfc({0})", "emit('log_cosh', {0})",

@@ -7,6 +7,7 @@ from typing import Any
 from graphc.errors import DTypeError
 from graphc.ops.record import ErrorSample, Masked, Op, Partials
 from graphc.ops.typing import elementwise
+from graphc.ops.work import per_element
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
 INTEGERS = ErrorSample(("i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64")
@@ -87,6 +88,7 @@ OPS = (
         "sqrt",
         type=elementwise("sqrt", "f"),
         numpy="np.sqrt",
+        work="div",
         exact="sqrt",
         rule=Partials(lambda w, y, x: 0.5 / y),
         domains=("positive",),
@@ -141,6 +143,7 @@ OPS = (
         domains=("real", "real"),
         errors=(INTEGERS,),
         elementwise=True,
+        work=per_element(add=1, other=2),
         doc="a - b, and 0 where a and b are equal infinities.",
     ),
     Op(

@@ -9,6 +9,7 @@ from graphc.errors import DTypeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Rule, Sample
 from graphc.ops.typing import Facts, elementwise
+from graphc.ops.work import per_element
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
 INTEGERS = ErrorSample(("i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64")
@@ -161,6 +162,7 @@ OPS = (
         "sqrt(1 - x**2), the cosine of the arcsine of x, without cancellation near -1 and 1.",
         domain="unit",
         kinks=(-1.0, 1.0),
+        work=per_element(add=2, mul=1, div=1),
     ),
     unary(
         "arctan",
@@ -230,6 +232,7 @@ OPS = (
         "sqrt(x**2 - 1) for x >= 1, the hyperbolic sine of the hyperbolic arccosine of x, without overflow.",
         domain="above 1",
         kinks=(1.0,),
+        work=per_element(add=2, mul=1, div=2),
     ),
     unary(
         "arctanh",
@@ -243,6 +246,7 @@ OPS = (
         "deg2rad",
         type=elementwise("deg2rad", "f"),
         numpy="np.deg2rad",
+        work="mul",
         exact=lambda s, x: x * s.pi() / 180,
         rule=Linear(None, radians, mask=carried),
         domains=("real",),
@@ -255,6 +259,7 @@ OPS = (
         "rad2deg",
         type=elementwise("rad2deg", "f"),
         numpy="np.rad2deg",
+        work="mul",
         exact=lambda s, x: x * 180 / s.pi(),
         rule=Linear(None, degrees, mask=carried),
         domains=("real",),
