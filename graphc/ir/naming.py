@@ -28,16 +28,17 @@ def settle(nodes: Sequence[dict[str, Any]], assignments: Iterable[Assignment]) -
 
 def _settle(nodes: Sequence[dict[str, Any]], runs: Sequence[Assignment]) -> None:
     """Name the results of consecutive runs of one instruction."""
-    several = [(name, node) for _, name, node in runs if isinstance(node, tuple)]
-    for name, sequence in several:
-        names = (name,) * len(sequence) if isinstance(name, str) else name
-        for one, its_name in zip(sequence, names, strict=True):
-            set_name(nodes[one], its_name)
-    if several:
+    single = [(name, node) for _, name, node in runs if isinstance(node, int)]
+    if len(single) < len(runs):
+        for _, name, sequence in runs:
+            if isinstance(sequence, tuple):
+                names = (name,) * len(sequence) if isinstance(name, str) else name
+                for one, its_name in zip(sequence, names, strict=True):
+                    set_name(nodes[one], its_name)
         return
-    period = _period([nodes[node]["op"] for _, _, node in runs]) if len(runs) > 1 else 1
-    for _, name, node in runs[period - 1 :: period]:
-        if isinstance(name, str) and isinstance(node, int):
+    period = _period([nodes[node]["op"] for _, node in single]) if len(single) > 1 else 1
+    for name, node in single[period - 1 :: period]:
+        if isinstance(name, str):
             set_name(nodes[node], name)
 
 
