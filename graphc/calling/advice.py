@@ -80,7 +80,7 @@ def _tree(text: str) -> ast.AST | None:
 
 
 def _from_key(call: ast.Call, theirs: str, ours: str) -> str:
-    given = {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg is not None}
+    given: dict[str | None, str] = {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg is not None}
     values = [ast.unparse(a) for a in call.args]
     if theirs == "*size":
         given["*size"] = f"({', '.join(values)}{',' * (len(values) == 1)})"

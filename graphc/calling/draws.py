@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ class Watch:
     """
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self.run = lambda: f(*args, **kwargs)
+        self.run: Callable[[], Any] = partial(f, *args, **kwargs)
         found = Search(f, args, kwargs)
         self.makers = found.makers
         self.before = [(source, source.state()) for source in found.sources]
