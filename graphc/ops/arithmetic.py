@@ -10,7 +10,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Sample
 from graphc.ops.typing import Facts, check_kind, elementwise, tensor
-from graphc.ops.work import integer_power
+from graphc.ops.work import integer_power, per_element
 
 MISFIT = ErrorSample(("f64[2]", "f64[3]"), {}, ShapeError, "do not broadcast")
 MIXED = ErrorSample(("f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype")
@@ -145,6 +145,7 @@ OPS = (
             ErrorSample(("f64[2]", "f64[3]", "f64[]"), {}, ShapeError, "do not broadcast"),
             ErrorSample(("i64[2]", "i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64"),
         ),
+        work=per_element(add=2, mul=1, other=1),
         elementwise=True,
         ulps=4,
         doc="a + u * (b - a), the way from a to b; where u lies from 0 to 1, exclusive, rounding does not lead to b.",

@@ -17,6 +17,7 @@ from graphc.ir import DTYPE_NAMES, TensorType, Type
 from graphc.ops.philox import FOLD, RETRY, SPLIT, block
 from graphc.ops.record import ErrorSample, Op, Reason, Sample
 from graphc.ops.typing import Facts, broadcast, show, tensor
+from graphc.ops.work import random_below, random_order, random_words
 
 NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
 U32, U64, INT = (np.dtype(t) for t in (np.uint32, np.uint64, np.int64))
@@ -183,6 +184,7 @@ OPS = (
             *no_key({"shape": (3,), "dtype": U32}),
             ErrorSample(("u32[4]",), {"shape": (3,), "dtype": INT}, DTypeError, "unsigned"),
         ),
+        work=random_words,
         reasons=NO_TANGENT,
         doc="The first numbers of a key's stream, of any width; an element does not depend on how many follow.",
     ),
@@ -208,6 +210,7 @@ OPS = (
             ErrorSample(("u32[4]", "u32[2,3]"), {"shape": (3,), "dtype": U32}, ShapeError, "more bounds"),
             ErrorSample(("u32[4]", "u32[2]"), {"shape": (3,), "dtype": U32}, ShapeError, "do not broadcast"),
         ),
+        work=random_below,
         reasons=NO_TANGENT,
         doc="Whole numbers from 0 to a bound, exclusive, all exactly as likely; a bound of 0 is none. "
         "By the upper half of a product, with rejection (D. Lemire, 2019).",
@@ -229,6 +232,7 @@ OPS = (
             *no_key({"shape": (3,)}),
             ErrorSample(("u32[4]",), {"shape": ()}, ShapeError, "no axis"),
         ),
+        work=random_order,
         reasons=NO_TANGENT,
         doc="0, 1, ... in random order along the last axis, each line for itself; all orders are exactly as likely. "
         "By sorting random words, with more of them where two are equal.",
@@ -249,6 +253,7 @@ OPS = (
             ErrorSample(("u32[4]", "i64[]"), {"stream": "fold"}, DTypeError, "64-bit numbers"),
             ErrorSample(("u32[2,4]", "u64[3]"), {"stream": "fold"}, ShapeError, "do not broadcast"),
         ),
+        work=random_words,
         reasons=NO_TANGENT,
         doc="A new key from a key and a number; keys from split and from fold are unlike each other and all draws.",
     ),
