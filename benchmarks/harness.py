@@ -118,7 +118,7 @@ class Process:
     ) -> None:
         self.peer = peer
         self.connection, theirs = Pipe()
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
         quick = "quick" if settings.quick else "full"
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, peer, str(theirs.fileno()), quick, *map(str, settings.cpus)],
@@ -166,14 +166,22 @@ class Process:
 
     def ending(self) -> str:
         """How the process died."""
-        self.close()
+        self.end()
         code = self.process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        self.errors.seek(0)
-        said = self.errors.read().decode(errors="replace").strip().splitlines()
+        said: list[str] = []
+        if not self.errors.closed:
+            self.errors.seek(0)
+            said = self.errors.read().decode(errors="replace").strip().splitlines()
+            self.errors.close()
         return f"crashed ({how}){': ' + said[-1].strip()[:150] if said else ''}"
 
     def close(self) -> None:
+        """End the process, and forget what it printed."""
+        self.end()
+        self.errors.close()
+
+    def end(self) -> None:
         """End the process and what it started."""
         self.connection.close()
         if self.alive:

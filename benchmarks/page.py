@@ -25,25 +25,26 @@ graphc beside its peers, on one machine, in one run. This page is written by `ma
 METHOD = """\
 ## How it is measured
 
-- Every peer works in a process of its own, on the same CPU. One batch of calls of each peer is taken in turn, again and
-  again, while the others are idle, so that whatever the machine does meanwhile touches all alike. A batch takes at least
-  10 ms. Times are medians over batches; a ratio is the median over rounds of the ratio within a round.
+- Every peer works in a process of its own, on the same CPU. One batch of calls of each peer is taken in turn, again
+  and again, while the others are idle, so that whatever the machine does meanwhile touches all alike. A batch takes
+  at least 10 ms. Times are medians over batches; a ratio is the median over rounds of the ratio within a round.
 - Before anything is timed, results are compared with a reference: float64 for float32, long double for float64 where
   NumPy has the functions, exact sums for the sum of squares. A wrong result is a missing time, and said so.
-- Each program is what a user of that library would write, in its best setting. **jax** takes and gives NumPy arrays; **jax,
-  resident** keeps its own arrays, donates those that a step feeds to itself, and waits for each result. **torch.compile**
-  compiles the whole program, derivatives included, in its default mode or, where matrix products dominate, in
-  max-autotune mode if that is faster; without derivatives under `inference_mode`. **PyTensor** is in Numba mode with static
-  shapes, trusted inputs, borrowed outputs, and shared variables for what a step feeds to itself. **Numba** is hand-written
-  loops with `fastmath`. **CasADi** is called through buffers that are bound once, so a call passes no arguments; on its
-  virtual machine or as compiled C, whichever is faster. **NumPy** has its derivatives written by hand.
-- Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch, PyTensor and
-  NumExpr do, and jax donates.
-- Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import of
-  the library left out. Peak memory is by how much a fresh process grows during a call, by the system's own count.
-- The copy bandwidth is the best of many copies between two arrays that are in memory already, for several sizes; the limit
-  of a row is that of the size nearest to its own. Its traffic is what has to move at least: arguments and results once.
-  Rows that need no more than that can reach 100%.
+- Each program is what a user of that library would write, in its best setting. **jax** takes and gives NumPy arrays;
+  **jax, resident** keeps its own arrays, donates those that a step feeds to itself, and waits for each result.
+  **torch.compile** compiles the whole program, derivatives included, in its default mode or, where matrix products
+  dominate, in max-autotune mode if that is faster; without derivatives under `inference_mode`. **PyTensor** is in
+  Numba mode with static shapes, trusted inputs, borrowed outputs, and shared variables for what a step feeds to
+  itself. **Numba** is hand-written loops with `fastmath`. **CasADi** is called through buffers that are bound once,
+  so a call passes no arguments; on its virtual machine or as compiled C, whichever is faster. **NumPy** has its
+  derivatives written by hand.
+- Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
+  PyTensor and NumExpr do, and jax donates.
+- Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
+  of the library left out. Peak memory is by how much a fresh process grows during a call, by the system's own count.
+- The copy bandwidth is the best of many copies between two arrays that are in memory already, for several sizes; the
+  limit of a row is that of the size nearest to its own. Its traffic is what has to move at least: arguments and
+  results once. Rows that need no more than that can reach 100%.
 """
 
 
@@ -105,7 +106,7 @@ def running_times(report: Report) -> str:
     rows.append(["geometric mean", "", "", *(times(mean[0]) if mean else "" for mean in means)])
     rows.append(["over rows", "", "", *(str(mean[1]) if mean else "" for mean in means)])
     best_mean = report.mean_ratio_to_best()
-    lead = "How many times as long as graphc each peer takes: above 1, graphc is faster. Bold is the fastest peer of the row.\n"
+    lead = "How many times as long as graphc each peer takes: above 1, graphc is faster. Bold is the fastest peer.\n"
     if best_mean:
         lead += (
             f"Against the fastest peer of every row, graphc is {times(best_mean[0])} as fast in geometric mean over "

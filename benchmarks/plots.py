@@ -65,7 +65,7 @@ def times(report: Report) -> Any:
 
 def limits(report: Report) -> Any:
     """How near graphc and the best peer come to what the machine can copy or multiply."""
-    rows = [row for row in report.rows if BASE in row.measured() and (row.flops or row.bytes >= 2**18)]
+    rows = _limited(report)
     figure, axes = _figure(9, 1.6 + 0.3 * len(rows))
     best = [(row, row.outcomes[peer]) for row in rows if (peer := row.best_peer()) is not None]
     for label, (colour, marker), found in (
@@ -89,6 +89,11 @@ def limits(report: Report) -> Any:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
+
+
+def _limited(report: Report) -> list[Row]:
+    """The rows that are not so small that a call costs more than the work."""
+    return [row for row in report.rows if BASE in row.measured() and (row.flops or row.bytes >= 2**18)]
 
 
 def share(row: Row, outcome: Outcome, report: Report) -> float:
@@ -142,7 +147,9 @@ def figures(report: Report) -> dict[str, Callable[[Report], Any]]:
     """The pictures that a report has numbers for, by name."""
     found: dict[str, Callable[[Report], Any]] = {}
     if any(BASE in row.measured() and row.best_peer() for row in report.rows):
-        found |= {"times": times, "limits": limits}
+        found["times"] = times
+    if _limited(report):
+        found["limits"] = limits
     if any(row.measured() for row in report.latency):
         found["latency"] = latency
     if any(row.measured() for row in report.memory):

@@ -70,8 +70,8 @@ def checked(workload: Workload, results: list[Array], reference: list[Array]) ->
     """An outcome without samples yet; with a reason if the results are wrong."""
     try:
         error = workload.error(results, reference)
-    except ValueError as reason:
-        return Outcome(reason=str(reason), wrong=True)
+    except ValueError as problem:
+        return Outcome(reason=str(problem), wrong=True)
     if not error <= workload.tolerance:
         reason = f"off by {error:.3g} eps where {workload.tolerance:.3g} are allowed"
         return Outcome(error=error, reason=reason, wrong=True)
@@ -164,7 +164,7 @@ def memory(peer: str, workload: Workload, start: Start, settings: Settings) -> O
         found = once(peer, start, settings.patience, "memory", workload.name)
     except Missing as reason:
         return Outcome(reason=str(reason))
-    return Outcome([float(found["call"])])
+    return Outcome([found["call"]])
 
 
 def chosen(rows: dict[str, Workload], only: list[str]) -> list[Workload]:

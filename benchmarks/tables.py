@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.machine import copy_limit
 from benchmarks.results import BASE, Outcome, Report, Row
@@ -46,9 +47,14 @@ def arithmetic(row: Row, outcome: Outcome, limits: dict[str, object]) -> str:
     return f"{rate / 1e9:.3g} GFLOP/s, {100 * rate / peak:.0f}%"
 
 
-def row_table(row: Row, report: Report) -> Table:
+def headed(title: str, table: Table) -> RenderableType:
+    """A table under a title that may be wider than it."""
+    return Group(Text(title, style="bold", no_wrap=True), table)
+
+
+def row_table(row: Row, report: Report) -> RenderableType:
     """One workload, a line for each peer."""
-    table = Table(title=f"{row.name}: {row.title}", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for heading in ("peer", "time", "±", "× graphc", "traffic, of copy", "arithmetic, of gemm", "error, eps", ""):
         table.add_column(heading, justify="left" if heading in ("peer", "") else "right")
     for peer, outcome in row.outcomes.items():
@@ -67,12 +73,12 @@ def row_table(row: Row, report: Report) -> Table:
             f"{outcome.error:.3g}" if outcome.error is not None else "",
             "",
         )
-    return table
+    return headed(f"{row.name}: {row.title}", table)
 
 
-def summary_table(report: Report) -> Table:
+def summary_table(report: Report) -> RenderableType:
     """All workloads: graphc's time, and each peer's ratio to it."""
-    table = Table(title="time of each peer / time of graphc", title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(pad_edge=False)
     peers = [peer for peer in report.peers if peer != BASE]
     table.add_column("workload", no_wrap=True)
     table.add_column("graphc", justify="right", no_wrap=True)
@@ -87,12 +93,12 @@ def summary_table(report: Report) -> Table:
     table.add_section()
     table.add_row("geometric mean", "", *(times(mean[0]) if mean else "" for mean in means))
     table.add_row("rows", "", *(str(mean[1]) if mean else "" for mean in means))
-    return table
+    return headed("time of each peer / time of graphc", table)
 
 
-def plain_table(title: str, rows: list[Row], report: Report, shown: str) -> Table:
+def plain_table(title: str, rows: list[Row], report: Report, shown: str) -> RenderableType:
     """Compile latencies or peak memory: a column for each peer. `shown` is "seconds" or "bytes"."""
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(pad_edge=False)
     peers = [peer for peer in report.peers if any(peer in row.outcomes for row in rows)]
     table.add_column("")
     for peer in peers:
@@ -104,12 +110,12 @@ def plain_table(title: str, rows: list[Row], report: Report, shown: str) -> Tabl
             value = outcome.summary.median if outcome.samples else None
             cells.append("" if value is None else seconds(value) if shown == "seconds" else size(value))
         table.add_row(row.name, *cells)
-    return table
+    return headed(title, table)
 
 
-def comparison_table(new: Report, old: Report) -> Table:
+def comparison_table(new: Report, old: Report) -> RenderableType:
     """How a run differs from an older one. The drift is that of the peers: what the machine did, not graphc."""
-    table = Table(title=f"against the run of {old.machine['date']}", title_justify="left", title_style="bold")
+    table = Table(pad_edge=False)
     for heading in ("workload", "graphc before", "graphc now", "speed-up", "drift of the peers"):
         table.add_column(heading, justify="left" if heading == "workload" else "right")
     before = {row.name: row for row in old.rows}
@@ -130,7 +136,7 @@ def comparison_table(new: Report, old: Report) -> Table:
             times(change[BASE]),
             drift,
         )
-    return table
+    return headed(f"against the run of {old.machine['date']}", table)
 
 
 def show(report: Report, console: Console) -> None:

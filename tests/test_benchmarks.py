@@ -1,9 +1,10 @@
-"""The benchmark harness: its statistics, its turns, what it does when a peer fails, and the page. No time is asserted."""
+"""The benchmark harness: its statistics, its turns, what it does when a peer fails, its page. No time is asserted."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_a_peer_that_fails_leaves_and_the_others_go_on() -> None:
 
 
 def test_rounds_end_with_the_budget_but_not_before_the_fifth() -> None:
-    clock = iter(range(100))
+    clock = iter(range(0, 1000, 10))
     samples, _ = interleave({"A": recorder([], "A")}, rounds=50, budget=3, clock=lambda: float(next(clock)))
     assert len(samples["A"]) == 5
 
@@ -129,7 +130,7 @@ def test_a_worker_that_crashes_says_how(misbehaving: Process) -> None:
 
 
 def test_a_worker_that_leaves_says_what_it_printed_last(misbehaving: Process) -> None:
-    with pytest.raises(Missing, match="exit code 3.*: out of memory"):
+    with pytest.raises(Missing, match=r"exit code 3.*: out of memory"):
         misbehaving.ask("leave")
 
 
@@ -221,9 +222,9 @@ def test_wrong_results_are_found(result: Any, reason: str) -> None:
 
 
 def test_right_results_pass_with_their_error() -> None:
-    outcome = run.checked(Doubling(), [np.array([0.0, 2.0, 4.0 + 4e-15])], Doubling().reference())
+    outcome = run.checked(Doubling(), [np.array([0.0, 2.0, 4.0 + 16 * np.finfo(float).eps])], Doubling().reference())
     assert (outcome.reason, outcome.wrong) == (None, False)
-    assert outcome.error == pytest.approx(4, rel=0.2)
+    assert outcome.error == 4
 
 
 def test_a_missing_result_is_wrong() -> None:
@@ -278,7 +279,7 @@ def report() -> Report:
         "numpy": Outcome(reason="off by 1e+05 eps where 512 are allowed", wrong=True),
     }
     compile_30 = Row("compile-30", "a graph", 0, outcomes={"graphc": Outcome([0.25]), "jax": Outcome([0.5])})
-    memory = Row("first", "the first row", 2**20, outcomes={"graphc": Outcome([2.0**20]), "jax": Outcome([2.0**21])})
+    memory = Row("first", "the first row", 2**20, outcomes={"graphc": Outcome([2**20]), "jax": Outcome([2**21])})
     return Report(machine, limits, peers, [first, second], [compile_30], [memory])
 
 
@@ -312,7 +313,7 @@ def test_the_page_says_all() -> None:
 
 
 def test_tables_show_every_peer() -> None:
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=200, record=True, file=StringIO())
     tables.show(report(), console)
     text = console.export_text()
     for part in ("wrong: off by", "crashed (SIGSEGV)", "0.50×", "10 GFLOP/s, 20%", "0.524 GB/s, 1%", "250 ms", "2 MiB"):
@@ -324,7 +325,7 @@ def test_a_comparison_tells_graphc_from_the_machine() -> None:
     for outcome in old.rows[0].outcomes.values():
         outcome.samples = [3 * sample for sample in outcome.samples]
     old.rows[0].outcomes["graphc"].samples = [6 * sample for sample in new.rows[0].outcomes["graphc"].samples]
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=200, record=True, file=StringIO())
     console.print(tables.comparison_table(new, old))
     assert re.search(r"first .*12 ms.*2 ms.*6\.00×.*3\.00×", console.export_text())
 

@@ -56,9 +56,9 @@ class Buffered(Prepared):
         self.args = [np.asfortranarray(leaf, np.float64) for leaf in leaves(workload.inputs())]
         self.out = [np.zeros(function.size_out(k), order="F") for k in range(function.n_out())]
         for k, array in enumerate(self.args):
-            buffer.set_arg(k, memoryview(array.reshape(-1, order="F")))
+            buffer.set_arg(k, array.reshape(-1, order="F").data)
         for k, array in enumerate(self.out):
-            buffer.set_res(k, memoryview(array.reshape(-1, order="F")))
+            buffer.set_res(k, array.reshape(-1, order="F").data)
         self.first = [array.copy() for array in self.args]
         self.carry = workload.carry
 

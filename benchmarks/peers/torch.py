@@ -1,7 +1,7 @@
 """PyTorch on its own tensors: eager, and `torch.compile`.
 
-Without derivatives it runs under `torch.inference_mode`. Where matrix products dominate, `torch.compile` is tried in its
-default and its max-autotune mode, and the faster is kept: on a CPU the modes differ in how products are done.
+Without derivatives it runs under `torch.inference_mode`. Where matrix products dominate, `torch.compile` is tried in
+its default and its max-autotune mode, and the faster is kept: on a CPU the modes differ in how products are done.
 https://docs.pytorch.org/docs/stable/generated/torch.compile.html
 """
 
@@ -24,7 +24,7 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 def value_and_grad(loss: Program, argnums: tuple[int, ...]) -> Program:
-    """Value and gradients; by `torch.func` where it is compiled, since the compiler sees through that, else by the tape."""
+    """Value and gradients; by `torch.func` where it is compiled, which the compiler sees through, else by the tape."""
     gradient = torch.func.grad_and_value(loss, argnums)
 
     def compiled(*args: Any) -> Any:
@@ -74,7 +74,7 @@ def ready(program: Program, workload: Workload) -> Prepared:
 
 
 class Training(Prepared):
-    """A training step as PyTorch users write it: a loss, `backward()`, and an optimiser that changes parameters in place.
+    """A training step as PyTorch users write it: a loss, `backward()`, and an optimiser that works in place.
 
     `state_of(optimiser, parameters)` lists the optimiser's state for comparison with the reference.
     """

@@ -1,4 +1,4 @@
-"""Chains of cheap elementwise operations: what a call costs when arrays are small, and memory traffic when they are not."""
+"""Chains of cheap elementwise operations: the cost of a call where arrays are small, of memory where they are large."""
 
 from __future__ import annotations
 

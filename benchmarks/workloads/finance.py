@@ -280,8 +280,7 @@ class Garch(Workload):
         import autograd.numpy as anp
         from autograd import value_and_grad
 
-        gradient: Program = value_and_grad(self.loop(anp.log))
-        return gradient
+        return value_and_grad(self.loop(anp.log))
 
 
 def rows(quick: bool) -> list[Workload]:

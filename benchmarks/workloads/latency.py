@@ -61,8 +61,7 @@ class ElementwiseGraph(Workload):
         source = ["def f(x):", "    out = np.empty_like(x)", "    for i in range(x.size):", "        y = x[i]"]
         scope: dict[str, Any] = {"math": math, "np": np}
         exec("\n".join([*source, *lines, "        out[i] = y", "    return out"]), scope)
-        compiled: Program = numba.njit(fastmath=True)(scope["f"])
-        return compiled
+        return numba.njit(fastmath=True)(scope["f"])
 
     def numexpr(self) -> Program:
         import numexpr

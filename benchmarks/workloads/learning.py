@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -104,8 +105,7 @@ class LogisticRegression(Workload):
             z = anp.dot(x, w)
             return anp.mean(anp.logaddexp(0, z) - t * z)
 
-        gradient: Program = value_and_grad(loss)
-        return gradient
+        return value_and_grad(loss)
 
 
 def layers(sizes: tuple[int, ...]) -> dict[str, dict[str, Array]]:
@@ -116,7 +116,7 @@ def layers(sizes: tuple[int, ...]) -> dict[str, dict[str, Array]]:
             "W": (draw.standard_normal((out, into)) / np.sqrt(into)).astype(np.float32),
             "b": np.zeros(out, np.float32),
         }
-        for k, (into, out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
+        for k, (into, out) in enumerate(pairwise(sizes), start=1)
     }
 
 
@@ -212,7 +212,6 @@ class ExponentialNetwork(Workload):
         return adam_step(jnp.sqrt, jax.value_and_grad(loss))
 
     def torch_loss(self) -> Program:
-        import torch
         from torch.nn import functional
 
         def loss(params: Tree, x: Any, t: Any) -> Any:
@@ -280,7 +279,7 @@ class Mnist(Workload):
     def __init__(self, width: int) -> None:
         self.sizes = (784, width, width, 10)
         self.title = f"training step of a {'-'.join(map(str, self.sizes))} network with SGD, batch 100, float32"
-        products = [into * out for into, out in zip(self.sizes, self.sizes[1:], strict=False)]
+        products = [into * out for into, out in pairwise(self.sizes)]
         self.flops = 100.0 * (6 * sum(products) - 2 * products[0])  # the data needs no gradient
 
     def inputs(self) -> tuple[Any, ...]:
@@ -452,8 +451,7 @@ class Embedding(Workload):
         import autograd.numpy as anp
         from autograd import value_and_grad
 
-        gradient: Program = value_and_grad(lambda table, w, words: anp.mean(anp.dot(table[words], w) ** 2))
-        return gradient
+        return value_and_grad(lambda table, w, words: anp.mean(anp.dot(table[words], w) ** 2))
 
 
 def rows(quick: bool) -> list[Workload]:

@@ -171,8 +171,7 @@ class NBody(Workload):
         import autograd.numpy as anp
         from autograd import value_and_grad
 
-        gradient: Program = value_and_grad(self.energy(anp))
-        return gradient
+        return value_and_grad(self.energy(anp))
 
 
 def rosenbrock(xp: Any) -> Program:
@@ -221,8 +220,7 @@ class Hessian(Workload):
     def torch(self) -> Program:
         import torch
 
-        hessian: Program = torch.func.hessian(rosenbrock(torch))
-        return hessian
+        return torch.func.hessian(rosenbrock(torch))
 
     def pytensor(self) -> Program:
         import pytensor.tensor as pt
@@ -244,8 +242,7 @@ class Hessian(Workload):
         import autograd.numpy as anp
         from autograd import hessian
 
-        f: Program = hessian(rosenbrock(anp))
-        return f
+        return hessian(rosenbrock(anp))
 
 
 class Hvp(Hessian):
@@ -319,8 +316,7 @@ class Hvp(Hessian):
         import autograd.numpy as anp
         from autograd import hessian_vector_product
 
-        f: Program = hessian_vector_product(rosenbrock(anp))
-        return f
+        return hessian_vector_product(rosenbrock(anp))
 
 
 def rows(quick: bool) -> list[Workload]:
