@@ -66,7 +66,7 @@ def circumstances(report: Report) -> str:
     pinned = f", pinned to CPU {', '.join(map(str, machine['pinned']))}" if machine["pinned"] else ""
     memory = f", {size(machine['memory'])} of memory" if machine["memory"] else ""
     facts = [
-        ("date", machine["date"]),
+        ("date", f"{machine['date']}{', a quick run: small sizes, few rounds' if machine['quick'] else ''}"),
         ("graphc", f"commit {machine['commit']}"),
         ("processor", f"{machine['cpu']} ({', '.join(machine['flags'])}), {machine['cores']} cores{memory}"),
         ("threads", f"{machine['threads']} for each peer{pinned}; load average before the run {machine['load']}"),

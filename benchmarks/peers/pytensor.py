@@ -5,6 +5,7 @@ https://pytensor.readthedocs.io/en/latest/tutorial/aliasing.html
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from benchmarks.peers.numpy import ready
 from benchmarks.prepared import Array, Prepared
 from benchmarks.tree import leaves, rebuilt
 from benchmarks.workload import Workload
+
+sys.setrecursionlimit(50_000)  # it walks a graph by recursion
 
 
 class Updating(Prepared):
