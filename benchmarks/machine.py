@@ -91,6 +91,15 @@ def measured_limits(settings: Settings, caches: Path) -> dict[str, Any]:
     return found
 
 
+def best_limits(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """The higher of two measurements: a machine that was busy for one of them is as fast as in the other."""
+    copies = zip(first["copy"], second["copy"], strict=True)
+    return {
+        "copy": [[size, max(rate, other)] for (size, rate), (_, other) in copies],
+        **{name: max(first[name], second[name]) for name in ("sgemm", "dgemm")},
+    }
+
+
 def copy_limit(found: dict[str, Any], size: float) -> float:
     """The measured copy bandwidth for a working set of so many bytes: of the nearest size that was measured."""
     nearest = min(found["copy"], key=lambda point: abs(math.log(point[0] / max(size, 1))))

@@ -107,21 +107,21 @@ def share(row: Row, outcome: Outcome, report: Report) -> float:
 
 def latency(report: Report) -> Any:
     """Compile latency against the number of operations."""
-    figure, axes = _figure(7.5, 5)
+    figure, axes = _figure(8.5, 5)
+    sizes = {row.name: int(re.sub(r"\D", "", row.name)) for row in report.latency}
     for peer in report.peers:
-        points = [
-            (int(re.sub(r"\D", "", row.name)), row.outcomes[peer].summary.median)
-            for row in report.latency
-            if peer in row.measured()
-        ]
+        found = [row for row in report.latency if peer in row.measured()]
+        points = [(sizes[row.name], row.outcomes[peer].summary.median) for row in found]
         if points:
             colour, marker = STYLES[peer]
             axes.loglog(*zip(*points, strict=True), color=colour, marker=marker, label=report.peers[peer].title)
+    axes.set_xticks(list(sizes.values()), [f"{size:,}" for size in sizes.values()])
+    axes.minorticks_off()
     axes.set_xlabel("operations of an elementwise graph")
     axes.set_ylabel("seconds to the first result")
     axes.set_title(f"Compile latency, fresh process, empty caches\n{_circumstances(report)}", fontsize=10)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from benchmarks import page, plots, tables
 from benchmarks.harness import Missing, Process, Settings, interleave, last_cpus
-from benchmarks.machine import description, measured_limits
+from benchmarks.machine import best_limits, description, measured_limits
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Array
 from benchmarks.results import BASE, Outcome, Peer, Report, Row
@@ -203,6 +203,7 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
         row.outcomes = {name: memory(name, workload, start, settings) for name in present}
         report.memory.append(row)
         console.print(tables.plain_table("peak memory", [row], report, "bytes"))
+    report.limits = best_limits(limits, measured_limits(settings, caches))
     return report
 
 

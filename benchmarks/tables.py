@@ -28,6 +28,8 @@ def size(value: float) -> str:
 
 def times(value: float) -> str:
     """A ratio."""
+    if value < 0.0995:
+        return f"{value:.2g}×"
     return f"{value:.2f}×" if value < 9.995 else f"{value:.0f}×"
 
 

@@ -30,7 +30,6 @@ class LogisticRegression(Workload):
     def __init__(self, points: int, features: int) -> None:
         self.points, self.features = points, features
         self.title = f"logistic regression: value and gradient, {points:,} × {features}, float64"
-        self.flops = 4.0 * points * features
 
     def inputs(self) -> tuple[Array, Array, Array]:
         draw = rng()
