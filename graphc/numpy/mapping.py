@@ -13,6 +13,12 @@ from graphc.numpy.picking import fixed_size
 from graphc.numpy.shaping import broadcast_to, expand_dims, moveaxis, reshape, stack
 from graphc.ops.typing import normalise_axis
 
+__all__ = [
+    "apply_along_axis",
+    "apply_over_axes",
+    "vectorize",
+]
+
 
 @traceable(np.apply_along_axis)
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
