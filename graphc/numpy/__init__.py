@@ -39,6 +39,7 @@ from graphc.numpy import (
     vectors,
     windows,
 )
+from graphc.numpy.alternatives import method_advice as method_advice
 from graphc.numpy.arranging import *
 from graphc.numpy.bits import *
 from graphc.numpy.calculus import *
@@ -48,7 +49,6 @@ from graphc.numpy.diagonals import *
 from graphc.numpy.dispatch import FUNCTIONS as FUNCTIONS
 from graphc.numpy.dispatch import apply_function as apply_function
 from graphc.numpy.dispatch import outside_of
-from graphc.numpy.dispatch import unsupported as unsupported
 from graphc.numpy.einstein import *
 from graphc.numpy.elementwise import *
 from graphc.numpy.elementwise import power_operator as power_operator

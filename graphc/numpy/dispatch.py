@@ -12,19 +12,12 @@ import numpy as np
 
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.numpy.alternatives import PLAIN, advice
-from graphc.tracing import SymbolicSize, Traced, TracingWorld, lift, user_locs, world_of
+from graphc.tracing import Traced, TracingWorld, holds_traced, lift, user_locs, world_of
 
 # NumPy or SciPy callable -> graphc's version of it; SciPy's are entered once one is met, since graphc loads no SciPy
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def holds_traced(value: Any) -> bool:
-    """Whether a traced value stands in an argument, at any depth of lists and tuples."""
-    if isinstance(value, (Traced, SymbolicSize)):
-        return True
-    return isinstance(value, (list, tuple)) and any(map(holds_traced, value))
 
 
 def any_traced(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
-from graphc.numpy.dispatch import common_world, holds_traced, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import where
 from graphc.numpy.indexing import diff
 from graphc.numpy.picking import fixed_size, whole_number
@@ -16,7 +16,7 @@ from graphc.numpy.ranges import linspace
 from graphc.numpy.reductions import max, min, sum
 from graphc.numpy.shaping import ravel, reshape, transpose
 from graphc.numpy.sorting import searchsorted
-from graphc.tracing import Traced
+from graphc.tracing import Traced, holds_traced
 
 __all__ = ["bincount", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd", "isin"]
 
@@ -93,8 +93,7 @@ def _edges(function: str, x: Any, bins: Any, range: Any, dtype: Any = None) -> A
     if count < 1:
         raise ValueError("`bins` must be positive, when an integer")
     if range is not None and not holds_traced(range):
-        kind = np.zeros(0, x.type.dtype if dtype is None else dtype)
-        return np.histogram_bin_edges(kind, count, range)
+        return np.histogram_bin_edges(np.zeros(0, x.type.dtype if dtype is None else dtype), count, range)
     first, last = _outer(x, range)
     kind = np.result_type(x.type.dtype, first.type.dtype, last.type.dtype)
     if dtype is not None or kind.kind != "f":

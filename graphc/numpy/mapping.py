@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ShapeError, UnsupportedError
-from graphc.numpy.dispatch import common_world, holds_traced, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.picking import fixed_size
 from graphc.numpy.shaping import broadcast_to, expand_dims, moveaxis, reshape, stack
 from graphc.ops.typing import normalise_axis
+from graphc.tracing import holds_traced
 
 __all__ = [
     "apply_along_axis",

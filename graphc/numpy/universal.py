@@ -137,7 +137,7 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
 
 def check_order(order: Any) -> None:
     """Raise ValueError unless NumPy knows the memory order, which means nothing here."""
-    if order not in ("K", "A", "C", "F"):
+    if order not in ("K", "A", "C", "F", None):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
 
 

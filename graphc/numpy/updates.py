@@ -8,14 +8,14 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import DTypeError, IndexingError, ShapeError, UnsupportedError
-from graphc.numpy.dispatch import common_world, holds_traced, strong
+from graphc.numpy.dispatch import common_world, strong
 from graphc.numpy.elementwise import where
 from graphc.numpy.indexing import Selection, array_axes, picked_layout, resolve
 from graphc.numpy.shaping import broadcast_to, concatenate, transpose
 from graphc.ops.structure import sliced_size
 from graphc.ops.typing import broadcast, show
 from graphc.ops.world import size_value
-from graphc.tracing import Traced, lift, user_locs
+from graphc.tracing import Traced, holds_traced, lift, user_locs
 
 __all__ = [
     "at",

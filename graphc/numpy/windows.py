@@ -54,9 +54,7 @@ bartlett = _window(
     "The Bartlett window of M points: a triangle that is 0 at both ends.",
 )
 blackman = _window(np.blackman, _cosines(0.42, 0.5, 0.08), "The Blackman window of M points: a sum of three cosines.")
-hamming = _window(
-    np.hamming, _cosines(0.54, 0.46), "The Hamming window of M points: a raised cosine, above 0."
-)
+hamming = _window(np.hamming, _cosines(0.54, 0.46), "The Hamming window of M points: a raised cosine, above 0.")
 hanning = _window(np.hanning, _cosines(0.5, 0.5), "The Hann window of M points: a raised cosine, 0 at both ends.")
 
 

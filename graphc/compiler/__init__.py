@@ -1,0 +1,34 @@
+"""The driver: trace, run the passes, plan, hand to a backend; ahead of time or on demand."""
+
+from graphc.compiler.capture import Traceout, trace, trace_call
+from graphc.compiler.checking import check, checker, parse
+from graphc.compiler.compiled import Compiled, Options, backend_module
+from graphc.compiler.compiling import compile
+from graphc.compiler.expressions import extract
+from graphc.compiler.jitting import Jitted, jit
+from graphc.compiler.pytrees import flatten, function_name, show_tree, unflatten
+from graphc.compiler.sizes import mismatch
+from graphc.compiler.specs import Spec, type_of
+
+__all__ = [
+    "Compiled",
+    "Jitted",
+    "Options",
+    "Spec",
+    "Traceout",
+    "backend_module",
+    "check",
+    "checker",
+    "compile",
+    "extract",
+    "flatten",
+    "function_name",
+    "jit",
+    "mismatch",
+    "parse",
+    "show_tree",
+    "trace",
+    "trace_call",
+    "type_of",
+    "unflatten",
+]

@@ -1,0 +1,142 @@
+"""A graph made ready to run: passes, plan, backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+import optree
+
+from graphc.compiler.checking import checker, parse
+from graphc.compiler.pytrees import flatten, show_call, unflatten
+from graphc.compiler.sizes import bind_sizes
+from graphc.dims import Size
+from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
+from graphc.ir import Graph, paused_gc
+from graphc.passes import pipeline
+from graphc.passes.plan import plan as make_plan
+from graphc.plan import Plan
+from graphc.text import constants_of, dump
+from graphc.tracing import Traced, inline, lift, locate, world_of
+
+BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a graph is lowered."""
+
+    backend: str = "numpy"
+    exact_order: bool = False
+    passes: tuple[pipeline.Pass, ...] | None = None
+
+    @property
+    def pipeline(self) -> tuple[pipeline.Pass, ...]:
+        if self.passes is not None:
+            return self.passes
+        return pipeline.EXACT_PIPELINE if self.exact_order else pipeline.PIPELINE
+
+
+class Compiled:
+    """A compiled function: immutable, thread-safe, picklable. Call it on arrays of the types it was compiled for.
+
+    Attributes: `graph` as traced, `passes` (every step with the graph after it), `plan`, `source`.
+    """
+
+    def __init__(self, graph: Graph, in_tree: Any, out_tree: Any, options: Options | None = None) -> None:
+        options = options or Options()
+        self.graph = graph
+        self.options = options
+        self.in_tree = in_tree
+        self.out_tree = out_tree
+        with paused_gc():
+            self.passes = pipeline.run(graph, options.pipeline, checker())
+            optimised = self.passes[-1].graph if self.passes else graph
+            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order)
+            self._run, self.source = backend_module(options.backend).load(self.plan)
+        self._flat = in_tree is None or _is_flat(in_tree)
+        self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
+        self._arity = len(graph.inputs)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if kwargs or not self._flat or len(args) != self._arity:
+                args = tuple(self._leaves(args, kwargs))
+            for leaf in args:
+                if isinstance(leaf, Traced):
+                    return self._inline(args)
+            results = self._run(*args)
+        except GraphcError as error:
+            locate(error)
+            raise
+        return results[0] if self._single else self._pack(results)
+
+    def _pack(self, results: Sequence[Any]) -> Any:
+        return list(results) if self.out_tree is None else unflatten(self.out_tree, results)
+
+    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        leaves, structure = flatten((args, kwargs))
+        if structure != self.in_tree:
+            raise StructureError(
+                f"{self.graph.name}: the arguments differ in structure from those it was compiled for",
+                expected=show_call(self.graph.name, self.in_tree, self.graph.input_types),
+                actual=show_call(self.graph.name, structure, leaves),
+                fix="pass tuples, lists and dicts as in the specs, or use jit, which compiles for each structure",
+            )
+        return leaves
+
+    def _inline(self, args: Sequence[Any]) -> Any:
+        world = world_of(args)
+        assert world is not None
+        values = [lift(a, world) for a in args]
+        sizes: dict[str, Size] = {}
+        for value, wanted in zip(values, self.graph.input_types, strict=True):
+            fits = value.type.ndim == wanted.ndim and value.type.dtype == wanted.dtype
+            if not fits or not bind_sizes(wanted.shape, value.type.shape, sizes):
+                raise ShapeError(
+                    f"{self.graph.name} was compiled for other types",
+                    expected=repr(wanted),
+                    actual=repr(value.type),
+                    fix="compile it for these types, or call the function itself inside the trace",
+                )
+        results = inline(world, self.graph, values, sizes)
+        return results[0] if self._single else self._pack(results)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = Options(self.options.backend, self.options.exact_order)
+        return _from_text, (dump(self.graph), constants_of(self.graph), self.in_tree, self.out_tree, options)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(map(repr, self.graph.input_types))
+        return f"<compiled {self.graph.name}({arguments}) -> {', '.join(map(repr, self.graph.output_types))}>"
+
+    def memory(self, **sizes: int) -> int:
+        """The most bytes of results and temporaries alive at once in a call; named sizes as keywords."""
+        return self.plan.peak_bytes(sizes)
+
+
+def _from_text(text: str, constants: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
+    return Compiled(parse(text, constants), in_tree, out_tree, options)
+
+
+def _is_flat(in_tree: Any) -> bool:
+    """Whether the structure is that of plain positional arrays."""
+    leaves = [optree.treespec_leaf(namespace="graphc")] * in_tree.num_leaves
+    plain = optree.treespec_tuple(leaves, namespace="graphc")
+    return bool(
+        in_tree == optree.treespec_tuple([plain, optree.treespec_dict({}, namespace="graphc")], namespace="graphc")
+    )
+
+
+def backend_module(name: str) -> Any:
+    """The module that loads plans for a backend."""
+    if name not in BACKENDS:
+        raise UnsupportedError(
+            f"there is no backend called {name!r}",
+            expected=" or ".join(BACKENDS),
+            actual=repr(name),
+            fix='backend="numpy"',
+        )
+    return import_module(BACKENDS[name])

@@ -1,0 +1,59 @@
+"""Ahead of time: a function, a graph or expressions, compiled for types that are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.compiler.capture import check_no_captures, trace_call
+from graphc.compiler.compiled import Compiled, Options
+from graphc.compiler.expressions import compile_expressions
+from graphc.errors import TraceError
+from graphc.ir import Graph
+from graphc.tracing import located
+
+
+def compile(f: Any, /, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any) -> Compiled:
+    """Compile a function for arguments of given types, or expressions of symbols.
+
+    Args:
+        f: a function of arrays; or a `Graph`; or a list of symbols, and then the one further argument is the list of
+            expressions to compute: ``compile([x], [y])``.
+        specs: as for `trace`.
+        backend: "numpy", or "sympy" to evaluate on SymPy expressions.
+        exact_order: keep NumPy's own operations and rounding; skip the stabilising rewrites.
+
+    Returns:
+        A `Compiled` that takes arrays in the structure of the specs.
+
+    >>> import numpy as np
+    >>> f = compile(lambda x: np.log(1 + np.exp(x)), "f64[n]")
+    >>> f(np.array([0.0, 1000.0]))
+    array([6.93147181e-01, 1.00000000e+03])
+    """
+    options = Options(backend, exact_order)
+    with located():
+        if isinstance(f, Graph):
+            if specs or kwargs:
+                raise TraceError(
+                    "compile: a graph has its types already",
+                    expected="compile(graph)",
+                    actual=f"{len(specs)} specs with it",
+                )
+            return Compiled(f, None, None, options)
+        if isinstance(f, (list, tuple)):
+            if len(specs) != 1 or kwargs:
+                raise TraceError(
+                    "compile: expressions come as two lists",
+                    expected="compile([inputs], [outputs])",
+                    actual=f"{len(specs) + 1} arguments",
+                )
+            return compile_expressions(list(f), specs[0], options)
+        if not callable(f):
+            raise TraceError(
+                "compile: there is nothing to compile",
+                expected="a function, a graph, or a list of symbols: compile([x], [y])",
+                actual=repr(f)[:60],
+            )
+        out = trace_call(f, specs, kwargs)
+        check_no_captures(out)
+        return Compiled(out.graph, out.in_tree, out.out_tree, options)

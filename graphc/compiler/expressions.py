@@ -1,0 +1,87 @@
+"""Expression style: graphs cut out of what free symbols were computed into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphc.compiler.compiled import Compiled, Options
+from graphc.compiler.pytrees import flatten, show_call
+from graphc.errors import TraceError
+from graphc.ir import Builder, Graph
+from graphc.tracing import Traced, TracingWorld, lift
+
+
+def compile_expressions(symbols: list[Any], outputs: Any, options: Options) -> Compiled:
+    leaves, out_tree = flatten(outputs)
+    worlds = {id(v.world): v.world for v in [*symbols, *leaves] if isinstance(v, Traced)}
+    if len(worlds) != 1 or not all(isinstance(s, Traced) for s in symbols):
+        raise TraceError(
+            "compile([inputs], [outputs]) takes symbols and expressions of them",
+            expected="traced values that belong together",
+            actual=show_call("compile", None, [*symbols, *leaves]),
+            fix='make inputs with graphc.symbol("x", "f64[3]")',
+        )
+    world = next(iter(worlds.values()))
+    graph, _ = extract(world, symbols, [lift(v, world) for v in leaves], name="expression")
+    _, in_tree = flatten((tuple(symbols), {}))
+    return Compiled(graph, in_tree, out_tree, options)
+
+
+def extract(
+    world: TracingWorld,
+    inputs: Sequence[Traced],
+    outputs: Sequence[Traced],
+    name: str,
+    marked: Sequence[Traced] = (),
+    open_inputs: bool = False,
+) -> tuple[Graph, list[int]]:
+    """The part of a running trace that computes `outputs` from `inputs`, and the ids its inputs had there.
+
+    Inputs of the trace that are needed but not listed are refused, or appended if `open_inputs`. Values in
+    `marked` are wrapped in `identity`, and their wrapped nodes are appended to the outputs.
+    """
+    nodes = world.builder.nodes
+    cut = {v.id for v in inputs}
+    needed: set[int] = set()
+    stack = [v.id for v in (*outputs, *marked)]
+    while stack:
+        i = stack.pop()
+        if i not in needed:
+            needed.add(i)
+            if i not in cut:
+                stack.extend(nodes[i]["args"])
+    builder = Builder(name)
+    builder.guards.update(world.builder.guards)
+    ids: dict[int, int] = {}
+    origins = [v.id for v in inputs]
+    for number, value in enumerate(inputs):
+        data = nodes[value.id]
+        ids[value.id] = builder.input(dict(data["attrs"]).get("name", f"x{number}"), data["type"], data["loc"])
+    barriers = {v.id for v in marked}
+    for i in sorted(needed | cut):
+        data = nodes[i]
+        if i not in ids:
+            if data["op"] == "input":
+                if not open_inputs:
+                    label = dict(data["attrs"])["name"]
+                    made = f", made at {data['loc'][0].described}" if data["loc"] else ""
+                    raise TraceError(
+                        f"the outputs depend on {label}, which is not among the inputs",
+                        expected=f"{label} in the list of inputs",
+                        actual=f"{label}: {data['type']!r}{made}",
+                        fix=f"compile([{', '.join([*map(_input_name, inputs), label])}], [...])",
+                    )
+                ids[i] = builder.input(dict(data["attrs"])["name"], data["type"], data["loc"])
+                origins.append(i)
+            else:
+                builder.region = data["region"]
+                args = tuple(ids[a] for a in data["args"])
+                ids[i] = builder.add(data["op"], args, data["attrs"], data["type"], data["loc"], None)
+        if i in barriers:
+            ids[i] = builder.add("identity", (ids[i],), (), data["type"], data["loc"], None)
+    return builder.finish([ids[v.id] for v in (*outputs, *marked)]), origins
+
+
+def _input_name(value: Traced) -> str:
+    return str(dict(value.world.builder.nodes[value.id]["attrs"]).get("name", f"%{value.id}"))

@@ -1,0 +1,388 @@
+"""Traced values: stand-ins for arrays that record what NumPy code does to them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+import numpy as np
+
+from graphc import dims
+from graphc.errors import GraphcError, UnsupportedError
+from graphc.ops.world import Value
+from graphc.tracing.in_place import update
+from graphc.tracing.places import locate, user_locs
+from graphc.tracing.refusals import describe, refuse
+from graphc.tracing.sizes import SymbolicSize, wrap_size
+from graphc.tracing.worlds import TracingWorld, fresh
+
+# What a condition on a traced value may be replaced by, by the word its line begins with.
+_CONDITIONS: Final = {
+    "if": "np.where(condition, a, b) computes both and picks",
+    "elif": "np.where(condition, a, b) computes both and picks",
+    "while": "a for loop of a fixed number of steps, with np.where(condition, new, old) to keep what is done",
+    "assert": "assert on shapes and dtypes here, and check values in the result",
+}
+
+
+class UnsupportedAttribute(UnsupportedError, AttributeError):
+    """An ndarray attribute that traced values do not have."""
+
+
+def namespace() -> Any:
+    return import_module("graphc.numpy")
+
+
+def _key_text(key: Any) -> str:
+    """An index as it is written; arrays as `index`."""
+    if isinstance(key, tuple):
+        return ", ".join(map(_key_text, key)) or "()"
+    if isinstance(key, slice):
+        ends = ":".join("" if v is None else str(v) for v in (key.start, key.stop))
+        return ends if key.step is None else f"{ends}:{key.step}"
+    if key is Ellipsis:
+        return "..."
+    return str(key) if key is None or isinstance(key, (int, list, SymbolicSize)) else "index"
+
+
+class Traced(Value):
+    """An array inside a trace. It takes NumPy's functions, operators, methods and indexing."""
+
+    __slots__ = ("__weakref__", "sharing")
+    world: TracingWorld
+    sharing: list[weakref.ref[Traced]]  # the values that show the same storage; unset while there is only this one
+    __array_priority__ = 1000
+
+    def __repr__(self) -> str:
+        return f"<traced {self.type}>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            refuse(
+                self,
+                "formatting with a format spec",
+                "{x} without a format, which shows the type",
+                "format the result of the compiled function",
+            )
+        return repr(self)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return tuple(d if type(d) is int else wrap_size(self.world, d) for d in self.type.shape)
+
+    @property
+    def size(self) -> Any:
+        return wrap_size(self.world, dims.product(self.type.shape))
+
+    @property
+    def itemsize(self) -> int:
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> Any:
+        return self.size * self.itemsize
+
+    @property
+    def T(self) -> Any:
+        return namespace().transpose(self)
+
+    @property
+    def mT(self) -> Any:
+        return namespace().matrix_transpose(self)
+
+    @property
+    def real(self) -> Any:
+        return self
+
+    @property
+    def imag(self) -> Any:
+        return namespace().imag(self)
+
+    @property
+    def at(self) -> Any:
+        """Parts of the value that can be replaced: `x.at[index].set(values)` gives a new value."""
+        return namespace().at(self)
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return namespace().apply_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return namespace().apply_function(function, args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        refuse(
+            self,
+            "making a plain NumPy array",
+            "functions that keep a traced value traced",
+            "graphc.numpy.array or graphc.numpy.asarray in place of NumPy's; or np.stack, np.concatenate",
+        )
+
+    # What Python may not ask
+
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304  it only raises
+        here = user_locs()
+        word = here[0].source.partition(" ")[0] if here else ""
+        refuse(
+            self,
+            f"`{word}`" if word in _CONDITIONS else "a Python condition (if, while, and, or, not)",
+            "a condition on Python values, shapes or dtypes",
+            _CONDITIONS.get(word, "np.where(condition, a, b); &, | and ~ for `and`, `or` and `not`"),
+        )
+
+    def _number(self, *_: Any) -> NoReturn:
+        refuse(
+            self,
+            "conversion to a Python number",
+            "functions that keep a traced value traced",
+            "compute with the traced value itself (np.sin, not math.sin); or make the argument static",
+        )
+
+    __int__ = __float__ = __complex__ = __index__ = __round__ = item = tolist = tobytes = _number
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0].__index__()  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.type.shape:
+            raise TypeError("iteration over a 0-d array")
+        return iter([self[i] for i in range(len(self))])
+
+    def __contains__(self, item: Any) -> bool:
+        return bool((self == item).any())
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        name = describe(self)
+        raise UnsupportedError(
+            f"{name}[...] = ... would change a traced value in place",
+            expected="an expression that gives a new array",
+            actual=f"an assignment into a traced {self.type!r}",
+            loc=(user_locs() or (None,))[0],
+            fix=f"{name} = {name}.at[{_key_text(key)}].set(value); .add, .multiply, .min and .max update likewise",
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return namespace().getitem(self, key)
+        except GraphcError as error:
+            locate(error)
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"a traced value has no attribute {name!r}")
+        raise UnsupportedAttribute(
+            f"the array method {name} cannot be traced",
+            expected="a method or function of graphc.numpy",
+            actual=f"{describe(self)}.{name} of a traced {self.type!r}",
+            loc=(user_locs() or (None,))[0],
+            fix=namespace().method_advice(name),
+        )
+
+    def __pow__(self, other: Any) -> Any:
+        return namespace().power_operator(self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return namespace().power_operator(other, self)
+
+    def __abs__(self) -> Any:
+        return self.world.abs(self)
+
+    def __pos__(self) -> Any:
+        return fresh(self)
+
+    def __invert__(self) -> Any:
+        return namespace().invert(self)
+
+    def __and__(self, other: Any) -> Any:
+        return namespace().bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        return namespace().bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Any:
+        return namespace().bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        return namespace().bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Any:
+        return namespace().bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return namespace().bitwise_xor(other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return namespace().matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return namespace().matmul(other, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __lshift__(self, other: Any) -> Any:
+        return namespace().left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return namespace().left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return namespace().right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return namespace().right_shift(other, self)
+
+    # In-place operators: one value object is one array, so every name of it sees the change
+
+    def __iadd__(self, other: Any) -> Any:
+        return update(self, "+=", self + other)
+
+    def __isub__(self, other: Any) -> Any:
+        return update(self, "-=", self - other)
+
+    def __imul__(self, other: Any) -> Any:
+        return update(self, "*=", self * other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return update(self, "/=", self / other)
+
+    def __ifloordiv__(self, other: Any) -> Any:
+        return update(self, "//=", self // other)
+
+    def __imod__(self, other: Any) -> Any:
+        return update(self, "%=", self % other)
+
+    def __ipow__(self, other: Any) -> Any:
+        return update(self, "**=", self**other)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return update(self, "@=", self @ other)
+
+    def __iand__(self, other: Any) -> Any:
+        return update(self, "&=", self & other)
+
+    def __ior__(self, other: Any) -> Any:
+        return update(self, "|=", self | other)
+
+    def __ixor__(self, other: Any) -> Any:
+        return update(self, "^=", self ^ other)
+
+    def __ilshift__(self, other: Any) -> Any:
+        return update(self, "<<=", self << other)
+
+    def __irshift__(self, other: Any) -> Any:
+        return update(self, ">>=", self >> other)
+
+    def __copy__(self) -> Traced:
+        return fresh(self)
+
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return fresh(self)
+
+    def __reduce__(self) -> NoReturn:
+        refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
+
+
+TracingWorld.value_class = Traced
+
+
+def _method(name: str, function: str | None = None) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        return getattr(namespace(), function or name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"As `numpy.ndarray.{name}`."
+    return method
+
+
+for _name in [
+    "sum",
+    "prod",
+    "mean",
+    "var",
+    "std",
+    "max",
+    "min",
+    "any",
+    "all",
+    "cumsum",
+    "cumprod",
+    "argmax",
+    "argmin",
+    "argsort",
+    "searchsorted",
+    "round",
+    "conj",
+    "conjugate",
+    "clip",
+    "dot",
+    "ravel",
+    "squeeze",
+    "swapaxes",
+    "take",
+    "astype",
+]:
+    setattr(Traced, _name, _method(_name))
+Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
+
+
+def _flatten(self: Traced, order: str = "C") -> Any:
+    """As `numpy.ndarray.flatten`."""
+    return fresh(namespace().ravel(self, order=order))
+
+
+Traced.flatten = _flatten  # type: ignore[attr-defined]
+
+
+for _name in ["argpartition", "choose", "diagonal", "repeat", "trace"]:
+    setattr(Traced, _name, _method(_name))
+
+
+def _itself(self: Traced) -> Traced:
+    """As `numpy.ndarray.conj`: the value itself, for it is real."""
+    return self
+
+
+Traced.conj = Traced.conjugate = _itself  # type: ignore[attr-defined]
+
+
+def _compress(self: Traced, condition: Any, axis: int | None = None, out: Any = None) -> Any:
+    """As `numpy.ndarray.compress`."""
+    return namespace().compress(condition, self, axis, out)
+
+
+Traced.compress = _compress  # type: ignore[attr-defined]
+
+
+def _reshape(self: Traced, *shape: Any, order: str = "C") -> Any:
+    """As `numpy.ndarray.reshape`."""
+    return namespace().reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+
+
+def _transpose(self: Traced, *axes: Any) -> Any:
+    """As `numpy.ndarray.transpose`."""
+    return namespace().transpose(self, (axes[0] if len(axes) == 1 else axes) if axes else None)
+
+
+Traced.reshape = _reshape  # type: ignore[attr-defined]
+Traced.transpose = _transpose  # type: ignore[attr-defined]
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value stands for an array inside a trace.
+
+    >>> is_traced(1.0)
+    False
+    """
+    return isinstance(value, Traced)

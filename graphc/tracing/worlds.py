@@ -1,0 +1,160 @@
+"""The graphs being traced: which are running in this thread, and which of them an operation belongs to."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from graphc.errors import UnsupportedError
+from graphc.ir import Builder, Locs
+from graphc.ops.record import Op
+from graphc.ops.world import GraphWorld, Operand
+from graphc.tracing.in_place import share
+from graphc.tracing.places import stacklevel, user_locs
+from graphc.tracing.refusals import raise_leaked
+
+if TYPE_CHECKING:
+    from graphc.tracing.values import Traced
+
+STALE_BYTES: Final = 1 << 16  # a writable closed-over array of this size is likely a weight that will change
+
+
+class _Stack(threading.local):
+    """The traces that are running in this thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.worlds: list[TracingWorld] = []
+
+
+STACK: Final = _Stack()
+
+
+# Python's own types that no operator takes beside a traced value, and what to write instead.
+_NO_OPERANDS: Final[dict[type, str]] = {
+    list: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
+    tuple: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
+    complex: "compute with real and imaginary parts: complex values cannot be traced yet",
+    str: "numbers, not text",
+    bytes: "numbers, not text",
+    dict: "take a value out of the dict",
+    set: "np.array(sorted(...))",
+    type(None): "check for None before: `if x is None` works in a trace",
+}
+
+
+class TracingWorld(GraphWorld):
+    """A graph being traced. Values of enclosing traces become extra inputs (captures)."""
+
+    value_class: type[Traced]  # set where that class is made
+
+    def __init__(self, builder: Builder, hints: Mapping[str, int] | None = None, depth: int = 0) -> None:
+        super().__init__(builder)
+        self.facts.hints = hints
+        self.depth = depth
+        self.active = True
+        self.captured: dict[tuple[int, int], int] = {}
+        self.captures: list[Traced] = []
+        self._constants: dict[int, tuple[Any, Any]] = {}
+
+    def locate(self) -> Locs:
+        return user_locs()
+
+    def emit(self, op: Op, operands: Sequence[Any], attrs: Any) -> Any:
+        for operand in operands:
+            if operand.world is not self:
+                world = deepest(operands)
+                result = GraphWorld.emit(world, op, [world.adopt(o) for o in operands], attrs)
+                break
+        else:
+            if not self.active:
+                deepest(operands)
+            result = GraphWorld.emit(self, op, operands, attrs)
+        if op.view and operands:
+            share(operands[0], result)
+        return result
+
+    def binary(self, name: str, a: Any, b: Any) -> Any:
+        for other in (a, b):
+            # a comparison for equality with something else is false, as everywhere in Python
+            if type(other) in _NO_OPERANDS and name not in ("eq", "ne"):
+                raise UnsupportedError(
+                    f"a {type(other).__name__} cannot be an operand of traced arithmetic",
+                    expected="a traced value, a NumPy array, or a bool, int or float",
+                    actual=repr(other)[:60],
+                    loc=(user_locs() or (None,))[0],
+                    fix=_NO_OPERANDS[type(other)],
+                )
+        return super().binary(name, a, b)
+
+    def promote(self, operands: Sequence[Any], to_float: bool = False) -> list[Any]:
+        if not self.active:
+            deepest([operand for operand in operands if isinstance(operand, Operand)])
+        return super().promote(operands, to_float)
+
+    def adopt(self, operand: Any) -> Any:
+        """The operand as a value of this trace: captured if it belongs to an enclosing one."""
+        if operand.world is self:
+            return operand
+        key = (id(operand.world), operand.id)
+        node = self.captured.get(key)
+        if node is None:
+            node = self.builder.input(
+                f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"]
+            )
+            self.captured[key] = node
+            self.captures.append(fresh(operand))
+        return self.value_class(self, node)
+
+    def constant(self, value: Any, dtype: np.dtype[Any] | None = None, weak: bool = False) -> Any:
+        if not isinstance(value, np.ndarray) or value.ndim == 0:
+            return super().constant(value, dtype, weak)
+        # a writable array may have changed since it was last used
+        known = None if value.flags.writeable else self._constants.get(id(value))
+        if known is not None and (dtype is None or known[1].type.dtype == dtype):
+            return known[1]
+        if value.flags.writeable and value.nbytes >= STALE_BYTES:
+            warnings.warn(
+                f"a writable array of shape {value.shape} is copied into the graph as a constant: later changes to it "
+                "are not seen. Pass it as an argument, or make it read-only to silence this.",
+                stacklevel=stacklevel(),
+            )
+        result = super().constant(value, dtype, weak)
+        self._constants[id(value)] = (value, result)
+        return result
+
+
+def deepest(operands: Sequence[Any]) -> TracingWorld:
+    """The innermost of the operands' traces; raises if one of them has ended."""
+    found: TracingWorld | None = None
+    for operand in operands:
+        world = operand.world
+        if not world.active:
+            raise_leaked(operand)
+        if found is None or world.depth > found.depth:
+            found = world
+    assert found is not None
+    return found
+
+
+def fresh(value: Traced) -> Traced:
+    """A copy in NumPy's sense: the same content, with a life of its own under in-place operators."""
+    return value.world.value_class(value.world, value.id)
+
+
+class tracing:
+    """Context of one trace: a fresh graph, on top of the traces already running in this thread."""
+
+    def __init__(self, name: str, hints: Mapping[str, int] | None = None) -> None:
+        self.world = TracingWorld(Builder(name), hints, depth=len(STACK.worlds) + 1)
+
+    def __enter__(self) -> TracingWorld:
+        STACK.worlds.append(self.world)
+        return self.world
+
+    def __exit__(self, *_: object) -> None:
+        STACK.worlds.remove(self.world)
+        self.world.active = False

@@ -1,0 +1,77 @@
+"""Forward mode: a function's value, and its derivative in a direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphc.compiler import flatten, trace_call, unflatten
+from graphc.passes.derive import jvp_graph
+from graphc.tracing import TracingWorld, deepest, inline, located, world_of
+from graphc.transforms.arguments import Transform, lift_argument, matching, prepared, surrounding
+from graphc.transforms.linear_map import LinearMap, split_at, trace_point
+
+
+class Jvp(Transform):
+    """Takes (primals, tangents), gives (outputs, output tangents)."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        super().__init__(f, "jvp")
+
+    def _traced(self, primals: Any, tangents: Any) -> Any:
+        world = surrounding((primals, tangents), "jvp")
+        lifted, structure = lift_argument(tuple(primals), world, "jvp")
+        pushed = matching(tangents, structure, [x.type for x in lifted], world, "jvp: tangents")
+        out = trace_call(self._f, unflatten(structure, lifted), {})
+        graph = jvp_graph(prepared(out.graph), range(len(lifted)), with_value=True)
+        values = inline(world, graph, [*lifted, *out.captures, *pushed])
+        count = len(out.graph.outputs)
+        tangent_values = iter(values[count:])
+        filled = [next(tangent_values) if t.differentiable else world.full(0, t) for t in out.graph.output_types]
+        return unflatten(out.out_tree, values[:count]), unflatten(out.out_tree, filled)
+
+
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """The value of `f(*primals)` and its derivative in the direction of `tangents` (forward mode).
+
+    Returns:
+        (out, tangent_out) in the structure of the result.
+
+    >>> import numpy as np
+    >>> jvp(np.sin, (0.0,), (1.0,))
+    (np.float64(0.0), np.float64(1.0))
+    """
+    return Jvp(f)(tuple(primals), tuple(tangents))  # type: ignore[no-any-return]
+
+
+def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """The value of `f` at `primals` and the linear function that approximates it there.
+
+    The function takes tangents in the primals' structure. What it needs of the primals is computed once, here.
+
+    >>> import numpy as np
+    >>> value, derivative = linearize(np.exp, 0.0)
+    >>> derivative(2.0)
+    np.float64(2.0)
+    """
+    leaves, structure = flatten(primals)
+    world = world_of(leaves)
+    if world is not None:
+        return _traced_linearize(f, primals, world)
+    with located():
+        out = trace_point(f, primals, "linearize")
+    if out.captures:
+        return _traced_linearize(f, primals, deepest(out.captures))
+    joint = jvp_graph(prepared(out.graph), range(len(leaves)), with_value=True)
+    value, residuals, linear = split_at(joint, leaves, len(out.graph.outputs))
+    ins = (structure, out.graph.input_types)
+    map_ = LinearMap(linear, residuals, ins, (out.out_tree, out.graph.output_types), "tangents")
+    return unflatten(out.out_tree, value), map_
+
+
+def _traced_linearize(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[..., Any]]:
+    lifted, structure = lift_argument(primals, world, "linearize")
+    out = trace_call(f, unflatten(structure, lifted), {})
+    values = inline(world, prepared(out.graph), [*lifted, *out.captures])
+    point = unflatten(structure, lifted)
+    return unflatten(out.out_tree, values), lambda *tangents: Jvp(f)._traced(point, tangents)[1]
