@@ -171,6 +171,7 @@ OPS = (
         domains=("real",),
         errors=(INTEGER,),
         elementwise=True,
+        work="other",
         reasons=NO_TANGENT,
         doc="The exponent n for which x / 2**n has a size from 0.5 to 1; 0 for 0.",
     ),
