@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any, Final, NoReturn, TypeVar
@@ -12,7 +13,7 @@ import numpy as np
 
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.numpy.alternatives import PLAIN, advice
-from graphc.tracing import Traced, TracingWorld, holds_traced, lift, user_locs, world_of
+from graphc.tracing import Traced, TracingWorld, assigned, holds_traced, lift, user_locs, world_of
 
 # NumPy or SciPy callable -> graphc's version of it; SciPy's are entered once one is met, since graphc loads no SciPy
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
@@ -42,7 +43,8 @@ def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
             try:
                 if kwargs.get("out") is not None or (place < len(args) and args[place] is not None):
                     refuse_out(name)
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+                return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
             except GraphcError as error:
                 if error.loc is None:
                     error.loc = (user_locs() or (None,))[0]
