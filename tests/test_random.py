@@ -660,9 +660,6 @@ def test_no_warnings_and_no_change_of_the_key() -> None:
     for name, draw in BY_KEY.items():
         draw(key)
         assert same(key, KEY), name
-    np.seterr(all="raise")
-    try:
+    with np.errstate(all="raise"):
         for draw in BY_KEY.values():
             draw(key)
-    finally:
-        np.seterr(all="warn")
