@@ -2,7 +2,7 @@
 
 from graphc.ir.building import Builder, copy_into, paused_gc
 from graphc.ir.constants import Constant
-from graphc.ir.graphs import Attrs, Graph, Guard, Locs
+from graphc.ir.graphs import Attrs, Graph, Guard, Locs, check_graph
 from graphc.ir.naming import set_name
 from graphc.ir.types import DTYPE_NAMES, DTYPES, TensorType, TupleType, Type, static_shape
 
@@ -18,6 +18,7 @@ __all__ = [
     "TensorType",
     "TupleType",
     "Type",
+    "check_graph",
     "copy_into",
     "paused_gc",
     "set_name",
