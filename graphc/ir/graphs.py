@@ -101,7 +101,7 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         return dump(self)
 
     def _repr_html_(self) -> str:
-        from graphc.inspection.picture import repr_html
+        from graphc.inspection.notebook import repr_html
 
         return repr_html(self)
 
@@ -164,4 +164,6 @@ def check_graph(what: str, given: object) -> None:
         fix = f"{what}(x.graph) for the graph as traced, {what}(x.passes[-1].graph) for what runs"
     elif callable(given):
         fix = f'{what}(graphc.trace(f, "f64[n]"))'
-    raise TraceError(f"{what}: a {type(given).__name__} is no graph", expected="a Graph", actual=repr(given)[:60], fix=fix)
+    raise TraceError(
+        f"{what}: a {type(given).__name__} is no graph", expected="a Graph", actual=repr(given)[:60], fix=fix
+    )

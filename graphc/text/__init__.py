@@ -91,7 +91,5 @@ def dump(
     if fmt != "text":
         raise IRError(f"no format {fmt!r} of graphs", expected="text, json or dot")
     if viewed:
-        return view(
-            graph, locations=locations, fold=fold, depth=depth, only=only, around=around, radius=radius
-        )
+        return view(graph, locations=locations, fold=fold, depth=depth, only=only, around=around, radius=radius)
     return "\n".join(Writer(graph, locations).lines())

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from graphc.errors import Loc
+from graphc.errors import IRError, Loc
 from graphc.ir import Constant, Graph
+from graphc.text.scalars import printable
 
 Fold = Literal["function", "repeat", "all"]
 FOLDS: Final = ("function", "repeat", "all")
@@ -35,6 +36,12 @@ class Section:
     count: int
     body: tuple[int | Section, ...]
     nodes: tuple[int, ...]
+
+
+def check_fold(fold: object) -> None:
+    """Raise IRError unless it is a fold, or None."""
+    if fold is not None and fold not in FOLDS:
+        raise IRError(f"no fold {fold!r}", expected=", ".join(map(repr, FOLDS)), actual=repr(fold))
 
 
 def sections(graph: Graph, items: Sequence[int], fold: Fold) -> list[int | Section]:
@@ -154,6 +161,7 @@ class _Flow:
     def __init__(self, graph: Graph, items: Sequence[int | Section]) -> None:
         self.nodes = graph._node
         self.lines = [_line(graph, item) for item in items]
+        self.named = ["name" in graph._node[item] if isinstance(item, int) else False for item in items]
         self.order: list[int] = []
         self.starts: list[int] = []  # of each item in `order`, and the end
         for item in items:
@@ -179,11 +187,19 @@ class _Flow:
         return sorted(found, key=lambda stretch: -stretch.count)
 
     def rotated(self, start: int, length: int, size: int) -> tuple[int, int]:
-        """The stretch without the items before the first one that stands above its predecessor in the program."""
+        """The stretch from where the program begins a round.
+
+        That is at an item that stands above its predecessor in the program; or else after one that is assigned to a
+        variable.
+        """
         lines = self.lines[start : start + size]
+        named = self.named[start : start + size]
         for shift in range(size):
             before, here = lines[shift - 1], lines[shift]
             if before is not None and here is not None and before > here:
+                return start + shift, length - shift
+        for shift in range(size):
+            if named[shift - 1]:
                 return start + shift, length - shift
         return start, length
 
@@ -224,7 +240,8 @@ def _token(graph: Graph, item: int | Section) -> Any:
         return item.function, item.count, tuple(_token(graph, one) for one in item.body)
     data = graph._node[item]
     attrs = tuple((name, None if isinstance(value, Constant) else value) for name, value in data["attrs"])
-    return data["op"], data["type"], len(data["args"]), data["origin"] is None, attrs
+    types = tuple(graph._node[a]["type"] for a in data["args"])
+    return data["op"], data["type"], types, data["origin"] is None, attrs
 
 
 def _flat(items: Sequence[int | Section]) -> Iterator[int]:
@@ -234,3 +251,35 @@ def _flat(items: Sequence[int | Section]) -> Iterator[int]:
         else:
             yield from item.nodes
 
+
+# what a section says of itself
+
+
+def ends(graph: Graph, section: Section) -> tuple[list[int], list[int]]:
+    """The values from outside that a section reads, and those of its own that are read outside."""
+    inside = set(section.nodes)
+    operands = dict.fromkeys(a for i in section.nodes for a in graph._node[i]["args"] if a not in inside)
+    outputs = set(graph.outputs)
+    results = [i for i in section.nodes if i in outputs or not inside.issuperset(graph.successors(i))]
+    return list(operands), results
+
+
+def title(graph: Graph, section: Section, most: int = 4) -> str:
+    """What a section is: so many times a function, or its ops, of which `most` are named."""
+    ops = [graph._node[i]["op"] if isinstance(i, int) else title(graph, i, most) for i in section.body]
+    what = f"({some(ops, most)})"
+    if section.function is not None:
+        derived = graph._node[section.nodes[0]]["origin"] is not None
+        what = f"{'derivative of ' if derived else ''}{printable(section.function)}"
+    return f"{section.count} x {what}" if section.count > 1 else what
+
+
+def some(words: Sequence[str], most: int = 4) -> str:
+    """The first of several words, and how many more there are.
+
+    >>> some(["a", "b"]), some(list("abcdef"))
+    ('a, b', 'a, b, c, ... 3 more')
+    """
+    if len(words) <= most:
+        return ", ".join(words)
+    return f"{', '.join(words[: most - 1])}, ... {len(words) - most + 1} more"

@@ -9,10 +9,10 @@ from typing import Final
 from graphc.errors import IRError
 from graphc.ir import Graph
 from graphc.text.scalars import COMMENT_COLUMN, VIEW, Locations, printable
-from graphc.text.sections import FOLDS, Fold, Section, sections
+from graphc.text.sections import Fold, Section, check_fold, ends, sections, some, title
 from graphc.text.writing import Writer, summary_of
 
-PARAMETERS: Final = 8  # of the graph, that the first line names
+PARAMETERS: Final = 5  # of the graph, that the first line names
 
 
 def view(
@@ -28,8 +28,7 @@ def view(
     """What `dump` shows of a graph with `fold`, `only` or `around`."""
     viewer = _Viewer(graph, locations)
     if fold is not None:
-        if fold not in FOLDS:
-            raise IRError(f"no fold {fold!r}", expected=", ".join(FOLDS), actual=repr(fold))
+        check_fold(fold)
         if only is not None or around is not None:
             raise IRError("fold shows the whole graph, only and around a part of it", fix="give one of them")
         body = list(viewer.folded(sections(graph, viewer.shown, fold), depth))
@@ -47,7 +46,7 @@ def view(
             viewer.head(),
             *(f"  guard {guard}" for guard in graph.guards),
             *(f"  {line}" for line in body),
-            f"  return {_some([viewer.writer.labels[o] for o in graph.outputs], PARAMETERS)}".rstrip(),
+            f"  return {some([viewer.writer.labels[o] for o in graph.outputs], PARAMETERS)}".rstrip(),
             "}",
         ]
     )
@@ -67,8 +66,8 @@ class _Viewer:
         """The first line, with as many inputs and results as fit."""
         parameters = [self.writer.node(i) for i in self.graph.inputs]
         results = [self.writer.type(self.nodes[o]["type"]) for o in self.graph.outputs]
-        result = results[0] if len(results) == 1 else f"({_some(results, PARAMETERS)})"
-        return f"graph {printable(self.graph.name)}({_some(parameters, PARAMETERS)}) -> {result} {{"
+        result = results[0] if len(results) == 1 else f"({some(results, PARAMETERS)})"
+        return f"graph {printable(self.graph.name)}({some(parameters, PARAMETERS)}) -> {result} {{"
 
     def line(self, node: int, indent: str = "") -> str:
         data = self.nodes[node]
@@ -97,7 +96,7 @@ class _Viewer:
             if depth <= 0:
                 yield _commented(f"{indent}{self.whole(item)}  {{ {size} }}", place)
                 continue
-            yield _commented(f"{indent}{self.title(item)} {{", f"{size}, {place}" if place else size)
+            yield _commented(f"{indent}{title(self.graph, item)} {{", f"{size}, {place}" if place else size)
             yield from self.folded(item.body, depth - 1, f"{indent}  ")
             last = self.writer.labels[item.nodes[-1]]
             more = f" and {_count(item.count - 1, 'time')} more, up to {last}" if item.count > 1 else ""
@@ -105,26 +104,10 @@ class _Viewer:
 
     def whole(self, section: Section) -> str:
         """A section in one line: what it gives, what it is, what it takes."""
-        operands, results = self.ends(section)
+        operands, results = ends(self.graph, section)
         given = [f"{self.writer.labels[i]}: {self.writer.type(self.nodes[i]['type'])}" for i in results]
         taken = [self.writer.labels[a] for a in operands if a not in self.writer.inline]
-        return f"{_some(given)} = {self.title(section)}({_some(taken)})"
-
-    def ends(self, section: Section) -> tuple[list[int], list[int]]:
-        """The values from outside that a section reads, and those of its own that are read outside."""
-        inside = set(section.nodes)
-        operands = dict.fromkeys(a for i in section.nodes for a in self.nodes[i]["args"] if a not in inside)
-        outputs = set(self.graph.outputs)
-        results = [i for i in section.nodes if i in outputs or not inside.issuperset(self.graph.successors(i))]
-        return list(operands), results
-
-    def title(self, section: Section) -> str:
-        """What a section is: so many times a function, or its ops."""
-        what = f"({_some([self.nodes[i]['op'] if isinstance(i, int) else self.title(i) for i in section.body])})"
-        if section.function is not None:
-            derived = self.nodes[section.nodes[0]]["origin"] is not None
-            what = f"{'derivative of ' if derived else ''}{printable(section.function)}"
-        return f"{section.count} x {what}" if section.count > 1 else what
+        return f"{some(given)} = {title(self.graph, section)}({some(taken)})"
 
     # parts
 
@@ -172,7 +155,7 @@ class _Viewer:
 
     def unknown(self, option: str, name: str) -> IRError:
         known = [*dict.fromkeys(self.nodes[i]["op"] for i in self.shown)] if option == "only" else []
-        known += [label for label in self.writer.labels.values()]
+        known += self.writer.labels.values()
         near = difflib.get_close_matches(name, [*known, *(k.removeprefix("%") for k in known)], n=1)
         return IRError(
             f"{option}: {self.graph.name} has nothing called {name}",
@@ -205,14 +188,3 @@ def _count(number: int, noun: str) -> str:
 
 def _commented(line: str, comment: str) -> str:
     return f"{line:<{COMMENT_COLUMN}}  # {printable(comment)}" if comment else line
-
-
-def _some(words: Sequence[str], most: int = 4) -> str:
-    """The first of several words, and how many more there are.
-
-    >>> _some(["a", "b"]), _some(list("abcdef"))
-    ('a, b', 'a, b, c, ... 3 more')
-    """
-    if len(words) <= most:
-        return ", ".join(words)
-    return f"{', '.join(words[: most - 1])}, ... {len(words) - most + 1} more"
