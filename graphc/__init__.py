@@ -14,7 +14,9 @@ if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
     __path__.append(str(_root))
 
 from graphc import numpy
+from graphc.callbacks import pure_callback
 from graphc.compiler import Compiled, Spec, compile, jit, parse, trace
+from graphc.printing import debug_print
 from graphc.text import dump
 from graphc.tracing import Traced, is_traced
 from graphc.transforms import (
@@ -49,6 +51,7 @@ __all__ = [
     "Spec",
     "Traced",
     "compile",
+    "debug_print",
     "dump",
     "grad",
     "gradients",
@@ -63,6 +66,7 @@ __all__ = [
     "linearize",
     "numpy",
     "parse",
+    "pure_callback",
     "scipy",
     "stop_gradient",
     "symbol",

@@ -104,6 +104,52 @@ class TupleType:
 
 
 Type = TensorType | TupleType
+NOTHING: Final = TupleType(())
+"""The type of an effect: a node without results, which is there for what it does when the graph runs."""
+
+
+class Callback:
+    """A function of the user's inside a graph, which is called when the graph runs.
+
+    Two of them are equal if they are the same function. One that was read from a text, where only its name stands,
+    equals every function of that name; a graph with it compares but does not run.
+    """
+
+    __slots__ = ("_function", "name")
+
+    def __init__(self, name: str, function: Callable[..., Any] | None) -> None:
+        self.name = name
+        self._function = function
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function; IRError where only its name is known."""
+        if self._function is None:
+            raise IRError(
+                f"the function {self.name} is not here: a text holds only its name",
+                fix="give it to parse: callbacks=[...], in the order in which the text names them",
+            )
+        return self._function
+
+    @property
+    def known(self) -> bool:
+        """Whether the function is here, and not its name alone."""
+        return self._function is not None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Callback) or self.name != other.name:
+            return False
+        mine, others = self._function, other._function
+        return mine is None or others is None or mine is others or bool(mine == others)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Callback, (self.name, self._function)
+
+    def __repr__(self) -> str:
+        return f"Callback({self.name})"
 
 
 class Constant:
@@ -240,6 +286,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         return self.graph["guards"]  # type: ignore[no-any-return]
 
     @property
+    def effects(self) -> tuple[int, ...]:
+        """Ids of the nodes without results, in the order in which they act. No pass drops, merges or reorders them."""
+        return tuple(i for i, data in self._node.items() if data["type"] is NOTHING)
+
+    @property
     def input_types(self) -> tuple[TensorType, ...]:
         return tuple(self._node[i]["type"] for i in self.inputs)
 
@@ -292,7 +343,7 @@ def _typed(attrs: Attrs) -> tuple[Any, ...]:
 
 
 def _canonical(graph: Graph) -> tuple[Any, ...]:
-    """Number the nodes by depth-first order from the outputs; ids, dead nodes and locations drop out."""
+    """Number the nodes depth-first from outputs, then effects; ids, dead nodes and locations drop out."""
     number: dict[int, int] = {}
     regions: dict[int, int] = {0: 0}
     rows: list[tuple[Any, ...]] = []
@@ -300,7 +351,7 @@ def _canonical(graph: Graph) -> tuple[Any, ...]:
     for i in graph.inputs:
         number[i] = len(number)
         rows.append(("input", nodes[i]["attrs"], nodes[i]["type"]))
-    for output in graph.outputs:
+    for output in (*graph.outputs, *graph.effects):
         stack = [output]
         while stack:
             node = stack[-1]
@@ -333,7 +384,7 @@ class Builder:
     """Appends nodes, each after its operands, and merges the ones that compute the same thing.
 
     The key of a node is its op, operands, attributes and region; merging unions locations. A builder knows no
-    op's meaning: types come from the caller.
+    op's meaning: types come from the caller. A node of type `NOTHING` is an effect, and never merged.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -345,6 +396,7 @@ class Builder:
         self.region = 0
         self._last_region = 0
         self._table: dict[tuple[Any, ...], int] = {}
+        self._effects: list[int] = []
 
     def input(self, name: str, type: TensorType, loc: Locs = ()) -> int:
         """Append the next input; a name that is taken gets underscores."""
@@ -375,7 +427,11 @@ class Builder:
         key = (op, args, attrs, self.region)
         node = self._table.get(key)
         if node is None:
-            node = self._table[key] = len(self.nodes)
+            node = len(self.nodes)
+            if type is NOTHING:
+                self._effects.append(node)
+            else:
+                self._table[key] = node
             self.nodes.append(
                 {
                     "op": op,
@@ -403,12 +459,12 @@ class Builder:
         if known is not loc and len(known) < 8:
             data["loc"] = known + tuple(x for x in loc if x not in known)
 
-    def finish(self, outputs: Iterable[int], donated: Sequence[int] = ()) -> Graph:
-        """Freeze what the outputs need, and every input, into a graph with dense ids."""
+    def finish(self, outputs: Iterable[int], donated: Sequence[int] = (), effects: bool = True) -> Graph:
+        """Freeze what outputs and effects need, and every input, into a graph with dense ids."""
         outputs = tuple(outputs)
         nodes = self.nodes
         live = bytearray(len(nodes))
-        for i in (*outputs, *self.inputs):
+        for i in (*outputs, *self.inputs, *(self._effects if effects else ())):
             live[i] = 1
         for i in range(len(nodes) - 1, -1, -1):
             if live[i]:
@@ -501,6 +557,17 @@ def copy_into(
             )
     builder.region = base
     return ids
+
+
+def without_effects(graph: Graph) -> Graph:
+    """The graph with nothing but what its outputs need."""
+    if not graph.effects:
+        return graph
+    builder = Builder(graph.name)
+    nodes = graph._node
+    inputs = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    ids = copy_into(builder, graph, inputs)
+    return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"], effects=False)
 
 
 def static_shape(shape: Sequence[Size]) -> tuple[int, ...] | None:

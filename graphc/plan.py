@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.ir import Graph, TensorType
+from graphc.ir import Graph, TensorType, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,11 @@ class Plan:
         return peak
 
 
-def nbytes(type: TensorType) -> Size:
-    """The size of a dense array of this type, in bytes."""
-    return dims.product((*type.shape, type.dtype.itemsize))
+def nbytes(type: Type) -> Size:
+    """The size of a dense array of this type, or of several of them, in bytes."""
+    if isinstance(type, TensorType):
+        return dims.product((*type.shape, type.dtype.itemsize))
+    total: Size = 0
+    for item in type.items:
+        total = total + nbytes(item)
+    return total

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.errors import RuleError
 from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Op, Partials
 from graphc.ops.world import GraphWorld, Value
+from graphc.passes.opaque import no_rule
 
 
 def forward(
@@ -83,7 +83,7 @@ def push(w: Any, op: Op, y: Any, operands: Sequence[Any], tangents: Sequence[Any
         return out
     if isinstance(rule, Jvp):
         return rule.jvp(w, y, tuple(operands), tuple(tangents), **attrs)
-    raise RuleError(f"{op.name}: has a float result but no derivative rule")
+    raise no_rule(op, attrs, getattr(w, "loc", ()))
 
 
 def _times(w: Any, t: Any, factor: Any) -> Any:

@@ -16,6 +16,7 @@ from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
+from graphc.passes.opaque import no_rule
 
 
 @dataclass(slots=True)
@@ -144,8 +145,11 @@ def _transpose_node(
             _deposit(w, pending, operands[k], args[k], Cotangent(part))
     elif isinstance(rule, Jvp):
         _transpose_jvp(w, i, ct.select(w), rule, operands, wanted, attrs, pending)
+    elif op.name == "get":
+        producer = w.builder.nodes[args[0]]
+        raise no_rule(TABLE[producer["op"]], dict(producer["attrs"]), producer["loc"])
     else:
-        raise RuleError(f"{op.name}: has a float result but no derivative rule")
+        raise no_rule(op, attrs, data["loc"])
 
 
 def _carried_mask(

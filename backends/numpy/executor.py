@@ -13,14 +13,14 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import DTypeError, GuardError, ShapeError
-from graphc.ir import DTYPE_NAMES, DTYPES, Graph, Guard, TensorType
+from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
-    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
+    ["np", "nk", "scipy", "calls", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
 )
 _serial = count()
 
@@ -163,7 +163,7 @@ class _Writer:
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
-            lines.append(f"{name} = {call}{comment}")
+            lines.append(f"{call}{comment}" if data["type"] is NOTHING else f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees]
         if dead:
             lines.append(f"del {', '.join(dead)}")
@@ -185,6 +185,11 @@ class _Writer:
         if isinstance(value, np.dtype):
             label = DTYPE_NAMES[value]
             self.scope[label] = value
+            return label
+        if isinstance(value, Callback):
+            label = f"callback{i}"
+            self.scope[label] = value
+            value.function  # refuses one whose name alone is known
             return label
         if name == "index":
             return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)
@@ -211,7 +216,7 @@ def _reserved(name: str) -> bool:
     return (
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
-        or name.startswith(("spec", "dtype", "guard"))
+        or name.startswith(("spec", "dtype", "guard", "callback"))
     )
 
 

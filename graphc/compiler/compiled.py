@@ -18,7 +18,7 @@ from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
-from graphc.text import constants_of, dump
+from graphc.text import callbacks_of, constants_of, dump
 from graphc.tracing import Traced, inline, lift, locate, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
@@ -106,7 +106,8 @@ class Compiled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = Options(self.options.backend, self.options.exact_order)
-        return _from_text, (dump(self.graph), constants_of(self.graph), self.in_tree, self.out_tree, options)
+        beside = constants_of(self.graph), callbacks_of(self.graph)
+        return _from_text, (dump(self.graph), *beside, self.in_tree, self.out_tree, options)
 
     def __repr__(self) -> str:
         arguments = ", ".join(map(repr, self.graph.input_types))
@@ -117,8 +118,10 @@ class Compiled:
         return self.plan.peak_bytes(sizes)
 
 
-def _from_text(text: str, constants: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
-    return Compiled(parse(text, constants), in_tree, out_tree, options)
+def _from_text(
+    text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options
+) -> Compiled:
+    return Compiled(parse(text, constants, callbacks), in_tree, out_tree, options)
 
 
 def _is_flat(in_tree: Any) -> bool:

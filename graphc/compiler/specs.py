@@ -12,7 +12,7 @@ from graphc.dims import Dim
 from graphc.errors import TraceError
 from graphc.ir import TensorType
 from graphc.text import parse_type
-from graphc.tracing import Traced
+from graphc.tracing import SymbolicSize, Traced, as_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Spec:
     f32[2,n]
     """
 
-    shape: tuple[int | str | Dim, ...]
+    shape: tuple[int | str | Dim | SymbolicSize, ...]
     dtype: Any = np.float64
 
     @property
     def type(self) -> TensorType:
-        sizes = tuple(dims.parse(d) if isinstance(d, str) else d for d in self.shape)
+        sizes = tuple(dims.parse(d) if isinstance(d, str) else as_size(d) for d in self.shape)
         return TensorType(sizes, np.dtype(self.dtype))
 
 
