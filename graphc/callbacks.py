@@ -16,7 +16,7 @@ from graphc.errors import StructureError, TraceError
 from graphc.ir import Callback, TensorType
 from graphc.ops import lookup
 from graphc.ops.calls import pure_callback as call
-from graphc.tracing import STACK, TracingWorld, fresh, lift, user_locs, world_of
+from graphc.tracing import STACK, TracingWorld, fresh, lift, located, user_locs, world_of
 
 
 def pure_callback(callback: Callable[..., Any], result_spec: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -71,7 +71,8 @@ def pure_callback(callback: Callable[..., Any], result_spec: Any, /, *args: Any,
     _check_sizes(types, world)
     shapes, dtypes = tuple(t.shape for t in types), tuple(t.dtype for t in types)
     if world is None:
-        results = call(function, shapes, dtypes, *map(np.asarray, leaves))  # type: ignore[arg-type]  # sizes are ints
+        with located():
+            results = call(function, shapes, dtypes, *map(np.asarray, leaves))  # type: ignore[arg-type]  # sizes: ints
         return unflatten(out_tree, [result[()] for result in results])
     attrs = (("callback", function), ("dtypes", dtypes), ("shapes", shapes))
     several = world.emit(lookup("pure_callback"), [world.adopt(lift(leaf, world)) for leaf in leaves], attrs)

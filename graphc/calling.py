@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.errors import GraphcError, Loc, TraceError
-from graphc.tracing import STACK, locate, user_frame
+from graphc.tracing import STACK, locate, tracing, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
 _DRAW: Final = re.compile(r"\b(?:np|numpy)\.random\.(\w+)")
@@ -99,7 +99,8 @@ def refuse_draw(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
     before = sys.gettrace()
     sys.settrace(watcher.enter)
     try:
-        f(*args, **kwargs)
+        with tracing("again"):  # takes in the effects, which are in the graph already
+            f(*args, **kwargs)
     finally:
         sys.settrace(before)
     if watcher.found is None:

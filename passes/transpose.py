@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from graphc.errors import RuleError
 from graphc.ir import TensorType
@@ -17,6 +17,14 @@ from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.opaque import no_rule
+
+
+FLAT: Final = frozenset(
+    op.name
+    for op in TABLE.values()
+    if isinstance(op.rule, Partials) and all(partial is None for partial in op.rule.partials)
+)
+"""Ops through which no derivative passes, such as `stop_gradient`."""
 
 
 @dataclass(slots=True)
@@ -72,7 +80,7 @@ def backward(
 
 
 def _active(nodes: list[dict[str, Any]], wrt: Sequence[int], stop: int) -> bytearray:
-    """Mark the nodes that depend on `wrt` and can carry a tangent."""
+    """Mark the nodes that depend on `wrt` and can vary with it."""
     active = bytearray(max(stop, max(wrt, default=0) + 1))
     for i in wrt:
         active[i] = 1
@@ -82,7 +90,8 @@ def _active(nodes: list[dict[str, Any]], wrt: Sequence[int], stop: int) -> bytea
             for a in data["args"]:
                 if active[a]:
                     type = data["type"]
-                    active[i] = not isinstance(type, TensorType) or type.differentiable
+                    carries = not isinstance(type, TensorType) or type.differentiable
+                    active[i] = carries and data["op"] not in FLAT
                     break
     return active
 

@@ -78,7 +78,7 @@ def apply(field: Field, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any
         raise UnsupportedError(
             f"{op.name} has no exact meaning: {OPAQUE}",
             expected="ops of NumPy",
-            actual=str(attrs.get("callback", op.name)),
+            actual=attrs["callback"].name if "callback" in attrs else op.name,
             fix='backend="numpy"',
         )
     if exact is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc.compiler import flatten, trace_call, unflatten
 from graphc.passes.derive import jvp_graph
-from graphc.tracing import TracingWorld, deepest, inline, located, world_of
+from graphc.tracing import Traced, TracingWorld, deepest, inline, located, world_of
 from graphc.transforms.arguments import Transform, lift_argument, matching, prepared, surrounding
 from graphc.transforms.linear_map import LinearMap, split_at, trace_point
 
@@ -71,7 +71,26 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
 
 def _traced_linearize(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[..., Any]]:
     lifted, structure = lift_argument(primals, world, "linearize")
+    return traced_linearize(f, lifted, structure, world)
+
+
+def traced_linearize(
+    f: Callable[..., Any], lifted: Sequence[Traced], structure: Any, world: TracingWorld
+) -> tuple[Any, Callable[..., Any]]:
+    """`linearize` inside a trace, at leaves of the structure that belong to the trace."""
     out = trace_call(f, unflatten(structure, lifted), {})
-    values = inline(world, prepared(out.graph), [*lifted, *out.captures])
-    point = unflatten(structure, lifted)
-    return unflatten(out.out_tree, values), lambda *tangents: Jvp(f)._traced(point, tangents)[1]
+    graph = prepared(out.graph)
+    types = [x.type for x in lifted]
+    operands = [*lifted, *out.captures]
+    values = inline(world, graph, operands)
+    linear = jvp_graph(graph, range(len(lifted)))
+
+    def push(*tangents: Any) -> Any:
+        """The tangent of the result for tangents of the primals."""
+        here = world_of([*flatten(tangents)[0], *operands]) or world
+        pushed = matching(tangents, structure, types, here, "tangents")
+        found = iter(inline(here, linear, [*operands, *pushed]))
+        filled = [next(found) if t.differentiable else here.full(0, t) for t in graph.output_types]
+        return unflatten(out.out_tree, filled)
+
+    return unflatten(out.out_tree, values), push

@@ -13,8 +13,8 @@ from graphc.compiler import Jitted, flatten, function_name, unflatten
 from graphc.errors import DifferentiationError
 from graphc.ir import TensorType, static_shape
 from graphc.tracing import TracingWorld, lift
-from graphc.transforms.arguments import Transform, positions, surrounding
-from graphc.transforms.forward import Jvp, jvp
+from graphc.transforms.arguments import Transform, lift_argument, positions, surrounding
+from graphc.transforms.forward import jvp, traced_linearize
 from graphc.transforms.reverse import grad, traced_vjp
 
 
@@ -76,24 +76,14 @@ def _forward_jacobian(
     f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld
 ) -> tuple[list[list[Any]], Any]:
     """Columns by pushing unit tangents; result[output][argument]."""
-    leaves, structure = flatten(picked)
-    leaves = [lift(leaf, world) for leaf in leaves]
-    point = unflatten(structure, leaves)
+    leaves, structure = lift_argument(picked, world, "jacobian")
+    value, push = traced_linearize(f, leaves, structure, world)
+    outputs, out_tree = flatten(value)
     columns: list[list[Any]] = []
-    out_tree = None
-    outputs: list[Any] = []
-    push = Jvp(f)
     for k, x in enumerate(leaves):
-        columns.append([])
-        for unit in _units(x.type, world, "argument"):
-            tangents = unflatten(structure, [unit if j == k else world.full(0, v.type) for j, v in enumerate(leaves)])
-            value, tangent = push._traced(point, tangents)
-            outputs, out_tree = flatten(value)
-            columns[k].append(flatten(tangent)[0])
-    if not outputs:
-        outputs, out_tree = flatten(
-            push._traced(point, unflatten(structure, [world.full(0, v.type) for v in leaves]))[0]
-        )
+        units = _units(x.type, world, "argument")
+        zeros = [world.full(0, v.type) for v in leaves]
+        columns.append([flatten(push(*unflatten(structure, [*zeros[:k], u, *zeros[k + 1 :]])))[0] for u in units])
     result = []
     for j, y in enumerate(outputs):
         blocks = [
