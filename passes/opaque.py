@@ -7,12 +7,12 @@ from typing import Any
 
 from graphc.errors import DifferentiationError, GraphcError, RuleError
 from graphc.ir import Callback, Locs
-from graphc.ops.record import OPAQUE, Op
+from graphc.ops.record import Op
 
 
 def no_rule(op: Op, attrs: Mapping[str, Any], loc: Locs) -> GraphcError:
     """The error of a derivative that has to pass through an op without a rule."""
-    if op.reasons.get("rule") != OPAQUE:
+    if not op.opaque:
         return RuleError(f"{op.name}: has a float result but no derivative rule")
     callback = attrs.get("callback")
     name = callback.name if isinstance(callback, Callback) else "Python code"

@@ -18,7 +18,6 @@ from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.opaque import no_rule
 
-
 FLAT: Final = frozenset(
     op.name
     for op in TABLE.values()

@@ -15,7 +15,7 @@ from graphc.errors import ShapeError, UnsupportedError
 from graphc.ir import NOTHING, Attrs, Constant, Graph, TensorType, Type
 from graphc.ops import lookup
 from graphc.ops.meaning import evaluate as numpy_meaning
-from graphc.ops.record import OPAQUE, Op
+from graphc.ops.record import Op
 from graphc.ops.typing import Facts
 from graphc.ops.world import Operand, World, infer
 
@@ -74,9 +74,9 @@ class ExactWorld(World):
 def apply(field: Field, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any], result_type: Type) -> Any:
     """The op's exact meaning on object arrays; ops that only move elements act as they do in NumPy."""
     exact = op.exact
-    if op.reasons.get("exact") == OPAQUE:
+    if op.opaque:
         raise UnsupportedError(
-            f"{op.name} has no exact meaning: {OPAQUE}",
+            f"{op.name} has no exact meaning: it runs Python code",
             expected="ops of NumPy",
             actual=attrs["callback"].name if "callback" in attrs else op.name,
             fix='backend="numpy"',

@@ -20,7 +20,21 @@ from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
-    ["np", "nk", "scipy", "calls", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
+    [
+        "np",
+        "nk",
+        "scipy",
+        "calls",
+        "ndarray",
+        "errstate",
+        "slices",
+        "slice",
+        "max",
+        "min",
+        "solve_size",
+        "refuse_guard",
+        *DTYPES,
+    ]
 )
 _serial = count()
 
@@ -188,8 +202,7 @@ class _Writer:
             return label
         if isinstance(value, Callback):
             label = f"callback{i}"
-            self.scope[label] = value
-            value.function  # refuses one whose name alone is known
+            self.scope[label] = Callback(value.name, value.function)  # which refuses one known by its name alone
             return label
         if name == "index":
             return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)

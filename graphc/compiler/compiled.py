@@ -118,9 +118,7 @@ class Compiled:
         return self.plan.peak_bytes(sizes)
 
 
-def _from_text(
-    text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options
-) -> Compiled:
+def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
     return Compiled(parse(text, constants, callbacks), in_tree, out_tree, options)
 
 

@@ -11,15 +11,10 @@ import numpy as np
 from graphc.dims import Size
 from graphc.errors import IRError
 from graphc.ir import NOTHING, Callback, TensorType, TupleType, Type
-from graphc.ops.record import OPAQUE, ErrorSample, Op, Reason
+from graphc.ops.record import OPAQUE, ErrorSample, Op, Reason, Sample
 from graphc.ops.typing import Facts
 
-UNKNOWN: Final[Mapping[str, Reason]] = {
-    "exact": OPAQUE,
-    "rule": OPAQUE,
-    "domains": "any input is accepted",
-    "samples": OPAQUE,
-}
+UNKNOWN: Final[Mapping[str, Reason]] = {"exact": OPAQUE, "rule": OPAQUE}
 
 
 def debug_print_type(facts: Facts, *operands: Type, format: str) -> TupleType:
@@ -64,6 +59,11 @@ OPS = (
         "debug_print",
         type=debug_print_type,
         numpy="calls.debug_print({format}, {*})",
+        domains=("real",),
+        samples=(
+            Sample(((3,), ()), {"format": "x = {0}, {{y}} = {1:.3f}, {0!r:>30}"}),
+            Sample((), {"format": "here"}),
+        ),
         errors=(
             ErrorSample(("f64[2]",), {"format": "{1}"}, IRError, "no operand"),
             ErrorSample(("f64[2]",), {"format": "{0.base}"}, IRError, "no operand"),
@@ -77,6 +77,21 @@ OPS = (
         "pure_callback",
         type=pure_callback_type,
         numpy="calls.pure_callback({callback}, {shapes}, {dtypes}, {*})",
+        domains=("real",),
+        samples=(
+            Sample(
+                ((3,),),
+                {"callback": Callback("numpy.sort", np.sort), "dtypes": (np.dtype(np.float64),), "shapes": ((3,),)},
+            ),
+            Sample(
+                ((3,),),
+                {
+                    "callback": Callback("numpy.modf", np.modf),
+                    "dtypes": (np.dtype(np.float64),) * 2,
+                    "shapes": ((3,), (3,)),
+                },
+            ),
+        ),
         errors=(
             ErrorSample(
                 ("f64[2]",),

@@ -142,6 +142,11 @@ class Op:
     reasons: Mapping[str, Reason] = field(default_factory=dict)
 
     @property
+    def opaque(self) -> bool:
+        """Whether the op runs Python code of the user's, of which nothing is known."""
+        return self.reasons.get("exact") == OPAQUE
+
+    @property
     def ufunc(self) -> bool:
         """Whether the NumPy meaning is a ufunc, which can write into an `out` buffer."""
         return self.elementwise and "{" not in self.numpy

@@ -11,7 +11,6 @@ from graphc.compiler import trace
 from graphc.errors import DifferentiationError, TraceError
 from graphc.ir import Graph, without_effects
 from graphc.ops import lookup
-from graphc.ops.record import OPAQUE
 from graphc.passes import pipeline
 from graphc.passes.derive import differentiable_outputs, vjp_graph
 from graphc.verification.branches import choices
@@ -124,7 +123,7 @@ def python_calls(graph: Graph, outputs: Sequence[int]) -> list[str]:
             stack.extend(nodes[i]["args"])
     found = []
     for i in sorted(needed):
-        if nodes[i]["op"] != "input" and lookup(nodes[i]["op"]).reasons.get("exact") == OPAQUE:
+        if nodes[i]["op"] != "input" and lookup(nodes[i]["op"]).opaque:
             loc = nodes[i]["loc"]
             found.append(f"{graph.attrs(i)['callback'].name}{f' at {loc[0]}' if loc else ''}")
     return found

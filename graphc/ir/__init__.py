@@ -1,0 +1,27 @@
+"""The intermediate representation: types, constants, guards, and the graph itself."""
+
+from graphc.ir.building import Builder, copy_into, paused_gc, without_effects
+from graphc.ir.callbacks import Callback
+from graphc.ir.constants import Constant
+from graphc.ir.graphs import Attrs, Graph, Guard, Locs
+from graphc.ir.types import DTYPE_NAMES, DTYPES, NOTHING, TensorType, TupleType, Type, static_shape
+
+__all__ = [
+    "DTYPES",
+    "DTYPE_NAMES",
+    "NOTHING",
+    "Attrs",
+    "Builder",
+    "Callback",
+    "Constant",
+    "Graph",
+    "Guard",
+    "Locs",
+    "TensorType",
+    "TupleType",
+    "Type",
+    "copy_into",
+    "paused_gc",
+    "static_shape",
+    "without_effects",
+]
