@@ -9,21 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from graphc.errors import RuleError
 from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
-from graphc.passes.opaque import no_rule
-
-FLAT: Final = frozenset(
-    op.name
-    for op in TABLE.values()
-    if isinstance(op.rule, Partials) and all(partial is None for partial in op.rule.partials)
-)
-"""Ops through which no derivative passes, such as `stop_gradient`."""
+from graphc.passes.barriers import FLAT, no_rule
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from graphc.passes import pipeline
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import callbacks_of, constants_of, dump
-from graphc.tracing import Traced, inline, lift, locate, world_of
+from graphc.tracing import STACK, Traced, TracingWorld, inline, lift, locate, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 
@@ -59,14 +59,17 @@ class Compiled:
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
+        self._effects = bool(graph.effects)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             if kwargs or not self._flat or len(args) != self._arity:
                 args = tuple(self._leaves(args, kwargs))
+            if self._effects and STACK.worlds:
+                return self._inline(STACK.worlds[-1], args)  # acts when the graph that is being traced runs
             for leaf in args:
                 if isinstance(leaf, Traced):
-                    return self._inline(args)
+                    return self._inline(world_of(args), args)
             results = self._run(*args)
         except GraphcError as error:
             locate(error)
@@ -87,8 +90,7 @@ class Compiled:
             )
         return leaves
 
-    def _inline(self, args: Sequence[Any]) -> Any:
-        world = world_of(args)
+    def _inline(self, world: TracingWorld | None, args: Sequence[Any]) -> Any:
         assert world is not None
         values = [lift(a, world) for a in args]
         sizes: dict[str, Size] = {}

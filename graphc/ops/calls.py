@@ -90,6 +90,7 @@ def _checked(callback: Callback, place: str, result: Any, shape: tuple[int, ...]
         array = np.array(result)
     except Exception as error:
         raise _broken(callback, place, DTypeError, expected, f"a {type(result).__name__}: {error}") from error
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     number = isinstance(result, (bool, int, float)) and not isinstance(result, np.generic)
     if number and (dtype.kind == "f" or (dtype.kind in "iu" and array.dtype.kind in "bi")):
         array = np.array(result, dtype)
@@ -98,7 +99,7 @@ def _checked(callback: Callback, place: str, result: Any, shape: tuple[int, ...]
         raise _broken(callback, place, DTypeError, expected, actual)
     if array.shape != shape:
         raise _broken(callback, place, ShapeError, expected, actual)
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return array
 
 
 def _broken(callback: Callback, place: str, kind: type[GraphcError], expected: str, actual: str) -> GraphcError:

@@ -7,9 +7,9 @@ from typing import Any
 
 from graphc.compiler import flatten, trace_call, unflatten
 from graphc.passes.derive import jvp_graph
-from graphc.tracing import Traced, TracingWorld, deepest, inline, located, world_of
+from graphc.tracing import Traced, TracingWorld, inline, located, world_of
 from graphc.transforms.arguments import Transform, lift_argument, matching, prepared, surrounding
-from graphc.transforms.linear_map import LinearMap, split_at, trace_point
+from graphc.transforms.linear_map import LinearMap, split_at, surroundings, trace_point
 
 
 class Jvp(Transform):
@@ -60,8 +60,8 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
         return _traced_linearize(f, primals, world)
     with located():
         out = trace_point(f, primals, "linearize")
-    if out.captures:
-        return _traced_linearize(f, primals, deepest(out.captures))
+    if (around := surroundings(out)) is not None:
+        return _traced_linearize(f, primals, around)
     joint = jvp_graph(prepared(out.graph), range(len(leaves)), with_value=True)
     value, residuals, linear = split_at(joint, leaves, len(out.graph.outputs))
     ins = (structure, out.graph.input_types)

@@ -10,7 +10,7 @@ import numpy as np
 from graphc.compiler import Compiled, Traceout, flatten, trace_call, type_of, unflatten
 from graphc.ir import Graph, TensorType, static_shape
 from graphc.passes.derive import split
-from graphc.tracing import inline, lift, located, world_of
+from graphc.tracing import STACK, TracingWorld, deepest, inline, lift, located, world_of
 from graphc.transforms.arguments import check_differentiable, check_structure, matching
 
 
@@ -19,6 +19,13 @@ def trace_point(f: Callable[..., Any], primals: tuple[Any, ...], transform: str)
     for leaf in flatten(primals)[0]:
         check_differentiable(type_of(leaf), transform)
     return trace_call(f, primals, {})
+
+
+def surroundings(out: Traceout) -> TracingWorld | None:
+    """The trace that a function of plain arrays is a part of: it uses values of it, or has effects when it runs."""
+    if out.captures:
+        return deepest(out.captures)
+    return STACK.worlds[-1] if STACK.worlds and out.graph.effects else None
 
 
 def split_at(joint: Graph, arrays: Sequence[Any], outputs: int) -> tuple[Sequence[Any], Sequence[Any], Graph]:

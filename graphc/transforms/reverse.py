@@ -8,9 +8,9 @@ from typing import Any
 from graphc.compiler import Traceout, flatten, function_name, trace_call, unflatten
 from graphc.errors import DifferentiationError
 from graphc.passes.derive import value_and_gradient_graph, vjp_graph
-from graphc.tracing import Traced, TracingWorld, deepest, definition, inline, located, world_of
+from graphc.tracing import Traced, TracingWorld, definition, inline, located, world_of
 from graphc.transforms.arguments import Transform, lift_argument, matching, positions, prepared, surrounding
-from graphc.transforms.linear_map import LinearMap, split_at, trace_point
+from graphc.transforms.linear_map import LinearMap, split_at, surroundings, trace_point
 
 
 class _Gradient(Transform):
@@ -117,8 +117,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
         return traced_vjp(f, primals, world)
     with located():
         out = trace_point(f, primals, "vjp")
-    if out.captures:
-        return traced_vjp(f, primals, deepest(out.captures))
+    if (around := surroundings(out)) is not None:
+        return traced_vjp(f, primals, around)
     joint = vjp_graph(prepared(out.graph), range(len(leaves)), with_value=True)
     value, residuals, linear = split_at(joint, leaves, len(out.graph.outputs))
     result = unflatten(out.out_tree, value)

@@ -1,13 +1,21 @@
-"""Ops without a derivative rule, in words."""
+"""Where derivatives end: ops through which none passes, and ops whose derivative is not known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from graphc.errors import DifferentiationError, GraphcError, RuleError
 from graphc.ir import Callback, Locs
-from graphc.ops.record import Op
+from graphc.ops import TABLE
+from graphc.ops.record import Op, Partials
+
+FLAT: Final = frozenset(
+    op.name
+    for op in TABLE.values()
+    if isinstance(op.rule, Partials) and all(partial is None for partial in op.rule.partials)
+)
+"""Ops whose derivative is 0 wherever it exists, or said to be: `sign`, `stop_gradient`."""
 
 
 def no_rule(op: Op, attrs: Mapping[str, Any], loc: Locs) -> GraphcError:
