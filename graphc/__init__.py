@@ -16,6 +16,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
 from graphc import numpy
 from graphc.callbacks import pure_callback
 from graphc.compiler import Compiled, Spec, compile, jit, parse, trace
+from graphc.inspection import cost
 from graphc.printing import debug_print
 from graphc.text import dump
 from graphc.tracing import Traced, is_traced
@@ -51,6 +52,7 @@ __all__ = [
     "Spec",
     "Traced",
     "compile",
+    "cost",
     "debug_print",
     "dump",
     "grad",

@@ -10,6 +10,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Sample
 from graphc.ops.typing import Facts, check_kind, elementwise, tensor
+from graphc.ops.work import integer_power
 
 MISFIT = ErrorSample(("f64[2]", "f64[3]"), {}, ShapeError, "do not broadcast")
 MIXED = ErrorSample(("f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype")
@@ -59,6 +60,7 @@ OPS = (
         "add",
         type=elementwise("add", "biuf"),
         numpy="np.add",
+        work="add",
         exact=lambda s, a, b: a + b,
         rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: 1),
         domains=("real", "real"),
@@ -70,6 +72,7 @@ OPS = (
         "sub",
         type=elementwise("sub", "iuf"),
         numpy="np.subtract",
+        work="add",
         exact=lambda s, a, b: a - b,
         rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: -1),
         domains=("real", "real"),
@@ -81,6 +84,7 @@ OPS = (
         "mul",
         type=elementwise("mul", "biuf"),
         numpy="np.multiply",
+        work="mul",
         exact=lambda s, a, b: a * b,
         rule=Partials(lambda w, y, a, b: b, lambda w, y, a, b: a),
         domains=("real", "real"),
@@ -92,6 +96,7 @@ OPS = (
         "div",
         type=elementwise("div", "f"),
         numpy="np.true_divide",
+        work="div",
         exact=lambda s, a, b: a / b,
         rule=Partials(lambda w, y, a, b: 1 / b, lambda w, y, a, b: -(y / b)),
         domains=("real", "nonzero"),
@@ -103,6 +108,7 @@ OPS = (
         "floor_divide",
         type=elementwise("floor_divide", "iuf"),
         numpy="np.floor_divide",
+        work="div",
         exact=lambda s, a, b: s.floor(a / b),
         rule=Partials(None, None),
         domains=("real", "nonzero"),
@@ -114,6 +120,7 @@ OPS = (
         "remainder",
         type=elementwise("remainder", "iuf"),
         numpy="np.remainder",
+        work="div",
         exact=lambda s, a, b: a - b * s.floor(a / b),
         rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: -w.floor_divide(a, b)),
         domains=("real", "nonzero"),
@@ -125,6 +132,7 @@ OPS = (
         "neg",
         type=elementwise("neg", "iuf"),
         numpy="np.negative",
+        work="other",
         exact=lambda s, x: -x,
         rule=Partials(lambda w, y, x: -1),
         domains=("real",),
@@ -136,6 +144,7 @@ OPS = (
         "integer_pow",
         type=integer_pow_type,
         numpy="np.power({0}, {exponent})",
+        work=integer_power,
         exact=lambda s, x, *, exponent: s.integer_pow(x, exponent),
         rule=Partials(integer_pow_partial),
         domains=("nonzero",),
@@ -161,6 +170,7 @@ OPS = (
         "abs",
         type=elementwise("abs", "iuf"),
         numpy="np.absolute",
+        work="other",
         exact=lambda s, x: s.abs(x),
         rule=Partials(lambda w, y, x: w.sign(x)),
         domains=("real",),
@@ -173,6 +183,7 @@ OPS = (
         "sign",
         type=elementwise("sign", "iuf"),
         numpy="np.sign",
+        work="other",
         exact=lambda s, x: s.sign(x),
         rule=Partials(None),
         domains=("real",),
@@ -185,6 +196,7 @@ OPS = (
         "cast",
         type=cast_type,
         numpy="{0}.astype({dtype})",
+        work="other",
         exact=lambda s, x, *, dtype, weak: s.cast(x, dtype),
         rule=Linear(
             None,

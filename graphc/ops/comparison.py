@@ -19,6 +19,7 @@ def comparison(name: str, numpy: str, exact: Rule, doc: str) -> Op:
         name,
         type=elementwise(name, "biuf", result="bool"),
         numpy=numpy,
+        work="other",
         exact=exact,
         domains=("real", "real"),
         errors=(MISFIT,),
@@ -65,6 +66,7 @@ OPS = (
         "where",
         type=where_type,
         numpy="np.where({0}, {1}, {2})",
+        work="other",
         exact=lambda s, c, x, y: s.where(c, x, y),
         rule=Linear(
             (1, 2),
@@ -84,6 +86,7 @@ OPS = (
         "maximum",
         type=elementwise("maximum", "biuf"),
         numpy="np.maximum",
+        work="other",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(a >= b, w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -98,6 +101,7 @@ OPS = (
         "minimum",
         type=elementwise("minimum", "biuf"),
         numpy="np.minimum",
+        work="other",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(a <= b, w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -112,6 +116,7 @@ OPS = (
         "fmax",
         type=elementwise("fmax", "biuf"),
         numpy="np.fmax",
+        work="other",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(w.logical_or(a >= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -126,6 +131,7 @@ OPS = (
         "fmin",
         type=elementwise("fmin", "biuf"),
         numpy="np.fmin",
+        work="other",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(w.logical_or(a <= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),

@@ -74,6 +74,7 @@ OPS = (
         "sqrt",
         type=elementwise("sqrt", "f"),
         numpy="np.sqrt",
+        work="div",
         exact="sqrt",
         rule=Partials(lambda w, y, x: 0.5 / y),
         domains=("positive",),

@@ -7,6 +7,7 @@ from typing import Any
 from graphc import dims
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
+from graphc.ops import work
 from graphc.ops.record import ErrorSample, Jvp, Linear, Op, Sample
 from graphc.ops.typing import Facts, check_axes, check_kind, normalise_axis, reduction, tensor
 
@@ -160,6 +161,7 @@ OPS = (
         "reduce_sum",
         type=reduction("reduce_sum", "iuf"),
         numpy="np.add.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
+        work=work.for_each("add"),
         exact=lambda s, x, *, axes, keepdims: s.sum(x, axes, keepdims),
         rule=Linear(None, sum_transpose, mask=sum_transpose),
         domains=("real",),
@@ -172,6 +174,7 @@ OPS = (
         "reduce_prod",
         type=reduction("reduce_prod", "iuf"),
         numpy="np.multiply.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
+        work=work.for_each("mul"),
         exact=lambda s, x, *, axes, keepdims: s.prod(x, axes, keepdims),
         rule=Jvp(prod_jvp),
         domains=("real",),
@@ -184,6 +187,7 @@ OPS = (
         "reduce_max",
         type=reduction("reduce_max", "biuf", empty=False),
         numpy="np.maximum.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("maximum", x, axes, keepdims),
         rule=Jvp(extremum_jvp("lt")),
         domains=("real",),
@@ -195,6 +199,7 @@ OPS = (
         "reduce_min",
         type=reduction("reduce_min", "biuf", empty=False),
         numpy="np.minimum.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("minimum", x, axes, keepdims),
         rule=Jvp(extremum_jvp("gt")),
         domains=("real",),
@@ -206,6 +211,7 @@ OPS = (
         "reduce_any",
         type=reduction("reduce_any", "b"),
         numpy="np.logical_or.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_or", x, axes, keepdims, False),
         domains=("bool",),
         samples=SAMPLES + EMPTY,
@@ -217,6 +223,7 @@ OPS = (
         "reduce_all",
         type=reduction("reduce_all", "b"),
         numpy="np.logical_and.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_and", x, axes, keepdims, True),
         domains=("bool",),
         samples=SAMPLES + EMPTY,
@@ -228,6 +235,7 @@ OPS = (
         "reduce_norm",
         type=reduction("reduce_norm", "f"),
         numpy="nk.norm({0}, {axes}, {keepdims})",
+        work=work.norm,
         exact=lambda s, x, *, axes, keepdims: s.each("sqrt", s.sum(x * x, axes, keepdims)),
         rule=Jvp(norm_jvp),
         domains=("real",),
@@ -241,6 +249,7 @@ OPS = (
         "logsumexp",
         type=reduction("logsumexp", "f"),
         numpy="nk.logsumexp({0}, {axes}, {keepdims})",
+        work=work.logsumexp,
         exact=lambda s, x, *, axes, keepdims: s.each("log", s.sum(s.each("exp", x), axes, keepdims)),
         rule=Jvp(logsumexp_jvp),
         domains=("real",),
@@ -253,6 +262,7 @@ OPS = (
         "softmax",
         type=softmax_type,
         numpy="nk.softmax({0}, {axes})",
+        work=work.softmax,
         exact=lambda s, x, *, axes: softmax_exact(s, x, axes),
         rule=Jvp(softmax_jvp),
         domains=("real",),
@@ -265,6 +275,7 @@ OPS = (
         "log_softmax",
         type=softmax_type,
         numpy="nk.log_softmax({0}, {axes})",
+        work=work.log_softmax,
         exact=lambda s, x, *, axes: s.each("log", softmax_exact(s, x, axes)),
         rule=Jvp(log_softmax_jvp),
         domains=("real",),
@@ -277,6 +288,7 @@ OPS = (
         "cumsum",
         type=cumsum_type,
         numpy="nk.cumsum({0}, {axis}, {reverse})",
+        work=work.for_each("add"),
         exact=lambda s, x, *, axis, reverse: s.cumsum(x, axis, reverse),
         rule=Linear(None, lambda w, ct, x, *, axis, reverse: (w.cumsum(ct, axis=axis, reverse=not reverse),)),
         domains=("real",),
