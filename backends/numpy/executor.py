@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final
@@ -37,6 +38,7 @@ KEYWORDS: Final = frozenset(
     ]
 )
 _serial = count()
+_ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
 def generate(plan: Plan) -> tuple[str, dict[str, Any]]:
@@ -51,7 +53,10 @@ def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
-    weakref.finalize(scope["run"], linecache.cache.pop, filename, None)
+    # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
+    while _ended:
+        linecache.cache.pop(_ended.popleft(), None)
+    weakref.finalize(scope["run"], _ended.append, filename)
     return scope["run"], source
 
 

@@ -15,6 +15,7 @@ from graphc.ir import DTYPE_NAMES, Callback, TensorType
 
 Array = np.ndarray[Any, Any]
 Write = Callable[[str], object]
+CONVERSIONS: Final[dict[str, Callable[[Any], str]]] = {"r": repr, "s": str, "a": ascii}
 
 
 def _to_stdout(text: str) -> None:
@@ -63,7 +64,7 @@ def shown(value: Any, conversion: str | None, spec: str) -> str:
         elif spec and conversion is None:
             return np.array2string(value, formatter={"all": lambda element: format(element, spec)})
     if conversion is not None:
-        value = {"r": repr, "s": str, "a": ascii}[conversion](value)
+        value = CONVERSIONS[conversion](value)
     return format(value, spec)
 
 

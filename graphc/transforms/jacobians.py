@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.compiler import Jitted, flatten, function_name, unflatten
+from graphc.compiler import flatten, unflatten
 from graphc.errors import DifferentiationError
 from graphc.ir import TensorType, static_shape
 from graphc.tracing import TracingWorld, lift
@@ -23,6 +23,12 @@ class _Jacobian(Transform):
         self.argnums = argnums
         self.forward = forward
         super().__init__(f, "jacfwd" if forward else "jacrev")
+
+    def _varying(self, count: int) -> Collection[int]:
+        return positions(self.argnums, count, "jacobian")
+
+    def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _Jacobian, (self._f, self.argnums, self.forward)
 
     def _traced(self, *args: Any, **kwargs: Any) -> Any:
         world = surrounding((args, kwargs), "jacobian")
@@ -145,6 +151,30 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callabl
     return jacrev(f, argnums)
 
 
+class _HessianProduct(Transform):
+    """Takes the arguments of the function and a vector after them."""
+
+    def __init__(self, f: Callable[..., Any], argnums: int) -> None:
+        self.argnums = argnums
+        self._gradient = grad(f, argnums)
+        super().__init__(f, "hvp")
+
+    def _varying(self, count: int) -> Collection[int]:
+        return (*positions(self.argnums, count - 1, "hvp"), count - 1)
+
+    def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _HessianProduct, (self._f, self.argnums)
+
+    def _traced(self, *args: Any, **kwargs: Any) -> Any:
+        *point, v = args
+        (n,) = positions(self.argnums, len(point), "hvp")
+
+        def along(x: Any) -> Any:
+            return self._gradient(*point[:n], x, *point[n + 1 :], **kwargs)
+
+        return jvp(along, (point[n],), (v,))[1]
+
+
 def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The matrix of second derivatives of a scalar function, forward over reverse.
 
@@ -163,16 +193,4 @@ def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     >>> hvp(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
-    gradient = grad(f, argnums)
-
-    def product(*args: Any, **kwargs: Any) -> Any:
-        *point, v = args
-        n = positions(argnums, len(point), "hvp")[0]
-
-        def along(x: Any) -> Any:
-            return gradient(*point[:n], x, *point[n + 1 :], **kwargs)
-
-        return jvp(along, (point[n],), (v,))[1]
-
-    product.__name__ = f"hvp_{function_name(f)}"
-    return Jitted(product)
+    return _HessianProduct(f, argnums)
