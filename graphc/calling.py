@@ -16,7 +16,7 @@ from graphc.errors import GraphcError, Loc, TraceError
 from graphc.tracing import STACK, locate, tracing, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
-_MAKER: Final = re.compile(r"\b(?:np|numpy)\.(arange|zeros|ones|empty|full|linspace|eye|identity|tri)\(")
+_MAKER: Final = re.compile(r"\b(?:np|numpy)\.(arange|zeros|ones|empty|full|eye|identity|tri)\(")
 _DRAW: Final = re.compile(r"\b(?:np|numpy)\.random\.(\w+)")
 
 
