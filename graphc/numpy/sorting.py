@@ -31,7 +31,7 @@ def _kind(name: str, kind: Any, order: Any, stable: Any) -> bool:
 
 @traceable(np.sort)
 def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
-    """As `numpy.sort`. Equal elements keep their order, and with it their own derivative."""
+    """As `numpy.sort`. Equal elements share their derivatives equally."""
     _kind("sort", kind, order, stable)
     x, place = _line("sort", strong(a, common_world(a)), axis)
     return x.world.sort(x, axis=place)
@@ -120,7 +120,7 @@ def _restored(result: Any, axes: tuple[int, ...], rank: int, keepdims: Any) -> A
 
 @traceable(np.median)
 def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
-    """As `numpy.median`; of an even number of elements the two in the middle share the derivative."""
+    """As `numpy.median`; of an even number of elements the two in the middle share the derivative, and so do ties."""
     refuse("median", out=out)
     ordered, axes, last = _sorted_rows("median", a, axis)
     count = ordered.shape[-1]
