@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +20,7 @@ from graphc.passes import pipeline
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import callbacks_of, constants_of, dump
-from graphc.tracing import STACK, Traced, TracingWorld, inline, lift, locate, world_of
+from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 
@@ -66,10 +67,11 @@ class Compiled:
             if kwargs or not self._flat or len(args) != self._arity:
                 args = tuple(self._leaves(args, kwargs))
             if self._effects and STACK.worlds:
-                return self._inline(STACK.worlds[-1], args)  # acts when the graph that is being traced runs
+                # acts when the graph that is being traced runs
+                return assigned(self._inline(STACK.worlds[-1], args), sys._getframe(1))
             for leaf in args:
                 if isinstance(leaf, Traced):
-                    return self._inline(world_of(args), args)
+                    return assigned(self._inline(world_of(args), args), sys._getframe(1))
             results = self._run(*args)
         except GraphcError as error:
             locate(error)

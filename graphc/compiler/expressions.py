@@ -8,7 +8,7 @@ from typing import Any
 from graphc.compiler.compiled import Compiled, Options
 from graphc.compiler.pytrees import flatten, show_call
 from graphc.errors import TraceError
-from graphc.ir import NOTHING, Builder, Graph
+from graphc.ir import NOTHING, Builder, Graph, set_name
 from graphc.tracing import Traced, TracingWorld, lift
 
 
@@ -43,6 +43,7 @@ def extract(
     `marked` are wrapped in `identity`, and their wrapped nodes are appended to the outputs. With `effects`, the graph
     has those of the trace's effects of which it computes the operands.
     """
+    world.builder.settle_names()
     nodes = world.builder.nodes
     cut = {v.id for v in inputs}
     needed: set[int] = set()
@@ -84,6 +85,7 @@ def extract(
                 builder.region = data["region"]
                 args = tuple(ids[a] for a in data["args"])
                 ids[i] = builder.add(data["op"], args, data["attrs"], data["type"], data["loc"], None)
+                set_name(builder.nodes[ids[i]], data.get("name"))
         if i in barriers:
             ids[i] = builder.add("identity", (ids[i],), (), data["type"], data["loc"], None)
     return builder.finish([ids[v.id] for v in (*outputs, *marked)]), origins

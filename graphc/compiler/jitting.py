@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from graphc.compiler.variants import Variant, Variants
 from graphc.compiler.wrapping import Wrapper
 from graphc.errors import GraphcError, TraceError
 from graphc.ir import TensorType
-from graphc.tracing import STACK, TracingWorld, deepest, lift, located
+from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, located
 
 CACHE_SIZE = 256
 FAST_CALLS = 1024  # calls remembered with all their types and sizes
@@ -103,7 +104,7 @@ class Jitted(Wrapper):
         with located():
             call = take_apart(self._f, self._statics, args, kwargs, self._varying)
             if call is None:
-                return self._f(*args, **kwargs)
+                return assigned(self._f(*args, **kwargs), sys._getframe(1))
             try:
                 call, variant = self._variant(call)
             except CaptureError as error:
@@ -121,7 +122,7 @@ class Jitted(Wrapper):
 
     def _inside(self, call: Call, world: TracingWorld) -> Any:
         args, kwargs = call.with_leaves([lift(leaf, world) for leaf in call.leaves])
-        return call.f(*args, **kwargs)
+        return assigned(call.f(*args, **kwargs), sys._getframe(1))
 
     def compiled_for(self, /, *args: Any, **kwargs: Any) -> Compiled:
         """What runs for a call with these arguments, compiled now if need be: for its `graph`, `passes`, `source`, ...

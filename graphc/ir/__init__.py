@@ -4,6 +4,7 @@ from graphc.ir.building import Builder, copy_into, paused_gc, without_effects
 from graphc.ir.callbacks import Callback
 from graphc.ir.constants import Constant
 from graphc.ir.graphs import Attrs, Graph, Guard, Locs
+from graphc.ir.naming import set_name
 from graphc.ir.types import DTYPE_NAMES, DTYPES, NOTHING, TensorType, TupleType, Type, static_shape
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Type",
     "copy_into",
     "paused_gc",
+    "set_name",
     "static_shape",
     "without_effects",
 ]

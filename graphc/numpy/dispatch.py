@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from importlib import import_module
@@ -14,7 +15,7 @@ from graphc.errors import GraphcError, UnsupportedError
 from graphc.ir import DTYPE_NAMES
 from graphc.numpy.alternatives import ALTERNATIVES
 from graphc.ops import lookup
-from graphc.tracing import Traced, TracingWorld, holds_traced, lift, user_locs, world_of
+from graphc.tracing import Traced, TracingWorld, assigned, holds_traced, lift, user_locs, world_of
 
 # NumPy or SciPy callable -> graphc's version of it; SciPy's are entered once one is met, since graphc loads no SciPy
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
@@ -36,7 +37,8 @@ def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
             if not any(map(holds_traced, args)) and not any(map(holds_traced, kwargs.values())):
                 return numpy_function(*args, **kwargs)
             try:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+                return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
             except GraphcError as error:
                 if error.loc is None:
                     error.loc = (user_locs() or (None,))[0]
