@@ -47,7 +47,7 @@ def links(path: Path) -> list[str]:
 def test_the_examples_of_a_page(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """Its examples give what the page says, and draw the pictures that it shows; --update-golden writes the pictures."""
+    """Its examples give what the page says and draw the pictures that it shows; --update-golden writes the pictures."""
     session = examples(path)
     monkeypatch.chdir(tmp_path)
     failures: list[str] = []

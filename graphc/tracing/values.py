@@ -186,7 +186,7 @@ class Traced(Value):
             expected="a method or function of graphc.numpy",
             actual=f"{describe(self)}.{name} of a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix=namespace().unsupported(name).fix,
+            fix=namespace().method_advice(name),
         )
 
     def __pow__(self, other: Any) -> Any:
@@ -348,7 +348,7 @@ def _flatten(self: Traced, order: str = "C") -> Any:
 Traced.flatten = _flatten  # type: ignore[attr-defined]
 
 
-for _name in ["choose", "diagonal", "repeat", "trace"]:
+for _name in ["argpartition", "choose", "diagonal", "repeat", "trace"]:
     setattr(Traced, _name, _method(_name))
 
 
