@@ -16,6 +16,7 @@ from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
+from graphc.passes.barriers import FLAT, no_rule
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def backward(
 
 
 def _active(nodes: list[dict[str, Any]], wrt: Sequence[int], stop: int) -> bytearray:
-    """Mark the nodes that depend on `wrt` and can carry a tangent."""
+    """Mark the nodes that depend on `wrt` and can vary with it."""
     active = bytearray(max(stop, max(wrt, default=0) + 1))
     for i in wrt:
         active[i] = 1
@@ -81,13 +82,14 @@ def _active(nodes: list[dict[str, Any]], wrt: Sequence[int], stop: int) -> bytea
             for a in data["args"]:
                 if active[a]:
                     type = data["type"]
-                    active[i] = not isinstance(type, TensorType) or type.differentiable
+                    carries = not isinstance(type, TensorType) or type.differentiable
+                    active[i] = carries and data["op"] not in FLAT
                     break
     return active
 
 
 def _meet(w: GraphWorld, contributions: list[Cotangent]) -> Cotangent:
-    """Sum contributions; those under one mask stay under it."""
+    """Sum contributions: 0 where none of them counts, whatever is multiplied by later."""
     if len(contributions) == 1:
         return contributions[0]
     first = contributions[0]
@@ -101,7 +103,27 @@ def _meet(w: GraphWorld, contributions: list[Cotangent]) -> Cotangent:
     total = first.select(w)
     for c in contributions[1:]:
         total = total + c.select(w)
-    return Cotangent(total)
+    return Cotangent(total, _either(w, [c.mask for c in contributions]))
+
+
+def _either(w: GraphWorld, masks: list[Callable[[], Value] | None]) -> Callable[[], Value] | None:
+    """Where any of the contributions counts; None if that is everywhere, as far as can be told."""
+    known = [mask() for mask in masks if mask is not None]
+    if len(known) < len(masks):
+        return None
+    nodes = w.builder.nodes
+    distinct = list({m.id: m for m in known}.values())
+    negated = {nodes[m.id]["args"][0] for m in distinct if nodes[m.id]["op"] == "logical_not"}
+    if not negated.isdisjoint(m.id for m in distinct):
+        return None
+
+    def union() -> Value:
+        total = distinct[0]
+        for m in distinct[1:]:
+            total = w.logical_or(total, m)
+        return total
+
+    return union
 
 
 def _transpose_node(
@@ -144,8 +166,11 @@ def _transpose_node(
             _deposit(w, pending, operands[k], args[k], Cotangent(part))
     elif isinstance(rule, Jvp):
         _transpose_jvp(w, i, ct.select(w), rule, operands, wanted, attrs, pending)
+    elif op.name == "get":
+        producer = w.builder.nodes[args[0]]
+        raise no_rule(TABLE[producer["op"]], dict(producer["attrs"]), producer["loc"])
     else:
-        raise RuleError(f"{op.name}: has a float result but no derivative rule")
+        raise no_rule(op, attrs, data["loc"])
 
 
 def _carried_mask(

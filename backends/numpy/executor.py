@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import linecache
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final
@@ -13,16 +15,29 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import DTypeError, GuardError, ShapeError
-from graphc.ir import DTYPE_NAMES, DTYPES, Graph, Guard, TensorType
+from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
-    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
+    [
+        "np",
+        "nk",
+        "scipy",
+        "calls",
+        "ndarray",
+        "errstate",
+        "slices",
+        "solve_size",
+        "refuse_guard",
+        *DTYPES,
+        *dir(builtins),
+    ]
 )
 _serial = count()
+_ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
 def generate(plan: Plan) -> tuple[str, dict[str, Any]]:
@@ -37,7 +52,10 @@ def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
-    weakref.finalize(scope["run"], linecache.cache.pop, filename, None)
+    # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
+    while _ended:
+        linecache.cache.pop(_ended.popleft(), None)
+    weakref.finalize(scope["run"], _ended.append, filename)
     return scope["run"], source
 
 
@@ -58,7 +76,8 @@ class _Writer:
                 new += "_"
             used.add(new)
             self.renamed[name] = dims.symbol(new)
-        self.sizes = used
+        self.used = set(KEYWORDS) | used
+        self.numbers: dict[str, int] = {}  # the last number given to each name
 
     def _spelled(self, value: Any) -> Any:
         """A size, or an attribute that holds sizes, in the names that the text gives them."""
@@ -88,7 +107,7 @@ class _Writer:
         return source, self.scope
 
     def _name_inputs(self) -> list[str]:
-        used = set(KEYWORDS) | self.sizes
+        used = self.used
         for i in self.graph.inputs:
             wanted = dict(self.nodes[i]["attrs"])["name"]
             name = wanted if wanted.isascii() and wanted.isidentifier() and not _reserved(wanted) else f"in{i}"
@@ -97,6 +116,21 @@ class _Writer:
             used.add(name)
             self.names[i] = name
         return [self.names[i] for i in self.graph.inputs]
+
+    def _fresh(self, wanted: str | None) -> str | None:
+        """A name of the generated function after a variable of the user's: `h`, then `h_1`, `h_2`."""
+        if wanted is None:
+            return None
+        base = wanted.replace(".", "_")
+        if not (base.isascii() and base.isidentifier()) or _reserved(base) or base in KEYWORDS:
+            return None
+        name, number = base, self.numbers.get(base, 0)
+        while name in self.used:
+            number += 1
+            name = f"{base}_{number}"
+        self.numbers[base] = number
+        self.used.add(name)
+        return name
 
     def _input_checks(self) -> list[str]:
         """Check or convert each input, bind the named sizes, check the guards."""
@@ -157,13 +191,13 @@ class _Writer:
             operands = [self._operand(a) for a in data["args"]]
             attrs = {name: self._attr(i, name, value) for name, value in data["attrs"]}
             call = render(op, operands, attrs)
-            name = self.names[i] = f"v{i}"
+            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
             if step.into is not None:
                 call = f"{call[:-1]}, out={self.names[step.into]})"
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
-            lines.append(f"{name} = {call}{comment}")
+            lines.append(f"{call}{comment}" if data["type"] is NOTHING else f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees]
         if dead:
             lines.append(f"del {', '.join(dead)}")
@@ -175,9 +209,9 @@ class _Writer:
             return self.names[i]
         if i not in self.names:
             array = data["attrs"][0][1].array
-            self.names[i] = f"c{i}"
+            name = self.names[i] = self._fresh(data.get("name")) or f"c{i}"
             # a 0-d constant as a NumPy scalar: same dtype rules, cheaper calls
-            self.scope[f"c{i}"] = array[()] if array.ndim == 0 else array
+            self.scope[name] = array[()] if array.ndim == 0 else array
         return self.names[i]
 
     def _attr(self, i: int, name: str, value: Any) -> str:
@@ -185,6 +219,10 @@ class _Writer:
         if isinstance(value, np.dtype):
             label = DTYPE_NAMES[value]
             self.scope[label] = value
+            return label
+        if isinstance(value, Callback):
+            label = f"callback{i}"
+            self.scope[label] = Callback(value.name, value.function)  # which refuses one known by its name alone
             return label
         if name == "index":
             return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)
@@ -211,7 +249,7 @@ def _reserved(name: str) -> bool:
     return (
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
-        or name.startswith(("spec", "dtype", "guard"))
+        or name.startswith(("spec", "dtype", "guard", "callback"))
     )
 
 

@@ -11,7 +11,7 @@ import networkx as nx
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import Loc
-from graphc.ir.types import TensorType
+from graphc.ir.types import NOTHING, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
     """A frozen dataflow graph in single-assignment form.
 
     Node ids are ints in topological order. Each node has the attributes `op`, `args` (ordered operand ids),
-    `attrs`, `type`, `loc`, `region` and `origin` (the forward node a derivative came from, or None).
+    `attrs`, `type`, `loc`, `region` and `origin` (the forward node a derivative came from, or None); `name`, if the
+    program assigns the value to a variable.
     Edges are only the derived index of `args`, so every networkx algorithm applies. The graph's own state is
-    kept in `self.graph` as tuples. Two graphs are equal when their computations are: ids and locations do not count.
+    kept in `self.graph` as tuples. Two graphs are equal when their computations are: ids, names and locations do not
+    count.
     """
 
     _node: dict[int, dict[str, Any]]
@@ -62,6 +64,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
     def guards(self) -> tuple[Guard, ...]:
         """Facts about sizes that each run checks."""
         return self.graph["guards"]  # type: ignore[no-any-return]
+
+    @property
+    def effects(self) -> tuple[int, ...]:
+        """Ids of the nodes without results, in the order in which they act. No pass drops, merges or reorders them."""
+        return tuple(i for i, data in self._node.items() if data["type"] is NOTHING)
 
     @property
     def input_types(self) -> tuple[TensorType, ...]:
@@ -116,7 +123,7 @@ def _typed(attrs: Attrs) -> tuple[Any, ...]:
 
 
 def _canonical(graph: Graph) -> tuple[Any, ...]:
-    """Number the nodes by depth-first order from the outputs; ids, dead nodes and locations drop out."""
+    """Number the nodes depth-first from outputs, then effects; ids, dead nodes and locations drop out."""
     number: dict[int, int] = {}
     regions: dict[int, int] = {0: 0}
     rows: list[tuple[Any, ...]] = []
@@ -124,7 +131,7 @@ def _canonical(graph: Graph) -> tuple[Any, ...]:
     for i in graph.inputs:
         number[i] = len(number)
         rows.append(("input", nodes[i]["attrs"], nodes[i]["type"]))
-    for output in graph.outputs:
+    for output in (*graph.outputs, *graph.effects):
         stack = [output]
         while stack:
             node = stack[-1]

@@ -15,7 +15,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, GraphcError, UnsupportedError
-from graphc.ir import Attrs, Builder, Constant, Locs, TensorType, Type
+from graphc.ir import Attrs, Builder, Callback, Constant, Locs, TensorType, Type
 from graphc.ops import lookup
 from graphc.ops.record import Op
 from graphc.ops.typing import Facts, reduced_shape
@@ -317,14 +317,14 @@ _TYPES: dict[tuple[Any, ...], Type] = {}
 
 
 def infer(op: Op, types: tuple[Type, ...], attrs: Attrs, facts: Facts) -> Type:
-    """The result type by the op's rule; remembered when no guard took part in it."""
+    """The result type by the op's rule; remembered when no guard took part in it, and no array is kept by it."""
     key = (op.name, types, attrs)
     found = _TYPES.get(key)
     if found is not None:
         return found
     facts.consulted = False
     result = op.type(facts, *types, **dict(attrs))
-    if not facts.consulted:
+    if not facts.consulted and not any(isinstance(value, (Constant, Callback)) for _, value in attrs):
         if len(_TYPES) > 50_000:
             _TYPES.clear()
         _TYPES[key] = result
@@ -372,15 +372,22 @@ class GraphWorld(World):
 
     def _line(self, name: str, ids: tuple[int, ...], attrs: Attrs, node: int | None = None) -> str:
         """A node, or the one that would come next, as errors show it."""
+        self.builder.settle_names()
         operands = []
         for i in ids:
             data = self.builder.nodes[i]
-            label = dict(data["attrs"])["name"] if data["op"] == "input" else i
             value = data["attrs"][0][1].array if data["op"] == "const" else None
             scalar = value is not None and value.ndim == 0
-            operands.append(str(value) if scalar else f"%{label}: {data['type']}")
+            operands.append(str(value) if scalar else f"{self.label(i)}: {data['type']}")
         shown = "[" + ", ".join(f"{k}={v}" for k, v in attrs) + "]" if attrs else ""
-        return f"%{len(self.builder.nodes) if node is None else node} = {name}{shown}({', '.join(operands)})"
+        label = f"%{len(self.builder.nodes)}" if node is None else self.label(node)
+        return f"{label} = {name}{shown}({', '.join(operands)})"
+
+    def label(self, node: int) -> str:
+        """A node as errors name it: by its variable, else by its number."""
+        data = self.builder.nodes[node]
+        name = dict(data["attrs"])["name"] if data["op"] == "input" else data.get("name", node)
+        return f"%{name}"
 
 
 def size_value(world: GraphWorld, size: Size) -> Any:
