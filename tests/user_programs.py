@@ -115,11 +115,6 @@ def iqr(x: Any) -> Any:
     return np.percentile(x, 75) - np.percentile(x, 25)
 
 
-@program(normal(11))
-def mad(x: Any) -> Any:
-    return np.median(np.abs(x - np.median(x)))
-
-
 @program(normal(6, 2), normal(3, 2), normal(3), normal(3))
 def gmm(x: Any, mu: Any, logw: Any, logs: Any) -> Any:
     lw = logw - np.log(np.sum(np.exp(logw)))
