@@ -106,7 +106,7 @@ def _advance(
             if t is not None and factor is not None:
                 terms.append(_times(w, t, factor))
         return _fill(w, _sum(w, terms), y) if terms else None
-    if op.name == "where":
+    if op.name == "where" and isinstance(rule, Linear) and rule.positions == (1, 2):
         return _selected(w, operands[0], tangents[1:], operands[1:], y)
     plain = [None if t is None else t.select(w) for t in tangents]
     if isinstance(rule, Linear):
