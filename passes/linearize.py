@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graphc.errors import RuleError
+from graphc.errors import GraphcError
 from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Op, Partials
 from graphc.ops.world import GraphWorld, Value
+from graphc.passes.barriers import FLAT, no_rule
 
 # ops that only place the elements of their first operand elsewhere, and place those of its mask alike
 MOVES: Final = frozenset({"reshape", "transpose", "broadcast_to", "slice", "gather"})
@@ -46,17 +47,24 @@ def forward(
     """Append the tangents of `outputs`, given those of the nodes `wrt`; None where nothing depends."""
     nodes = w.builder.nodes
     known = {i: Tangent(t) for i, t in zip(wrt, tangents, strict=True) if t is not None}
+    unknown: dict[int, int] = {}  # nodes that vary in ways that nobody knows, and the op they come from
     needed = _ancestors(nodes, outputs)
     for i in range(min(wrt, default=0), max(outputs, default=-1) + 1):
         if i in known or not needed[i]:
             continue
         data = nodes[i]
         args = data["args"]
-        if not any(a in known for a in args):
+        if not any(a in known or a in unknown for a in args):
             continue
         type = data["type"]
         if isinstance(type, TensorType) and not type.differentiable:
             continue
+        source = next((unknown[a] for a in args if a in unknown), None)
+        if TABLE[data["op"]].opaque or (data["op"] == "get" and source is not None):
+            unknown[i] = i if source is None else source
+            continue
+        if source is not None and data["op"] not in FLAT:
+            raise _unknown(nodes[source])
         w.loc, w.origin = data["loc"], i
         t = _advance(
             w,
@@ -70,10 +78,17 @@ def forward(
             known[i] = t
     results = []
     for o in outputs:
+        if o in unknown:
+            w.loc, w.origin = (), None
+            raise _unknown(nodes[unknown[o]])
         w.loc, w.origin = nodes[o]["loc"], o
         results.append(known[o].select(w) if o in known else None)
     w.loc, w.origin = (), None
     return results
+
+
+def _unknown(source: dict[str, Any]) -> GraphcError:
+    return no_rule(TABLE[source["op"]], dict(source["attrs"]), source["loc"])
 
 
 def _ancestors(nodes: list[dict[str, Any]], outputs: Sequence[int]) -> bytearray:
@@ -120,7 +135,7 @@ def _advance(
     elif isinstance(rule, Jvp):
         out = rule.jvp(w, y, tuple(operands), tuple(plain), **attrs)
     else:
-        raise RuleError(f"{op.name}: has a float result but no derivative rule")
+        raise no_rule(op, attrs, getattr(w, "loc", ()))
     return None if out is None else Tangent(out)
 
 
