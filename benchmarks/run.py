@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -190,10 +190,8 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
         return Process(name, settings, folder)
 
     machine = description(settings)  # the load before we add to it
-    with ExitStack() as stack:
-        limits = measured_limits(settings, caches)
-        crew = Crew(peers, start, caches)
-        stack.callback(crew.close)
+    limits = measured_limits(settings, caches)
+    with closing(Crew(peers, start, caches)) as crew:
         report = Report(machine, limits, crew.found)
         for workload in chosen(timed(settings.quick), only):
             row = measure(crew, workload, settings)
@@ -255,6 +253,8 @@ def main(argv: list[str] | None = None) -> int:
         console.print(tables.comparison_table(report, Report.load(options.compare)))
     plots.draw_all(report, options.out)
     if options.publish:
+        if report.machine["quick"] or {row.name for row in report.rows} != set(timed(quick=False)):
+            raise SystemExit(f"{options.load} is not a whole run: nothing published")
         page.publish(report)
     return 1 if any(row.outcomes[BASE].wrong for row in report.rows if BASE in row.outcomes) else 0
 
