@@ -293,7 +293,7 @@ KEY: Final = "random.key(np.sum({0}))"
 RANDOM: Final[tuple[Row, ...]] = (
     ("i", f"random.bits({KEY}, {{0}}.shape, np.uint8)"),
     ("i", f"random.integers({KEY}, {{0}}.shape, -3, 6)"),
-    ("ii", f"random.integers({KEY}, None, {{1}}, np.abs({{0}}) + 9, np.int32)"),
+    ("ii", f"random.integers({KEY}, None, -np.abs({{1}}), np.abs({{0}}) + 9, np.int32)"),
     ("i", f"random.permutation({KEY}, {{0}}.shape[0])"),
     ("ia", f"random.permutation({KEY}, {{1}}, independent={{o}})"),
     ("ia", f"random.choice({KEY}, {{1}}, 2)"),

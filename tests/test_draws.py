@@ -53,6 +53,39 @@ class Layer:
 LAYER = Layer()
 
 
+class Slotted:
+    """A model without a dict."""
+
+    __slots__ = ("rng", "unset")
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(13)
+
+    @property
+    def noise(self) -> Any:
+        return self.rng.normal(size=3)
+
+    @staticmethod
+    def mask(x: Any) -> Any:
+        return x * RNG.random(3)
+
+    @classmethod
+    def scale(cls, x: Any) -> Any:
+        return x * RNG.random()
+
+
+SLOTTED = Slotted()
+INNER = types.ModuleType("their_package.inner")
+INNER.rng = np.random.default_rng(14)  # type: ignore[attr-defined]
+PACKAGE = types.ModuleType("their_package")
+PACKAGE.inner = INNER  # type: ignore[attr-defined]
+
+
+class MadeInside:
+    def __call__(self, x: Any) -> Any:
+        return x + RNG.normal(size=3)
+
+
 def with_default(x: Any, rng: Any = np.random.default_rng(8)) -> Any:  # noqa: B008  what is tested
     return x + rng.normal(size=3)
 
@@ -106,6 +139,11 @@ DRAWN: dict[str, tuple[Callable[..., Any], str]] = {
     "python's generator": (lambda x: x * PYTHON.uniform(0, 1), "PYTHON.uniform"),
     "in a table": (lambda x: x * TABLE["noise"][0].random(3), "a draw from TABLE"),
     "in another module": (lambda x: x + OTHER.rng.random(3), "OTHER.rng.random"),
+    "in a package": (lambda x: x + PACKAGE.inner.rng.random(3), "PACKAGE.inner.rng.random"),
+    "in a slot": (lambda x: x + SLOTTED.noise, "self.rng.normal"),
+    "in a static method": (lambda x: Slotted.mask(x), "RNG.random"),
+    "in a class method": (lambda x: SLOTTED.scale(x), "RNG.random"),
+    "in an object made inside": (lambda x: MadeInside()(x), "RNG.normal"),
     "a bit generator": (lambda x: x + RNG.bit_generator.random_raw(), "a draw from"),
     "in another function": (by_helper, "RNG.random"),
     "in a nested function": (in_nested_function, "RNG.normal"),
@@ -223,6 +261,15 @@ def test_a_function_without_generators_runs_once() -> None:
 
     graphc.trace(f, "f64[3]")
     assert len(calls) == 1
+
+
+def test_looking_again_leaves_no_second_effect(capsys: pytest.CaptureFixture[str]) -> None:
+    def f(x: Any) -> Any:
+        graphc.debug_print("x = {}", x)
+        return x * np.random.default_rng(0).random()
+
+    graphc.compile(f, "f64[]")(1.0)
+    assert capsys.readouterr().out.count("x = ") == 1
 
 
 def test_a_search_ends() -> None:

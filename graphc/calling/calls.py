@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphc.calling.draws import Watch
-from graphc.calling.hidden import hidden_error
+from graphc.calling.hidden import failed_maker, hidden_error, name_maker
 from graphc.errors import GraphcError
 from graphc.tracing import STACK, locate
 
@@ -19,11 +19,13 @@ def call(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
         result = f(*args, **kwargs)
     except GraphcError as error:
         locate(error)
+        name_maker(error)
         raise
     except Exception as error:
-        hidden = hidden_error(error)
+        hidden = hidden_error(error) or failed_maker(error)
         if hidden is None:
             raise
+        name_maker(hidden)
         error.__cause__ = None  # the two would name each other as causes
         raise hidden from error
     if watch is not None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from graphc.calling.advice import draw_in
 from graphc.calling.generators import Search, Source
 from graphc.errors import Loc, TraceError
-from graphc.tracing import STACK, user_frame
+from graphc.tracing import STACK, tracing, user_frame
 
 
 class Watch:
@@ -37,12 +37,16 @@ class Watch:
         elif changed or self.makers:
             self._look_at_constants()
 
+    def _run_again(self) -> None:
+        with tracing("again"):  # takes in the effects, which are in the graph already
+            self.run()
+
     def _look_at_lines(self, changed: Sequence[Source]) -> None:
         watcher = _Watcher(changed)
         before = sys.gettrace()
         sys.settrace(watcher.enter)
         try:
-            self.run()
+            self._run_again()
         finally:
             sys.settrace(before)
         if watcher.found is not None:
@@ -52,7 +56,7 @@ class Watch:
         builder = STACK.worlds[-1].builder
         first = len(builder.nodes)
         constants = {data["attrs"] for data in builder.nodes if data["op"] == "const"}
-        self.run()
+        self._run_again()
         for data in builder.nodes[first:]:
             if data["op"] == "const" and data["attrs"] not in constants and data["type"].dtype.kind != "b":
                 _refuse("a generator", data["loc"][0] if data["loc"] else None, where="used")

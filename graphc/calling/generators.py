@@ -11,7 +11,9 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType, MethodType, ModuleType
+from functools import partial
+from itertools import islice
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +30,8 @@ MAKERS: Final = frozenset(
     | {"SystemRandom", "secrets", "urandom", "uuid4"}
 )
 GENERATORS: Final = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
-PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, Operand, type)
+CALLABLE: Final = (FunctionType, MethodType, partial, *GENERATORS)
+PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, Operand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,16 @@ class Search:
             self._waiting.extend(self._of_function(value))
         elif isinstance(value, MethodType):
             self._waiting += [(name, value.__func__), (name, value.__self__)]
-        elif isinstance(value, Mapping):
-            self._waiting.extend((name, v) for v in list(value.values())[:MOST_ITEMS])
+        elif isinstance(value, partial):
+            self._waiting += [(name, value.func), (name, value.args), *value.keywords.items()]
+        elif isinstance(value, dict):
+            self._waiting.extend((name, v) for v in islice(value.values(), MOST_ITEMS))
         elif isinstance(value, (list, tuple, set, frozenset)):
-            self._waiting.extend((name, v) for v in list(value)[:MOST_ITEMS])
-        elif not isinstance(value, ModuleType):
-            self._waiting.extend(self._of_object(name, value))
+            self._waiting.extend((name, v) for v in islice(value, MOST_ITEMS))
+        elif isinstance(value, type):
+            self._waiting.extend(_of_class(name, value))
+        else:
+            self._waiting.extend(_of_object(name, value))
 
     def _of_function(self, f: FunctionType) -> Iterator[tuple[str, Any]]:
         module = f.__globals__.get("__name__") or ""
@@ -113,19 +120,37 @@ class Search:
             self.makers = self.makers or not MAKERS.isdisjoint(names)
             yield from _named(names, f.__globals__)
 
-    def _of_object(self, name: str, value: Any) -> Iterator[tuple[str, Any]]:
-        inner = getattr(value, "__wrapped__", None)
-        if inner is not None:
-            yield name, inner
-        kind = type(value)
-        if not is_users(kind.__module__, getattr(sys.modules.get(kind.__module__), "__file__", None) or ""):
-            # functools.partial and its like hold functions
-            yield from ((name, getattr(value, part)) for part in ("func", "args", "keywords") if hasattr(value, part))
-            return
-        attributes = getattr(value, "__dict__", {})
-        yield from ((f"{name}.{key}" if name else key, v) for key, v in list(attributes.items())[:MOST_ITEMS])
-        for base in kind.__mro__[:-1]:
-            yield from ((name, v) for v in vars(base).values() if isinstance(v, (FunctionType, *GENERATORS)))
+
+def _of_object(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of an object and what its class holds; of a library's object the functions among them."""
+    kind = type(value)
+    mine = _is_of_user(kind)
+    attributes = getattr(value, "__dict__", None)
+    for key, held in islice(attributes.items(), MOST_ITEMS) if isinstance(attributes, dict) else ():
+        if mine or isinstance(held, CALLABLE):
+            yield f"{name}.{key}" if name else key, held
+    yield from _of_class(name, kind, value)
+
+
+def _of_class(name: str, kind: type, value: Any = None) -> Iterator[tuple[str, Any]]:
+    """The functions and generators that a user's class holds, and the slots of an instance."""
+    for base in filter(_is_of_user, kind.__mro__):
+        for key, held in vars(base).items():
+            if isinstance(held, CALLABLE):
+                yield name, held
+            elif isinstance(held, (staticmethod, classmethod)):
+                yield name, held.__func__
+            elif isinstance(held, property):
+                yield name, held.fget
+            elif isinstance(held, MemberDescriptorType) and value is not None:
+                try:
+                    yield f"{name}.{key}" if name else key, held.__get__(value)
+                except AttributeError:  # a slot that is not set
+                    continue
+
+
+def _is_of_user(kind: type) -> bool:
+    return is_users(kind.__module__, getattr(sys.modules.get(kind.__module__), "__file__", None) or "")
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -138,10 +163,14 @@ def _names(code: CodeType) -> Iterator[str]:
 
 def _named(names: set[str], scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The globals of those names, and what modules among them hold under any of the names."""
-    for name in names:
-        value = scope.get(name)
-        if isinstance(value, ModuleType):
-            if is_users(value.__name__, getattr(value, "__file__", None) or ""):
-                yield from ((f"{name}.{key}", vars(value)[key]) for key in names & vars(value).keys())
-        elif value is not None:
-            yield name, value
+    waiting: list[tuple[str, Mapping[str, Any]]] = [("", scope)]
+    modules: set[int] = set()
+    while waiting:
+        prefix, held = waiting.pop()
+        for name in names & held.keys():
+            value, path = held[name], prefix + name
+            if not isinstance(value, ModuleType):
+                yield path, value
+            elif id(value) not in modules and is_users(value.__name__, getattr(value, "__file__", None) or ""):
+                modules.add(id(value))
+                waiting.append((f"{path}.", vars(value)))

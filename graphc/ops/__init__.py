@@ -24,6 +24,7 @@ FAMILIES: Final = (
     "indexing",
     "contraction",
     "random",
+    "python",
 )
 
 
