@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphc.ir import Type
+from graphc.kernels import Fold
 
 # Rules receive the world `w` they build in: a graph under construction, or exact arithmetic.
 Rule = Callable[..., Any]
@@ -84,6 +85,7 @@ Reason = Literal[
     "structural: acts on exact values as NumPy acts on object arrays",
     "any input is accepted",
     "gives masks itself, or adds up elements under different ones",
+    "computed by a library: not part of kernels",
 ]
 
 
@@ -119,6 +121,9 @@ class Op:
     errors: what must be refused.
     kinks: values of the first operand at which the derivative is a convention.
     ulps: how far from the exact value the NumPy meaning may lie, in units in the last place of the result.
+    kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k` (see
+        graphc.kernels.Scalars); a string names one of them.
+    fold: for a reduction that kernels compute, what it folds by.
     doc: one or two lines with the formula; cites its source where it is not obvious.
     reasons: for each missing field, why.
     """
@@ -128,6 +133,8 @@ class Op:
     numpy: str
     doc: str
     exact: str | Rule | None = None
+    kernel: str | Rule | None = None
+    fold: Fold | None = None
     rule: Derivative | None = None
     domains: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()

@@ -1,0 +1,528 @@
+"""Typed values over the text of LLVM's intermediate language: the layer in which kernels and their mathematics are written.
+
+An `Emitter` writes the body of one function. A `Value` is one SSA name of it, with a dtype and a number of lanes; its
+operators write instructions. The text is built directly: for a kernel of a few thousand instructions the object model of
+`llvmlite.ir` takes twice the time of code generation itself, text takes a fiftieth.
+
+Floating-point instructions carry no fast-math flags: every operation rounds as IEEE 754 says, and `fma` is the only one
+that may fuse.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+DType: TypeAlias = np.dtype[Any]
+
+BOOL: Final = np.dtype(np.bool_)
+F32: Final = np.dtype(np.float32)
+F64: Final = np.dtype(np.float64)
+I32: Final = np.dtype(np.int32)
+I64: Final = np.dtype(np.int64)
+
+ELEMENTS: Final[dict[DType, str]] = {
+    BOOL: "i1",
+    F32: "float",
+    F64: "double",
+    **{np.dtype(f"{sign}{size}"): f"i{8 * size}" for sign in "iu" for size in (1, 2, 4, 8)},
+}
+# the integer with as many bits, by which a float is taken apart
+BITS: Final = {F32: I32, F64: I64}
+
+_ORDERED: Final = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
+_WHOLE: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+_FLOAT_NAMES: Final = {"add": "fadd", "sub": "fsub", "mul": "fmul"}
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the processor offers beyond its baseline, as far as the text depends on it.
+
+    fma: multiply and add with one rounding; without it `Emitter.fma` rounds twice.
+    rounding: instructions for floor, ceil, trunc and rint; without them LLVM would call the C library.
+    """
+
+    fma: bool
+    rounding: bool
+
+    @classmethod
+    def of(cls, triple: str, features: str) -> Features:
+        """From LLVM's words for a machine: a target triple and a list like ``"+avx2,+fma,-avx512f"``.
+
+        >>> Features.of("x86_64-unknown-linux-gnu", "+sse2")
+        Features(fma=False, rounding=False)
+        >>> Features.of("aarch64-unknown-linux-gnu", "")
+        Features(fma=True, rounding=True)
+        """
+        if not triple.startswith(("x86_64", "i686", "i386")):
+            return cls(fma=True, rounding=True)
+        has = set(features.split(","))
+        return cls(fma="+fma" in has, rounding="+sse4.1" in has)
+
+
+@dataclass(slots=True)
+class Module:
+    """What the functions of one module share: declared intrinsics, constant tables and helper functions, each once."""
+
+    features: Features
+    definitions: dict[str, str] = field(default_factory=dict)
+
+    def define(self, name: str, text: str) -> None:
+        """Add a definition or declaration of the global called `name`, unless it is there."""
+        self.definitions.setdefault(name, text)
+
+    def text(self) -> str:
+        return "\n".join(self.definitions.values()) + "\n"
+
+
+class Value:
+    """One SSA name or constant: `lanes` elements of a dtype (one lane is a plain scalar).
+
+    Operators take another value of the same dtype and lanes, or a Python number. Comparisons give boolean lanes; those
+    of floats are false on NaN, `!=` excepted.
+    """
+
+    __slots__ = ("dtype", "emitter", "lanes", "text")
+
+    def __init__(self, emitter: Emitter, text: str, dtype: DType, lanes: int) -> None:
+        self.emitter = emitter
+        self.text = text
+        self.dtype = dtype
+        self.lanes = lanes
+
+    @property
+    def type(self) -> str:
+        """The type in LLVM's words."""
+        return llvm_type(self.dtype, self.lanes)
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype.kind == "f"
+
+    def __repr__(self) -> str:
+        return f"{self.type} {self.text}"
+
+    def __add__(self, other: Operand) -> Value:
+        return self.emitter.binary("add", self, other)
+
+    def __radd__(self, other: float) -> Value:
+        return self.emitter.binary("add", other, self)
+
+    def __sub__(self, other: Operand) -> Value:
+        return self.emitter.binary("sub", self, other)
+
+    def __rsub__(self, other: float) -> Value:
+        return self.emitter.binary("sub", other, self)
+
+    def __mul__(self, other: Operand) -> Value:
+        return self.emitter.binary("mul", self, other)
+
+    def __rmul__(self, other: float) -> Value:
+        return self.emitter.binary("mul", other, self)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return self.emitter.binary("fdiv", self, other)
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self.emitter.binary("fdiv", other, self)
+
+    def __neg__(self) -> Value:
+        return self.emitter.negative(self)
+
+    def __and__(self, other: Operand) -> Value:
+        return self.emitter.binary("and", self, other)
+
+    def __or__(self, other: Operand) -> Value:
+        return self.emitter.binary("or", self, other)
+
+    def __xor__(self, other: Operand) -> Value:
+        return self.emitter.binary("xor", self, other)
+
+    def __invert__(self) -> Value:
+        return self.emitter.binary("xor", self, -1)
+
+    def __lshift__(self, bits: Operand) -> Value:
+        return self.emitter.binary("shl", self, bits)
+
+    def __rshift__(self, bits: Operand) -> Value:
+        """Arithmetic for signed integers, logical for unsigned ones."""
+        return self.emitter.binary("ashr" if self.dtype.kind == "i" else "lshr", self, bits)
+
+    def shift_right_logical(self, bits: Operand) -> Value:
+        """Zeros come in from the left, whatever the sign."""
+        return self.emitter.binary("lshr", self, bits)
+
+    def __lt__(self, other: Operand) -> Value:
+        return self.emitter.compare("<", self, other)
+
+    def __le__(self, other: Operand) -> Value:
+        return self.emitter.compare("<=", self, other)
+
+    def __gt__(self, other: Operand) -> Value:
+        return self.emitter.compare(">", self, other)
+
+    def __ge__(self, other: Operand) -> Value:
+        return self.emitter.compare(">=", self, other)
+
+    # not __eq__: a value stays usable in sets and as a key
+    def equals(self, other: Operand) -> Value:
+        return self.emitter.compare("==", self, other)
+
+    def differs(self, other: Operand) -> Value:
+        return self.emitter.compare("!=", self, other)
+
+
+Operand: TypeAlias = Value | float
+
+
+def llvm_type(dtype: DType, lanes: int = 1) -> str:
+    """The type in LLVM's words.
+
+    >>> llvm_type(F32, 16), llvm_type(I64)
+    ('<16 x float>', 'i64')
+    """
+    element = ELEMENTS[dtype]
+    return element if lanes == 1 else f"<{lanes} x {element}>"
+
+
+def literal(number: float, dtype: DType) -> str:
+    """A number as LLVM writes a constant of the dtype; floats by their bits, rounded to the dtype first.
+
+    >>> literal(1.0, F32), literal(-1, I32), literal(True, BOOL)
+    ('0x3FF0000000000000', '-1', 'true')
+    """
+    if dtype.kind == "f":
+        # LLVM writes a float constant as the double of the same value
+        with np.errstate(over="ignore"):
+            rounded = float(dtype.type(number))
+        return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
+    if dtype.kind == "b":
+        return "true" if number else "false"
+    return str(int(number))
+
+
+class Emitter:
+    """Writes the instructions of one function.
+
+    Equal instructions of one basic block are written once, so that functions which share a computation (sine and cosine
+    of one angle) share it in the kernel too. A kernel asks for values by operators and methods; what has no method
+    (loops, calls) it writes with `label`, `instruction` and `statement`.
+
+    >>> module = Module(Features(fma=True, rounding=True))
+    >>> e = Emitter(module, lanes=8)
+    >>> x = e.value("%x", F64)
+    >>> _ = e.fma(x, x, 1.0) + (x * x + x * x)
+    >>> print("\\n".join(e.lines))
+      %v1 = call <8 x double> @llvm.fma.v8f64(<8 x double> %x, <8 x double> %x, <8 x double> splat (double 0x3FF0000000000000))
+      %v2 = fmul <8 x double> %x, %x
+      %v3 = fadd <8 x double> %v2, %v2
+      %v4 = fadd <8 x double> %v1, %v3
+    """
+
+    __slots__ = ("_constants", "_count", "_known", "block", "lanes", "lines", "module")
+
+    def __init__(self, module: Module, lanes: int = 1) -> None:
+        self.module = module
+        self.lanes = lanes
+        self.lines: list[str] = []
+        self.block = "entry"
+        self._count = 0
+        self._known: dict[tuple[str, DType], Value] = {}
+        self._constants: dict[tuple[str, DType, int], Value] = {}
+
+    # Writing
+
+    def fresh(self, stem: str = "v") -> str:
+        """A name that this function does not use yet, without its sigil."""
+        self._count += 1
+        return f"{stem}{self._count}"
+
+    def statement(self, text: str) -> None:
+        """Write an instruction without a result."""
+        self.lines.append(f"  {text}")
+
+    def label(self, name: str) -> None:
+        """Begin a basic block."""
+        self.lines.append(f"{name}:")
+        self.block = name
+        self._known.clear()
+
+    def instruction(self, text: str, dtype: DType, lanes: int | None = None, pure: bool = True) -> Value:
+        """Write an instruction; its result has `lanes` lanes, the emitter's own number unless given.
+
+        A pure one (no memory read, no phi) is not written again within its block.
+        """
+        known = self._known.get((text, dtype)) if pure else None
+        if known is not None:
+            return known
+        name = f"%{self.fresh()}"
+        self.lines.append(f"  {name} = {text}")
+        value = Value(self, name, dtype, self.lanes if lanes is None else lanes)
+        if pure:
+            self._known[text, dtype] = value
+        return value
+
+    def intrinsic(self, name: str, *operands: Value, dtype: DType | None = None, suffix: str = "") -> Value:
+        """Call one of LLVM's overloaded functions, `llvm.sqrt` say, on operands of one type."""
+        first = operands[0]
+        vector = "" if first.lanes == 1 else f"v{first.lanes}"
+        full = f"llvm.{name}.{vector}{'f' if first.is_float else 'i'}{width(first.dtype)}"
+        result = llvm_type(first.dtype if dtype is None else dtype, first.lanes)
+        types = ", ".join([*(x.type for x in operands), *([suffix.split()[0]] if suffix else [])])
+        self.module.define(full, f"declare {result} @{full}({types})")
+        arguments = ", ".join([*map(repr, operands), *([suffix] if suffix else [])])
+        return self.instruction(f"call {result} @{full}({arguments})", dtype or first.dtype, first.lanes)
+
+    # Values
+
+    def value(self, text: str, dtype: DType, lanes: int | None = None) -> Value:
+        """An SSA name that is there already: an argument, a phi."""
+        return Value(self, text, dtype, self.lanes if lanes is None else lanes)
+
+    def const(self, number: float, dtype: DType, lanes: int | None = None) -> Value:
+        """A constant in every lane."""
+        lanes = self.lanes if lanes is None else lanes
+        text = literal(number, dtype)
+        key = text, dtype, lanes
+        known = self._constants.get(key)
+        if known is None:
+            known = Value(self, text if lanes == 1 else f"splat ({ELEMENTS[dtype]} {text})", dtype, lanes)
+            self._constants[key] = known
+        return known
+
+    def like(self, operand: Operand, model: Value) -> Value:
+        """The operand, a Python number as a constant of the model's dtype and lanes."""
+        return operand if isinstance(operand, Value) else self.const(operand, model.dtype, model.lanes)
+
+    def splat(self, scalar: Value, lanes: int | None = None) -> Value:
+        """A scalar in every lane."""
+        lanes = self.lanes if lanes is None else lanes
+        if lanes == 1:
+            return scalar
+        vector = llvm_type(scalar.dtype, lanes)
+        first = self.instruction(f"insertelement {vector} poison, {scalar!r}, i32 0", scalar.dtype, lanes)
+        mask = f"<{lanes} x i32> zeroinitializer"
+        return self.instruction(f"shufflevector {first!r}, {vector} poison, {mask}", scalar.dtype, lanes)
+
+    def lane(self, vector: Value, index: int) -> Value:
+        """One lane as a scalar."""
+        if vector.lanes == 1:
+            return vector
+        return self.instruction(f"extractelement {vector!r}, i32 {index}", vector.dtype, 1)
+
+    # Memory
+
+    def load(self, pointer: str, dtype: DType, lanes: int | None = None) -> Value:
+        """Adjacent elements in memory, aligned as their dtype; booleans are bytes there."""
+        if dtype == BOOL:
+            return self.load(pointer, np.dtype(np.uint8), lanes).differs(0)
+        kind = llvm_type(dtype, self.lanes if lanes is None else lanes)
+        return self.instruction(f"load {kind}, ptr {pointer}, align {dtype.itemsize}", dtype, lanes, pure=False)
+
+    def store(self, value: Value, pointer: str) -> None:
+        if value.dtype == BOOL:
+            value = self.convert(value, np.dtype(np.uint8))
+        self.statement(f"store {value!r}, ptr {pointer}, align {value.dtype.itemsize}")
+
+    # Arithmetic
+
+    def binary(self, name: str, a: Operand, b: Operand) -> Value:
+        """An instruction of two operands of one type; `add`, `sub` and `mul` choose by the dtype."""
+        if isinstance(a, Value):
+            b = self.like(b, a)
+        else:
+            assert isinstance(b, Value)
+            a = self.like(a, b)
+        if a.is_float:
+            name = _FLOAT_NAMES.get(name, name)
+        return self.instruction(f"{name} {a.type} {a.text}, {b.text}", a.dtype, a.lanes)
+
+    def negative(self, a: Value) -> Value:
+        if a.is_float:
+            return self.instruction(f"fneg {a!r}", a.dtype, a.lanes)
+        return self.binary("sub", 0, a)
+
+    def fma(self, a: Value, b: Operand, c: Operand) -> Value:
+        """a * b + c, rounded once where the processor can (`module.features.fma`), else twice."""
+        b = self.like(b, a)
+        if not self.module.features.fma:
+            return a * b + c
+        return self.intrinsic("fma", a, b, self.like(c, a))
+
+    def abs(self, a: Value) -> Value:
+        if a.is_float:
+            return self.intrinsic("fabs", a)
+        return a if a.dtype.kind in "bu" else self.select(a < 0, -a, a)
+
+    def sqrt(self, a: Value) -> Value:
+        return self.intrinsic("sqrt", a)
+
+    def copysign(self, size: Operand, sign: Value) -> Value:
+        return self.intrinsic("copysign", self.like(size, sign), sign)
+
+    def maximum(self, a: Operand, b: Value) -> Value:
+        """The larger, and NaN if either is NaN, as NumPy; of zeros of both signs, either."""
+        a = self.like(a, b)
+        return self._extremum(a, b, a > b)
+
+    def minimum(self, a: Operand, b: Value) -> Value:
+        """The smaller, and NaN if either is NaN, as NumPy; of zeros of both signs, either."""
+        a = self.like(a, b)
+        return self._extremum(a, b, a < b)
+
+    def _extremum(self, a: Value, b: Value, first: Value) -> Value:
+        # the select alone is one instruction of x86, which gives b if either is NaN
+        chosen = self.select(first, a, b)
+        return self.select(self.is_nan(a), a, chosen) if a.is_float else chosen
+
+    def at_least(self, bound: Operand, a: Value) -> Value:
+        """a, but not below a bound that is no NaN; NaN stays. One instruction of x86."""
+        bound = self.like(bound, a)
+        return self.select(bound > a, bound, a)
+
+    def at_most(self, bound: Operand, a: Value) -> Value:
+        """a, but not above a bound that is no NaN; NaN stays. One instruction of x86."""
+        bound = self.like(bound, a)
+        return self.select(bound < a, bound, a)
+
+    # Rounding to whole numbers
+
+    def floor(self, a: Value) -> Value:
+        if self.module.features.rounding:
+            return self.intrinsic("floor", a)
+        near = self.rint(a)
+        return self.copysign(self.select(near > a, near - 1.0, near), a)
+
+    def ceil(self, a: Value) -> Value:
+        if self.module.features.rounding:
+            return self.intrinsic("ceil", a)
+        near = self.rint(a)
+        return self.copysign(self.select(near < a, near + 1.0, near), a)
+
+    def trunc(self, a: Value) -> Value:
+        if self.module.features.rounding:
+            return self.intrinsic("trunc", a)
+        return self.copysign(self.floor(self.abs(a)), a)
+
+    def rint(self, a: Value) -> Value:
+        """To the nearest whole number, halves to even; the sign of zero stays."""
+        if self.module.features.rounding:
+            return self.intrinsic("rint", a)
+        # from here on all floats are whole; adding it leaves no bits for a fraction
+        whole = 2.0**23 if a.dtype == F32 else 2.0**52
+        size = self.abs(a)
+        near = (size + whole) - whole
+        return self.select(size < whole, self.copysign(near, a), a)
+
+    # Tests and choices
+
+    def compare(self, relation: str, a: Operand, b: Operand) -> Value:
+        """Boolean lanes: one of ``< <= > >= == !=``; integers by the sign of their dtype."""
+        if isinstance(a, Value):
+            b = self.like(b, a)
+        else:
+            assert isinstance(b, Value)
+            a = self.like(a, b)
+        if a.is_float:
+            text = f"fcmp {_ORDERED[relation]}"
+        else:
+            sign = "" if relation in ("==", "!=") else "s" if a.dtype.kind == "i" else "u"
+            text = f"icmp {sign}{_WHOLE[relation]}"
+        return self.instruction(f"{text} {a.type} {a.text}, {b.text}", BOOL, a.lanes)
+
+    def is_nan(self, a: Value) -> Value:
+        return self.instruction(f"fcmp uno {a.type} {a.text}, {a.text}", BOOL, a.lanes)
+
+    def sign_bit(self, a: Value) -> Value:
+        """Whether the sign bit is set: of −0.0 and of NaN too."""
+        return self.bits(a) < 0
+
+    def select(self, mask: Value, a: Operand, b: Operand) -> Value:
+        """Lane by lane a where the mask is true, else b; nothing of the other operand comes through."""
+        if isinstance(a, Value):
+            b = self.like(b, a)
+        else:
+            assert isinstance(b, Value)
+            a = self.like(a, b)
+        return self.instruction(f"select {mask!r}, {a!r}, {b!r}", a.dtype, a.lanes)
+
+    def any(self, mask: Value) -> Value:
+        """A scalar: whether any lane is true."""
+        if mask.lanes == 1:
+            return mask
+        word = f"%{self.fresh()}"
+        self.statement(f"{word} = bitcast {mask!r} to i{mask.lanes}")
+        return self.instruction(f"icmp ne i{mask.lanes} {word}, 0", BOOL, 1)
+
+    # Conversions
+
+    def bits(self, a: Value) -> Value:
+        """The bits of a float as a signed integer of its width."""
+        return self.bitcast(a, BITS[a.dtype])
+
+    def bitcast(self, a: Value, dtype: DType) -> Value:
+        """The same bits as another dtype of the same width."""
+        if ELEMENTS[dtype] == ELEMENTS[a.dtype]:
+            return self.value(a.text, dtype, a.lanes)
+        return self.instruction(f"bitcast {a!r} to {llvm_type(dtype, a.lanes)}", dtype, a.lanes)
+
+    def convert(self, a: Value, dtype: DType) -> Value:
+        """The value in another dtype, as `astype`: floats to integers toward zero, integers modulo their width.
+
+        A float that the integer dtype does not hold gives an unspecified integer, as in NumPy.
+        """
+        source, target = a.dtype, dtype
+        if source == target:
+            return a
+        if target == BOOL:
+            return a.differs(0)
+        if source.kind == "f" and target.kind == "f":
+            name = "fpext" if target.itemsize > source.itemsize else "fptrunc"
+        elif source.kind == "f":
+            name = "fptosi" if target.kind == "i" else "fptoui"
+        elif target.kind == "f":
+            name = "sitofp" if source.kind == "i" else "uitofp"
+        elif width(target) > width(source):
+            name = "sext" if source.kind == "i" else "zext"
+        elif width(target) < width(source):
+            name = "trunc"
+        else:
+            return self.value(a.text, target, a.lanes)
+        return self.instruction(f"{name} {a!r} to {llvm_type(target, a.lanes)}", target, a.lanes)
+
+    # Polynomials
+
+    def horner(self, x: Value, coefficients: Sequence[float]) -> Value:
+        """The polynomial with these coefficients, that of x**0 first."""
+        result = self.const(coefficients[-1], x.dtype, x.lanes)
+        for c in reversed(coefficients[:-1]):
+            result = self.fma(result, x, c)
+        return result
+
+    def estrin(self, x: Value, coefficients: Sequence[float]) -> Value:
+        """The same polynomial in logarithmic depth: a few more products, less waiting."""
+        terms: list[Operand] = list(coefficients)
+        power = x
+        while len(terms) > 1:
+            pairs: list[Operand] = [self._pair(terms[i], power, terms[i + 1]) for i in range(0, len(terms) - 1, 2)]
+            terms = pairs + terms[len(pairs) * 2 :]
+            if len(terms) > 1:
+                power = power * power
+        return self.like(terms[0], x)
+
+    def _pair(self, low: Operand, x: Value, high: Operand) -> Value:
+        return self.fma(x, high, low)
+
+
+def width(dtype: DType) -> int:
+    """Bits of one lane.
+
+    >>> width(F32), width(BOOL)
+    (32, 1)
+    """
+    return 1 if dtype == BOOL else 8 * dtype.itemsize

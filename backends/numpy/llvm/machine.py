@@ -1,0 +1,106 @@
+"""From LLVM's text to machine code, for this processor or another: the only module that loads llvmlite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from itertools import count
+from typing import Any, Final
+
+from graphc.backends.numpy.llvm.emit import Features
+
+OPTIMISATION: Final = 2  # of instruction selection and scheduling; no passes over the text run before it
+_serial = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A processor in LLVM's words: target triple, model, features, and the bytes of a vector register.
+
+    >>> Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16).features_used
+    Features(fma=True, rounding=True)
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    register: int
+
+    @property
+    def features_used(self) -> Features:
+        return Features.of(self.triple, self.features)
+
+
+X86_BASELINE: Final = Machine("x86_64-unknown-linux-gnu", "x86-64", "", 16)
+X86_AVX2: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v3", "+sse4.1,+avx2,+fma", 32)
+X86_AVX512: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v4", "+sse4.1,+avx2,+fma,+avx512f", 64)
+ARM_NEON: Final = Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16)
+
+
+@lru_cache(maxsize=1)
+def _llvm() -> Any:
+    binding = import_module("llvmlite.binding")
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    return binding
+
+
+@lru_cache(maxsize=1)
+def host() -> Machine:
+    """The processor this runs on."""
+    llvm = _llvm()
+    features = llvm.get_host_cpu_features()
+    wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+    return Machine(llvm.get_process_triple(), llvm.get_host_cpu_name(), features.flatten(), wide)
+
+
+@lru_cache(maxsize=16)
+def _target(machine: Machine) -> Any:
+    target = _llvm().Target.from_triple(machine.triple)
+    return target.create_target_machine(
+        cpu=machine.cpu,
+        features=machine.features,
+        opt=OPTIMISATION,
+        jit=True,
+        reloc="default",
+        codemodel="jitdefault",
+    )
+
+
+def assemble(text: str, machine: Machine) -> bytes:
+    """The object file of a module's text; RuntimeError if LLVM finds the text wrong."""
+    module = _llvm().parse_assembly(text)
+    module.triple = machine.triple
+    module.verify()
+    return bytes(_target(machine).emit_object(module))
+
+
+def assembly(text: str, machine: Machine) -> str:
+    """The same as assembly language, to read."""
+    module = _llvm().parse_assembly(text)
+    module.triple = machine.triple
+    return str(_target(machine).emit_assembly(module))
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Code in memory; it stays as long as this object lives."""
+
+    addresses: Mapping[str, int]
+    tracker: Any
+
+
+@lru_cache(maxsize=1)
+def _linker() -> Any:
+    return _llvm().create_lljit_compiler(_target(host()), use_jit_link=False, suppress_errors=False)
+
+
+def link(code: bytes, names: Sequence[str]) -> Library:
+    """Load an object file made for this processor, and give the addresses of its functions."""
+    builder = _llvm().JITLibraryBuilder().add_object_img(code).add_current_process()
+    for name in names:
+        builder.export_symbol(name)
+    tracker = builder.link(_linker(), f"graphc{next(_serial)}")
+    return Library({name: tracker[name] for name in names}, tracker)
