@@ -89,6 +89,7 @@ def stop_gradient(x: Any) -> Any:
     Takes any pytree; outside a trace it gives its argument back.
 
     >>> import numpy as np
+    >>> from graphc.transforms import grad
     >>> grad(lambda x: x * stop_gradient(x))(3.0)
     np.float64(3.0)
     """

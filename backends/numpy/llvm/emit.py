@@ -1,8 +1,8 @@
-"""Typed values over the text of LLVM's intermediate language: the layer in which kernels and their mathematics are written.
+"""Typed values over the text of LLVM's intermediate language: kernels and their mathematics are written in them.
 
 An `Emitter` writes the body of one function. A `Value` is one SSA name of it, with a dtype and a number of lanes; its
-operators write instructions. The text is built directly: for a kernel of a few thousand instructions the object model of
-`llvmlite.ir` takes twice the time of code generation itself, text takes a fiftieth.
+operators write instructions. The text is built directly: for a kernel of a few thousand instructions the object model
+of `llvmlite.ir` takes twice the time of code generation itself, text takes a fiftieth.
 
 Floating-point instructions carry no fast-math flags: every operation rounds as IEEE 754 says, and `fma` is the only one
 that may fuse.
@@ -32,7 +32,7 @@ ELEMENTS: Final[dict[DType, str]] = {
     **{np.dtype(f"{sign}{size}"): f"i{8 * size}" for sign in "iu" for size in (1, 2, 4, 8)},
 }
 # the integer with as many bits, by which a float is taken apart
-BITS: Final = {F32: I32, F64: I64}
+BITS: Final[dict[DType, DType]] = {F32: I32, F64: I64}
 
 _ORDERED: Final = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
 _WHOLE: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
@@ -207,7 +207,7 @@ def literal(number: float, dtype: DType) -> str:
 
 
 class Emitter:
-    """Writes the instructions of one function.
+    r"""Writes the instructions of one function.
 
     Equal instructions of one basic block are written once, so that functions which share a computation (sine and cosine
     of one angle) share it in the kernel too. A kernel asks for values by operators and methods; what has no method
@@ -216,12 +216,12 @@ class Emitter:
     >>> module = Module(Features(fma=True, rounding=True))
     >>> e = Emitter(module, lanes=8)
     >>> x = e.value("%x", F64)
-    >>> _ = e.fma(x, x, 1.0) + (x * x + x * x)
-    >>> print("\\n".join(e.lines))
-      %v1 = call <8 x double> @llvm.fma.v8f64(<8 x double> %x, <8 x double> %x, <8 x double> splat (double 0x3FF0000000000000))
+    >>> y = e.select(x > 1, x * x + x * x, x)
+    >>> print("\n".join(e.lines))
+      %v1 = fcmp ogt <8 x double> %x, splat (double 0x3FF0000000000000)
       %v2 = fmul <8 x double> %x, %x
       %v3 = fadd <8 x double> %v2, %v2
-      %v4 = fadd <8 x double> %v1, %v3
+      %v4 = select <8 x i1> %v1, <8 x double> %v3, <8 x double> %x
     """
 
     __slots__ = ("_constants", "_count", "_known", "block", "lanes", "lines", "module")
