@@ -1,0 +1,71 @@
+"""Reductions in registers: what they start from, how they combine, how lanes and totals come together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Value, llvm_type
+
+
+def wide(fold: str, dtype: DType) -> DType:
+    """The dtype of a reduction's total: sums of single precision are added up in double."""
+    return F64 if dtype == F32 and fold in ("sum", "prod") else dtype
+
+
+def identity(e: Emitter, fold: str, dtype: DType, lanes: int) -> Value:
+    """What changes nothing."""
+    match fold:
+        case "sum" | "any":
+            number: float = 0
+        case "prod" | "all":
+            number = 1
+        case "max":
+            number = -np.inf if dtype.kind == "f" else 0 if dtype == BOOL else int(np.iinfo(dtype).min)
+        case _:
+            number = np.inf if dtype.kind == "f" else 1 if dtype == BOOL else int(np.iinfo(dtype).max)
+    return e.const(number, dtype, lanes)
+
+
+def combine(e: Emitter, fold: str, a: Value, b: Value) -> Value:
+    """Two partial results as one."""
+    match fold:
+        case "sum":
+            return a + b
+        case "prod":
+            return a * b
+        case "any":
+            return a | b
+        case "all":
+            return a & b
+        case "max":
+            return e.maximum(a, b)
+        case _:
+            return e.minimum(a, b)
+
+
+def across(e: Emitter, fold: str, vector: Value) -> Value:
+    """All lanes as one, in a fixed order: halves upon halves."""
+    while vector.lanes > 1:
+        half = vector.lanes // 2
+        kind = llvm_type(vector.dtype, vector.lanes)
+
+        def part(first: int, kind: str = kind, half: int = half, vector: Value = vector) -> Value:
+            mask = f"<{half} x i32> <" + ", ".join(f"i32 {first + k}" for k in range(half)) + ">"
+            found = e.instruction(f"shufflevector {vector!r}, {kind} poison, {mask}", vector.dtype, half)
+            return e.lane(found, 0) if half == 1 else found
+
+        if half == 1:
+            low, high = e.lane(vector, 0), e.lane(vector, 1)
+        else:
+            low, high = part(0), part(half)
+        vector = combine(e, fold, low, high)
+    return vector
+
+
+def folded(e: Emitter, fold: str, total: Value, rest: Value, dtype: DType) -> Value:
+    """The result of a reduction, from its total and the rounding errors of it."""
+    if fold == "sum" and total.dtype == F64:
+        # where the total has overflowed, the errors are no numbers
+        exact = total + rest
+        total = e.select(e.is_nan(exact), total, exact)
+    return e.convert(total, dtype)

@@ -1,0 +1,257 @@
+"""The functions that kernels are written in (`graphc.kernels.Scalars`), as LLVM instructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Operand, Value, width
+from graphc.backends.numpy.llvm.math import FUNCTIONS
+
+
+class LlvmScalars:
+    """Writes each function's instructions with an emitter; transcendental ones come from the vector mathematics.
+
+    fast: take the variants with a larger, documented error.
+    """
+
+    def __init__(self, emitter: Emitter, fast: bool = False) -> None:
+        self.e = emitter
+        self.fast = fast
+
+    def __getattr__(self, name: str) -> Any:
+        function = FUNCTIONS.get(name)
+        if function is None:
+            raise AttributeError(name)
+        return lambda *operands: function(self.e, *operands, fast=self.fast)
+
+    # Arithmetic
+
+    def add(self, a: Value, b: Value) -> Value:
+        return a | b if a.dtype == BOOL else a + b
+
+    def sub(self, a: Value, b: Value) -> Value:
+        return a - b
+
+    def mul(self, a: Value, b: Value) -> Value:
+        return a & b if a.dtype == BOOL else a * b
+
+    def div(self, a: Value, b: Value) -> Value:
+        return a / b
+
+    def neg(self, a: Value) -> Value:
+        return -a
+
+    def abs(self, a: Value) -> Value:
+        return self.e.abs(a)
+
+    def sqrt(self, a: Value) -> Value:
+        return self.e.sqrt(a)
+
+    def sign(self, a: Value) -> Value:
+        one, zero = self.e.like(1, a), self.e.like(0, a)
+        positive = self.e.select(a > 0, one, zero)
+        if a.dtype.kind == "u":
+            return positive
+        result = self.e.select(a < 0, -one, positive)
+        return self.e.select(self.e.is_nan(a), a, result) if a.is_float else result
+
+    def integer_pow(self, x: Value, exponent: int) -> Value:
+        """Repeated products; beyond the third power with their rounding errors carried along."""
+        if exponent < 0:
+            return 1.0 / self.integer_pow(x, -exponent)
+        if exponent == 0:
+            return self.e.like(1, x)
+        if not x.is_float or exponent <= 3:
+            return self._product(x, exponent)
+        if x.dtype == F32:
+            return self.e.convert(self._product(self.e.convert(x, F64), exponent), F32)
+        if not self.e.module.features.fma:
+            power: Value = self.pow(x, self.e.like(exponent, x))
+            return power
+        return self._exact_product(x, exponent)
+
+    def _product(self, x: Value, exponent: int) -> Value:
+        result: Value | None = None
+        while exponent:
+            if exponent & 1:
+                result = x if result is None else result * x
+            exponent >>= 1
+            if exponent:
+                x = x * x
+        assert result is not None
+        return result
+
+    def _exact_product(self, x: Value, exponent: int) -> Value:
+        """The power as an unevaluated sum of two floats (T. J. Dekker, 1971), rounded once at the end."""
+        e = self.e
+        plain = self._product(x, exponent)
+        power, rest = x, e.like(0, x)
+        high: Value | None = None
+        low = e.like(0, x)
+        while exponent:
+            if exponent & 1:
+                if high is None:
+                    high, low = power, rest
+                else:
+                    product = high * power
+                    low = e.fma(high, power, -product) + e.fma(high, rest, low * power)
+                    high = product
+            exponent >>= 1
+            if exponent:
+                square = power * power
+                rest = e.fma(power, power, -square) + 2.0 * power * rest
+                power = square
+        assert high is not None
+        exact = high + low
+        # where a product overflows, the error of it is no number
+        return e.select(e.is_nan(exact), plain, exact)
+
+    # Whole numbers and remainders
+
+    def floor(self, a: Value) -> Value:
+        return self.e.floor(a)
+
+    def ceil(self, a: Value) -> Value:
+        return self.e.ceil(a)
+
+    def trunc(self, a: Value) -> Value:
+        return self.e.trunc(a)
+
+    def rint(self, a: Value) -> Value:
+        return self.e.rint(a)
+
+    def floor_divide(self, a: Value, b: Value) -> Value:
+        if a.is_float:
+            return FUNCTIONS["floor_divide"](self.e, a, b, fast=self.fast)
+        quotient, remainder, whole = self._divided(a, b)
+        if a.dtype.kind == "i":
+            quotient = self.e.select(self._uneven(remainder, b), quotient - 1, quotient)
+        return self.e.select(whole, quotient, 0)
+
+    def remainder(self, a: Value, b: Value) -> Value:
+        if a.is_float:
+            return FUNCTIONS["remainder"](self.e, a, b, fast=self.fast)
+        _, remainder, whole = self._divided(a, b)
+        if a.dtype.kind == "i":
+            remainder = self.e.select(self._uneven(remainder, b), remainder + b, remainder)
+        return self.e.select(whole, remainder, 0)
+
+    def fmod(self, a: Value, b: Value) -> Value:
+        if a.is_float:
+            return FUNCTIONS["fmod"](self.e, a, b, fast=self.fast)
+        _, remainder, whole = self._divided(a, b)
+        return self.e.select(whole, remainder, 0)
+
+    def _uneven(self, remainder: Value, b: Value) -> Value:
+        """Whether a division was cut towards zero from below."""
+        return remainder.differs(0) & ((remainder ^ b) < 0)
+
+    def _divided(self, a: Value, b: Value) -> tuple[Value, Value, Value]:
+        """Quotient and remainder of integers, cut towards zero, and whether b is not 0, where NumPy gives 0.
+
+        The processor faults on a division by 0, and on that of the smallest integer by -1, which wraps in NumPy.
+        """
+        e = self.e
+        whole = b.differs(0)
+        if a.dtype.kind != "i":
+            safe = e.select(whole, b, 1)
+            quotient = e.binary("udiv", a, safe)
+            return quotient, a - quotient * safe, whole
+        wraps = b.equals(-1)
+        safe = e.select(whole & ~wraps, b, 1)
+        quotient = e.select(wraps, -a, e.binary("sdiv", a, safe))
+        return quotient, a - quotient * b, whole
+
+    # Choices and comparisons
+
+    def where(self, condition: Value, a: Value, b: Value) -> Value:
+        return self.e.select(condition, a, b)
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        return self.e.maximum(a, b)
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        return self.e.minimum(a, b)
+
+    def fmax(self, a: Value, b: Value) -> Value:
+        larger = self.e.select(a < b, b, a)
+        return self.e.select(self.e.is_nan(a), b, larger) if a.is_float else larger
+
+    def fmin(self, a: Value, b: Value) -> Value:
+        smaller = self.e.select(b < a, b, a)
+        return self.e.select(self.e.is_nan(a), b, smaller) if a.is_float else smaller
+
+    def eq(self, a: Value, b: Value) -> Value:
+        return a.equals(b)
+
+    def ne(self, a: Value, b: Value) -> Value:
+        return a.differs(b)
+
+    def lt(self, a: Value, b: Value) -> Value:
+        return a < b
+
+    def le(self, a: Value, b: Value) -> Value:
+        return a <= b
+
+    def gt(self, a: Value, b: Value) -> Value:
+        return a > b
+
+    def ge(self, a: Value, b: Value) -> Value:
+        return a >= b
+
+    def logical_and(self, a: Value, b: Value) -> Value:
+        return a & b
+
+    def logical_or(self, a: Value, b: Value) -> Value:
+        return a | b
+
+    def logical_not(self, a: Value) -> Value:
+        return ~a
+
+    def is_nan(self, a: Value) -> Value:
+        return self.e.is_nan(a)
+
+    # Bits
+
+    def bitwise_and(self, a: Value, b: Value) -> Value:
+        return a & b
+
+    def bitwise_or(self, a: Value, b: Value) -> Value:
+        return a | b
+
+    def bitwise_xor(self, a: Value, b: Value) -> Value:
+        return a ^ b
+
+    def invert(self, a: Value) -> Value:
+        return ~a
+
+    def left_shift(self, a: Value, b: Value) -> Value:
+        inside, places = self._places(b)
+        return self.e.select(inside, a << places, 0)
+
+    def right_shift(self, a: Value, b: Value) -> Value:
+        inside, places = self._places(b)
+        rest: Operand = self.e.select(a < 0, -1, self.e.like(0, a)) if a.dtype.kind == "i" else 0
+        return self.e.select(inside, a >> places, rest)
+
+    def _places(self, b: Value) -> tuple[Value, Value]:
+        """Whether a shift stays inside the word, and by how much; beyond, LLVM leaves the result open."""
+        bits = width(b.dtype)
+        inside = b < bits if b.dtype.kind == "u" else (b >= 0) & (b < bits)
+        return inside, self.e.select(inside, b, 0)
+
+    def bitwise_count(self, a: Value) -> Value:
+        return self.e.convert(self.e.intrinsic("ctpop", self.e.abs(a)), np.dtype(np.uint8))
+
+    def signbit(self, a: Value) -> Value:
+        return self.e.sign_bit(a)
+
+    def copysign(self, size: Operand, sign: Value) -> Value:
+        return self.e.copysign(size, sign)
+
+    # Conversions
+
+    def convert(self, a: Value, dtype: DType) -> Value:
+        return self.e.convert(a, dtype)
