@@ -17,10 +17,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import graphc.dims
+import graphc
 from graphc.dims import (
     Dim,
+    comparison,
     divide_exactly,
+    division,
     equal,
     evaluate,
     less,
@@ -28,6 +30,7 @@ from graphc.dims import (
     maximum,
     minimum,
     parse,
+    polynomials,
     product,
     solve,
     substitute,
@@ -276,7 +279,7 @@ def test_text_does_not_depend_on_creation_order_or_hash_seed():
         "kept = [symbol(name) for name in sys.argv[1]]\n"
         "print(parse('(n*m + k)//2 + n**2*k + k*m*n - m**3 + max(k, n, m) + n%m'))"
     )
-    root = str(Path(graphc.dims.__file__).parents[1])
+    root = str(Path(graphc.__file__).parents[1])
     outputs = {
         subprocess.run(
             [sys.executable, "-c", script, order],
@@ -316,29 +319,35 @@ def test_copies_and_pickles_are_the_same_object(expression):
     assert copy.copy(built) is built
 
 
+CACHES = {
+    function
+    for module in (polynomials, comparison, division)
+    for function in vars(module).values()
+    if hasattr(function, "cache_parameters")
+}
+
+
 def clear_caches():
-    for function in vars(graphc.dims).values():
-        if hasattr(function, "cache_clear"):
-            function.cache_clear()
+    for function in CACHES:
+        function.cache_clear()
 
 
 def test_interning_does_not_leak():
     clear_caches()
     gc.collect()
-    before = len(graphc.dims._DIMS), len(graphc.dims._ATOMS)
+    before = len(polynomials.DIMS), len(polynomials.ATOMS)
     dropped = weakref.ref(symbol("dropped") // 2 + maximum(symbol("other"), 1))
     assert less(dropped(), 3) is None
-    assert len(graphc.dims._DIMS) > before[0]
+    assert len(polynomials.DIMS) > before[0]
     clear_caches()
     gc.collect()
     assert dropped() is None
-    assert (len(graphc.dims._DIMS), len(graphc.dims._ATOMS)) == before
+    assert (len(polynomials.DIMS), len(polynomials.ATOMS)) == before
 
 
 def test_caches_are_bounded():
-    caches = [f for f in vars(graphc.dims).values() if hasattr(f, "cache_parameters")]
-    assert len(caches) >= 5
-    assert all(0 < cache.cache_parameters()["maxsize"] <= 2**16 for cache in caches)
+    assert len(CACHES) >= 5
+    assert all(0 < cache.cache_parameters()["maxsize"] <= 2**16 for cache in CACHES)
 
 
 def test_threads_agree_on_one_object():
