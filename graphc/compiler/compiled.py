@@ -16,6 +16,7 @@ from graphc.dims import Size
 from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
+from graphc.passes.fuse import fuse
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import constants_of, dump
@@ -36,7 +37,9 @@ class Options:
     def pipeline(self) -> tuple[pipeline.Pass, ...]:
         if self.passes is not None:
             return self.passes
-        return pipeline.EXACT_PIPELINE if self.exact_order else pipeline.PIPELINE
+        if self.exact_order:
+            return pipeline.EXACT_PIPELINE
+        return pipeline.KERNEL_PIPELINE if self.backend == "numpy" else pipeline.PIPELINE
 
 
 class Compiled:
@@ -54,7 +57,8 @@ class Compiled:
         with paused_gc():
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
-            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order)
+            groups = () if options.exact_order or options.backend != "numpy" else fuse(optimised).groups
+            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=groups)
             self._run, self.source = backend_module(options.backend).load(self.plan)
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)

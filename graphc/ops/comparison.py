@@ -19,6 +19,7 @@ def comparison(name: str, numpy: str, exact: Rule, doc: str) -> Op:
         name,
         type=elementwise(name, "biuf", result="bool"),
         numpy=numpy,
+        kernel=name,
         exact=exact,
         domains=("real", "real"),
         errors=(MISFIT,),
@@ -33,6 +34,7 @@ def logic(name: str, arity: int, exact: Rule, doc: str) -> Op:
         name,
         type=elementwise(name, "b"),
         numpy=f"np.{name}",
+        kernel=name,
         exact=exact,
         domains=("bool",) * arity,
         errors=(ErrorSample(("f64[2]",) * arity, {}, DTypeError, "not defined for f64"),),
@@ -65,6 +67,7 @@ OPS = (
         "where",
         type=where_type,
         numpy="np.where({0}, {1}, {2})",
+        kernel="where",
         exact=lambda s, c, x, y: s.where(c, x, y),
         rule=Linear(
             (1, 2),
@@ -84,6 +87,7 @@ OPS = (
         "maximum",
         type=elementwise("maximum", "biuf"),
         numpy="np.maximum",
+        kernel="maximum",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(a >= b, w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -98,6 +102,7 @@ OPS = (
         "minimum",
         type=elementwise("minimum", "biuf"),
         numpy="np.minimum",
+        kernel="minimum",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(a <= b, w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -112,6 +117,7 @@ OPS = (
         "fmax",
         type=elementwise("fmax", "biuf"),
         numpy="np.fmax",
+        kernel="fmax",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(w.logical_or(a >= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -126,6 +132,7 @@ OPS = (
         "fmin",
         type=elementwise("fmin", "biuf"),
         numpy="np.fmin",
+        kernel="fmin",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(w.logical_or(a <= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),

@@ -14,6 +14,7 @@ from graphc.ops.record import ErrorSample, Op, Reason, Sample
 from graphc.ops.typing import elementwise
 
 NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
+NOT_FUSED: Final = frozenset({"gcd", "lcm"})
 A = np.array([[0, 1, 12, -5], [6, -8, 7, 2**40]])
 B = np.array([3, 5, 18, 2])
 
@@ -33,6 +34,7 @@ def integers(
         name,
         type=elementwise(name, "iu", result=result),
         numpy=f"np.{name}",
+        kernel=None if name in NOT_FUSED else name,
         exact=exact,
         domains=("real",) * arity,
         samples=(Sample((A, B)[:arity]), Sample((B, np.array(3))[:arity]), *more),

@@ -124,6 +124,7 @@ class Op:
     kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k` (see
         graphc.kernels.Scalars); a string names one of them.
     fold: for a reduction that kernels compute, what it folds by.
+    expansion: for an op that stands for several, `(w, *operands, **attrs)` built of simple ones that kernels can fuse.
     doc: one or two lines with the formula; cites its source where it is not obvious.
     reasons: for each missing field, why.
     """
@@ -135,6 +136,7 @@ class Op:
     exact: str | Rule | None = None
     kernel: str | Rule | None = None
     fold: Fold | None = None
+    expansion: Rule | None = None
     rule: Derivative | None = None
     domains: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from graphc import dims
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Jvp, Linear, Op, Sample
-from graphc.ops.typing import Facts, check_axes, check_kind, normalise_axis, reduction, tensor
+from graphc.ops.typing import Facts, check_axes, check_kind, normalise_axis, reduced_shape, reduction, tensor
 
 SAMPLES = tuple(
     Sample((shape,), {"axes": axes, "keepdims": keepdims})
@@ -144,6 +146,28 @@ def softmax_exact(s: Any, x: Any, axes: tuple[int, ...]) -> Any:
     return e / s.sum(e, axes, True)
 
 
+def finite_top(w: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """The largest element, or 0 where it is not finite and would turn its neighbours into NaN."""
+    top = w.reduce_max(x, axes=axes, keepdims=True)
+    return w.where(w.abs(top) < w.constant(np.inf, x.dtype), top, w.constant(0, x.dtype))
+
+
+def logsumexp_expansion(w: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+    shift = finite_top(w, x, axes)
+    result = w.log(w.reduce_sum(w.exp(x - shift), axes=axes, keepdims=True)) + shift
+    return result if keepdims else w.reshape(result, shape=reduced_shape(x.shape, set(axes), False))
+
+
+def softmax_expansion(w: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+    e = w.exp(x - finite_top(w, x, axes))
+    return e / w.reduce_sum(e, axes=axes, keepdims=True)
+
+
+def log_softmax_expansion(w: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+    shifted = x - finite_top(w, x, axes)
+    return shifted - w.log(w.reduce_sum(w.exp(shifted), axes=axes, keepdims=True))
+
+
 SOFTMAX_SAMPLES = (
     Sample(((3,),), {"axes": (0,)}),
     Sample(((2, 3),), {"axes": (1,)}),
@@ -158,6 +182,7 @@ SOFTMAX_ERRORS = (
 OPS = (
     Op(
         "reduce_sum",
+        fold="sum",
         type=reduction("reduce_sum", "iuf"),
         numpy="np.add.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.sum(x, axes, keepdims),
@@ -170,6 +195,7 @@ OPS = (
     ),
     Op(
         "reduce_prod",
+        fold="prod",
         type=reduction("reduce_prod", "iuf"),
         numpy="np.multiply.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.prod(x, axes, keepdims),
@@ -182,6 +208,7 @@ OPS = (
     ),
     Op(
         "reduce_max",
+        fold="max",
         type=reduction("reduce_max", "biuf", empty=False),
         numpy="np.maximum.reduce({0}, axis={axes}, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.reduce("maximum", x, axes, keepdims),
@@ -193,6 +220,7 @@ OPS = (
     ),
     Op(
         "reduce_min",
+        fold="min",
         type=reduction("reduce_min", "biuf", empty=False),
         numpy="np.minimum.reduce({0}, axis={axes}, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.reduce("minimum", x, axes, keepdims),
@@ -204,6 +232,7 @@ OPS = (
     ),
     Op(
         "reduce_any",
+        fold="any",
         type=reduction("reduce_any", "b"),
         numpy="np.logical_or.reduce({0}, axis={axes}, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_or", x, axes, keepdims, False),
@@ -215,6 +244,7 @@ OPS = (
     ),
     Op(
         "reduce_all",
+        fold="all",
         type=reduction("reduce_all", "b"),
         numpy="np.logical_and.reduce({0}, axis={axes}, keepdims={keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_and", x, axes, keepdims, True),
@@ -239,6 +269,7 @@ OPS = (
     ),
     Op(
         "logsumexp",
+        expansion=logsumexp_expansion,
         type=reduction("logsumexp", "f"),
         numpy="nk.logsumexp({0}, {axes}, {keepdims})",
         exact=lambda s, x, *, axes, keepdims: s.each("log", s.sum(s.each("exp", x), axes, keepdims)),
@@ -251,6 +282,7 @@ OPS = (
     ),
     Op(
         "softmax",
+        expansion=softmax_expansion,
         type=softmax_type,
         numpy="nk.softmax({0}, {axes})",
         exact=lambda s, x, *, axes: softmax_exact(s, x, axes),
@@ -263,6 +295,7 @@ OPS = (
     ),
     Op(
         "log_softmax",
+        expansion=log_softmax_expansion,
         type=softmax_type,
         numpy="nk.log_softmax({0}, {axes})",
         exact=lambda s, x, *, axes: s.each("log", softmax_exact(s, x, axes)),

@@ -26,6 +26,7 @@ def rounding(name: str, exact: Rule, doc: str, kinks: tuple[float, ...]) -> Op:
         name,
         type=elementwise(name, "f"),
         numpy=f"np.{name}",
+        kernel=name,
         exact=exact,
         rule=Partials(None),
         domains=("real",),
@@ -39,6 +40,11 @@ def rounding(name: str, exact: Rule, doc: str, kinks: tuple[float, ...]) -> Op:
 def fmod_partial(w: Any, y: Any, a: Any, b: Any) -> Any:
     # the quotient cut towards zero; a - y is a multiple of b, so rint only undoes the division's rounding
     return -w.rint((a - y) / b)
+
+
+def heaviside_kernel(k: Any, x: Any, h: Any) -> Any:
+    zero, one = k.number(0, x), k.number(1, x)
+    return k.where(k.is_nan(x), x, k.where(k.eq(x, zero), h, k.where(x < 0, zero, one)))
 
 
 def ldexp_type(facts: Facts, operand: Type, exponent: Type) -> TensorType:
@@ -82,6 +88,7 @@ OPS = (
         "fmod",
         type=elementwise("fmod", "iuf"),
         numpy="np.fmod",
+        kernel="fmod",
         exact=lambda s, a, b: a - b * s.trunc(a / b),
         rule=Partials(lambda w, y, a, b: 1, fmod_partial),
         domains=("real", "nonzero"),
@@ -93,6 +100,7 @@ OPS = (
         "copysign",
         type=elementwise("copysign", "f"),
         numpy="np.copysign",
+        kernel="copysign",
         exact=lambda s, a, b: s.where(s.less(b, s.number(0)), -s.abs(a), s.abs(a)),
         rule=Partials(lambda w, y, a, b: w.sign(a) * w.copysign(w.constant(1, a.dtype), b), None),
         domains=("real", "real"),
@@ -104,6 +112,7 @@ OPS = (
         "heaviside",
         type=elementwise("heaviside", "f"),
         numpy="np.heaviside",
+        kernel=heaviside_kernel,
         exact=lambda s, x, h: s.where(
             s.equal(x, s.number(0)), h, s.where(s.less(x, s.number(0)), s.number(0), s.number(1))
         ),
@@ -117,6 +126,7 @@ OPS = (
         "signbit",
         type=elementwise("signbit", "f", result="bool"),
         numpy="np.signbit",
+        kernel="signbit",
         exact=lambda s, x: s.less(x, s.number(0)),
         domains=("real",),
         errors=(INTEGER,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 from typing import Any
 
 from graphc.errors import DTypeError
@@ -32,6 +33,7 @@ def unary(
         name,
         type=elementwise(name, "f"),
         numpy=numpy,
+        kernel=name if name in ("sinh", "cosh") else None,
         exact=exact,
         rule=Partials(partial),
         domains=(domain,),
@@ -110,6 +112,7 @@ OPS = (
         "tanh",
         type=elementwise("tanh", "f"),
         numpy="np.tanh",
+        kernel="tanh",
         exact="tanh",
         rule=Partials(lambda w, y, x: 1 - y * y),
         domains=("real",),
@@ -217,6 +220,7 @@ OPS = (
         "deg2rad",
         type=elementwise("deg2rad", "f"),
         numpy="np.deg2rad",
+        kernel=lambda k, x: x * (math.pi / 180),
         exact=lambda s, x: x * s.pi() / 180,
         rule=Linear(None, radians, mask=carried),
         domains=("real",),
@@ -229,6 +233,7 @@ OPS = (
         "rad2deg",
         type=elementwise("rad2deg", "f"),
         numpy="np.rad2deg",
+        kernel=lambda k, x: x * (180 / math.pi),
         exact=lambda s, x: x * 180 / s.pi(),
         rule=Linear(None, degrees, mask=carried),
         domains=("real",),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Operand, Value, width
-from graphc.backends.numpy.llvm.math import FUNCTIONS
+from graphc.backends.numpy.llvm.functions import ACCURATE
 
 
 class LlvmScalars:
@@ -21,10 +21,14 @@ class LlvmScalars:
         self.fast = fast
 
     def __getattr__(self, name: str) -> Any:
-        function = FUNCTIONS.get(name)
+        function = ACCURATE.get(name)
         if function is None:
             raise AttributeError(name)
-        return lambda *operands: function(self.e, *operands, fast=self.fast)
+        return lambda *operands: function(self.e, *operands)
+
+    def number(self, number: float, like: Value) -> Value:
+        """A constant in the dtype and lanes of another value."""
+        return self.e.like(number, like)
 
     # Arithmetic
 
@@ -124,7 +128,7 @@ class LlvmScalars:
 
     def floor_divide(self, a: Value, b: Value) -> Value:
         if a.is_float:
-            return FUNCTIONS["floor_divide"](self.e, a, b, fast=self.fast)
+            return ACCURATE["floor_divide"](self.e, a, b)
         quotient, remainder, whole = self._divided(a, b)
         if a.dtype.kind == "i":
             quotient = self.e.select(self._uneven(remainder, b), quotient - 1, quotient)
@@ -132,7 +136,7 @@ class LlvmScalars:
 
     def remainder(self, a: Value, b: Value) -> Value:
         if a.is_float:
-            return FUNCTIONS["remainder"](self.e, a, b, fast=self.fast)
+            return ACCURATE["remainder"](self.e, a, b)
         _, remainder, whole = self._divided(a, b)
         if a.dtype.kind == "i":
             remainder = self.e.select(self._uneven(remainder, b), remainder + b, remainder)
@@ -140,7 +144,7 @@ class LlvmScalars:
 
     def fmod(self, a: Value, b: Value) -> Value:
         if a.is_float:
-            return FUNCTIONS["fmod"](self.e, a, b, fast=self.fast)
+            return ACCURATE["fmod"](self.e, a, b)
         _, remainder, whole = self._divided(a, b)
         return self.e.select(whole, remainder, 0)
 

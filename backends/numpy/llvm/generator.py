@@ -1,0 +1,88 @@
+"""The LLVM generator: kernels in, functions over NumPy arrays out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm.emit import Module
+from graphc.backends.numpy.llvm.loops import TILE, Shape, function
+from graphc.backends.numpy.llvm.machine import assemble, host, link
+from graphc.kernels import Kernel, Load
+
+Run = Callable[..., None]
+
+
+def load(kernels: Sequence[Kernel], fast: bool = False) -> list[Run]:
+    """Functions that run the kernels: called with the arrays of the roots, those of the results, and the sizes."""
+    machine = host()
+    module = Module(machine.features_used)
+    texts = []
+    for number, kernel in enumerate(kernels):
+        texts.append(function(kernel, f"kernel{number}", machine, module, fast))
+        if entry.SUPPORTED:
+            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}", _work(kernel)))
+    text = "\n".join([module.text(), entry.DECLARATIONS, *texts])
+    kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
+    names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
+    library = link(assemble(text, machine), [*names, *entry.GLOBALS])
+    entry.settle(library.addresses)
+    runs: list[Run] = []
+    for number, kernel in enumerate(kernels):
+        slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
+        if entry.SUPPORTED:
+            runs.append(entry.bind(library.addresses[f"entry{number}"], slow))
+        else:
+            runs.append(slow)
+    return runs
+
+
+def _work(kernel: Kernel) -> int | None:
+    """The number of the loop that `first` and `last` count; None without one."""
+    shape = Shape.of(kernel)
+    if shape.outer:
+        return shape.outer[0]
+    return len(kernel.sizes) - 1 if shape.inner and (shape.tiled or not kernel.reduced) else None
+
+
+class _Caller:
+    """Calls a kernel by ctypes: on any interpreter, and on arrays that are not dense."""
+
+    def __init__(self, kernel: Kernel, address: int, library: Any) -> None:
+        self.kernel = kernel
+        self.library = library
+        self.function = ctypes.CFUNCTYPE(
+            ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+        )(address)
+        self.reads = len(kernel.roots)
+        self.count = self.reads + len(kernel.stores)
+        self.dtypes = {v.root: v.dtype for v in kernel.values if isinstance(v, Load)}
+        self.loop = _work(kernel)
+        self.tiled = Shape.of(kernel).tiled and not Shape.of(kernel).outer
+
+    def __call__(self, *args: Any) -> None:
+        arrays = [np.asarray(a) for a in args[: self.count]]
+        dense = [_dense(a, k < self.reads) for k, a in enumerate(arrays)]
+        sizes = args[self.count :]
+        pointers = (ctypes.c_void_p * self.count)(*[a.ctypes.data for a in dense])
+        numbers = (ctypes.c_int64 * len(sizes))(*sizes)
+        last = 1
+        if self.loop is not None:
+            extent = self.kernel.sizes[self.loop]
+            last = extent if isinstance(extent, int) else sizes[self.kernel.symbolic.index(extent)]
+            last = -(-last // TILE) if self.tiled else last
+        if self.function(pointers, numbers, 0, last):
+            raise MemoryError
+        for given, used in zip(arrays[self.reads :], dense[self.reads :], strict=True):
+            if used is not given:
+                given[...] = used
+
+
+def _dense(array: np.ndarray[Any, Any], read: bool) -> np.ndarray[Any, Any]:
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array
+    return np.array(array, order="C") if read else np.empty(array.shape, array.dtype)
