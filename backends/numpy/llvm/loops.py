@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, I64, DType, Emitter, Module, Value, llvm_type
-from graphc.backends.numpy.llvm.folding import combine, folded, identity, wide
+from graphc.backends.numpy.llvm.emit import BOOL, F64, I64, DType, Emitter, Module, Value, llvm_type
+from graphc.backends.numpy.llvm.folding import across, combine, folded, identity, wide
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.dims import Size
@@ -24,8 +22,9 @@ from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce,
 from graphc.ops import TABLE
 
 BLOCK: Final = 4096  # elements summed in vectors before the sum moves to a wider total
-TILE: Final = 512  # columns whose accumulators stay in the first cache
-ROWS: Final = 4  # rows that one pass over a tile takes together
+TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
+ROWS: Final = 4  # rows that one pass over a tile takes together, where little is computed for each
+LIGHT: Final = 12  # additions
 HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
 COSTLY: Final = 10  # a transcendental function in additions
 
@@ -653,38 +652,79 @@ class _Function:
             inner = loops & frozenset(self.shape.inner)
             if i not in here and inner <= opened and self.vector_loop not in loops and i not in self.homes:
                 here[i] = self.scalar(i, here)
-        if depth == len(reduced):
-            self._tile_row(stage, needed, first, last, here, rows)
+        zero, loop = self.e.const(0, I64, 1), reduced[depth]
+        stop = self.extents[loop]
+        if depth + 1 < len(reduced):
+
+            def body(index: Value, _: list[Value]) -> list[Value]:
+                self.index[loop] = index
+                self._tile_nest(stage, depth + 1, reduced, first, last, here, rows)
+                return []
+
+            self.loop(zero, stop, 1, [], body)
             return
 
-        def body(index: Value, _: list[Value]) -> list[Value]:
-            self.index[reduced[depth]] = index
-            self._tile_nest(stage, depth + 1, reduced, first, last, here, rows)
-            return []
+        def together(count: int) -> Callable[[Value, list[Value]], list[Value]]:
+            def body(index: Value, _: list[Value]) -> list[Value]:
+                self._tile_rows(stage, needed, loop, [index + k for k in range(count)], first, last, here, rows)
+                return []
 
-        self.loop(self.e.const(0, I64, 1), self.extents[reduced[depth]], 1, [], body)
+            return body
 
-    def _tile_row(
-        self, stage: int, needed: Sequence[int], first: Value, last: Value, env: Env, rows: dict[int, str]
+        light = self._folds(stage) and sum(weight(self.kernel.values[i]) for i in needed) <= LIGHT
+        if not light:
+            self.loop(zero, stop, 1, [], together(1))
+            return
+        whole = self.e.binary("sdiv", stop, ROWS) * ROWS
+        self.loop(zero, whole, ROWS, [], together(ROWS))
+        self.loop(whole, stop, 1, [], together(1))
+
+    def _tile_rows(
+        self,
+        stage: int,
+        needed: Sequence[int],
+        loop: int,
+        indices: Sequence[Value],
+        first: Value,
+        last: Value,
+        env: Env,
+        rows: dict[int, str],
     ) -> None:
-        """One row of a tile: its vectors, folded into the tile's accumulators."""
+        """Some rows of a tile: their vectors, folded into the tile's accumulators."""
         e = self.e
-        env = self._hoisted(needed, env)
         folds = self._folds(stage)
-        ahead = [i for i in needed if i not in rows]
         kept = [i for i in rows if i in needed]
+        starts = []
+        for index in indices:
+            self.index[loop] = index
+            here = dict(env)
+            for i in needed:
+                if i not in here and i not in self.homes and self.vector_loop not in self.kernel.varies[i]:
+                    here[i] = self.scalar(i, here)
+            starts.append(self._hoisted(needed, here))
 
         def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
-            here = dict(env)
-            for i in kept:
-                here[i] = memory.load(e, rows[i], self._row_index(first), 1, self.kernel.values[i].dtype, lanes, mask)
-            here = self._body(stage, ahead, here, lanes, mask)
-            for i in folds:
+            results: list[list[Value]] = [[] for _ in folds]
+            for index, known in zip(indices, starts, strict=True):
+                self.index[loop] = index
+                here = dict(known)
+                for i in kept:
+                    dtype = self.kernel.values[i].dtype
+                    here[i] = memory.load(e, rows[i], self._row_index(first), 1, dtype, lanes, mask)
+                here = self._body(stage, [i for i in needed if i not in rows], here, lanes, mask)
+                for result, i in zip(results, folds, strict=True):
+                    value = self.kernel.values[i]
+                    assert isinstance(value, Reduce)
+                    result.append(self.wide(here[value.operand], lanes))
+            for result, i in zip(results, folds, strict=True):
                 value = self.kernel.values[i]
                 assert isinstance(value, Reduce)
+                while len(result) > 1:
+                    pairs = zip(result[::2], result[1::2], strict=True)
+                    result = [combine(e, value.fold, a, b) for a, b in pairs]
                 acc = memory.load(e, rows[i], self._row_index(first), 1, value.dtype, lanes, mask)
-                x = self.wide(here[value.operand], lanes)
-                memory.store(e, combine(e, value.fold, acc, x), rows[i], self._row_index(first), 1, mask)
+                new = combine(e, value.fold, acc, result[0])
+                memory.store(e, new, rows[i], self._row_index(first), 1, mask)
             return []
 
         self._vectors(first, last, [], body)
@@ -728,8 +768,6 @@ class _Function:
 
 def added(e: Emitter, fold: str, vector: Value, total: Value, rest: Value) -> tuple[Value, Value]:
     """A vector of partial folds brought into the total; `rest` is what sums have lost by rounding."""
-    from graphc.backends.numpy.llvm.folding import across
-
     x = e.convert(across(e, fold, vector), total.dtype)
     if fold != "sum" or total.dtype != F64:
         return combine(e, fold, total, x), rest
@@ -738,6 +776,3 @@ def added(e: Emitter, fold: str, vector: Value, total: Value, rest: Value) -> tu
     back = new - total
     error = (total - (new - back)) + (x - back)
     return new, rest + error
-
-
-_ = (F32, np)
