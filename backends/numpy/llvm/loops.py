@@ -296,7 +296,7 @@ class _Function:
         for stage in range(last + 1):
             self._sweep(stage, env)
             self._after(stage + 1, env)
-        self._results(env, [n for n, s in enumerate(self.kernel.stores) if not self._inner(s.value)], 1, None)
+        self._results(env, [n for n in range(len(self.kernel.stores)) if not self._swept(n)], 1, None)
 
     def _inner(self, i: int) -> bool:
         """Whether a value varies over the inner loops."""
@@ -320,10 +320,14 @@ class _Function:
     def _stores(self, stage: int) -> list[int]:
         """Stores that a sweep makes."""
         return [
-            n
-            for n, s in enumerate(self.kernel.stores)
-            if self.kernel.stages[s.value] == stage and self._inner(s.value)
+            n for n, s in enumerate(self.kernel.stores) if self.kernel.stages[s.value] == stage and self._swept(n)
         ]
+
+    def _swept(self, n: int) -> bool:
+        """Whether a store runs along the loops of the sweeps, those outside a tile's rows aside."""
+        store = self.kernel.stores[n]
+        sweeps = self.kernel.reduced if self.shape.tiled else frozenset(self.shape.inner)
+        return bool((self.kernel.varies[store.value] | store.at.loops) & sweeps)
 
     def _needed(self, stage: int) -> list[int]:
         """What a sweep computes: operands of its reductions and stores, and of those, up to values at home in memory."""
@@ -359,7 +363,7 @@ class _Function:
             for n, store in enumerate(kernel.stores):
                 same = kernel.values[store.value].dtype == value.dtype
                 own = store.value == i
-                if n in taken or not same or not self._inner(store.value) or not self._covers(store):
+                if n in taken or not same or not self._swept(n) or not self._covers(store):
                     continue
                 if own or stages[store.value] >= last:
                     homes[i] = n
@@ -607,8 +611,9 @@ class _Function:
         ]
 
     def _tile(self, first: Value, last: Value, env: Env, rows: dict[int, str]) -> None:
-        values, stages = self.kernel.values, self.kernel.stages
+        stages = self.kernel.stages
         reduced = tuple(k for k in self.shape.inner if k != self.vector_loop)
+        self._tile_after(0, first, last, env, rows)
         for stage in range(max(stages) + 1):
             folds = self._folds(stage)
             if folds:
@@ -679,6 +684,13 @@ class _Function:
         self.loop(zero, whole, ROWS, [], together(ROWS))
         self.loop(whole, stop, 1, [], together(1))
 
+    def _read(self, stage: int, needed: Sequence[int]) -> set[int]:
+        """The values that a sweep reads or computes."""
+        values = self.kernel.values
+        found = {*needed, *(values[i].operand for i in self._folds(stage))}  # type: ignore[union-attr]
+        found.update(self.kernel.stores[n].value for n in self._stores(stage))
+        return found.union(*(v.operands for i in needed if isinstance(v := values[i], Apply)))
+
     def _tile_rows(
         self,
         stage: int,
@@ -693,7 +705,7 @@ class _Function:
         """Some rows of a tile: their vectors, folded into the tile's accumulators."""
         e = self.e
         folds = self._folds(stage)
-        kept = [i for i in rows if i in needed]
+        kept = [i for i in rows if i in self._read(stage, needed)]
         starts = []
         for index in indices:
             self.index[loop] = index
@@ -733,9 +745,11 @@ class _Function:
         """What a sweep's results make known for each column, and the stores of it."""
         e = self.e
         wanted = [i for i in rows if self.kernel.stages[i] == stage]
-        stores = [n for n, s in enumerate(self.kernel.stores) if s.value in wanted]
+        stores = [
+            n for n, s in enumerate(self.kernel.stores) if self.kernel.stages[s.value] == stage and not self._swept(n)
+        ]
         computed = [i for i in wanted if not isinstance(self.kernel.values[i], Reduce)]
-        if not wanted:
+        if not computed and not stores:
             return
 
         def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
