@@ -6,13 +6,12 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
+from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import TILE, Shape, function
 from graphc.backends.numpy.llvm.machine import assemble, host, link
-from graphc.kernels import Kernel, Load
+from graphc.kernels import Kernel
 
 Run = Callable[..., None]
 
@@ -58,31 +57,18 @@ class _Caller:
         self.function = ctypes.CFUNCTYPE(
             ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
         )(address)
-        self.reads = len(kernel.roots)
-        self.count = self.reads + len(kernel.stores)
-        self.dtypes = {v.root: v.dtype for v in kernel.values if isinstance(v, Load)}
         self.loop = _work(kernel)
         self.tiled = Shape.of(kernel).tiled and not Shape.of(kernel).outer
 
     def __call__(self, *args: Any) -> None:
-        arrays = [np.asarray(a) for a in args[: self.count]]
-        dense = [_dense(a, k < self.reads) for k, a in enumerate(arrays)]
-        sizes = args[self.count :]
-        pointers = (ctypes.c_void_p * self.count)(*[a.ctypes.data for a in dense])
-        numbers = (ctypes.c_int64 * len(sizes))(*sizes)
+        arguments = Arguments(self.kernel, args)
+        pointers = (ctypes.c_void_p * len(arguments.dense))(*[a.ctypes.data for a in arguments.dense])
+        numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
         last = 1
         if self.loop is not None:
             extent = self.kernel.sizes[self.loop]
-            last = extent if isinstance(extent, int) else sizes[self.kernel.symbolic.index(extent)]
+            last = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
             last = -(-last // TILE) if self.tiled else last
         if self.function(pointers, numbers, 0, last):
             raise MemoryError
-        for given, used in zip(arrays[self.reads :], dense[self.reads :], strict=True):
-            if used is not given:
-                given[...] = used
-
-
-def _dense(array: np.ndarray[Any, Any], read: bool) -> np.ndarray[Any, Any]:
-    if array.flags.c_contiguous and array.flags.aligned:
-        return array
-    return np.array(array, order="C") if read else np.empty(array.shape, array.dtype)
+        arguments.write_back()
