@@ -15,6 +15,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
 
 from graphc import numpy
 from graphc.compiler import Compiled, Spec, compile, jit, parse, trace
+from graphc.inspection import cost
 from graphc.text import dump
 from graphc.tracing import Traced, is_traced
 from graphc.transforms import (
@@ -49,6 +50,7 @@ __all__ = [
     "Spec",
     "Traced",
     "compile",
+    "cost",
     "dump",
     "grad",
     "gradients",

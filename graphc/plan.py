@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from graphc import dims
 from graphc.dims import Size
 from graphc.ir import Graph, TensorType
 from graphc.kernels import Kernel
+
+MOST_CANDIDATES: Final = 32  # formulas of which the largest depends on the named sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,33 @@ class Plan:
         Inputs and constants are not counted; what a library call allocates inside itself is not either.
         """
         env = sizes or {}
-        alive = peak = 0
-        held: dict[int, int] = {}
+        return max(self._live({node: dims.evaluate(size, env) for node, size in self.storage.items()}), default=0)
+
+    def peak_formula(self, sizes: Mapping[str, int] | None = None) -> Size:
+        """The peak as a formula in the named sizes that have no value; ValueError where it is too long to be one."""
+        env = sizes or {}
+        largest: list[Size] = [0]
+        for size in dict.fromkeys(self._live({n: dims.substitute(size, env) for n, size in self.storage.items()})):
+            if not any(dims.less_equal(size, other) for other in largest):
+                largest = [*(other for other in largest if not dims.less_equal(other, size)), size]
+                if len(largest) > MOST_CANDIDATES:
+                    raise ValueError(f"size too large: the largest of more than {MOST_CANDIDATES} formulas")
+        return dims.maximum(*largest)
+
+    def _live(self, storage: Mapping[int, Any]) -> Iterator[Any]:
+        """The bytes of results and temporaries alive after each step, given those of each node that owns storage."""
+        alive: Any = 0
+        held: dict[int, Any] = {}
         for step in self.steps:
             for node in step.results:
-                if node in self.storage:
-                    held[node] = dims.evaluate(self.storage[node], env)
-                    alive += held[node]
+                if node in storage:
+                    held[node] = storage[node]
+                    alive = alive + held[node]
                 elif node in step.into:
                     held[node] = held.pop(step.into[node], 0)
-            peak = max(peak, alive)
+            yield alive
             for node in step.frees:
-                alive -= held.pop(node, 0)
-        return peak
+                alive = alive - held.pop(node, 0)
 
 
 def nbytes(type: TensorType) -> Size:

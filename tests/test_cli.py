@@ -88,7 +88,7 @@ def call(folder: Path) -> Callable[..., Any]:
 # Golden outputs
 
 
-@pytest.mark.parametrize("command", ["", "dump", "verify", "run"])
+@pytest.mark.parametrize("command", ["", "cost", "dump", "verify", "run"])
 def test_help(command: str, call: Callable[..., Any], golden: Callable[[str, str], None]) -> None:
     done = call(*command.split(), "--help")
     assert done.exit_code == 0
@@ -97,7 +97,10 @@ def test_help(command: str, call: Callable[..., Any], golden: Callable[[str, str
     # the table of options looks different from one version of Typer to the next
     ours, _, table = done.stdout.partition("\nArguments:\n" if command else "\nOptions:\n")
     golden(f"cli/help_{command or 'graphc'}", ours.partition("\n")[2])
-    options = {"": ["--version", "dump", "verify", "run"], "dump": ["--args", "--after", "--diff", "--fmt", "--grad"]}
+    options = {
+        "": ["--version", "cost", "dump", "verify", "run"],
+        "dump": ["--args", "--after", "--diff", "--fmt", "--grad"],
+    }
     for word in [*options.get(command, ["--args", "--traceback"]), "--help"]:
         assert f" {word}" in table
 
@@ -135,6 +138,17 @@ def test_dump_as_json(call: Callable[..., Any]) -> None:
 def test_equal_nodes_keep_their_numbers_in_a_diff(call: Callable[..., Any]) -> None:
     lines = call("dump", "model:loss", "--args", "f64[2,3]", "f64[3]", "--diff").stdout.split("\n")
     assert not [line for line in lines if line[:1] in "+-" and "matmul" in line]
+
+
+def test_cost(call: Callable[..., Any], golden: Callable[[str, str], None]) -> None:
+    words = ["cost", "model:loss", "--args", "f64[n,k]", "f64[k]", "--grad", "1"]
+    done = call(*words)
+    assert done.exit_code == 0, done.stderr
+    golden("cli/cost", done.stdout)
+    content = json.loads(call(*words, "--size", "n=100", "--size", "k=3", "--json", "-").stdout)
+    assert content["total"]["mul"] == 2 * 100 * 3
+    wrong = call(*words, "--size", "rows=3")
+    assert (wrong.exit_code, "no size called rows" in wrong.stderr) == (1, True)
 
 
 def test_run_prints_a_table(call: Callable[..., Any], golden: Callable[[str, str], None]) -> None:

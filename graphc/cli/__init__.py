@@ -1,4 +1,4 @@
-"""The command line: `graphc dump`, `graphc verify`, `graphc run`."""
+"""The command line: `graphc dump`, `graphc verify`, `graphc run`, `graphc cost`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ Args = Annotated[
         help='One per parameter: a type ("f64[n,3]"), x.npy, data.npz:x, a number, JSON of these, or name=SPEC.',
     ),
 ]
+Grad = Annotated[
+    str | None,
+    typer.Option(metavar="ARGNUM[/ORDER]", help="Of a derivative: 0, 0,1 for two arguments, 0/2 for second order."),
+]
+Sizes = Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The number behind a named size.")]
+ExactOrder = Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show every call that led to an error.")]
 
 
@@ -69,13 +75,8 @@ def dump(
         bool, typer.Option("--diff", help="Show what each pass changed; with --after, all up to it as one.")
     ] = False,
     fmt: Annotated[Format, typer.Option(help="The graph's own text, JSON, or a drawing for Graphviz.")] = Format.text,
-    grad: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ARGNUM[/ORDER]", help="Show a derivative: 0, 0,1 for two arguments, 0/2 for second order."
-        ),
-    ] = None,
-    exact_order: Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")] = False,
+    grad: Grad = None,
+    exact_order: ExactOrder = False,
     to: Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
     traceback: Traceback = False,
 ) -> None:
@@ -185,10 +186,8 @@ def run(
     target: Target,
     args: Args = None,
     seed: Annotated[int, typer.Option(min=0, help="Seeds the arrays drawn for types.")] = 0,
-    size: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The number behind a named size.")
-    ] = None,
-    exact_order: Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")] = False,
+    size: Sizes = None,
+    exact_order: ExactOrder = False,
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE", help="Write the results: .npz, or .npy for one.")
     ] = None,
@@ -213,6 +212,37 @@ def run(
     if out is not None:
         output.save_arrays(Path(out), named)
     output.results(named)
+
+
+@app.command(cls=Command)
+def cost(
+    target: Target,
+    args: Args = None,
+    grad: Grad = None,
+    size: Sizes = None,
+    exact_order: ExactOrder = False,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all counts as JSON; - for stdout.")] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Count what a function computes and moves when it runs, without running it.
+
+    Counts are formulas in the named sizes that --size gives no number for.
+
+    \b
+    Examples:
+      graphc cost model:loss --args "f64[n,3]" "f64[3]"
+      graphc cost model.py:loss --args "f64[n,3]" "f64[3]" --size n=1000 --grad 1
+      graphc cost model:loss --args "f64[n,3]" "f64[3]" --json cost.json
+    """  # noqa: D301  click reads the backspace: keep these lines as they are
+    sizes = arguments.sizes(size or [])
+    with users_code():
+        function = derivative(load(target), grad)
+        specs, keywords = arguments.read(args or [], function)
+        found = graphc.cost(graphc.compile(function, *specs, exact_order=exact_order, **keywords), **sizes)
+    if json != "-":
+        output.emit(str(found), None)
+    if json is not None:
+        output.emit(found.to_json(), json)
 
 
 def name_results(result: Any) -> dict[str, Any]:

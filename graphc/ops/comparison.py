@@ -20,6 +20,7 @@ def comparison(name: str, numpy: str, exact: Rule, doc: str) -> Op:
         type=elementwise(name, "biuf", result="bool"),
         numpy=numpy,
         kernel=name,
+        work="other",
         exact=exact,
         domains=("real", "real"),
         errors=(MISFIT,),
@@ -68,6 +69,7 @@ OPS = (
         type=where_type,
         numpy="np.where({0}, {1}, {2})",
         kernel="where",
+        work="other",
         exact=lambda s, c, x, y: s.where(c, x, y),
         rule=Linear(
             (1, 2),
@@ -88,6 +90,7 @@ OPS = (
         type=elementwise("maximum", "biuf"),
         numpy="np.maximum",
         kernel="maximum",
+        work="other",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(a >= b, w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -103,6 +106,7 @@ OPS = (
         type=elementwise("minimum", "biuf"),
         numpy="np.minimum",
         kernel="minimum",
+        work="other",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(a <= b, w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -118,6 +122,7 @@ OPS = (
         type=elementwise("fmax", "biuf"),
         numpy="np.fmax",
         kernel="fmax",
+        work="other",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(w.logical_or(a >= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),
@@ -133,6 +138,7 @@ OPS = (
         type=elementwise("fmin", "biuf"),
         numpy="np.fmin",
         kernel="fmin",
+        work="other",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(
             lambda w, y, a, b: Masked(w.logical_or(a <= b, b != b), w.select(a == b, w.constant(0.5, a.dtype), 1)),

@@ -8,6 +8,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Multilinear, Op, Sample
 from graphc.ops.typing import Facts, broadcast, check_kind, tensor
+from graphc.ops.work import matrix_product
 
 
 def matmul_type(facts: Facts, left: Type, right: Type) -> TensorType:
@@ -36,6 +37,7 @@ OPS = (
         "matmul",
         type=matmul_type,
         numpy="np.matmul({0}, {1})",
+        work=matrix_product,
         exact=lambda s, a, b: s.matmul(a, b),
         rule=Multilinear(
             lambda w, ct, a, b: w.unbroadcast(w.matmul(ct, swap(w, b)), a.shape),

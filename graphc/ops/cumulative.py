@@ -8,6 +8,7 @@ from graphc.errors import AxisError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Jvp, Op, Sample
 from graphc.ops.typing import Facts, check_kind, normalise_axis, tensor
+from graphc.ops.work import for_each
 
 
 def cumprod_type(facts: Facts, operand: Type, *, axis: int, reverse: bool) -> TensorType:
@@ -70,6 +71,7 @@ OPS = (
         "cumprod",
         type=cumprod_type,
         numpy="nk.cumprod({0}, {axis}, {reverse})",
+        work=for_each("mul"),
         exact=lambda s, x, *, axis, reverse: s.cumprod(x, axis, reverse),
         rule=Jvp(cumprod_jvp),
         domains=("real",),

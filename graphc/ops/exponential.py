@@ -79,6 +79,7 @@ OPS = (
         type=elementwise("sqrt", "f"),
         numpy="np.sqrt",
         kernel="sqrt",
+        work="div",
         exact="sqrt",
         rule=Partials(lambda w, y, x: 0.5 / y),
         domains=("positive",),

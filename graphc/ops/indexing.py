@@ -12,6 +12,7 @@ from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Op, Reason, Sample
 from graphc.ops.typing import Facts, broadcast, normalise_axis, show, tensor
+from graphc.ops.work import for_each
 
 STRUCTURAL: Final[Mapping[str, Reason]] = {"exact": "structural: acts on exact values as NumPy acts on object arrays"}
 
@@ -105,6 +106,7 @@ OPS = (
         "scatter_add",
         type=scatter_add_type,
         numpy="nk.scatter_add({0}, ({1*},), {axis}, {shape})",
+        work=for_each("add"),
         rule=Linear((0,), gather_back, mask=gather_back),
         domains=("real", "index", "index"),
         samples=(

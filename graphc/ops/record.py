@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from graphc.dims import Size
 from graphc.ir import Type
 from graphc.kernels import Fold
 
@@ -78,6 +79,13 @@ class Masked:
     factor: Any
 
 
+# Classes of arithmetic. `div` has division, remainder and square root; `other` what compares, selects, rounds or
+# changes signs, and all arithmetic of integers and booleans.
+Arithmetic = Literal["add", "mul", "div", "transcendental", "other"]
+# (result type, *operand types, **attrs) -> how often an operation of each class is done
+Work = Callable[..., Mapping[Arithmetic, Size]]
+
+
 # Why a field of a record may be missing; the table test counts them.
 Reason = Literal[
     "integer or boolean result: no tangent",
@@ -120,6 +128,8 @@ class Op:
     samples: shapes and attributes for the table tests.
     errors: what must be refused.
     kinks: values of the first operand at which the derivative is a convention.
+    work: the arithmetic of one evaluation: a class, of which one operation is done for each element of the result; or
+        the counts by class. If not given: transcendental for an elementwise op, nothing for any other.
     ulps: how far from the exact value the NumPy meaning may lie, in units in the last place of the result.
     kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k` (see
         graphc.kernels.Scalars); a string names one of them.
@@ -142,6 +152,7 @@ class Op:
     samples: tuple[Sample, ...] = ()
     errors: tuple[ErrorSample, ...] = ()
     kinks: tuple[float, ...] = ()
+    work: Arithmetic | Work | None = None
     ulps: float = 0.5
     elementwise: bool = False
     view: bool = False

@@ -9,6 +9,7 @@ import numpy as np
 from graphc import dims
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
+from graphc.ops import work
 from graphc.ops.record import ErrorSample, Jvp, Linear, Op, Sample
 from graphc.ops.typing import Facts, check_axes, check_kind, normalise_axis, reduced_shape, reduction, tensor
 
@@ -185,6 +186,7 @@ OPS = (
         fold="sum",
         type=reduction("reduce_sum", "iuf"),
         numpy="np.add.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
+        work=work.for_each("add"),
         exact=lambda s, x, *, axes, keepdims: s.sum(x, axes, keepdims),
         rule=Linear(None, sum_transpose, mask=sum_transpose),
         domains=("real",),
@@ -198,6 +200,7 @@ OPS = (
         fold="prod",
         type=reduction("reduce_prod", "iuf"),
         numpy="np.multiply.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
+        work=work.for_each("mul"),
         exact=lambda s, x, *, axes, keepdims: s.prod(x, axes, keepdims),
         rule=Jvp(prod_jvp),
         domains=("real",),
@@ -211,6 +214,7 @@ OPS = (
         fold="max",
         type=reduction("reduce_max", "biuf", empty=False),
         numpy="np.maximum.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("maximum", x, axes, keepdims),
         rule=Jvp(extremum_jvp("lt")),
         domains=("real",),
@@ -223,6 +227,7 @@ OPS = (
         fold="min",
         type=reduction("reduce_min", "biuf", empty=False),
         numpy="np.minimum.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("minimum", x, axes, keepdims),
         rule=Jvp(extremum_jvp("gt")),
         domains=("real",),
@@ -235,6 +240,7 @@ OPS = (
         fold="any",
         type=reduction("reduce_any", "b"),
         numpy="np.logical_or.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_or", x, axes, keepdims, False),
         domains=("bool",),
         samples=SAMPLES + EMPTY,
@@ -247,6 +253,7 @@ OPS = (
         fold="all",
         type=reduction("reduce_all", "b"),
         numpy="np.logical_and.reduce({0}, axis={axes}, keepdims={keepdims})",
+        work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_and", x, axes, keepdims, True),
         domains=("bool",),
         samples=SAMPLES + EMPTY,
@@ -258,6 +265,7 @@ OPS = (
         "reduce_norm",
         type=reduction("reduce_norm", "f"),
         numpy="nk.norm({0}, {axes}, {keepdims})",
+        work=work.norm,
         exact=lambda s, x, *, axes, keepdims: s.each("sqrt", s.sum(x * x, axes, keepdims)),
         rule=Jvp(norm_jvp),
         domains=("real",),
@@ -272,6 +280,7 @@ OPS = (
         expansion=logsumexp_expansion,
         type=reduction("logsumexp", "f"),
         numpy="nk.logsumexp({0}, {axes}, {keepdims})",
+        work=work.logsumexp,
         exact=lambda s, x, *, axes, keepdims: s.each("log", s.sum(s.each("exp", x), axes, keepdims)),
         rule=Jvp(logsumexp_jvp),
         domains=("real",),
@@ -285,6 +294,7 @@ OPS = (
         expansion=softmax_expansion,
         type=softmax_type,
         numpy="nk.softmax({0}, {axes})",
+        work=work.softmax,
         exact=lambda s, x, *, axes: softmax_exact(s, x, axes),
         rule=Jvp(softmax_jvp),
         domains=("real",),
@@ -298,6 +308,7 @@ OPS = (
         expansion=log_softmax_expansion,
         type=softmax_type,
         numpy="nk.log_softmax({0}, {axes})",
+        work=work.log_softmax,
         exact=lambda s, x, *, axes: s.each("log", softmax_exact(s, x, axes)),
         rule=Jvp(log_softmax_jvp),
         domains=("real",),
@@ -310,6 +321,7 @@ OPS = (
         "cumsum",
         type=cumsum_type,
         numpy="nk.cumsum({0}, {axis}, {reverse})",
+        work=work.for_each("add"),
         exact=lambda s, x, *, axis, reverse: s.cumsum(x, axis, reverse),
         rule=Linear(None, lambda w, ct, x, *, axis, reverse: (w.cumsum(ct, axis=axis, reverse=not reverse),)),
         domains=("real",),

@@ -12,6 +12,7 @@ from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Jvp, Op, Reason, Sample
 from graphc.ops.typing import Facts, normalise_axis, reduced_shape, tensor
+from graphc.ops.work import for_each
 
 NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
 INT: Final = np.dtype(np.int64)
@@ -76,6 +77,7 @@ def best(op: str, doc: str) -> Op:
         op,
         type=best_type(op),
         numpy=f"np.{op}({{0}}, axis={{axis}}, keepdims={{keepdims}})",
+        work=for_each("other"),
         exact=exact,
         domains=("real",),
         samples=(
@@ -117,6 +119,7 @@ OPS = (
         "sort",
         type=sort_type,
         numpy="np.sort({0}, axis={axis})",
+        work="other",
         exact=lambda s, x, *, axis: s.sort(x, axis),
         rule=Jvp(sort_jvp),
         domains=("real",),
@@ -135,6 +138,7 @@ OPS = (
         "argsort",
         type=argsort_type,
         numpy="np.argsort({0}, axis={axis}, stable={stable})",
+        work="other",
         exact=lambda s, x, *, axis, stable: s.along(s.argsort, x, axis, x.shape[axis]),
         domains=("real",),
         samples=(
@@ -153,6 +157,7 @@ OPS = (
         "searchsorted",
         type=searchsorted_type,
         numpy="np.searchsorted({0}, {1}, side='right' if {right} else 'left')",
+        work="other",
         exact=searchsorted_exact,
         domains=("real", "real"),
         samples=(

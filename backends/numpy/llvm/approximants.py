@@ -32,22 +32,27 @@ class Fit:
     degrees: Mapping[DType, int]
 
 
-def _around(value: Real, series: Callable[[Real], Real], formula: Callable[[Real], Real]) -> Callable[[Real], Real]:
-    raise NotImplementedError
-
-
 # a little beyond half of log 2: the reduced argument may lie there by rounding
-HALF_LOG2: Final = lambda: mp.log(2) / 2 * mp.mpf("1.0001")  # noqa: E731
-EIGHTH_TURN: Final = lambda: (mp.pi / 4 * mp.mpf("1.0001")) ** 2  # noqa: E731
+def half_log2() -> Real:
+    return mp.log(2) / 2 * mp.mpf("1.0001")
+
 
 FITS: Final = (
     Fit(
         "EXP",
+        "exp(r) = 1 + r + r**2 P(r) for |r| <= log(2) / 2; the error is that of exp",
+        lambda r: (mp.expm1(r) - r) / r**2,
+        lambda: (-half_log2(), half_log2()),
+        lambda r: r**2 / mp.exp(r),
+        {F32: 4, F64: 9},
+    ),
+    Fit(
+        "EXPM1",
         "exp(r) = 1 + r + r**2 P(r) for |r| <= log(2) / 2; the error is that of expm1",
         lambda r: (mp.expm1(r) - r) / r**2,
-        lambda: (-HALF_LOG2(), HALF_LOG2()),
+        lambda: (-half_log2(), half_log2()),
         lambda r: r**2 / mp.expm1(r),
-        {F32: 4, F64: 9},
+        {F32: 4, F64: 10},
     ),
     Fit(
         "EXP2",

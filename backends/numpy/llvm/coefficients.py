@@ -1,7 +1,7 @@
 """Coefficients of the polynomials in the vector functions, that of x**0 first.
 
-Written by ``python -m graphc.backends.numpy.llvm.fit`` from the table in `approximants.py`: do not edit. After each dtype
-stands the largest error on the interval, relative to the function for which the polynomial is made.
+Written by ``python -m graphc.backends.numpy.llvm.fit`` from the table in `approximants.py`: do not edit. After each
+dtype stands the largest error on the interval, relative to the function for which the polynomial is made.
 """
 
 from __future__ import annotations
@@ -12,8 +12,31 @@ from graphc.backends.numpy.llvm.emit import F32, F64, DType
 
 Table = dict[DType, tuple[float, ...]]
 
-# exp(r) = 1 + r + r**2 P(r) for |r| <= log(2) / 2; the error is that of expm1
+# exp(r) = 1 + r + r**2 P(r) for |r| <= log(2) / 2; the error is that of exp
 EXP: Final[Table] = {
+    F32: (  # degree 4, 2**-28.2
+        0.4999999403953552,
+        0.1666652113199234,
+        0.041668329387903214,
+        0.00836870539933443,
+        0.0013814537087455392,
+    ),
+    F64: (  # degree 9, 2**-56.4
+        0.5000000000000011,
+        0.16666666666666413,
+        0.04166666666653017,
+        0.008333333333494479,
+        0.0013888888943627828,
+        0.00019841269506549685,
+        2.4801493101244676e-05,
+        2.755758639539226e-06,
+        2.7630247536115133e-07,
+        2.500005567101886e-08,
+    ),
+}
+
+# exp(r) = 1 + r + r**2 P(r) for |r| <= log(2) / 2; the error is that of expm1
+EXPM1: Final[Table] = {
     F32: (  # degree 4, 2**-26.1
         0.4999999701976776,
         0.1666654348373413,
@@ -21,17 +44,18 @@ EXP: Final[Table] = {
         0.008366642519831657,
         0.001388266682624817,
     ),
-    F64: (  # degree 9, 2**-54.7
-        0.5000000000000006,
-        0.16666666666666588,
-        0.04166666666657674,
-        0.008333333333389523,
-        0.001388888893156669,
-        0.00019841269719068439,
-        2.4801505272134054e-05,
-        2.7557407489062606e-06,
-        2.7626038406087496e-07,
-        2.5053791296503175e-08,
+    F64: (  # degree 10, 2**-59.9
+        0.5,
+        0.16666666666666677,
+        0.04166666666666651,
+        0.008333333333321691,
+        0.0013888888888962385,
+        0.00019841269885964886,
+        2.4801587172544936e-05,
+        2.7557244375181467e-06,
+        2.755740262222879e-07,
+        2.5108978534701717e-08,
+        2.0875338660042385e-09,
     ),
 }
 

@@ -1,7 +1,7 @@
 """Computes the polynomials of the vector functions and writes them down: ``python -m graphc.backends.numpy.llvm.fit``.
 
-Each is the best in the sense of Chebyshev: of its degree, the one with the smallest largest weighted error, found by the
-exchange algorithm (E. Y. Remez, 1934; J.-M. Muller, "Elementary Functions", 3rd edition, section 3.5) in 60 digits.
+Each is the best in the sense of Chebyshev: of its degree, the one with the smallest largest weighted error, found by
+the exchange algorithm (E. Y. Remez, 1934; J.-M. Muller, "Elementary Functions", 3rd edition, section 3.5) in 60 digits.
 Coefficients are then rounded to the dtype. For single precision that costs more than the approximation itself, so they
 are afterwards moved by single units in the last place, as long as the error gets smaller.
 """
@@ -131,8 +131,8 @@ def _moves(count: int) -> list[tuple[int, ...]]:
 
 HEADER: Final = '''"""Coefficients of the polynomials in the vector functions, that of x**0 first.
 
-Written by ``python -m graphc.backends.numpy.llvm.fit`` from the table in `approximants.py`: do not edit. After each dtype
-stands the largest error on the interval, relative to the function for which the polynomial is made.
+Written by ``python -m graphc.backends.numpy.llvm.fit`` from the table in `approximants.py`: do not edit. After each
+dtype stands the largest error on the interval, relative to the function for which the polynomial is made.
 """
 
 from __future__ import annotations

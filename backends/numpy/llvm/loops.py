@@ -26,20 +26,17 @@ TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrow
 ROWS: Final = 4  # rows that one pass over a tile takes together, where little is computed for each
 LIGHT: Final = 12  # additions
 HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
-COSTLY: Final = 10  # a transcendental function in additions
+
+
+WEIGHTS: Final = {"add": 1, "mul": 1, "other": 1, "div": 4, "transcendental": 10}
 
 
 def weight(value: object) -> int:
     """About how many additions a value costs."""
     if not isinstance(value, Apply):
         return 0
-    match value.op:
-        case "div" | "sqrt":
-            return 4
-        case "add" | "sub" | "mul" | "neg" | "abs" | "cast" | "where" | "maximum" | "minimum":
-            return 1
-    kernel = TABLE[value.op].kernel
-    return COSTLY if isinstance(kernel, str) and TABLE[value.op].rule is not None else 3
+    work = TABLE[value.op].work
+    return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def reduce(e: Emitter, x: Value, offset: int) -> tuple[Value, Value]:
 
 def expm1_near(e: Emitter, r: Value) -> Value:
     """exp(r) - 1 for |r| <= log(2) / 2."""
-    return e.fma(e.horner(r, coefficients.EXP[r.dtype]), r * r, r)
+    return e.fma(e.horner(r, coefficients.EXPM1[r.dtype]), r * r, r)
 
 
 def power_of_two(e: Emitter, biased: Value, like: Value) -> Value:
@@ -57,7 +57,7 @@ def scale(e: Emitter, p: Value, n: Value) -> Value:
 def exp(e: Emitter, x: Value) -> Value:
     low, high = EXP_RANGE[x.dtype]
     r, n = reduce(e, e.at_most(high, e.at_least(low, x)), 2 * format_of(x).bias)
-    return scale(e, expm1_near(e, r) + 1.0, n)
+    return scale(e, e.fma(e.horner(r, coefficients.EXP[x.dtype]), r * r, r) + 1.0, n)
 
 
 def exp2(e: Emitter, x: Value) -> Value:
@@ -99,13 +99,12 @@ def cosh(e: Emitter, x: Value) -> Value:
 def tanh(e: Emitter, x: Value) -> Value:
     size = e.abs(x)
     z = x * x
-    near = e.fma(x * z, e.horner(z, coefficients.TANH[x.dtype]), x)
+    near = e.fma(size * z, e.horner(z, coefficients.TANH[x.dtype]), size)
     twice = e.at_most(2 * TANH_HIGHEST[x.dtype], size + size)
     r, n = reduce(e, twice, format_of(x).bias)
     power = power_of_two(e, n, x)
-    denominator = e.fma(expm1_near(e, r), power, power + 1.0)
-    far = e.copysign(1.0 - 2.0 / denominator, x)
-    return e.select(size < TANH_MIDDLE, near, far)
+    far = 1.0 - 2.0 / e.fma(expm1_near(e, r), power, power + 1.0)
+    return e.copysign(e.select(size < TANH_MIDDLE, near, far), x)
 
 
 def sigmoid(e: Emitter, x: Value) -> Value:

@@ -1,8 +1,8 @@
 """Logarithms, and the functions that are made of one.
 
 x = 2**k m with m between sqrt(1/2) and sqrt(2), f = m - 1, and s = f / (2 + f), so that log(m) = 2 atanh(s). The sum is
-arranged as in W. Kahan's log of 4.3BSD and FreeBSD: the leading terms f - f**2 / 2 stand apart from the polynomial, so that
-nothing cancels near 1.
+arranged as in the log of 4.3BSD and FreeBSD (K. C. Ng): the leading terms f - f**2 / 2 stand apart from the polynomial,
+so that nothing cancels near 1.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from graphc.backends.numpy.llvm.emit import BITS, F32, F64, Emitter, Value
 from graphc.backends.numpy.llvm.functions.exponential import exp, power_of_two
 from graphc.backends.numpy.llvm.functions.formats import format_of
 
-SQRT_HALF: Final = {
-    dtype: int(np.array(math.sqrt(0.5), dtype).view(bits)) for dtype, bits in BITS.items()
-}
+SQRT_HALF: Final = {dtype: int(np.array(math.sqrt(0.5), dtype).view(bits)) for dtype, bits in BITS.items()}
 # by how much a subnormal number is scaled to become normal
 SCALE: Final = {F32: 25, F64: 54}
 
