@@ -25,6 +25,7 @@ BLOCK: Final = 4096  # elements summed in vectors before the sum moves to a wide
 TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
 ROWS: Final = 4  # rows that one pass over a tile takes together, where little is computed for each
 LIGHT: Final = 12  # additions
+CALLS: Final = 24  # transcendental functions: more of them are called, not written out
 HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
 
 
@@ -96,7 +97,8 @@ class _Function:
         self.kernel = kernel
         self.name = name
         self.e = Emitter(module, lanes=1)
-        self.k = LlvmScalars(self.e, fast)
+        calls = sum(weight(v) == WEIGHTS["transcendental"] for v in kernel.values) > CALLS
+        self.k = LlvmScalars(self.e, fast, calls)
         self.shape = Shape.of(kernel)
         self.lanes = lanes_for(kernel, machine)
         self.vector_loop = len(kernel.sizes) - 1

@@ -7,24 +7,43 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Operand, Value, width
-from graphc.backends.numpy.llvm.functions import ACCURATE
+from graphc.backends.numpy.llvm.functions import ACCURATE, Function
 
 
 class LlvmScalars:
     """Writes each function's instructions with an emitter; transcendental ones come from the vector mathematics.
 
     fast: take the variants with a larger, documented error.
+    calls: call the transcendental functions rather than writing them out each time. A call costs little beside the
+    function, and a kernel of hundreds of them compiles several times faster.
     """
 
-    def __init__(self, emitter: Emitter, fast: bool = False) -> None:
+    def __init__(self, emitter: Emitter, fast: bool = False, calls: bool = False) -> None:
         self.e = emitter
         self.fast = fast
+        self.calls = calls
 
     def __getattr__(self, name: str) -> Any:
         function = ACCURATE.get(name)
         if function is None:
             raise AttributeError(name)
+        if self.calls:
+            return lambda *operands: self._called(name, function, operands)
         return lambda *operands: function(self.e, *operands)
+
+    def _called(self, name: str, function: Function, operands: tuple[Value, ...]) -> Value:
+        """The function as one of the module's own, called."""
+        e, first = self.e, operands[0]
+        symbol = f"{name}_{first.lanes}x{first.dtype.name}"
+        if symbol not in e.module.definitions:
+            inner = Emitter(e.module, first.lanes)
+            inner.label("entry")
+            arguments = [inner.value(f"%x{k}", x.dtype, x.lanes) for k, x in enumerate(operands)]
+            result = function(inner, *arguments)
+            inner.statement(f"ret {result!r}")
+            head = f"define internal {result.type} @{symbol}({', '.join(map(repr, arguments))}) noinline nounwind {{"
+            e.module.define(symbol, "\n".join([head, *inner.lines, "}"]))
+        return e.instruction(f"call {first.type} @{symbol}({', '.join(map(repr, operands))})", first.dtype, first.lanes)
 
     def number(self, number: float, like: Value) -> Value:
         """A constant in the dtype and lanes of another value."""
