@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import linecache, os
+import linecache
 import weakref
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -43,7 +43,7 @@ def generate(plan: Plan, kernels: str = "llvm") -> tuple[str, dict[str, Any]]:
     return source, scope
 
 
-def load(plan: Plan, kernels: str = os.environ.get("GK","llvm")) -> tuple[Callable[..., tuple[Any, ...]], str]:
+def load(plan: Plan, kernels: str = "llvm") -> tuple[Callable[..., tuple[Any, ...]], str]:
     """Compile the plan to a Python function over input arrays, and give its source; `kernels` names the generator."""
     source, scope = generate(plan, kernels)
     filename = f"<graphc {plan.graph.name} {next(_serial)}>"

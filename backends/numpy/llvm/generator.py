@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from functools import lru_cache
 from typing import Any
 
+from graphc.backends.numpy import cache
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import TILE, Shape, function
-from graphc.backends.numpy.llvm.machine import assemble, host, link
+from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link, llvm_version
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
@@ -28,8 +31,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False) -> list[Run]:
     text = "\n".join([module.text(), entry.DECLARATIONS, *texts])
     kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
-    library = link(assemble(text, machine), [*names, *entry.GLOBALS])
-    entry.settle(library.addresses)
+    library = _linked(text, machine, (*names, *entry.GLOBALS))
     runs: list[Run] = []
     for number, kernel in enumerate(kernels):
         slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
@@ -38,6 +40,19 @@ def load(kernels: Sequence[Kernel], fast: bool = False) -> list[Run]:
         else:
             runs.append(slow)
     return runs
+
+
+@lru_cache(maxsize=256)
+def _linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
+    """The text in memory as code: from this process's memory, from disk, or compiled."""
+    name = cache.key(text, *map(str, astuple(machine)), llvm_version())
+    code = cache.get(name)
+    if code is None:
+        code = assemble(text, machine)
+        cache.put(name, code)
+    library = link(code, names)
+    entry.settle(library.addresses)
+    return library
 
 
 def _work(kernel: Kernel) -> int | None:
