@@ -147,9 +147,16 @@ class _Fuser:
         groups = [
             Group(tuple(sorted(u.nodes)), u.domain, u.reduced or frozenset(), u.axes)
             for number, u in enumerate(self.units)
-            if u.kernel and number not in self.merged
+            if u.kernel and number not in self.merged and self.worthwhile(u)
         ]
         return Fusion(tuple(groups), tuple(self.refusals))
+
+    def worthwhile(self, unit: _Unit) -> bool:
+        """Whether a kernel gains anything: a single cheap operation is one call of NumPy's, as fast and there already."""
+        if len(unit.nodes) > 1:
+            return True
+        op = TABLE[self.nodes[unit.nodes[0]]["op"]]
+        return op.fold is not None or op.work in (None, "transcendental") or not op.ufunc
 
     # dependencies
 

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 BLOCK: Final = 1 << 15  # elements
 
 
-def load(kernels: Sequence[Kernel]) -> list[Callable[..., None]]:
+def load(kernels: Sequence[Kernel], fast: bool = False) -> list[Callable[..., None]]:
     """Functions that run the kernels: called with the arrays of the roots, those of the results, and the sizes."""
     return [_Run(kernel) for kernel in kernels]
 

@@ -33,19 +33,19 @@ GENERATORS: Final = {
 }
 
 
-def generate(plan: Plan, kernels: str = "llvm") -> tuple[str, dict[str, Any]]:
+def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
     """Source text of the plan's function, and the constants and helpers it refers to."""
     writer = _Writer(plan)
     source, scope = writer.write()
     if writer.kernels:
         generator = import_module(GENERATORS[kernels])
-        scope.update((f"kernel{i}", run) for i, run in enumerate(generator.load(writer.kernels)))
+        scope.update((f"kernel{i}", run) for i, run in enumerate(generator.load(writer.kernels, fast)))
     return source, scope
 
 
-def load(plan: Plan, kernels: str = "llvm") -> tuple[Callable[..., tuple[Any, ...]], str]:
+def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> tuple[Callable[..., tuple[Any, ...]], str]:
     """Compile the plan to a Python function over input arrays, and give its source; `kernels` names the generator."""
-    source, scope = generate(plan, kernels)
+    source, scope = generate(plan, kernels, fast)
     filename = f"<graphc {plan.graph.name} {next(_serial)}>"
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)

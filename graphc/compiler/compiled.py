@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 import optree
@@ -23,6 +25,7 @@ from graphc.text import constants_of, dump
 from graphc.tracing import Traced, inline, lift, locate, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
+KERNELS: Final = ("llvm", "ufunc", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Options:
 
     backend: str = "numpy"
     exact_order: bool = False
+    kernels: str | None = None
+    fast_math: bool = False
     passes: tuple[pipeline.Pass, ...] | None = None
 
     @property
@@ -39,7 +44,22 @@ class Options:
             return self.passes
         if self.exact_order:
             return pipeline.EXACT_PIPELINE
-        return pipeline.KERNEL_PIPELINE if self.backend == "numpy" else pipeline.PIPELINE
+        return pipeline.KERNEL_PIPELINE if self.generator is not None else pipeline.PIPELINE
+
+    @property
+    def generator(self) -> str | None:
+        """The kernel generator: the one asked for, else that of ``GRAPHC_KERNELS``, else the best there is."""
+        if self.exact_order or self.backend != "numpy":
+            return None
+        name = self.kernels or os.environ.get("GRAPHC_KERNELS") or ("llvm" if find_spec("llvmlite") else "ufunc")
+        if name not in KERNELS:
+            raise UnsupportedError(
+                f"there is no kernel generator called {name!r}",
+                expected=" or ".join(KERNELS),
+                actual=repr(name),
+                fix='kernels="llvm", or leave it out; the variable GRAPHC_KERNELS sets it for a process',
+            )
+        return None if name == "none" else name
 
 
 class Compiled:
@@ -57,9 +77,11 @@ class Compiled:
         with paused_gc():
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
-            groups = () if options.exact_order or options.backend != "numpy" else fuse(optimised).groups
+            generator = options.generator
+            groups = () if generator is None else fuse(optimised).groups
             self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=groups)
-            self._run, self.source = backend_module(options.backend).load(self.plan)
+            settings = {} if generator is None else {"kernels": generator, "fast": options.fast_math}
+            self._run, self.source = backend_module(options.backend).load(self.plan, **settings)
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
@@ -109,7 +131,7 @@ class Compiled:
         return results[0] if self._single else self._pack(results)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = Options(self.options.backend, self.options.exact_order)
+        options = replace(self.options, passes=None)
         return _from_text, (dump(self.graph), constants_of(self.graph), self.in_tree, self.out_tree, options)
 
     def __repr__(self) -> str:

@@ -233,12 +233,15 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     backend: str = "numpy",
     exact_order: bool = False,
+    kernels: str | None = None,
+    fast_math: bool = False,
 ) -> Any:
     """Compile a function on its first call, and again only when types, structure or static arguments change.
 
     Args:
         f: a function of arrays and pytrees of arrays. Inside another trace it is traced through.
         static_argnums, static_argnames: arguments that stay Python values; they must be hashable.
+        backend, exact_order, kernels, fast_math: as for `compile`.
 
     Usable as a decorator, with or without arguments.
 
@@ -249,7 +252,7 @@ def jit(
     """
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    options = Options(backend, exact_order)
+    options = Options(backend, exact_order, kernels, fast_math)
     if f is None:
         return lambda g: Jitted(g, numbers, names, options)
     return Jitted(f, numbers, names, options)
