@@ -48,8 +48,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """The groups of a graph, and what was kept apart."""
+    """The groups of a graph, and what was kept apart. Its text is a line for each kernel and each refusal."""
 
+    graph: Graph
     groups: tuple[Group, ...]
     refusals: tuple[Refusal, ...]
 
@@ -61,7 +62,18 @@ class Fusion:
         for refusal in self.refusals:
             if (refusal.producer, refusal.consumer) == (producer, consumer):
                 return refusal.why
-        return "the consumer does not read the producer inside a kernel"
+        return "they are not neighbours that kernels could join"
+
+    def __str__(self) -> str:
+        nodes = self.graph._node
+        lines = []
+        for number, group in enumerate(self.groups):
+            ops = ", ".join(f"%{i} {nodes[i]['op']}" for i in group.nodes)
+            domain = ",".join(map(str, group.domain))
+            folds = "".join(f" folding axis {k}" for k in sorted(group.reduced))
+            lines.append(f"kernel {number} over [{domain}]{folds}: {ops}")
+        lines += [f"%{r.producer} and %{r.consumer} apart: {r.why}" for r in self.refusals]
+        return "\n".join(lines)
 
 
 def fuse(graph: Graph) -> Fusion:
@@ -149,7 +161,7 @@ class _Fuser:
             for number, u in enumerate(self.units)
             if u.kernel and number not in self.merged and self.worthwhile(u)
         ]
-        return Fusion(tuple(groups), tuple(self.refusals))
+        return Fusion(self.graph, tuple(groups), tuple(self.refusals))
 
     def worthwhile(self, unit: _Unit) -> bool:
         """Whether a kernel gains anything: a single cheap operation is one call of NumPy's, as fast and there already."""

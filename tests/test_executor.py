@@ -289,14 +289,14 @@ def replay(compiled: Any, sizes: dict[str, int]) -> int:
     alive: dict[int, int] = {}  # buffer -> bytes
     peak = 0
     for step in compiled.plan.steps:
-        for i in step.nodes:
+        for i in step.results:
             data = nodes[i]
             if TABLE[data["op"]].view:
                 if data["args"][0] in owner:
                     owner[i] = owner[data["args"][0]]
-            elif step.into is not None:
-                assert size[owner[step.into]] == size[i]
-                owner[i] = owner[step.into]
+            elif i in step.into:
+                assert size[owner[step.into[i]]] == size[i]
+                owner[i] = owner[step.into[i]]
             else:
                 owner[i] = i
                 alive[i] = size[i]

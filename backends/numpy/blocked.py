@@ -92,8 +92,9 @@ class _Block:
                 case Reduce(fold=fold, operand=operand):
                     values.append(self.reduce(fold, values[operand]))
         for store in self.kernel.stores:
-            view = self.view(self.arrays[store.node], store.at, self.ranges)
-            view[...] = values[store.value]
+            array = self.arrays[store.node]
+            if array.size:
+                self.view(array, store.at, self.ranges)[...] = values[store.value]
 
     def number(self, size: Size) -> int:
         return _number(size, self.sizes)
@@ -128,7 +129,7 @@ class _Block:
             inside[w.loop] = range(max(r.start, self.number(w.start)), max(r.start, min(r.stop, self.number(w.stop))))
         varies = load.at.loops | {w.loop for w in load.within}
         result = np.zeros([len(r) if k in varies else 1 for k, r in enumerate(self.ranges)], array.dtype)
-        if all(len(r) for r in inside):
+        if result.size and all(len(r) for r in inside):
             place = tuple(
                 slice(i.start - r.start, i.stop - r.start) if k in varies else slice(None)
                 for k, (i, r) in enumerate(zip(inside, self.ranges, strict=True))

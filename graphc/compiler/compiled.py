@@ -18,7 +18,7 @@ from graphc.dims import Size
 from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
-from graphc.passes.fuse import fuse
+from graphc.passes.fuse import Fusion, fuse
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import constants_of, dump
@@ -65,7 +65,8 @@ class Options:
 class Compiled:
     """A compiled function: immutable, thread-safe, picklable. Call it on arrays of the types it was compiled for.
 
-    Attributes: `graph` as traced, `passes` (every step with the graph after it), `plan`, `source`.
+    Attributes: `graph` as traced, `passes` (every step with the graph after it), `fusion` (which nodes run as kernels,
+    and why others do not), `plan`, `source`.
     """
 
     def __init__(self, graph: Graph, in_tree: Any, out_tree: Any, options: Options | None = None) -> None:
@@ -78,8 +79,8 @@ class Compiled:
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
             generator = options.generator
-            groups = () if generator is None else fuse(optimised).groups
-            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=groups)
+            self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised)
+            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=self.fusion.groups)
             settings = {} if generator is None else {"kernels": generator, "fast": options.fast_math}
             self._run, self.source = backend_module(options.backend).load(self.plan, **settings)
         self._flat = in_tree is None or _is_flat(in_tree)

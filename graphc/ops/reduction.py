@@ -159,6 +159,29 @@ def logsumexp_expansion(w: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool
     return result if keepdims else w.reshape(result, shape=reduced_shape(x.shape, set(axes), False))
 
 
+# powers of 2 that bring what squares to 0, or to inf, back into range
+SCALES = {np.dtype(np.float32): (2.0**90, 2.0**-75), np.dtype(np.float64): (2.0**600, 2.0**-600)}
+
+
+def norm_expansion(w: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """Three sums of squares in one sweep, two of them scaled; of these the one that neither over- nor underflows.
+
+    The method is that of J. L. Blue, "A Portable Fortran Program to Find the Euclidean Norm of a Vector", 1978, with
+    one sum for each range instead of a choice for each element.
+    """
+    up, down = SCALES[x.dtype]
+    limits = np.finfo(x.dtype)
+
+    def root(scale: float) -> Any:
+        y = x if scale == 1 else x * w.constant(scale, x.dtype)
+        return w.sqrt(w.reduce_sum(y * y, axes=axes, keepdims=keepdims))
+
+    plain = root(1)
+    low = plain <= w.constant(np.sqrt(limits.tiny) / limits.eps, x.dtype)
+    small, large = root(up) / w.constant(up, x.dtype), root(down) / w.constant(down, x.dtype)
+    return w.where(low, small, w.where(plain < w.constant(np.inf, x.dtype), plain, large))
+
+
 def softmax_expansion(w: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
     e = w.exp(x - finite_top(w, x, axes))
     return e / w.reduce_sum(e, axes=axes, keepdims=True)
@@ -263,6 +286,7 @@ OPS = (
     ),
     Op(
         "reduce_norm",
+        expansion=norm_expansion,
         type=reduction("reduce_norm", "f"),
         numpy="nk.norm({0}, {axes}, {keepdims})",
         work=work.norm,
