@@ -3,7 +3,8 @@
 A kernel runs its values at each point of a rectangle of loops, in row-major order as far as anyone can tell. A value
 may depend on some of the loops only: a generator computes it as far outside as it can. Reductions fold a value over the
 reduced loops, the same ones for all reductions of a kernel; what depends on their results can vary over the reduced
-loops again, and then needs another sweep over them.
+loops again, and then needs another sweep over them. A kernel may also fold over all its other loops, for results that
+it does not use itself.
 """
 
 from __future__ import annotations
@@ -25,6 +26,26 @@ Fold = Literal["sum", "prod", "max", "min", "any", "all"]
 KERNEL_DTYPES: Final = frozenset(
     np.dtype(name) for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
 )
+
+
+def fold_identity(fold: Fold, dtype: DType) -> bool | int | float:
+    """What a fold starts from, and gives over an empty range.
+
+    >>> fold_identity("sum", np.dtype("f8")), fold_identity("max", np.dtype("i1")), fold_identity("all", np.dtype("?"))
+    (0, -128, True)
+    """
+    match fold:
+        case "sum" | "any":
+            return dtype.type(0).item() if dtype.kind == "b" else 0
+        case "prod" | "all":
+            return dtype.type(1).item() if dtype.kind == "b" else 1
+    sign = -1 if fold == "max" else 1
+    if dtype.kind == "f":
+        return sign * float("inf")
+    if dtype.kind == "b":
+        return sign > 0
+    limits = np.iinfo(dtype)
+    return int(limits.min if sign < 0 else limits.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +146,15 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """The fold of an earlier value over all reduced loops."""
+    """The fold of an earlier value over the reduced loops; if it is `across`, over all the others instead.
+
+    What goes across is known only when the kernel ends: nothing else in the kernel reads it.
+    """
 
     dtype: DType
     fold: Fold
     operand: int
+    across: bool = False
 
 
 Value = Load | Fixed | Position | Apply | Reduce
@@ -165,6 +190,8 @@ class Kernel:
                     loops = at.loops
                 case Apply(operands=operands):
                     loops = frozenset().union(*(found[i] for i in operands))
+                case Reduce(operand=operand, across=True):
+                    loops = found[operand] & self.reduced
                 case Reduce(operand=operand):
                     loops = found[operand] - self.reduced
                 case Fixed():

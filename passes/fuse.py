@@ -21,6 +21,9 @@ SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
 LIMIT: Final = 256  # nodes of a kernel: beyond, registers spill and compiling takes longer than it saves
 LARGE: Final = 1 << 16  # elements: a second sweep over more of them finds nothing left in the cache
 
+# of a fold in a kernel: over its reduced loops, over the others, or over loops that become the reduced ones
+ROLES: Final = ("reduced", "across", "instead")
+
 Axes = tuple[int | None, ...]  # for each axis of a node the loop that runs along it; None along size 1
 
 
@@ -29,12 +32,14 @@ class Group:
     """Nodes that one kernel computes over loops of the sizes `domain`; reductions run over the loops `reduced`.
 
     axes: for each node, which loop runs along each of its axes.
+    across: reductions that run over all other loops instead.
     """
 
     nodes: tuple[int, ...]
     domain: tuple[Size, ...]
     reduced: frozenset[int]
     axes: Mapping[int, Axes]
+    across: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Fusion:
             ops = ", ".join(f"%{i} {nodes[i]['op']}" for i in group.nodes)
             domain = ",".join(map(str, group.domain))
             folds = "".join(f" folding axis {k}" for k in sorted(group.reduced))
-            lines.append(f"kernel {number} over [{domain}]{folds}: {ops}")
+            across = "".join(f", and %{i} across" for i in sorted(group.across))
+            lines.append(f"kernel {number} over [{domain}]{folds}{across}: {ops}")
         lines += [f"%{r.producer} and %{r.consumer} apart: {r.why}" for r in self.refusals]
         return "\n".join(lines)
 
@@ -114,9 +120,7 @@ def operand_index(nodes: Nodes, node: int, operand: int, axes: Axes, loops: int)
     shape = nodes[operand]["type"].shape
     lead = len(axes) - len(shape)
     return tuple(
-        Affine.constant(0, loops)
-        if d == 1 or (loop := axes[lead + j]) is None
-        else Affine.index(loop, loops)
+        Affine.constant(0, loops) if d == 1 or (loop := axes[lead + j]) is None else Affine.index(loop, loops)
         for j, d in enumerate(shape)
     )
 
@@ -131,6 +135,7 @@ class _Unit:
     domain: tuple[Size, ...] = ()
     reduced: frozenset[int] | None = None
     axes: dict[int, Axes] = field(default_factory=dict)
+    across: set[int] = field(default_factory=set)
     users: set[int] = field(default_factory=set)
     kernel: bool = False
 
@@ -157,7 +162,7 @@ class _Fuser:
             else:
                 self.alone(i)
         groups = [
-            Group(tuple(sorted(u.nodes)), u.domain, u.reduced or frozenset(), u.axes)
+            Group(tuple(sorted(u.nodes)), u.domain, u.reduced or frozenset(), u.axes, frozenset(u.across))
             for number, u in enumerate(self.units)
             if u.kernel and number not in self.merged and self.worthwhile(u)
         ]
@@ -264,15 +269,56 @@ class _Fuser:
         if own is None or self.nodes[self.plain(operand)]["type"].shape != shape:
             return "it folds a rearranged result of the kernel"
         over = frozenset(loop for a in attrs["axes"] if (loop := own[a]) is not None)
+        role = self.role(unit, over, own)
+        return role if role not in ROLES else self.folded(own, attrs)
+
+    def role(self, unit: _Unit, over: frozenset[int], own: Axes) -> str:
+        """What a fold over some loops, of a value with these axes, would be in a kernel; or why it cannot be there."""
+        loops = {k for k, d in enumerate(unit.domain) if d != 1}
+        named = {loop for loop in own if loop is not None}
         if not over:
             return "it folds over no loop of the kernel"
-        if {loop for loop in own if loop is not None} != {k for k in range(loops) if unit.domain[k] != 1}:
-            return "it folds what the kernel has folded already"
-        if unit.reduced is not None and unit.reduced != over:
+        reduced = unit.reduced
+        if reduced is None:
+            if named != loops:
+                return "it folds what not all loops of the kernel run along"
+            return "reduced" if not any(self.lower(unit, i) for i in unit.nodes) else "the kernel has other axes"
+        if named == loops and over == reduced:
+            return "reduced"
+        last = max(loops)
+        rest = loops - reduced
+        if over != rest or not rest or named not in (loops, rest):
             return "the kernel folds over other loops"
-        if unit.reduced is None and len(unit.nodes) > 1 and any(self.lower(unit, i) for i in unit.nodes):
-            return "the kernel computes values that not all its loops run along"
-        return self.folded(own, attrs)
+        if last in reduced:
+            return "across"
+        if named == loops and not unit.across and all(self.unread(unit, i) for i in unit.nodes if self.fold_of(i)):
+            return "instead"
+        return "the kernel folds over other loops, and uses the results"
+
+    def fold_of(self, node: int) -> str | None:
+        return TABLE[self.nodes[node]["op"]].fold
+
+    def unread(self, unit: _Unit, node: int) -> bool:
+        """Whether no other node of the kernel reads this one."""
+        inside = set(unit.nodes)
+        stack = [node]
+        while stack:
+            for user in self.graph.successors(stack.pop()):
+                if user in inside:
+                    return False
+                if self.nodes[user]["op"] in VIEWS:
+                    stack.append(user)
+        return True
+
+    def take(self, unit: _Unit, node: int, role: str, over: frozenset[int]) -> None:
+        """Note what a fold is in the kernel."""
+        if role == "across":
+            unit.across.add(node)
+            return
+        if role == "instead":
+            unit.across = {i for i in unit.nodes if self.fold_of(i)}
+            unit.across.discard(node)
+        unit.reduced = over
 
     def plain(self, node: int) -> int:
         """The node behind markers, which have its shape."""
@@ -335,6 +381,8 @@ class _Fuser:
         for a in self.nodes[node]["args"]:
             found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
             own = unit.axes.get(found.root)
+            if found.root in unit.across:
+                return False
             if own is None:
                 if self.unit(found.root) is not None and self.units[self.unit(found.root) or 0] is unit:
                     return False
@@ -345,13 +393,14 @@ class _Fuser:
 
     def join(self, node: int, number: int, axes: Axes) -> None:
         unit = self.units[number]
-        unit.nodes.append(node)
-        unit.axes[node] = axes
-        self.unit_of[node] = number
         data = self.nodes[node]
         if TABLE[data["op"]].fold is not None:
             own = unit.axes[self.plain(data["args"][0])]
-            unit.reduced = frozenset(loop for a in dict(data["attrs"])["axes"] if (loop := own[a]) is not None)
+            over = frozenset(loop for a in dict(data["attrs"])["axes"] if (loop := own[a]) is not None)
+            self.take(unit, node, self.role(unit, over, own), over)
+        unit.nodes.append(node)
+        unit.axes[node] = axes
+        self.unit_of[node] = number
         self.register(node, number)
         for u in self.operand_units(node) - {number}:
             self.units[u].users.add(number)
@@ -388,7 +437,7 @@ class _Fuser:
                 self.alone(node)
                 return
             axes, reduced = self.folded(whole, attrs), over
-        number = self.beside(node, domain, reduced)
+        number = self.beside(node, domain, reduced, whole)
         if number is None:
             number = self.alone(node)
             unit = self.units[number]
@@ -397,16 +446,17 @@ class _Fuser:
             self.register(node, number)
             return
         unit = self.units[number]
+        if reduced is not None:
+            self.take(unit, node, self.role(unit, reduced, whole), reduced)
         unit.nodes.append(node)
         unit.axes[node] = axes
         self.unit_of[node] = number
-        unit.reduced = unit.reduced if reduced is None else reduced
         self.register(node, number)
         for u in self.operand_units(node) - {number}:
             self.units[u].users.add(number)
             self.gain(number, self.units[u].bits | self.units[u].before)
 
-    def beside(self, node: int, domain: tuple[Size, ...], reduced: frozenset[int] | None) -> int | None:
+    def beside(self, node: int, domain: tuple[Size, ...], reduced: frozenset[int] | None, whole: Axes) -> int | None:
         """A kernel over the same loops that reads one of the node's arrays, and is no ancestor of the node's."""
         operands = self.operand_units(node)
         for root in self.roots(node):
@@ -416,9 +466,7 @@ class _Fuser:
                 unit = self.units[number]
                 if number in operands or len(unit.nodes) >= LIMIT:
                     continue
-                if reduced is not None and unit.reduced not in (None, reduced):
-                    continue
-                if reduced is not None and unit.reduced is None and any(self.lower(unit, i) for i in unit.nodes):
+                if reduced is not None and self.role(unit, reduced, whole) not in ROLES:
                     continue
                 if any(self.depends(u, number) for u in operands):
                     continue
@@ -443,6 +491,7 @@ class _Fuser:
         if not self.node_reads_in_place(node, into, other):
             return
         a.nodes += b.nodes
+        a.across |= b.across
         a.axes.update(b.axes)
         a.reduced = a.reduced if a.reduced is not None else b.reduced
         a.bits |= b.bits
@@ -479,7 +528,9 @@ class _Fuser:
             return True
         for a in self.nodes[node]["args"]:
             found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
-            if self.unit(found.root) == other and not (found.root in unit.axes and in_place(found, unit.axes[found.root])):
+            if self.unit(found.root) == other and not (
+                found.root in unit.axes and in_place(found, unit.axes[found.root])
+            ):
                 return False
         return True
 

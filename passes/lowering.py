@@ -96,7 +96,7 @@ class _Lowering:
             own = self.group.axes[member] if member in self.inside else tuple(whole)
             index = tuple(self.along(loop) for loop in own)
             assert len(index) == rank
-            return self.append(Reduce(dtype, op.fold, self.operand(operand, index)))
+            return self.append(Reduce(dtype, op.fold, self.operand(operand, index), node in self.group.across))
         axes = self.group.axes[node]
         operands = [self.operand(a, operand_index(self.nodes, node, a, axes, self.loops)) for a in data["args"]]
         return self.append(Apply(dtype, data["op"], tuple(operands), data["attrs"]))

@@ -76,9 +76,7 @@ def _through(nodes: Nodes, data: dict[str, Any], index: tuple[Affine, ...], loop
             return None if found is None else (operand, found, [])
 
 
-def _unsliced(
-    operand: int, shape: tuple[Size, ...], attrs: dict[str, Any], index: tuple[Affine, ...]
-) -> Below | None:
+def _unsliced(operand: int, shape: tuple[Size, ...], attrs: dict[str, Any], index: tuple[Affine, ...]) -> Below | None:
     """Zeros with the operand in a slice: inside it the operand, outside 0. Only for slices without steps."""
     places: list[Affine] = []
     conditions: list[Within] = []

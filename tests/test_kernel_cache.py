@@ -145,9 +145,7 @@ def test_the_next_process_does_not_compile(folder: Path) -> None:
 
 
 def test_processes_at_the_same_time(folder: Path) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     results = {p.communicate(timeout=120)[0].rsplit(" ", 1)[0] for p in processes}
     assert all(p.returncode == 0 for p in processes)
     assert len(results) == 1

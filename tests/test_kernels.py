@@ -125,9 +125,7 @@ def test_elementwise_ops_mean_what_numpy_means(op: Op, load: Callable[..., Any])
         line = numbers(dtype)
         first = numbers(np.dtype(np.bool_)) if op.name == "where" else line
         shapes = [(-1, *(1,) * (arity - 1 - k)) for k in range(arity)]
-        operands = [
-            np.ascontiguousarray((first if k == 0 else line).reshape(shape)) for k, shape in enumerate(shapes)
-        ]
+        operands = [np.ascontiguousarray((first if k == 0 else line).reshape(shape)) for k, shape in enumerate(shapes)]
         for attrs in {str(dict(s.attrs)): dict(s.attrs) for s in samples(op)}.values() or [{}]:
             try:
                 graph = one_node(op, [TensorType(o.shape, o.dtype) for o in operands], attrs)
@@ -147,7 +145,14 @@ def test_elementwise_ops_mean_what_numpy_means(op: Op, load: Callable[..., Any])
 def test_folds_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
     rng = np.random.default_rng(1)
     shapes = [((5,), (0,)), ((300,), (0,)), ((9000,), (0,)), ((7, 33), (1,)), ((7, 33), (0,)), ((4, 5, 6), (0, 2))]
-    shapes += [((4, 5, 6), (1,)), ((3, 0), (1,)), ((0, 3), (1,)), ((6, 1, 70), (0,)), ((2100, 3), (0,)), ((3, 5000), (0,))]
+    shapes += [
+        ((4, 5, 6), (1,)),
+        ((3, 0), (1,)),
+        ((0, 3), (1,)),
+        ((6, 1, 70), (0,)),
+        ((2100, 3), (0,)),
+        ((3, 5000), (0,)),
+    ]
     for dtype in dtypes_of(op, 1):
         for shape, axes in shapes:
             for keepdims in (False, True):
@@ -237,7 +242,11 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
     "normalised": (lambda x: x / np.sum(np.abs(x)), 1),
     "positions": (lambda x: x * np.arange(x.shape[-1]) + np.arange(x.shape[0])[:, None], 2),
 }
-SHAPES = {1: [(1,), (5,), (16,), (17,), (1000,), (0,)], 2: [(3, 4), (7, 33), (40, 130), (5, 1)], 3: [(2, 3, 4), (3, 5, 70)]}
+SHAPES = {
+    1: [(1,), (5,), (16,), (17,), (1000,), (0,)],
+    2: [(3, 4), (7, 33), (40, 130), (5, 1)],
+    3: [(2, 3, 4), (3, 5, 70)],
+}
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "C": np.ascontiguousarray,
     "F": np.asfortranarray,

@@ -16,12 +16,20 @@ import numpy as np
 
 from graphc.backends.numpy.arrays import Arguments
 from graphc.dims import Size
-from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce
+from graphc.kernels import Affine, Apply, Fixed, Fold, Kernel, Load, Position, Reduce, fold_identity
 from graphc.ops import lookup
 from graphc.ops.meaning import evaluate
 
 Array = np.ndarray[Any, Any]
 BLOCK: Final = 1 << 15  # elements
+COMBINE: Final[dict[Fold, Any]] = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
 
 
 def load(kernels: Sequence[Kernel], fast: bool = False) -> list[Callable[..., None]]:
@@ -40,8 +48,10 @@ class _Run:
         extents = [_number(s, sizes) for s in kernel.sizes]
         arrays = dict(zip((*kernel.roots, *kernel.nodes), arguments.dense, strict=True))
         kept = [k for k in range(len(extents)) if k not in kernel.reduced]
+        across: dict[int, Any] = {}
         for block in _blocks(extents, kept):
-            _Block(kernel, arrays, sizes, block).run()
+            _Block(kernel, arrays, sizes, block, across).run()
+        _Block(kernel, arrays, sizes, tuple(range(n) for n in extents), across).end()
         arguments.write_back()
 
 
@@ -70,12 +80,18 @@ class _Block:
     """One block: each value an array with an axis for each loop, of size 1 where it does not vary."""
 
     def __init__(
-        self, kernel: Kernel, arrays: dict[int, Array], sizes: dict[Size, int], ranges: tuple[range, ...]
+        self,
+        kernel: Kernel,
+        arrays: dict[int, Array],
+        sizes: dict[Size, int],
+        ranges: tuple[range, ...],
+        across: dict[int, Any],
     ) -> None:
         self.kernel = kernel
         self.arrays = arrays
         self.sizes = sizes
         self.ranges = ranges
+        self.across = across  # what the blocks so far give of reductions over all of them, by value
 
     def run(self) -> None:
         values: list[Any] = []
@@ -89,12 +105,29 @@ class _Block:
                     values.append(self.load(value))
                 case Apply(op=op, operands=operands, attrs=attrs):
                     values.append(evaluate(lookup(op), [values[i] for i in operands], dict(attrs)))
-                case Reduce(fold=fold, operand=operand):
-                    values.append(self.reduce(fold, values[operand]))
+                case Reduce(fold=fold, operand=operand, across=across):
+                    loops = frozenset(range(len(self.ranges))) - self.kernel.reduced if across else self.kernel.reduced
+                    part = self.reduce(fold, values[operand], loops)
+                    if across:
+                        number = len(values)
+                        so_far = self.across.get(number)
+                        self.across[number] = part if so_far is None else COMBINE[fold](so_far, part)
+                    values.append(part)
         for store in self.kernel.stores:
+            if store.value in self.across:
+                continue
             array = self.arrays[store.node]
             if array.size:
                 self.view(array, store.at, self.ranges)[...] = values[store.value]
+
+    def end(self) -> None:
+        """Store the results of the reductions over all blocks."""
+        for store in self.kernel.stores:
+            value = self.kernel.values[store.value]
+            if isinstance(value, Reduce) and value.across and self.arrays[store.node].size:
+                # without a block they fold nothing
+                found = self.across.get(store.value, fold_identity(value.fold, value.dtype))
+                self.view(self.arrays[store.node], store.at, self.ranges)[...] = found
 
     def number(self, size: Size) -> int:
         return _number(size, self.sizes)
@@ -137,13 +170,11 @@ class _Block:
             result[place] = self.view(array, load.at, inside)
         return result
 
-    def reduce(self, fold: str, x: Array) -> Any:
-        reduced = tuple(sorted(self.kernel.reduced))
-        full = [len(r) if k in self.kernel.reduced else n for k, (r, n) in enumerate(zip(self.ranges, x.shape, strict=True))]
-        if 0 in full and fold in ("max", "min"):
-            low = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf if x.dtype.kind == "f" else False
-            high = np.iinfo(x.dtype).max if x.dtype.kind in "iu" else np.inf if x.dtype.kind == "f" else True
-            shape = [1 if k in self.kernel.reduced else n for k, n in enumerate(x.shape)]
-            return np.full(shape, low if fold == "max" else high, x.dtype)
-        x = np.broadcast_to(x, full)
-        return evaluate(lookup(f"reduce_{fold}"), [x], {"axes": reduced, "keepdims": True})
+    def reduce(self, fold: Fold, x: Array, loops: frozenset[int]) -> Any:
+        """The fold over some loops, kept as axes of size 1; a value that does not vary over one counts all the same."""
+        full = [len(r) if k in loops else n for k, (r, n) in enumerate(zip(self.ranges, x.shape, strict=True))]
+        if 0 in full:
+            shape = [1 if k in loops else n for k, n in enumerate(x.shape)]
+            return np.full(shape, fold_identity(fold, x.dtype), x.dtype)
+        axes = {"axes": tuple(sorted(loops)), "keepdims": True}
+        return evaluate(lookup(f"reduce_{fold}"), [np.broadcast_to(x, full)], axes)

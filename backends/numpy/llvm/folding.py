@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value, llvm_type
+from graphc.kernels import Fold, fold_identity
 
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Value, llvm_type
 
-
-def wide(fold: str, dtype: DType) -> DType:
+def wide(fold: Fold, dtype: DType) -> DType:
     """The dtype of a reduction's total: sums of single precision are added up in double."""
     return F64 if dtype == F32 and fold in ("sum", "prod") else dtype
 
 
-def identity(e: Emitter, fold: str, dtype: DType, lanes: int) -> Value:
-    """What changes nothing."""
-    match fold:
-        case "sum" | "any":
-            number: float = 0
-        case "prod" | "all":
-            number = 1
-        case "max":
-            number = -np.inf if dtype.kind == "f" else 0 if dtype == BOOL else int(np.iinfo(dtype).min)
-        case _:
-            number = np.inf if dtype.kind == "f" else 1 if dtype == BOOL else int(np.iinfo(dtype).max)
-    return e.const(number, dtype, lanes)
+def identity(e: Emitter, fold: Fold, dtype: DType, lanes: int) -> Value:
+    """What changes nothing, in every lane."""
+    return e.const(fold_identity(fold, dtype), dtype, lanes)
 
 
-def combine(e: Emitter, fold: str, a: Value, b: Value) -> Value:
+def combine(e: Emitter, fold: Fold, a: Value, b: Value) -> Value:
     """Two partial results as one."""
     match fold:
         case "sum":
@@ -43,7 +33,7 @@ def combine(e: Emitter, fold: str, a: Value, b: Value) -> Value:
             return e.minimum(a, b)
 
 
-def across(e: Emitter, fold: str, vector: Value) -> Value:
+def across(e: Emitter, fold: Fold, vector: Value) -> Value:
     """All lanes as one, in a fixed order: halves upon halves."""
     while vector.lanes > 1:
         half = vector.lanes // 2
@@ -62,7 +52,7 @@ def across(e: Emitter, fold: str, vector: Value) -> Value:
     return vector
 
 
-def folded(e: Emitter, fold: str, total: Value, rest: Value, dtype: DType) -> Value:
+def folded(e: Emitter, fold: Fold, total: Value, rest: Value, dtype: DType) -> Value:
     """The result of a reduction, from its total and the rounding errors of it."""
     if fold == "sum" and total.dtype == F64:
         # where the total has overflowed, the errors are no numbers

@@ -18,7 +18,7 @@ from graphc.backends.numpy.llvm.folding import across, combine, folded, identity
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.dims import Size
-from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Store
+from graphc.kernels import Affine, Apply, Fixed, Fold, Kernel, Load, Position, Reduce, Store
 from graphc.ops import TABLE
 
 BLOCK: Final = 4096  # elements summed in vectors before the sum moves to a wider total
@@ -121,7 +121,9 @@ class _Function:
         allocations = len(e.lines)
         self.slots: list[str] = []
         env: Env = {}
+        self._begin_across()
         self._at_depth(0, env)
+        self._end_across()
         e.statement("ret i32 0")
         e.lines[allocations:allocations] = self.slots
         return "\n".join([header, *e.lines, "}"]) + "\n"
@@ -186,6 +188,56 @@ class _Function:
         ]
         e.label(after)
         return held
+
+    # Reductions over the outer loops
+
+    def _begin_across(self) -> None:
+        """Start them: arrays of results filled, single numbers in slots, a total and what it has lost by rounding."""
+        e, zero = self.e, self.e.const(0, I64, 1)
+        self.totals: dict[int, tuple[tuple[str, DType], ...]] = {}
+        arrays = []
+        for n, reduce, _ in self._across():
+            if self._inner(reduce.operand):
+                arrays.append((n, reduce))
+                continue
+            kept = wide(reduce.fold, reduce.dtype)
+            self.totals[n] = tuple((self.slot(kept, 1), kept) for _ in range(2))
+            for start, (slot, _) in zip(
+                (identity(e, reduce.fold, kept, 1), e.const(0, kept, 1)), self.totals[n], strict=True
+            ):
+                memory.store(e, start, slot, zero, 1, None)
+        if arrays:
+            self._fill_nest(0, arrays)
+
+    def _fill_nest(self, depth: int, arrays: Sequence[tuple[int, Reduce]]) -> None:
+        e, zero = self.e, self.e.const(0, I64, 1)
+        loop = self.shape.inner[depth]
+        if depth + 1 < len(self.shape.inner):
+
+            def body(index: Value, _: list[Value]) -> list[Value]:
+                self.index[loop] = index
+                self._fill_nest(depth + 1, arrays)
+                return []
+
+            self.loop(zero, self.extents[loop], 1, [], body)
+            return
+
+        def fill(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+            for n, reduce in arrays:
+                self._write(n, identity(e, reduce.fold, reduce.dtype, lanes), lanes, mask)
+            return []
+
+        self._vectors(zero, self.extents[loop], [], fill)
+
+    def _end_across(self) -> None:
+        """Store the single numbers."""
+        e, zero = self.e, self.e.const(0, I64, 1)
+        for n, reduce, store in self._across():
+            if n in self.totals:
+                total, rest = (memory.load(e, slot, zero, 1, kept, 1, None) for slot, kept in self.totals[n])
+                base = self.bases[len(self.kernel.roots) + n]
+                value = folded(e, reduce.fold, total, rest, reduce.dtype)
+                memory.store(e, value, base, self.size(store.at.offset), 1, None)
 
     # Outer loops
 
@@ -291,11 +343,19 @@ class _Function:
         if self.shape.tiled:
             self._tiles(env)
             return
+        e, zero = self.e, self.e.const(0, I64, 1)
         last = max(self.kernel.stages)
         for stage in range(last + 1):
             self._sweep(stage, env)
             self._after(stage + 1, env)
-        self._results(env, [n for n in range(len(self.kernel.stores)) if not self._swept(n)], 1, None)
+        late = [n for n in range(len(self.kernel.stores)) if not self._swept(n) and not self._is_across(n)]
+        self._results(env, late, 1, None)
+        for n, reduce, _ in self._across():
+            if not self._inner(reduce.operand):
+                total, rest = (memory.load(e, slot, zero, 1, kept, 1, None) for slot, kept in self.totals[n])
+                new = added(e, reduce.fold, env[reduce.operand], total, rest)
+                for value, (slot, _) in zip(new, self.totals[n], strict=True):
+                    memory.store(e, value, slot, zero, 1, None)
 
     def _inner(self, i: int) -> bool:
         """Whether a value varies over the inner loops."""
@@ -313,18 +373,29 @@ class _Function:
         return [
             i
             for i, v in enumerate(self.kernel.values)
-            if isinstance(v, Reduce) and self.kernel.stages[v.operand] == stage
+            if isinstance(v, Reduce) and not v.across and self.kernel.stages[v.operand] == stage
+        ]
+
+    def _across(self) -> list[tuple[int, Reduce, Store]]:
+        """Reductions over the outer loops, with the stores of their results."""
+        values = self.kernel.values
+        return [
+            (n, v, s) for n, s in enumerate(self.kernel.stores) if isinstance(v := values[s.value], Reduce) and v.across
         ]
 
     def _stores(self, stage: int) -> list[int]:
         """Stores that a sweep makes."""
-        return [
-            n for n, s in enumerate(self.kernel.stores) if self.kernel.stages[s.value] == stage and self._swept(n)
-        ]
+        return [n for n, s in enumerate(self.kernel.stores) if self.kernel.stages[s.value] == stage and self._swept(n)]
+
+    def _is_across(self, n: int) -> bool:
+        value = self.kernel.values[self.kernel.stores[n].value]
+        return isinstance(value, Reduce) and value.across
 
     def _swept(self, n: int) -> bool:
         """Whether a store runs along the loops of the sweeps, those outside a tile's rows aside."""
         store = self.kernel.stores[n]
+        if self._is_across(n):
+            return False
         sweeps = self.kernel.reduced if self.shape.tiled else frozenset(self.shape.inner)
         return bool((self.kernel.varies[store.value] | store.at.loops) & sweeps)
 
@@ -333,6 +404,7 @@ class _Function:
         values = self.kernel.values
         folds = [values[i].operand for i in self._folds(stage)]  # type: ignore[union-attr]
         wanted = [*folds, *(self.kernel.stores[n].value for n in self._stores(stage))]
+        wanted += [r.operand for _, r, _ in self._across() if self.kernel.stages[r.operand] == stage]
         wanted += [i for i in self.homes if self.kernel.stages[i] == stage]
         found: set[int] = set()
         stack = list(wanted)
@@ -431,6 +503,11 @@ class _Function:
             if self.kernel.stages[i] == stage and self.kernel.stores[n].value != i:
                 self._write(n, here[i], lanes, mask)
         self._results(here, self._stores(stage), lanes, mask)
+        for n, reduce, store in self._across():
+            if self.kernel.stages[reduce.operand] == stage and self._inner(reduce.operand):
+                base, stride = self.bases[len(self.kernel.roots) + n], self._stride(store.at) if lanes > 1 else 1
+                so_far = memory.load(e, base, self.affine(store.at), stride, reduce.dtype, lanes, mask)
+                self._write(n, combine(e, reduce.fold, so_far, self.wide(here[reduce.operand], lanes)), lanes, mask)
         return here
 
     def _results(self, env: Env, numbers: Iterable[int], lanes: int, mask: Value | None) -> None:
@@ -501,7 +578,8 @@ class _Function:
         """One pass over the inner loops, and the results of the reductions that end with it."""
         folds, stores = self._folds(stage), self._stores(stage)
         needed = self._needed(stage)
-        if not folds and not stores:
+        across = any(self.kernel.stages[r.operand] == stage and self._inner(r.operand) for _, r, _ in self._across())
+        if not folds and not stores and not across:
             return
         reduces = [self.kernel.values[i] for i in folds]
         totals = [identity(self.e, r.fold, wide(r.fold, r.dtype), 1) for r in reduces]  # type: ignore[union-attr]
@@ -605,9 +683,7 @@ class _Function:
     def _rows(self) -> list[int]:
         """Values that a tile keeps for its columns: results of reductions, and what follows from them alone."""
         reduced = self.kernel.reduced
-        return [
-            i for i, loops in enumerate(self.kernel.varies) if self.kernel.stages[i] > 0 and not loops & reduced
-        ]
+        return [i for i, loops in enumerate(self.kernel.varies) if self.kernel.stages[i] > 0 and not loops & reduced]
 
     def _tile(self, first: Value, last: Value, env: Env, rows: dict[int, str]) -> None:
         stages = self.kernel.stages
@@ -779,7 +855,7 @@ class _Function:
         self._vectors(first, last, [], body)
 
 
-def added(e: Emitter, fold: str, vector: Value, total: Value, rest: Value) -> tuple[Value, Value]:
+def added(e: Emitter, fold: Fold, vector: Value, total: Value, rest: Value) -> tuple[Value, Value]:
     """A vector of partial folds brought into the total; `rest` is what sums have lost by rounding."""
     x = e.convert(across(e, fold, vector), total.dtype)
     if fold != "sum" or total.dtype != F64:

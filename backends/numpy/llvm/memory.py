@@ -27,7 +27,9 @@ def lane_numbers(e: Emitter, lanes: int) -> Value:
     return e.value(text, I64, lanes)
 
 
-def load(e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Value | None) -> Value:
+def load(
+    e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Value | None
+) -> Value:
     """Elements `index`, `index + stride`, ... of an array; 0 where the mask, if there is one, is false."""
     kept = stored(dtype)
     if stride == 1:
