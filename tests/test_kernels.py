@@ -10,7 +10,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy import blocked
-from graphc.backends.numpy.llvm import generator
+from graphc.backends.numpy.llvm import generator, machine
 from graphc.ir import Builder, Graph, TensorType
 from graphc.kernels import KERNEL_DTYPES, Kernel
 from graphc.ops import TABLE
@@ -22,6 +22,18 @@ from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
 
 GENERATORS: dict[str, Callable[..., Any]] = {"llvm": generator.load, "ufunc": blocked.load}
+# what runs on this processor: code for it, and for plainer ones of its kind
+MACHINES = {"host": machine.host()}
+if "x86_64" in machine.host().triple:
+    features = machine.host().features
+    MACHINES["baseline"] = machine.X86_BASELINE
+    if "+avx2" in features and "+fma" in features:
+        MACHINES["avx2"] = machine.X86_AVX2
+RUNNERS: dict[str, Callable[..., Any]] = {
+    **{name: lambda kernels, m=m: generator.load(kernels, machine=m) for name, m in MACHINES.items()},
+    "ufunc": blocked.load,
+}
+FOREIGN = {"avx512": machine.X86_AVX512, "neon": machine.ARM_NEON}
 ELEMENTWISE = [op for op in TABLE.values() if op.kernel is not None]
 FOLDS = [op for op in TABLE.values() if op.fold is not None]
 # numbers at which floats differ from reals, and at which functions turn
@@ -115,7 +127,7 @@ def dtypes_of(op: Op, arity: int) -> Iterator[np.dtype[Any]]:
         yield dtype
 
 
-@pytest.mark.parametrize("load", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("load", RUNNERS.values(), ids=RUNNERS)
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 def test_elementwise_ops_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
     """Every pair of special numbers, at every dtype; integers bit for bit, floats within the record's ulps."""
@@ -140,7 +152,7 @@ def test_elementwise_ops_mean_what_numpy_means(op: Op, load: Callable[..., Any])
     assert tried
 
 
-@pytest.mark.parametrize("load", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("load", RUNNERS.values(), ids=RUNNERS)
 @pytest.mark.parametrize("op", FOLDS, ids=lambda op: op.name)
 def test_folds_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
     rng = np.random.default_rng(1)
@@ -194,6 +206,23 @@ def test_folds_carry_nan_and_infinities(
         attrs = {"axes": (0,), "keepdims": False}
         graph = one_node(TABLE[fold], [TensorType(shape, x.dtype)], attrs)
         np.testing.assert_array_equal(run(load, graph, [x]), evaluate(TABLE[fold], [x], attrs))
+
+
+@pytest.mark.parametrize("target", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("op", [*ELEMENTWISE, *FOLDS], ids=lambda op: op.name)
+def test_code_for_other_processors_is_made(op: Op, target: machine.Machine) -> None:
+    """It cannot run here, but LLVM verifies and compiles it."""
+    kernels = []
+    attrs = next((dict(s.attrs) for s in samples(op)), {})
+    for dtype in dtypes_of(op, len(op.domains)):
+        types = [TensorType((3, 50), dtype)] * len(op.domains)
+        if op.name == "where":
+            types[0] = TensorType((3, 50), np.dtype(np.bool_))
+        if op.fold is not None:
+            attrs = {"axes": (1,), "keepdims": False}
+        kernels.append(kernel_of(one_node(op, types, attrs)))
+    text, _ = generator.source(kernels, target)
+    assert len(machine.assemble(text, target)) > 500
 
 
 def softmax(x: Any) -> Any:

@@ -19,27 +19,32 @@ from graphc.kernels import Kernel
 Run = Callable[..., None]
 
 
-def load(kernels: Sequence[Kernel], fast: bool = False) -> list[Run]:
-    """Functions that run the kernels: called with the arrays of the roots, those of the results, and the sizes."""
-    machine = host()
+def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None = None) -> list[Run]:
+    """Functions that run the kernels: called with the arrays of the roots, those of the results, and the sizes.
+
+    machine: what to make code for, if not all that this processor offers.
+    """
+    machine = machine or host()
+    text, names = source(kernels, machine, fast)
+    library = _linked(text, machine, names)
+    runs: list[Run] = []
+    for number, kernel in enumerate(kernels):
+        slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
+        runs.append(entry.bind(library.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
+    return runs
+
+
+def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> tuple[str, tuple[str, ...]]:
+    """The kernels as one LLVM module, and the names in it whose addresses are wanted."""
     module = Module(machine.features_used)
     texts = []
     for number, kernel in enumerate(kernels):
         texts.append(function(kernel, f"kernel{number}", machine, module, fast))
         if entry.SUPPORTED:
             texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}", _work(kernel)))
-    text = "\n".join([module.text(), entry.DECLARATIONS, *texts])
     kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
-    library = _linked(text, machine, (*names, *entry.GLOBALS))
-    runs: list[Run] = []
-    for number, kernel in enumerate(kernels):
-        slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
-        if entry.SUPPORTED:
-            runs.append(entry.bind(library.addresses[f"entry{number}"], slow))
-        else:
-            runs.append(slow)
-    return runs
+    return "\n".join([module.text(), entry.DECLARATIONS, *texts]), (*names, *entry.GLOBALS)
 
 
 @lru_cache(maxsize=256)
