@@ -98,7 +98,9 @@ def kernel_node(nodes: Nodes, node: int) -> bool:
     if op is None or (op.kernel is None and op.fold is None) or data["op"] in VIEWS:
         return False
     types = [data["type"], *(nodes[a]["type"] for a in data["args"])]
-    return all(isinstance(t, TensorType) and t.dtype in KERNEL_DTYPES for t in types)
+    return all(isinstance(t, TensorType) and t.dtype in KERNEL_DTYPES for t in types) and (
+        data["type"].dtype.kind in op.kernel_kinds
+    )
 
 
 def cheap_scalars(graph: Graph) -> frozenset[int]:

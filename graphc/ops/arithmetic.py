@@ -166,6 +166,8 @@ OPS = (
         "pow",
         type=elementwise("pow", "iuf"),
         numpy="np.power",
+        kernel="pow",
+        kernel_kinds="f",  # a negative power of integers is an error
         exact=lambda s, a, b: s.pow(a, b),
         rule=Partials(pow_base_partial, pow_exponent_partial),
         domains=("positive", "real"),

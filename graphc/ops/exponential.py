@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from graphc.errors import DTypeError
-from graphc.ops.record import ErrorSample, Masked, Op, Partials
+from graphc.ops.record import NOT_FUSED, ErrorSample, Masked, Op, Partials
 from graphc.ops.typing import elementwise
+from graphc.ops.work import per_element
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
 INTEGERS = ErrorSample(("i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64")
@@ -19,6 +21,17 @@ def hypot_partial(w: Any, y: Any, a: Any) -> Any:
 def log_of(w: Any, base: int, x: Any) -> Any:
     # a logarithm, not a literal: rules hold exactly
     return w.log(w.constant(base, x.dtype))
+
+
+def sin_arctan_kernel(k: Any, x: Any) -> Any:
+    one = k.number(1, x)
+    return k.copysign(k.where(k.eq(k.abs(x), k.number(math.inf, x)), one, x / k.hypot(x, one)), x)
+
+
+def log1mexp_kernel(k: Any, x: Any) -> Any:
+    decay = k.exp(-x)
+    near = k.log(k.where(x > 0.0, -k.expm1(-x), 1.0 - decay))
+    return k.where(x < math.log(2), near, k.log1p(-decay))
 
 
 OPS = (
@@ -47,6 +60,20 @@ OPS = (
         elementwise=True,
         ulps=2,
         doc="The natural logarithm of x > 0.",
+    ),
+    Op(
+        "xlogx",
+        type=elementwise("xlogx", "f"),
+        numpy="np.where({0} == 0, 0, {0} * np.log({0}))",
+        kernel=lambda k, x: k.where(k.eq(x, k.number(0, x)), k.number(0, x), x * k.log(x)),
+        exact=lambda s, x: x * s.log(x),
+        rule=Partials(lambda w, y, x: w.log(x) + 1),
+        domains=("positive",),
+        errors=(INTEGER,),
+        kinks=(0.0,),
+        elementwise=True,
+        ulps=2,
+        doc="x log(x), and its limit 0 at 0, where its derivative is -inf.",
     ),
     Op(
         "expm1",
@@ -121,12 +148,25 @@ OPS = (
         numpy="np.logaddexp",
         kernel="logaddexp",
         exact=lambda s, a, b: s.log(s.exp(a) + s.exp(b)),
-        rule=Partials(lambda w, y, a, b: w.sigmoid(a - b), lambda w, y, a, b: w.sigmoid(b - a)),
+        rule=Partials(lambda w, y, a, b: w.sigmoid(w.gap(a, b)), lambda w, y, a, b: w.sigmoid(w.gap(b, a))),
         domains=("real", "real"),
         errors=(INTEGERS,),
         elementwise=True,
         ulps=4,
-        doc="log(exp(a) + exp(b)) without overflow.",
+        doc="log(exp(a) + exp(b)) without overflow; equal infinities share the derivative equally.",
+    ),
+    Op(
+        "gap",
+        type=elementwise("gap", "f"),
+        numpy="np.where({0} == {1}, 0, {0} - {1})",
+        kernel=lambda k, a, b: k.where(k.eq(a, b), k.number(0, a), a - b),
+        exact=lambda s, a, b: a - b,
+        rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: -1),
+        domains=("real", "real"),
+        errors=(INTEGERS,),
+        elementwise=True,
+        work=per_element(add=1, other=2),
+        doc="a - b, and 0 where a and b are equal infinities.",
     ),
     Op(
         "log1mexp",
@@ -137,6 +177,7 @@ OPS = (
             "np.where({0} < 0.6931471805599453, "
             "np.log(np.where({0} > 0, -np.expm1(-{0}), 1 - np.exp(-{0}))), np.log1p(-np.exp(-{0})))"
         ),
+        kernel=log1mexp_kernel,
         exact=lambda s, x: s.log(1 - s.exp(-x)),
         # 1 / expm1(x) overflows on the way to its own derivative
         rule=Partials(lambda w, y, x: w.exp(-x) / -w.expm1(-x)),
@@ -150,6 +191,7 @@ OPS = (
         "hypot",
         type=elementwise("hypot", "f"),
         numpy="np.hypot",
+        kernel="hypot",
         exact=lambda s, a, b: s.sqrt(a * a + b * b),
         rule=Partials(lambda w, y, a, b: hypot_partial(w, y, a), lambda w, y, a, b: hypot_partial(w, y, b)),
         domains=("real", "real"),
@@ -162,6 +204,7 @@ OPS = (
         "sin_arctan",
         type=elementwise("sin_arctan", "f"),
         numpy="np.copysign(np.where(np.isinf({0}), 1, {0} / np.hypot({0}, 1)), {0})",
+        kernel=sin_arctan_kernel,
         exact=lambda s, x: x / s.sqrt(x * x + 1),
         # the cosine's cube: no difference of nearly equal terms at any order
         rule=Partials(lambda w, y, x: w.integer_pow(w.cos_arctan(x), exponent=3)),
@@ -175,6 +218,7 @@ OPS = (
         "cos_arctan",
         type=elementwise("cos_arctan", "f"),
         numpy="1 / np.hypot({0}, 1)",
+        kernel=lambda k, x: 1.0 / k.hypot(x, k.number(1, x)),
         exact=lambda s, x: 1 / s.sqrt(x * x + 1),
         rule=Partials(lambda w, y, x: -(w.sin_arctan(x) * y * y)),
         domains=("real",),
@@ -200,6 +244,7 @@ OPS = (
         "log2",
         type=elementwise("log2", "f"),
         numpy="np.log2",
+        kernel="log2",
         exact=lambda s, x: s.log(x) / s.log(s.number(2)),
         rule=Partials(lambda w, y, x: 1 / (x * log_of(w, 2, x))),
         domains=("positive",),
@@ -212,6 +257,7 @@ OPS = (
         "log10",
         type=elementwise("log10", "f"),
         numpy="np.log10",
+        kernel="log10",
         exact=lambda s, x: s.log(x) / s.log(s.number(10)),
         rule=Partials(lambda w, y, x: 1 / (x * log_of(w, 10, x))),
         domains=("positive",),
@@ -226,19 +272,21 @@ OPS = (
         numpy="np.logaddexp2",
         exact=lambda s, a, b: s.log(s.pow(s.number(2), a) + s.pow(s.number(2), b)) / s.log(s.number(2)),
         rule=Partials(
-            lambda w, y, a, b: w.sigmoid((a - b) * log_of(w, 2, a)),
-            lambda w, y, a, b: w.sigmoid((b - a) * log_of(w, 2, a)),
+            lambda w, y, a, b: w.sigmoid(w.gap(a, b) * log_of(w, 2, a)),
+            lambda w, y, a, b: w.sigmoid(w.gap(b, a) * log_of(w, 2, a)),
         ),
         domains=("real", "real"),
         errors=(INTEGERS,),
         elementwise=True,
         ulps=4,
         doc="log2(2**a + 2**b) without overflow.",
+        reasons=NOT_FUSED,
     ),
     Op(
         "cbrt",
         type=elementwise("cbrt", "f"),
         numpy="np.cbrt",
+        kernel="cbrt",
         exact="cbrt",
         rule=Partials(lambda w, y, x: 1 / (3 * y * y)),
         domains=("real",),

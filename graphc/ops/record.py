@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from graphc.dims import Size
 from graphc.ir import Type
@@ -97,6 +97,9 @@ Reason = Literal[
 ]
 
 
+NOT_FUSED: Final[Mapping[str, Reason]] = {"kernel": "computed by a library: not part of kernels"}
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Operand shapes (or explicit arrays) and attributes on which the table tests try an op."""
@@ -133,6 +136,7 @@ class Op:
     ulps: how far from the exact value the NumPy meaning may lie, in units in the last place of the result.
     kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k` (see
         graphc.kernels.Scalars); a string names one of them.
+    kernel_kinds: the kinds of dtype, in NumPy's letters, at which it means what NumPy means.
     fold: for a reduction that kernels compute, what it folds by.
     expansion: for an op that stands for several, `(w, *operands, **attrs)` built of simple ones that kernels can fuse.
     doc: one or two lines with the formula; cites its source where it is not obvious.
@@ -145,6 +149,7 @@ class Op:
     doc: str
     exact: str | Rule | None = None
     kernel: str | Rule | None = None
+    kernel_kinds: str = "biuf"
     fold: Fold | None = None
     expansion: Rule | None = None
     rule: Derivative | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
-from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Reason, Rule, Sample
+from graphc.ops.record import NOT_FUSED, ErrorSample, Linear, Masked, Op, Partials, Reason, Rule, Sample
 from graphc.ops.typing import Facts, broadcast, check_kind, elementwise, tensor
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
@@ -58,6 +58,23 @@ def ldexp_type(facts: Facts, operand: Type, exponent: Type) -> TensorType:
 
 def ldexp_exact(s: Any, x: Any, n: Any) -> Any:
     return x * s.integer_pow(s.number(2), s.integer(s.lift(n)))
+
+
+def exponent_type(facts: Facts, operand: Type) -> TensorType:
+    x = tensor(operand, "exponent")
+    check_kind("exponent", x, "f")
+    return TensorType(x.shape, np.dtype(np.int32))
+
+
+def exponent_exact(s: Any, x: Any) -> Any:
+    size, half, n = s.abs(s.lift(x)), s.number(1) / 2, 0
+    if s.holds(s.equal(size, s.number(0))):
+        return s.number(0)
+    while not s.holds(s.less(size, s.number(1))):
+        size, n = size / 2, n + 1
+    while s.holds(s.less(size, half)):
+        size, n = size * 2, n - 1
+    return s.number(n)
 
 
 OPS = (
@@ -155,5 +172,18 @@ OPS = (
         ),
         elementwise=True,
         doc="x times 2 to the power of an integer n.",
+        reasons=NOT_FUSED,
+    ),
+    Op(
+        "exponent",
+        type=exponent_type,
+        numpy="np.frexp({0})[1]",
+        exact=exponent_exact,
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        work="other",
+        reasons={**NO_TANGENT, **NOT_FUSED},
+        doc="The exponent n for which x / 2**n has a size from 0.5 to 1; 0 for 0.",
     ),
 )

@@ -5,7 +5,7 @@ from graphc.tracing.lifting import free_symbol, holds_traced, lift, world_of
 from graphc.tracing.places import definition, locate, located, user_frame, user_locs
 from graphc.tracing.sizes import SymbolicSize, as_size, wrap_size
 from graphc.tracing.values import Traced, UnsupportedAttribute, is_traced
-from graphc.tracing.worlds import STACK, TracingWorld, deepest, fresh, tracing
+from graphc.tracing.worlds import STACK, TracingWorld, assigned, deepest, fresh, tracing
 
 __all__ = [
     "STACK",
@@ -14,6 +14,7 @@ __all__ = [
     "TracingWorld",
     "UnsupportedAttribute",
     "as_size",
+    "assigned",
     "deepest",
     "definition",
     "free_symbol",

@@ -45,7 +45,7 @@ def variable_name(value: Any) -> str | None:
 def describe(value: Traced) -> str:
     """The user's name of a value; failing that, its name in the graph."""
     data = value.world.builder.nodes[value.id]
-    own = dict(data["attrs"])["name"] if data["op"] == "input" else f"%{value.id}"
+    own = dict(data["attrs"])["name"] if data["op"] == "input" else value.world.label(value.id)
     return variable_name(value) or str(own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -16,7 +17,7 @@ from graphc.tracing.in_place import update
 from graphc.tracing.places import locate, user_locs
 from graphc.tracing.refusals import describe, refuse
 from graphc.tracing.sizes import SymbolicSize, wrap_size
-from graphc.tracing.worlds import TracingWorld, fresh
+from graphc.tracing.worlds import TracingWorld, assigned, fresh
 
 # What a condition on a traced value may be replaced by, by the word its line begins with.
 _CONDITIONS: Final = {
@@ -110,10 +111,12 @@ class Traced(Value):
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return namespace().apply_ufunc(ufunc, method, inputs, kwargs)
+        result = namespace().apply_ufunc(ufunc, method, inputs, kwargs)
+        return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return namespace().apply_function(function, args, kwargs)
+        result = namespace().apply_function(function, args, kwargs)
+        return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         refuse(
@@ -183,7 +186,7 @@ class Traced(Value):
             expected="a method or function of graphc.numpy",
             actual=f"{describe(self)}.{name} of a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix=namespace().unsupported(name).fix,
+            fix=namespace().method_advice(name),
         )
 
     def __pow__(self, other: Any) -> Any:
@@ -226,10 +229,10 @@ class Traced(Value):
         return namespace().matmul(other, self)
 
     def __divmod__(self, other: Any) -> Any:
-        return self // other, self % other
+        return assigned((self // other, self % other), sys._getframe(1))
 
     def __rdivmod__(self, other: Any) -> Any:
-        return other // self, other % self
+        return assigned((other // self, other % self), sys._getframe(1))
 
     def __lshift__(self, other: Any) -> Any:
         return namespace().left_shift(self, other)
@@ -345,7 +348,7 @@ def _flatten(self: Traced, order: str = "C") -> Any:
 Traced.flatten = _flatten  # type: ignore[attr-defined]
 
 
-for _name in ["choose", "diagonal", "repeat", "trace"]:
+for _name in ["argpartition", "choose", "diagonal", "repeat", "trace"]:
     setattr(Traced, _name, _method(_name))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from typing import Any
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Operand, Value, width
-from graphc.backends.numpy.llvm.functions import ACCURATE, Function
+from graphc.backends.numpy.llvm.emit import BOOL, DType, Emitter, Operand, Value, width
+from graphc.backends.numpy.llvm.functions import ACCURATE, Function, integer_pow, pow_constant
 
 
 class LlvmScalars:
@@ -81,55 +83,11 @@ class LlvmScalars:
         return self.e.select(self.e.is_nan(a), a, result) if a.is_float else result
 
     def integer_pow(self, x: Value, exponent: int) -> Value:
-        """Repeated products; beyond the third power with their rounding errors carried along."""
-        if exponent < 0:
-            return 1.0 / self.integer_pow(x, -exponent)
-        if exponent == 0:
-            return self.e.like(1, x)
-        if not x.is_float or exponent <= 3:
-            return self._product(x, exponent)
-        if x.dtype == F32:
-            return self.e.convert(self._product(self.e.convert(x, F64), exponent), F32)
-        if not self.e.module.features.fma:
-            power: Value = self.pow(x, self.e.like(exponent, x))
-            return power
-        return self._exact_product(x, exponent)
+        return integer_pow(self.e, x, exponent)
 
-    def _product(self, x: Value, exponent: int) -> Value:
-        result: Value | None = None
-        while exponent:
-            if exponent & 1:
-                result = x if result is None else result * x
-            exponent >>= 1
-            if exponent:
-                x = x * x
-        assert result is not None
-        return result
-
-    def _exact_product(self, x: Value, exponent: int) -> Value:
-        """The power as an unevaluated sum of two floats (T. J. Dekker, 1971), rounded once at the end."""
-        e = self.e
-        plain = self._product(x, exponent)
-        power, rest = x, e.like(0, x)
-        high: Value | None = None
-        low = e.like(0, x)
-        while exponent:
-            if exponent & 1:
-                if high is None:
-                    high, low = power, rest
-                else:
-                    product = high * power
-                    low = e.fma(high, power, -product) + e.fma(high, rest, low * power)
-                    high = product
-            exponent >>= 1
-            if exponent:
-                square = power * power
-                rest = e.fma(power, power, -square) + 2.0 * power * rest
-                power = square
-        assert high is not None
-        exact = high + low
-        # where a product overflows, the error of it is no number
-        return e.select(e.is_nan(exact), plain, exact)
+    def pow(self, a: Value, b: Value) -> Value:
+        exponent = _known(b)
+        return pow_constant(self.e, a, exponent) if exponent is not None else ACCURATE["pow"](self.e, a, b)
 
     # Whole numbers and remainders
 
@@ -278,3 +236,9 @@ class LlvmScalars:
 
     def convert(self, a: Value, dtype: DType) -> Value:
         return self.e.convert(a, dtype)
+
+
+def _known(value: Value) -> float | None:
+    """The number that a float constant stands for."""
+    found = re.search(r"0x([0-9A-F]{16})\)?$", value.text)
+    return None if found is None else float(struct.unpack("<d", bytes.fromhex(found[1])[::-1])[0])
