@@ -1,4 +1,4 @@
-"""Expansion: ops that stand for several simple ones, written out so that kernels can fuse them with their neighbours."""
+"""Expansion: ops that stand for several simple ones, written out for kernels to fuse with their neighbours."""
 
 from __future__ import annotations
 

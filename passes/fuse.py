@@ -108,12 +108,11 @@ def cheap_scalars(graph: Graph) -> frozenset[int]:
     nodes = graph._node
     found: set[int] = set()
     for i, data in nodes.items():
-        if data["op"] in ("const", "dim", "pi"):
-            if isinstance(data["type"], TensorType) and not data["type"].shape:
-                found.add(i)
-        elif data["args"] and all(a in found for a in data["args"]):
-            if isinstance(data["type"], TensorType) and not data["type"].shape and kernel_node(nodes, i):
-                found.add(i)
+        if not isinstance(data["type"], TensorType) or data["type"].shape:
+            continue
+        follows = data["args"] and found.issuperset(data["args"]) and kernel_node(nodes, i)
+        if data["op"] in ("const", "dim", "pi") or follows:
+            found.add(i)
     return frozenset(found)
 
 
@@ -171,7 +170,7 @@ class _Fuser:
         return Fusion(self.graph, tuple(groups), tuple(self.refusals))
 
     def worthwhile(self, unit: _Unit) -> bool:
-        """Whether a kernel gains anything: a single cheap operation is one call of NumPy's, as fast and there already."""
+        """Whether a kernel gains anything: NumPy does a single cheap operation as fast, and without compiling."""
         if len(unit.nodes) > 1:
             return True
         op = TABLE[self.nodes[unit.nodes[0]]["op"]]
@@ -266,7 +265,6 @@ class _Fuser:
         attrs = dict(data["attrs"])
         operand = data["args"][0]
         shape = self.nodes[operand]["type"].shape
-        loops = len(unit.domain)
         own = unit.axes.get(self.plain(operand))
         if own is None or self.nodes[self.plain(operand)]["type"].shape != shape:
             return "it folds a rearranged result of the kernel"
@@ -486,10 +484,10 @@ class _Fuser:
             plain = a if a.reduced is None else b
             if any(self.lower(plain, i) for i in plain.nodes):
                 return
-        if self.depends(into, other) or self.depends(other, into):
-            # `node` has joined `into`: it reads `other`, and may be all that does
-            if not self.only_by(node, into, other):
-                return
+        # `node` has joined `into`: it reads `other`, and may be all that does
+        apart = not (self.depends(into, other) or self.depends(other, into))
+        if not apart and not self.only_by(node, into, other):
+            return
         if not self.node_reads_in_place(node, into, other):
             return
         a.nodes += b.nodes

@@ -24,14 +24,10 @@ def results(graph: Graph, group: Group) -> tuple[int, ...]:
     """The nodes of a group that something outside it reads."""
     nodes: Nodes = graph._node
     inside = frozenset(group.nodes)
-    found = []
-    for i in group.nodes:
-        if _needed(graph, nodes, group, inside, i):
-            found.append(i)
-    return tuple(found)
+    return tuple(i for i in group.nodes if _needed(graph, nodes, inside, i))
 
 
-def _needed(graph: Graph, nodes: Nodes, group: Group, inside: frozenset[int], node: int) -> bool:
+def _needed(graph: Graph, nodes: Nodes, inside: frozenset[int], node: int) -> bool:
     """Whether a graph output or another step shows `node`, itself or through views."""
     stack = [node]
     while stack:

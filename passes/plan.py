@@ -71,7 +71,7 @@ def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
         units.append(_Unit(group.nodes, kernel.roots, kernel.nodes, kernel))
         grouped.update(group.nodes)
         needed.update(kernel.roots)
-    for i in reversed(nodes):
+    for i in reversed(graph._node):
         data = nodes[i]
         if i in grouped or data["op"] in SOURCES:
             continue

@@ -18,8 +18,9 @@ VIEWS: Final = frozenset({"reshape", "transpose", "broadcast_to", "slice", "iden
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An operand as elements of the array of node `root`: an index for each of its axes, or where that does not say
-    it, the place `at` in its dense storage; elements outside `within` are 0.
+    """An operand as elements of the array of node `root`; outside `within` they are 0.
+
+    index: for each axis of the array; None where only the place `at` in its dense storage is affine.
     """
 
     root: int

@@ -13,6 +13,7 @@ import stat
 import sys
 import tempfile
 import warnings
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -48,10 +49,8 @@ def get(name: str) -> bytes | None:
     digest, code = content[:DIGEST], content[DIGEST:]
     if hashlib.sha256(name.encode() + code).digest() != digest:
         return None
-    try:
+    with suppress(OSError):
         os.utime(path)
-    except OSError:
-        pass
     return code
 
 
@@ -146,10 +145,8 @@ def _trim(chosen: Path) -> None:
         return
     for _, size, path in sorted(found):
         # another process may have been quicker
-        try:
+        with suppress(OSError):
             path.unlink(missing_ok=True)
-        except OSError:
-            continue
         total -= size
         if total <= LIMIT * LOWERED:
             return

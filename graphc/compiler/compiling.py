@@ -30,8 +30,8 @@ def compile(
         specs: as for `trace`.
         backend: "numpy", or "sympy" to evaluate on SymPy expressions.
         exact_order: keep NumPy's own operations and rounding; no kernels, no stabilising rewrites.
-        kernels: what fused groups of operations run by: "llvm" (machine code), "ufunc" (NumPy's functions on blocks), or
-            "none". By default ``GRAPHC_KERNELS``, else "llvm" if llvmlite is there, else "ufunc".
+        kernels: what runs fused operations: "llvm" (machine code), "ufunc" (NumPy's functions on blocks), or "none". By
+            default ``GRAPHC_KERNELS``, else "llvm" if llvmlite is there, else "ufunc".
         fast_math: take elementary functions with a larger, documented error where that is faster.
 
     Returns:

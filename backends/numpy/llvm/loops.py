@@ -112,7 +112,7 @@ class _Function:
         e = self.e
         header = f"define i32 @{self.name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
         e.label("entry")
-        for number, root in enumerate((*self.kernel.roots, *self.kernel.nodes)):
+        for number in range(len(self.kernel.roots) + len(self.kernel.nodes)):
             self.bases[number] = self._argument("arrays", number, "ptr")
         for number, size in enumerate(self.kernel.symbolic):
             self.sizes[size] = e.value(self._argument("sizes", number, "i64"), I64, 1)
@@ -250,9 +250,9 @@ class _Function:
         """Emit what the first `depth` outer loops, now open, allow; then the next loop, or the sweeps."""
         inner = frozenset(self.shape.inner)
         for i, loops in enumerate(self.kernel.varies):
-            if i not in env and self.kernel.stages[i] == 0 and not loops & inner and self._level(loops) <= depth:
-                if not isinstance(self.kernel.values[i], Reduce):
-                    env[i] = self.scalar(i, env)
+            due = self.kernel.stages[i] == 0 and not loops & inner and self._level(loops) <= depth
+            if due and i not in env and not isinstance(self.kernel.values[i], Reduce):
+                env[i] = self.scalar(i, env)
         if depth == len(self.shape.outer):
             self._sweeps(env)
             return
@@ -400,7 +400,7 @@ class _Function:
         return bool((self.kernel.varies[store.value] | store.at.loops) & sweeps)
 
     def _needed(self, stage: int) -> list[int]:
-        """What a sweep computes: operands of its reductions and stores, and of those, up to values at home in memory."""
+        """What a sweep computes: what its reductions and stores need, down to values at home in memory."""
         values = self.kernel.values
         folds = [values[i].operand for i in self._folds(stage)]  # type: ignore[union-attr]
         wanted = [*folds, *(self.kernel.stores[n].value for n in self._stores(stage))]
