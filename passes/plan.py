@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.dims import Size
-from graphc.ir import Graph, TensorType
+from graphc.ir import NOTHING, Graph, TensorType
 from graphc.kernels import Kernel, Load
 from graphc.ops import TABLE
 from graphc.passes.fuse import Group
@@ -41,13 +41,18 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = ()) -> 
             operand = _overwritable(nodes, root, last_use, position, unit, i, into) if overwrite else None
             if operand is not None:
                 into[i] = operand
-            elif root[i] == i and isinstance(nodes[i]["type"], TensorType):
+            elif root[i] == i and nodes[i]["type"] is not NOTHING:
                 storage[i] = nbytes(nodes[i]["type"])
         # an unread result dies where it is made; an overwritten operand's storage lives on in the result
         taken = set(into.values())
-        frees = tuple(r for r in dying.get(position, ()) if r not in taken and nodes[r]["op"] not in SOURCES)
+        frees = tuple(r for r in dying.get(position, ()) if r not in taken and _stored(nodes[r]))
         steps.append(Step(unit.nodes, into, frees, unit.kernel))
     return Plan(graph, tuple(steps), _copies(graph, root), storage)
+
+
+def _stored(data: dict[str, Any]) -> bool:
+    """Whether a node's result is stored by the plan: not one of the sources, and no effect."""
+    return data["op"] not in SOURCES and data["type"] is not NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
     nodes: Nodes = graph._node
     units: list[_Unit] = []
     grouped: set[int] = set()
-    needed = set(graph.outputs)
+    needed = {*graph.outputs, *graph.effects}
     for group in groups:
         kernel = lower(graph, group)
         units.append(_Unit(group.nodes, kernel.roots, kernel.nodes, kernel))
@@ -84,13 +89,15 @@ def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
 
 
 def _ordered(graph: Graph, units: list[_Unit]) -> list[_Unit]:
-    """The units, each after what it reads, otherwise in the order of their last nodes."""
+    """The units, each after what it reads and effects as they were written, else in the order of their last nodes."""
+    earlier = dict(zip(graph.effects[1:], graph.effects, strict=False))
     maker = {i: number for number, unit in enumerate(units) for i in unit.results}
     waiting: list[int] = []
     users: dict[int, list[int]] = {}
     ready: list[tuple[int, int]] = []
     for number, unit in enumerate(units):
-        before = {maker[a] for a in unit.reads if a in maker}
+        reads = (*unit.reads, *(earlier[i] for i in unit.nodes if i in earlier))
+        before = {maker[a] for a in reads if a in maker}
         waiting.append(len(before))
         for b in before:
             users.setdefault(b, []).append(number)

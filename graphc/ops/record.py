@@ -94,7 +94,10 @@ Reason = Literal[
     "any input is accepted",
     "gives masks itself, or adds up elements under different ones",
     "computed by a library: not part of kernels",
+    "opaque: what the user's Python code does is not known",
+    "its operand has several results, which no sample gives",
 ]
+OPAQUE: Final[Reason] = "opaque: what the user's Python code does is not known"
 
 
 NOT_FUSED: Final[Mapping[str, Reason]] = {"kernel": "computed by a library: not part of kernels"}
@@ -162,6 +165,11 @@ class Op:
     elementwise: bool = False
     view: bool = False
     reasons: Mapping[str, Reason] = field(default_factory=dict)
+
+    @property
+    def opaque(self) -> bool:
+        """Whether the op runs Python code of the user's, of which nothing is known."""
+        return self.reasons.get("exact") == OPAQUE
 
     @property
     def ufunc(self) -> bool:
