@@ -118,8 +118,8 @@ def _table() -> str:
 def two_over_pi(bits: int) -> int:
     """floor(2 / pi * 2**bits), by J. Machin's formula (1706) in integers.
 
-    >>> two_over_pi(8) / 2**8
-    0.63671875
+    >>> two_over_pi(30) / 2**30
+    0.6366197718307376
     """
     one = 1 << (bits + 64)
 

@@ -93,9 +93,8 @@ def log_erfc(e: Emitter, x: Value) -> Value:
     erf_x = erf(e, x)
     near = x < MIDDLE
     u = 1.0 - erf_x
-    zero = e.const(0.0, x.dtype, x.lanes)
-    lost = e.select(near, (1.0 - u) - erf_x, zero)
-    y = log_of_sum(e, e.select(near, u, scaled(e, e.at_most(LOG_HIGHEST, e.abs(x)))[0]), lost, -erf_x)
+    far, rest = scaled(e, e.at_most(LOG_HIGHEST, e.abs(x)))
+    y = log_of_sum(e, e.select(near, u, far), e.select(near, (1.0 - u) - erf_x, rest), -erf_x)
     y = e.select(near, y, e.fma(-x, x, y))
     return e.copysign(e.select(x.equals(math.inf), x, y), -x)
 
@@ -111,10 +110,11 @@ def log_ndtr(e: Emitter, x: Value) -> Value:
     right = x > NDTR_MIDDLE
     left = x < -NDTR_MIDDLE
     u = 1.0 - tail
+    far, rest = scaled(e, e.at_most(LOG_HIGHEST, e.abs(x)) * SQRT_HALF)
     zero = e.const(0.0, x.dtype, x.lanes)
-    lost = e.select(right, (1.0 - u) - tail, zero)
-    half = scaled(e, e.at_most(LOG_HIGHEST, e.abs(x)) * SQRT_HALF)[0] * 0.5
-    y = log_of_sum(e, e.select(right, u, e.select(left, half, near)), lost, e.select(right, -tail, near - 1.0))
+    lost = e.select(right, (1.0 - u) - tail, e.select(left, rest * 0.5, zero))
+    u = e.select(right, u, e.select(left, far * 0.5, near))
+    y = log_of_sum(e, u, lost, e.select(right, -tail, near - 1.0))
     y = e.select(left, e.fma(x * -0.5, x, y), y)
     return -e.abs(e.select(x.equals(-math.inf), x, y))
 
