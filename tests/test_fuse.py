@@ -106,10 +106,20 @@ def test_explain() -> None:
     assert fusion.explain(exp, div) == "they run in one kernel"
 
 
-def test_a_sum_over_other_axes_is_a_kernel_of_its_own() -> None:
+def test_sums_in_two_directions_are_one_kernel() -> None:
     _, fusion = fused("two directions")
-    assert len(fusion.groups) == 2
-    assert any("folds over other loops" in r.why for r in fusion.refusals)
+    (group,) = fusion.groups
+    assert len(group.across) == 1
+
+
+def test_sums_in_three_directions_are_not() -> None:
+    f = lambda x: (np.exp(x).sum(0), np.exp(x).sum(1), np.exp(x).sum(2))  # noqa: E731
+    compiled = graphc.compile(f, "f64[n,m,k]")
+    assert len(compiled.fusion.groups) == 2
+    assert any("folds over other loops" in r.why for r in compiled.fusion.refusals)
+    x = np.random.default_rng(0).normal(size=(3, 4, 5))
+    for actual, expected in zip(compiled(x), f(x), strict=True):
+        np.testing.assert_allclose(actual, expected)
 
 
 def test_long_chains_are_cut() -> None:

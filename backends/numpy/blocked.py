@@ -49,8 +49,9 @@ class _Run:
         arrays = dict(zip((*kernel.roots, *kernel.nodes), arguments.dense, strict=True))
         kept = [k for k in range(len(extents)) if k not in kernel.reduced]
         across: dict[int, Any] = {}
-        for block in _blocks(extents, kept):
-            _Block(kernel, arrays, sizes, block, across).run()
+        with np.errstate(all="ignore"):
+            for block in _blocks(extents, kept):
+                _Block(kernel, arrays, sizes, block, across).run()
         _Block(kernel, arrays, sizes, tuple(range(n) for n in extents), across).end()
         arguments.write_back()
 
