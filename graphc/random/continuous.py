@@ -1,7 +1,7 @@
 """Continuous distributions, each by the inverse of its distribution function: one word of random bits to a number.
 
-So element i of a draw depends on the key and on i alone, a result grows with its word, and derivatives with respect to
-the parameters are those of an ordinary formula.
+So element i of a draw depends on the key and on i alone, and derivatives with respect to the parameters are those of an
+ordinary formula.
 """
 
 from __future__ import annotations
