@@ -1,12 +1,12 @@
 """The driver: trace, run the passes, plan, hand to a backend; ahead of time or on demand."""
 
-from graphc.compiler.capture import Traceout, trace, trace_call
+from graphc.compiler.capture import Traceout, check_no_captures, trace, trace_call
 from graphc.compiler.checking import check, checker, parse
 from graphc.compiler.compiled import Compiled, Options, backend_module
 from graphc.compiler.compiling import compile
 from graphc.compiler.expressions import extract
 from graphc.compiler.jitting import Jitted, jit
-from graphc.compiler.pytrees import flatten, function_name, show_tree, unflatten
+from graphc.compiler.pytrees import flatten, function_name, show_call, show_tree, unflatten
 from graphc.compiler.sizes import mismatch
 from graphc.compiler.specs import Spec, type_of
 from graphc.compiler.wrapping import Wrapper
@@ -20,6 +20,7 @@ __all__ = [
     "Wrapper",
     "backend_module",
     "check",
+    "check_no_captures",
     "checker",
     "compile",
     "extract",
@@ -28,6 +29,7 @@ __all__ = [
     "jit",
     "mismatch",
     "parse",
+    "show_call",
     "show_tree",
     "trace",
     "trace_call",
