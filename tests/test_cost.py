@@ -31,7 +31,7 @@ SIMPLE = {
     "div": "divide true_divide floor_divide remainder fmod sqrt reciprocal",
     "other": "negative positive absolute sign signbit copysign floor ceil trunc rint heaviside equal not_equal less "
     "less_equal greater greater_equal logical_and logical_or logical_not maximum minimum fmax fmin isfinite isinf "
-    "isnan bitwise_and bitwise_or bitwise_xor invert left_shift right_shift bitwise_count gcd lcm clip",
+    "isnan frexp bitwise_and bitwise_or bitwise_xor invert left_shift right_shift bitwise_count gcd lcm clip",
     "transcendental": "exp log expm1 log1p exp2 log2 log10 logaddexp logaddexp2 cbrt hypot power float_power sin "
     "cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh",
 }
@@ -75,7 +75,10 @@ class Counting(np.ndarray):
         else:
             # a reduction adds its first element too: to an accumulator that starts at 0
             work = {"reduce": plain[0], "accumulate": plain[0], "at": plain[-1]}.get(method, result)
+            work = work[0] if isinstance(work, tuple) else work  # one operation gives all results
             self.counts[CLASS[ufunc.__name__]] += np.size(work)
+        if isinstance(result, tuple):
+            return tuple(map(self.counted, result))
         return None if result is None else self.counted(result)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
