@@ -8,7 +8,7 @@ from graphc.compiler.expressions import extract
 from graphc.compiler.jitting import Jitted, jit
 from graphc.compiler.pytrees import flatten, function_name, show_call, show_tree, unflatten
 from graphc.compiler.sizes import mismatch
-from graphc.compiler.specs import Spec, type_of
+from graphc.compiler.specs import Spec, is_array, not_an_array, type_of
 from graphc.compiler.wrapping import Wrapper
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "extract",
     "flatten",
     "function_name",
+    "is_array",
     "jit",
     "mismatch",
+    "not_an_array",
     "parse",
     "show_call",
     "show_tree",

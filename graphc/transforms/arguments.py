@@ -62,7 +62,7 @@ class Transform(Wrapper):
         traced.__name__ = self.__name__
         self._jitted = Jitted(traced, varying=self._varying)
 
-    def _traced(self, *args: Any, **kwargs: Any) -> Any:
+    def _traced(self, /, *args: Any, **kwargs: Any) -> Any:
         """The derivative at traced arguments."""
         raise NotImplementedError
 
