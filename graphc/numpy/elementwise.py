@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, UnsupportedError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.universal import comparison, convert_operands, elementwise, universal
 from graphc.ops import lookup
@@ -304,7 +305,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 def astype(
     x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
 ) -> Any:
-    target = np.dtype(dtype)
+    target = real_dtype(dtype)
     if target.kind not in "biuf":
         raise UnsupportedError(
             f"a cast to {target} cannot be traced",

@@ -45,6 +45,8 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
         places = strong(x, world)
     else:
         known = np.asarray(x)
+        if known.size and known.dtype.kind in "iu" and known.min() < 0:
+            raise ValueError("'list' argument must have no negative elements")
         least = builtins.max(least, int(known.max()) + 1 if known.size else 0)
         places = strong(known, world)
     if places.ndim != 1:
@@ -135,7 +137,10 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
 
     The number of bins must be known when the graph is traced; names of rules for it are refused.
     """
-    x = ravel(strong(a, common_world(a, bins, range, weights)))
+    value = strong(a, common_world(a, bins, range, weights))
+    if weights is not None and np.shape(weights) != value.shape:
+        raise ValueError("weights should have the same shape as a.")
+    x = ravel(value)
     return strong(_edges("histogram_bin_edges", x, bins, range), x.world)
 
 

@@ -32,11 +32,13 @@ def _line(name: str, x: Traced, axis: Any) -> tuple[Any, int]:
     """The operand and an axis counted from the front; None lays all elements in one line."""
     if axis is None:
         return x.world.reshape(x, shape=(dims.product(x.type.shape),)), 0
-    return x, normalise_axis(name, axis.__index__(), x.ndim)
+    return x, normalise_axis(name, operator.index(axis), x.ndim)
 
 
 def _kind(name: str, kind: Any, order: Any, stable: Any) -> bool:
     refuse(name, order=order)
+    if kind not in (None, "quicksort", "heapsort", "mergesort", "stable"):
+        raise ValueError(f"sort kind must be one of 'quick', 'heap', or 'stable' (got {kind!r})")
     if kind is not None and stable is not None:
         raise ValueError("`kind` and `stable` parameters can't be provided at the same time. Use only one of them.")
     return bool(stable) or kind in ("stable", "mergesort")
