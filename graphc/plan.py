@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.ir import Graph, TensorType
+from graphc.ir import Graph, TensorType, Type
 
 MOST_CANDIDATES: Final = 32  # formulas of which the largest depends on the named sizes
 
@@ -77,6 +77,11 @@ class Plan:
                 alive = alive - held.pop(node, 0)
 
 
-def nbytes(type: TensorType) -> Size:
-    """The size of a dense array of this type, in bytes."""
-    return dims.product((*type.shape, type.dtype.itemsize))
+def nbytes(type: Type) -> Size:
+    """The size of a dense array of this type, or of several of them, in bytes."""
+    if isinstance(type, TensorType):
+        return dims.product((*type.shape, type.dtype.itemsize))
+    total: Size = 0
+    for item in type.items:
+        total = total + nbytes(item)
+    return total

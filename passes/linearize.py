@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.errors import RuleError
+from graphc.errors import GraphcError
 from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Op, Partials
 from graphc.ops.world import GraphWorld, Value
+from graphc.passes.barriers import FLAT, no_rule
 
 
 def forward(
@@ -18,17 +19,24 @@ def forward(
     """Append the tangents of `outputs`, given those of the nodes `wrt`; None where nothing depends."""
     nodes = w.builder.nodes
     known: dict[int, Value] = {i: t for i, t in zip(wrt, tangents, strict=True) if t is not None}
+    unknown: dict[int, int] = {}  # nodes that vary in ways that nobody knows, and the op they come from
     needed = _ancestors(nodes, outputs)
     for i in range(min(wrt, default=0), max(outputs, default=-1) + 1):
         if i in known or not needed[i]:
             continue
         data = nodes[i]
         args = data["args"]
-        if not any(a in known for a in args):
+        if not any(a in known or a in unknown for a in args):
             continue
         type = data["type"]
         if isinstance(type, TensorType) and not type.differentiable:
             continue
+        source = next((unknown[a] for a in args if a in unknown), None)
+        if TABLE[data["op"]].opaque or (data["op"] == "get" and source is not None):
+            unknown[i] = i if source is None else source
+            continue
+        if source is not None and data["op"] not in FLAT:
+            raise _unknown(nodes[source])
         w.loc, w.origin = data["loc"], i
         t = push(
             w,
@@ -41,7 +49,14 @@ def forward(
         if t is not None:
             known[i] = t
     w.loc, w.origin = (), None
+    for o in outputs:
+        if o in unknown:
+            raise _unknown(nodes[unknown[o]])
     return [known.get(o) for o in outputs]
+
+
+def _unknown(source: dict[str, Any]) -> GraphcError:
+    return no_rule(TABLE[source["op"]], dict(source["attrs"]), source["loc"])
 
 
 def _ancestors(nodes: list[dict[str, Any]], outputs: Sequence[int]) -> bytearray:
@@ -83,7 +98,7 @@ def push(w: Any, op: Op, y: Any, operands: Sequence[Any], tangents: Sequence[Any
         return out
     if isinstance(rule, Jvp):
         return rule.jvp(w, y, tuple(operands), tuple(tangents), **attrs)
-    raise RuleError(f"{op.name}: has a float result but no derivative rule")
+    raise no_rule(op, attrs, getattr(w, "loc", ()))
 
 
 def _times(w: Any, t: Any, factor: Any) -> Any:

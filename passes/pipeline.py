@@ -40,20 +40,21 @@ PROCEDURES: Final = (simplification.STRENGTHEN, simplification.DROP_BROADCAST, f
 
 
 def cse(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
-    """Merge nodes of one region that apply the same op to the same operands."""
+    """Merge nodes of one region that apply the same op to the same operands; never effects."""
     nodes = graph._node
-    keys = {(d["op"], d["args"], d["attrs"], d["region"]) for d in nodes.values() if d["op"] != "input"}
-    if len(keys) + len(graph.inputs) == len(nodes):
+    apart = {*graph.inputs, *graph.effects}
+    keys = {(d["op"], d["args"], d["attrs"], d["region"]) for i, d in nodes.items() if i not in apart}
+    if len(keys) + len(apart) == len(nodes):
         return graph, {}
     merged = _copied(graph)
     return merged, {"merged": len(nodes) - len(merged)}
 
 
 def dce(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
-    """Drop every node that no output needs."""
+    """Drop every node that no output and no effect needs."""
     nodes = graph._node
     live = set(graph.inputs)
-    stack = list(graph.outputs)
+    stack = [*graph.outputs, *graph.effects]
     while stack:
         i = stack.pop()
         if i not in live:

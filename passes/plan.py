@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.dims import Size
-from graphc.ir import Graph, TensorType
+from graphc.ir import NOTHING, Graph
 from graphc.ops import TABLE
 from graphc.plan import Plan, Step, nbytes
 
@@ -30,12 +30,17 @@ def plan(graph: Graph, overwrite: bool = True) -> Plan:
         if data["op"] in SOURCES:
             continue
         into = _overwritable(nodes, root, last_use, i, data) if overwrite else None
-        if into is None and root[i] == i and isinstance(data["type"], TensorType):
+        if into is None and root[i] == i and data["type"] is not NOTHING:
             storage[i] = nbytes(data["type"])
         # an unread result dies where it is made; an overwritten operand's storage lives on in the result
-        frees = tuple(r for r in dying.get(i, ()) if r != into and nodes[r]["op"] not in SOURCES)
+        frees = tuple(r for r in dying.get(i, ()) if r != into and _stored(nodes[r]))
         steps.append(Step((i,), into, frees))
     return Plan(graph, tuple(steps), _copies(graph, root), storage)
+
+
+def _stored(data: dict[str, Any]) -> bool:
+    """Whether a node's result is stored by the plan: not one of the sources, and no effect."""
+    return data["op"] not in SOURCES and data["type"] is not NOTHING
 
 
 def _roots(nodes: dict[int, dict[str, Any]]) -> dict[int, int]:

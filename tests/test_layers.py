@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("numpy", "random", "calling"),
     ("scipy",),
     ("compiler",),
-    ("transforms", "control"),
+    ("transforms", "control", "printing", "callbacks"),
     ("verification", "inspection", "exporting", "distributed"),
     ("testing",),
     ("functions",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import linecache
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final
@@ -14,16 +15,29 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import DTypeError, GuardError, ShapeError
-from graphc.ir import DTYPE_NAMES, DTYPES, Graph, Guard, TensorType
+from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, namespace, render
 from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
-    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "solve_size", "refuse_guard", *DTYPES, *dir(builtins)]
+    [
+        "np",
+        "nk",
+        "scipy",
+        "calls",
+        "ndarray",
+        "errstate",
+        "slices",
+        "solve_size",
+        "refuse_guard",
+        *DTYPES,
+        *dir(builtins),
+    ]
 )
 _serial = count()
+_ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
 def generate(plan: Plan) -> tuple[str, dict[str, Any]]:
@@ -38,7 +52,10 @@ def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
-    weakref.finalize(scope["run"], linecache.cache.pop, filename, None)
+    # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
+    while _ended:
+        linecache.cache.pop(_ended.popleft(), None)
+    weakref.finalize(scope["run"], _ended.append, filename)
     return scope["run"], source
 
 
@@ -180,7 +197,7 @@ class _Writer:
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
-            lines.append(f"{name} = {call}{comment}")
+            lines.append(f"{call}{comment}" if data["type"] is NOTHING else f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees]
         if dead:
             lines.append(f"del {', '.join(dead)}")
@@ -202,6 +219,10 @@ class _Writer:
         if isinstance(value, np.dtype):
             label = DTYPE_NAMES[value]
             self.scope[label] = value
+            return label
+        if isinstance(value, Callback):
+            label = f"callback{i}"
+            self.scope[label] = Callback(value.name, value.function)  # which refuses one known by its name alone
             return label
         if name == "index":
             return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)
@@ -228,7 +249,7 @@ def _reserved(name: str) -> bool:
     return (
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
-        or name.startswith(("spec", "dtype", "guard"))
+        or name.startswith(("spec", "dtype", "guard", "callback"))
     )
 
 

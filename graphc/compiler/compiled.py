@@ -19,8 +19,8 @@ from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
-from graphc.text import constants_of, dump
-from graphc.tracing import Traced, assigned, inline, lift, locate, world_of
+from graphc.text import callbacks_of, constants_of, dump
+from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 
@@ -60,14 +60,18 @@ class Compiled:
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
+        self._effects = bool(graph.effects)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             if kwargs or not self._flat or len(args) != self._arity:
                 args = tuple(self._leaves(args, kwargs))
+            if self._effects and STACK.worlds:
+                # acts when the graph that is being traced runs
+                return assigned(self._inline(STACK.worlds[-1], args), sys._getframe(1))
             for leaf in args:
                 if isinstance(leaf, Traced):
-                    return assigned(self._inline(args), sys._getframe(1))
+                    return assigned(self._inline(world_of(args), args), sys._getframe(1))
             results = self._run(*args)
         except GraphcError as error:
             locate(error)
@@ -88,8 +92,7 @@ class Compiled:
             )
         return leaves
 
-    def _inline(self, args: Sequence[Any]) -> Any:
-        world = world_of(args)
+    def _inline(self, world: TracingWorld | None, args: Sequence[Any]) -> Any:
         assert world is not None
         values = [lift(a, world) for a in args]
         sizes: dict[str, Size] = {}
@@ -107,7 +110,8 @@ class Compiled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = Options(self.options.backend, self.options.exact_order)
-        return _from_text, (dump(self.graph), constants_of(self.graph), self.in_tree, self.out_tree, options)
+        beside = constants_of(self.graph), callbacks_of(self.graph)
+        return _from_text, (dump(self.graph), *beside, self.in_tree, self.out_tree, options)
 
     def __repr__(self) -> str:
         arguments = ", ".join(map(repr, self.graph.input_types))
@@ -118,8 +122,8 @@ class Compiled:
         return self.plan.peak_bytes(sizes)
 
 
-def _from_text(text: str, constants: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
-    return Compiled(parse(text, constants), in_tree, out_tree, options)
+def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
+    return Compiled(parse(text, constants, callbacks), in_tree, out_tree, options)
 
 
 def _is_flat(in_tree: Any) -> bool:

@@ -1,16 +1,19 @@
 """The intermediate representation: types, constants, guards, and the graph itself."""
 
-from graphc.ir.building import Builder, copy_into, paused_gc
+from graphc.ir.building import Builder, copy_into, paused_gc, without_effects
+from graphc.ir.callbacks import Callback
 from graphc.ir.constants import Constant
 from graphc.ir.graphs import Attrs, Graph, Guard, Locs
 from graphc.ir.naming import set_name
-from graphc.ir.types import DTYPE_NAMES, DTYPES, TensorType, TupleType, Type, static_shape
+from graphc.ir.types import DTYPE_NAMES, DTYPES, NOTHING, TensorType, TupleType, Type, static_shape
 
 __all__ = [
     "DTYPES",
     "DTYPE_NAMES",
+    "NOTHING",
     "Attrs",
     "Builder",
+    "Callback",
     "Constant",
     "Graph",
     "Guard",
@@ -22,4 +25,5 @@ __all__ = [
     "paused_gc",
     "set_name",
     "static_shape",
+    "without_effects",
 ]

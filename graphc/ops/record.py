@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from graphc.dims import Size
 from graphc.ir import Type
@@ -92,7 +92,10 @@ Reason = Literal[
     "structural: acts on exact values as NumPy acts on object arrays",
     "any input is accepted",
     "gives masks itself, or adds up elements under different ones",
+    "opaque: what the user's Python code does is not known",
+    "its operand has several results, which no sample gives",
 ]
+OPAQUE: Final[Reason] = "opaque: what the user's Python code does is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,11 @@ class Op:
     elementwise: bool = False
     view: bool = False
     reasons: Mapping[str, Reason] = field(default_factory=dict)
+
+    @property
+    def opaque(self) -> bool:
+        """Whether the op runs Python code of the user's, of which nothing is known."""
+        return self.reasons.get("exact") == OPAQUE
 
     @property
     def ufunc(self) -> bool:

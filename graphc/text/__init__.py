@@ -16,10 +16,10 @@ graph loss(%w: f32[784,10], donated %x: f32[n,784]) -> (f32[n], f32[784]) {
 ```
 
 Types: `f64[n,3]`; `i64[]~` is weak; `(f64[], i64[2])` has several results. Values of attributes: True, False,
-None, integers, floats, strings, sizes as `2*n+1` (`size(f64)` where a symbol is a word of the format),
-dtypes, types, Python's tuples, `const` with a type and its elements, and graphs. An input's name that is no
-identifier stands in quotes: `%"a b"`. Elements: `True`, `3`, `2.0`, `nan`, `-inf`, `(1.0, -0.0)` if complex,
-and `0x7fc00001` for the bit pattern of a float that no decimal gives.
+None, integers, floats, strings, sizes as `2*n+1` (`size(f64)` where a symbol is a word of the format), dtypes,
+types, Python's tuples, `const` with a type and its elements, `callback "name"` for a function of the user's,
+and graphs. An input's name that is no identifier stands in quotes: `%"a b"`. Elements: `True`, `3`, `2.0`,
+`nan`, `-inf`, `(1.0, -0.0)` if complex, and `0x7fc00001` for the bit pattern of a float that no decimal gives.
 
 A scalar constant that only nodes of its own region use stands among their operands. Its dtype and weakness
 are those of the first operand of its kind that is not such a scalar, or else of the result, or those written
@@ -35,9 +35,20 @@ from graphc.ir import Graph
 from graphc.text.exporting import dump_dot, dump_json
 from graphc.text.reading import parse, parse_type
 from graphc.text.scalars import Line, Locations
-from graphc.text.writing import Writer, constants_of, format_node
+from graphc.text.writing import Writer, callbacks_of, constants_of, format_node
 
-__all__ = ["Line", "Locations", "constants_of", "dump", "dump_dot", "dump_json", "format_node", "parse", "parse_type"]
+__all__ = [
+    "Line",
+    "Locations",
+    "callbacks_of",
+    "constants_of",
+    "dump",
+    "dump_dot",
+    "dump_json",
+    "format_node",
+    "parse",
+    "parse_type",
+]
 
 
 def dump(graph: Graph, fmt: Literal["text", "json", "dot"] = "text", *, locations: Locations = True) -> str:
