@@ -354,7 +354,7 @@ def test_functions_that_cannot_be_traced(
         f, arguments = program(function, call)
         if not arguments:
             continue
-        expected = outcome(lambda f=f: opened(f(*program(function, call)[1])))
+        expected = outcome(lambda f=f, call=call: opened(f(*program(function, call)[1])))
         if isinstance(expected, Exception):
             continue
         accepted = True
