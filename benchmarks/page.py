@@ -113,7 +113,12 @@ def running_times(report: Report) -> str:
             f"{best_mean[1]} rows.\n"
         )
     headings = ["workload", "graphc", "spread", *(report.peers[peer].title for peer in peers)]
-    return f"## Running time\n\n{lead}\n{table(headings, rows)}"
+    notes: dict[str, list[str]] = {}
+    for row in report.rows:
+        if row.note:
+            notes.setdefault(row.note, []).append(row.name)
+    below = [f"- {', '.join(names)}: {note}.\n" for note, names in notes.items()]
+    return "\n".join(["## Running time\n", lead, table(headings, rows), *(["".join(below)] if below else [])])
 
 
 def workloads(report: Report) -> str:

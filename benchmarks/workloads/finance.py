@@ -180,6 +180,7 @@ class Garch(Workload):
     """The negative log-likelihood of a GARCH(1,1) model (Bollerslev, 1986) and its gradient: a loop over days."""
 
     name = "garch-gradient"
+    note = "graphc unrolls the loop: its graphs hold no loops yet"
     derivative = True
     tolerance = 2.0**14
 
