@@ -20,6 +20,7 @@ __all__ = [
     "add",
     "astype",
     "bitwise_and",
+    "bitwise_invert",
     "bitwise_not",
     "bitwise_or",
     "bitwise_xor",
@@ -56,6 +57,7 @@ __all__ = [
     "negative",
     "not_equal",
     "positive",
+    "pow",
     "power",
     "reciprocal",
     "remainder",
@@ -208,7 +210,7 @@ def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
 bitwise_and = _bits(np.bitwise_and, logical_and)
 bitwise_or = _bits(np.bitwise_or, logical_or)
 bitwise_xor = _bits(np.bitwise_xor, logical_xor)
-invert = bitwise_not = _bits(np.invert, logical_not)
+invert = bitwise_not = bitwise_invert = _bits(np.invert, logical_not)
 
 
 def power_operator(a: Any, b: Any) -> Any:
@@ -266,6 +268,9 @@ def power(a: Any, b: Any, /) -> Any:
         return _integer_power(x, int(b))
     world, values = convert_operands(np.power, (a, b))
     return world.emit(lookup("pow"), values, ())
+
+
+pow = power
 
 
 @traceable(np.where)

@@ -17,6 +17,7 @@ from graphc.tracing import as_size, wrap_size
 
 __all__ = [
     "broadcast_shapes",
+    "fromfunction",
     "indices",
     "ravel_multi_index",
     "unravel_index",
