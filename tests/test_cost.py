@@ -246,6 +246,21 @@ def test_every_number_is_that_of_the_formula() -> None:
             assert sum(getattr(row, field) for row in rows.values()) == getattr(numeric.total, field)
 
 
+def test_kernels_keep_what_is_between() -> None:
+    def f(x: Any, y: Any) -> Any:
+        return np.sum(np.tanh(x * y) + x)
+
+    found = cost(f, "f64[n]", "f64[n]")
+    # every value of the chain written and read again; against x and y read once, and the sum
+    assert found.total.bytes == 16 * n + 8 * n + 2 * 8 * n + 3 * 8 * n + 8 * n + 8
+    assert found.planned == found.least == 16 * n + 8
+    assert "as planned   16*n+8" in str(found)
+    traced = cost(graphc.trace(f, "f64[n]", "f64[n]"))
+    assert traced.planned == traced.total.bytes
+    assert "as planned" not in str(traced)
+    assert found.at(n=10).planned == 168
+
+
 def test_the_peak_formula_is_the_peak() -> None:
     compiled = graphc.compile(graphc.value_and_grad(softmax_loss), "f64[k,m]", "f64[n,k]", "f64[n,m]")
     peak = cost(compiled).peak

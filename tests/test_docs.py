@@ -107,7 +107,7 @@ def test_the_passes_are_those_of_the_page() -> None:
     described = re.findall(r"^\| ([a-z]+) \|", page, re.MULTILINE)
     assert described[0] == "pass"
     assert [name for name in described if name not in ("pass", "written", "procedure")] == [
-        one.name for one in pipeline.PIPELINE
+        one.name for one in pipeline.KERNEL_PIPELINE
     ]
 
 

@@ -287,6 +287,8 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     backend: str = "numpy",
     exact_order: bool = False,
+    kernels: str | None = None,
+    fast_math: bool = False,
     cache_size: int | None = CACHE_SIZE,
 ) -> Any:
     """Compile a function on its first call, and again only when types, structure or static arguments change.
@@ -295,7 +297,7 @@ def jit(
         f: a function of arrays and pytrees of arrays. Inside another trace it is traced through.
         static_argnums, static_argnames: arguments that stay Python values; they must be hashable. Each is static
             however a call passes it, and negative numbers count from the last positional parameter.
-        backend, exact_order: as for `compile`.
+        backend, exact_order, kernels, fast_math: as for `compile`.
         cache_size: how many compiled functions to keep; beyond it the one not used for longest is dropped. None
             keeps all.
 
@@ -314,7 +316,7 @@ def jit(
     >>> double(np.arange(3.0))
     array([0., 2., 4.])
     """
-    options = Options(backend, exact_order)
+    options = Options(backend, exact_order, kernels, fast_math)
     if f is None:
         return lambda g: Jitted(g, static_argnums, static_argnames, options, cache_size)
     return Jitted(f, static_argnums, static_argnames, options, cache_size)

@@ -44,8 +44,12 @@ def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
             try:
                 if kwargs.get("out") is not None or (place < len(args) and args[place] is not None):
                     refuse_out(name)
+                world = next((a.world for a in args if isinstance(a, Traced)), None)
+                before = world.builder.assigned if world is not None else 0
                 result = function(*args, **kwargs)
-                return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
+                # where one node was made, it is the result
+                known = isinstance(result, Traced) and result.world is world and world.builder.assigned <= before + 1
+                return result if known else assigned(result, sys._getframe(1))
             except GraphcError as error:
                 if error.loc is None:
                     error.loc = (user_locs() or (None,))[0]

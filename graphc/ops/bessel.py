@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.ops.record import NOT_FUSED
 from graphc.ops.special import family
 
 
@@ -44,6 +45,7 @@ OPS = (
         bessel_i_partial,
         "Modified Bessel function of the first kind of a whole order.",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     family(
         "bessel_ie",
@@ -53,6 +55,7 @@ OPS = (
         "exp(-|x|) times the modified Bessel function of the first kind; its derivative at 0 is the mean of two sides.",
         ulps=16,
         kinks=(0.0,),
+        reasons=NOT_FUSED,
     ),
     family(
         "bessel_j",
@@ -61,6 +64,7 @@ OPS = (
         bessel_j_partial,
         "Bessel function of the first kind of a whole order.",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     family(
         "bessel_k",
@@ -70,6 +74,7 @@ OPS = (
         "Modified Bessel function of the second kind of a whole order.",
         domain="positive",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     family(
         "bessel_ke",
@@ -79,5 +84,6 @@ OPS = (
         "exp(x) times the modified Bessel function of the second kind of a whole order.",
         domain="positive",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
 )

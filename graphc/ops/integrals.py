@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.ops.record import NOT_FUSED
 from graphc.ops.special import family, root
 from graphc.ops.trigonometric import unary
 
@@ -25,6 +26,7 @@ OPS = (
         lambda w, y, x, *, order: w.exprel(x, order=order + 1),
         "The integral of t**order exp(x t) for t from 0 to 1; of order 0 it is (exp(x) - 1) / x, and 1 at 0.",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "exp1",
@@ -34,6 +36,7 @@ OPS = (
         "The exponential integral E1, whose derivative is -exp(-x) / x.",
         domain="positive",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "erfi",
@@ -42,6 +45,7 @@ OPS = (
         lambda w, y, x: 2 / root(w, 1, x) * w.exp(x * x),
         "The imaginary error function, 2/sqrt(pi) times the integral of exp(t**2) from 0 to x.",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "dawsn",
@@ -50,6 +54,7 @@ OPS = (
         lambda w, y, x: 1 - 2 * (x * y),
         "Dawson's function, exp(-x**2) times the integral of exp(t**2) from 0 to x.",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "fresnel_sine",
@@ -58,6 +63,7 @@ OPS = (
         lambda w, y, x: w.sin(quarter(w, x)),
         "The integral of sin(pi t**2 / 2) from 0 to x.",
         ulps=8,
+        reasons=NOT_FUSED,
     ),
     unary(
         "fresnel_cosine",
@@ -66,5 +72,6 @@ OPS = (
         lambda w, y, x: w.cos(quarter(w, x)),
         "The integral of cos(pi t**2 / 2) from 0 to x.",
         ulps=8,
+        reasons=NOT_FUSED,
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.errors import DTypeError
-from graphc.ops.record import ErrorSample, Masked, Op, Partials, Rule, Sample
+from graphc.ops.record import NOT_FUSED, ErrorSample, Masked, Op, Partials, Rule, Sample
 from graphc.ops.trigonometric import INTEGERS, UNORDERED, ordered, unary
 from graphc.ops.typing import elementwise
 
@@ -25,7 +25,9 @@ def erf_partial(w: Any, y: Any, x: Any) -> Any:
     return 2 / root(w, 1, x) * w.exp(-(x * x))
 
 
-def binary(name: str, exact: Rule, first: Rule, second: Rule, domains: tuple[str, str], doc: str, ulps: float) -> Op:
+def binary(
+    name: str, exact: Rule, first: Rule, second: Rule, domains: tuple[str, str], doc: str, ulps: float, **more: Any
+) -> Op:
     return Op(
         name,
         type=elementwise(name, "f"),
@@ -37,7 +39,19 @@ def binary(name: str, exact: Rule, first: Rule, second: Rule, domains: tuple[str
         elementwise=True,
         ulps=ulps,
         doc=doc,
+        **more,
     )
+
+
+def logit_kernel(k: Any, x: Any) -> Any:
+    # near 1/2, where the quotient is near 1, by its distance
+    near = 2.0 * k.arctanh(2.0 * (x - 0.5))
+    return k.where(k.abs(x - 0.5) < 0.2, near, k.log(x / (1.0 - x)))
+
+
+def times_log(k: Any, x: Any, y: Any, log: Any) -> Any:
+    nothing = k.logical_and(k.eq(x, k.number(0, x)), k.eq(y, y))
+    return k.where(nothing, k.number(0, x), x * log)
 
 
 def family(
@@ -79,6 +93,7 @@ OPS = (
         erf_partial,
         "The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
         ulps=4,
+        kernel="erf",
     ),
     unary(
         "erfc",
@@ -87,6 +102,7 @@ OPS = (
         lambda w, y, x: -erf_partial(w, y, x),
         "1 - erf(x) without cancellation for large x.",
         ulps=16,
+        kernel="erfc",
     ),
     unary(
         "erfcx",
@@ -95,6 +111,7 @@ OPS = (
         lambda w, y, x: 2 * (x * y) - 2 / root(w, 1, x),
         "exp(x**2) erfc(x), the scaled complementary error function.",
         ulps=16,
+        kernel="erfcx",
     ),
     unary(
         "log_erfc",
@@ -103,6 +120,7 @@ OPS = (
         lambda w, y, x: -2 / root(w, 1, x) / w.erfcx(x),
         "log(erfc(x)) without underflow for large x, and without cancellation near 0.",
         ulps=16,
+        kernel="log_erfc",
     ),
     unary(
         "erfinv",
@@ -112,6 +130,7 @@ OPS = (
         "The number whose error function is x, between -1 and 1.",
         domain="unit",
         ulps=4,
+        reasons=NOT_FUSED,
     ),
     unary(
         "erfcinv",
@@ -121,6 +140,7 @@ OPS = (
         "The number whose complementary error function is x, between 0 and 2.",
         domain="inside 0 to 2",
         ulps=4,
+        reasons=NOT_FUSED,
     ),
     unary(
         "ndtr",
@@ -129,6 +149,7 @@ OPS = (
         lambda w, y, x: w.exp(-0.5 * (x * x)) / root(w, 2, x),
         "The standard normal distribution function.",
         ulps=16,
+        kernel="ndtr",
     ),
     unary(
         "log_ndtr",
@@ -138,6 +159,7 @@ OPS = (
         lambda w, y, x: 2 / root(w, 2, x) / w.erfcx(-x / w.sqrt(w.constant(2, x.dtype))),
         "log of the standard normal distribution function, without underflow.",
         ulps=16,
+        kernel="log_ndtr",
     ),
     unary(
         "ndtri",
@@ -147,6 +169,7 @@ OPS = (
         "The number whose normal distribution function is x, between 0 and 1.",
         domain="inside 0 to 1",
         ulps=8,
+        reasons=NOT_FUSED,
     ),
     unary(
         "logit",
@@ -156,6 +179,7 @@ OPS = (
         "log(x / (1 - x)), the inverse of the logistic function.",
         domain="inside 0 to 1",
         ulps=4,
+        kernel=logit_kernel,
     ),
     binary(
         "xlogy",
@@ -165,6 +189,7 @@ OPS = (
         ("real", "positive"),
         "x log(y), and 0 where x is 0, whatever y is; its derivative by x is log(y) throughout.",
         ulps=4,
+        kernel=lambda k, x, y: times_log(k, x, y, k.log(y)),
     ),
     binary(
         "xlog1py",
@@ -174,6 +199,7 @@ OPS = (
         ("real", "above -1"),
         "x log(1 + y), and 0 where x is 0, whatever y is; its derivative by x is log1p(y) throughout.",
         ulps=4,
+        kernel=lambda k, x, y: times_log(k, x, y, k.log1p(y)),
     ),
     unary(
         "gamma",
@@ -183,6 +209,7 @@ OPS = (
         "The gamma function, (x - 1)! at whole numbers.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "gammaln",
@@ -192,6 +219,7 @@ OPS = (
         "log of the absolute value of the gamma function, without overflow.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "digamma",
@@ -201,6 +229,7 @@ OPS = (
         "The derivative of gammaln.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     family(
         "polygamma",
@@ -210,5 +239,6 @@ OPS = (
         "The derivative of digamma of a whole order.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
 )
