@@ -198,7 +198,10 @@ FUNCTIONS: Final = (
     "emit('log_ndtr', {0})", "special.ndtri(0.5 * special.expit({0}) + 0.25)", "special.logit(special.expit({0}))",
     "special.gamma(np.abs({0}) + 0.5)", "emit('gammaln', np.abs({0}) + 0.5)", "special.psi(np.abs({0}) + 0.5)",
     "emit('polygamma', np.abs({0}) + 0.5, order=1)", "emit('bessel_i', {0}, order=1)",
-    "emit('bessel_ie', {0}, order=1)", "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
+    "emit('bessel_k', np.abs({0}) + 0.5, order=1)", "emit('bessel_ke', np.abs({0}) + 0.5, order=1)",
+    "emit('exprel', {0}, order=1)", "special.exp1(np.abs({0}) + 0.5)", "special.erfi(np.sin({0}))",
+    "special.dawsn({0})", "emit('fresnel_sine', {0})", "emit('fresnel_cosine', {0})", "emit('bessel_ie', {0}, order=1)",
+    "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
 )  # fmt: skip
 SPECIAL: Final[tuple[Row, ...]] = (
     *(("f", text) for text in FUNCTIONS),
