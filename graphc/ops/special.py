@@ -97,7 +97,7 @@ OPS = (
     ),
     unary(
         "erfc",
-        "nk.special('erfc', {0})",
+        "nk.erfc({0})",
         "erfc",
         lambda w, y, x: -erf_partial(w, y, x),
         "1 - erf(x) without cancellation for large x.",
