@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from graphc.ops.philox import derived_key as derived_key
+from graphc.ops.philox import random_below as random_below
+from graphc.ops.philox import random_bits as random_bits
+from graphc.ops.philox import random_order as random_order
+
 Array = np.ndarray[Any, Any]
 
 
@@ -173,6 +178,21 @@ def gammaln(x: Array) -> Array:
     total = z * (x.dtype.type(1 - np.euler_gamma) + total)
     total = total - np.where(first, np.log1p(z), x.dtype.type(0))
     return np.where(near, total, special("gammaln", x))
+
+
+def lerp(a: Array, b: Array, u: Array) -> Array:
+    """a + u * (b - a); where u lies from 0 to 1, exclusive, rounding does not lead to b, but to its neighbour."""
+    limits = np.finfo(b.dtype)
+    result = a + u * (b - a)
+    rising = a < b
+    # between one half and three halves of the place that b has; the product of a tiny b may be rounded to one half
+    step = np.maximum(np.abs(b) * b.dtype.type(0.5625 * limits.eps), limits.smallest_subnormal)
+    step = np.where(rising, -step, step)
+    near = b + step
+    near = np.where(near == b, near + 2 * step, near)
+    end = np.where(rising, np.maximum(near, a), np.minimum(near, a))
+    reached = np.where(rising, result >= b, result <= b) & (u >= 0) & (u < 1) & (a != b) & np.isfinite(b)
+    return np.where(reached, end, result)
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:
