@@ -193,13 +193,16 @@ FUNCTIONS: Final = (
     "np.arctan({0})", "np.sinh({0})", "np.cosh({0})", "np.arcsinh({0})", "np.arccosh(np.abs({0}) + 1.5)",
     "np.arctanh(np.tanh({0}))", "np.deg2rad({0})", "np.rad2deg({0})", "emit('sinc', {0})", "np.exp2({0})",
     "np.log2(np.abs({0}) + 0.25)", "np.log10(np.abs({0}) + 0.25)", "np.cbrt({0})", "np.floor({0})", "np.ceil({0})",
-    "np.trunc({0})", "np.rint({0})", "np.ldexp({0}, 2)", "special.erfc({0})", "emit('log_cosh', {0})",
+    "np.trunc({0})", "np.rint({0})", "np.ldexp({0}, 2)", "emit('erfc', {0})", "emit('log_cosh', {0})",
     "emit('log_erfc', {0})", "special.erfcx(np.abs({0}))",
     "special.erfinv(0.5 * np.tanh({0}))", "special.erfcinv(special.expit({0}) + 0.25)", "emit('ndtr', {0})",
     "emit('log_ndtr', {0})", "special.ndtri(0.5 * special.expit({0}) + 0.25)", "special.logit(special.expit({0}))",
     "special.gamma(np.abs({0}) + 0.5)", "emit('gammaln', np.abs({0}) + 0.5)", "special.psi(np.abs({0}) + 0.5)",
     "emit('polygamma', np.abs({0}) + 0.5, order=1)", "emit('bessel_i', {0}, order=1)",
-    "emit('bessel_ie', {0}, order=1)", "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
+    "emit('bessel_k', np.abs({0}) + 0.5, order=1)", "emit('bessel_ke', np.abs({0}) + 0.5, order=1)",
+    "emit('exprel', {0}, order=1)", "special.exp1(np.abs({0}) + 0.5)", "special.erfi(np.sin({0}))",
+    "special.dawsn({0})", "emit('fresnel_sine', {0})", "emit('fresnel_cosine', {0})", "emit('bessel_ie', {0}, order=1)",
+    "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
 )  # fmt: skip
 SPECIAL: Final[tuple[Row, ...]] = (
     *(("f", text) for text in FUNCTIONS),

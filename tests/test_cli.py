@@ -56,6 +56,12 @@ class Net:
     def forward(x):
         return np.tanh(x)
 
+def soft(x):
+    e = np.exp(x)
+    h = np.log(1 + e)
+    k = h * 1
+    return np.sum(k * e)
+
 def rounds(x):
     h = np.exp(x)
     for _ in range(5):
@@ -127,6 +133,7 @@ def test_help(command: str, call: Callable[..., Any], golden: Callable[[str, str
         ("second_order", ["model:Net.forward", "--args", "2.5", "--grad", "0/2", "--after", "stabilise"]),
         ("diff", ["model:tidy", "--args", "f64[3]", "--diff"]),
         ("diff_after", ["model:loss", "--args", "f64[n,3]", "f64[3]", "--diff", "--after", "stabilise"]),
+        ("diff_names", ["model:soft", "--args", "f64[n]", "--diff"]),
         ("tree", ["model:linear", "--args", '{"w": "f32[3]", "b": 0.5}', "x=f32[n,3]"]),
         ("dot", ["model:tidy", "--args", "f64[3]", "--fmt", "dot"]),
         ("fold", ["model:rounds", "--args", "f64[n]", "--fold", "repeat", "--depth", "1"]),

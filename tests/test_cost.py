@@ -320,6 +320,11 @@ def test_the_peak_formula_is_the_peak() -> None:
         assert dims.evaluate(peak, sizes) == compiled.memory(**sizes)
 
 
+def test_a_jitted_function() -> None:
+    assert cost(graphc.jit(np.matmul), "f64[n,k]", "f64[k,m]").total.flops == 2 * n * m * k
+    assert cost(graphc.compile(lambda x, *, scale: x * scale, "f64[n]", scale=2.0)).total.flops == n
+
+
 def test_lines_of_the_user_and_their_derivatives() -> None:
     found = cost(graphc.value_and_grad(softmax_loss), "f64[k,m]", "f64[n,k]", "f64[n,m]")
     forward = {str(line).partition("   ")[2]: row for line, row in found.by_line.items() if not line.derivative}

@@ -525,6 +525,11 @@ def test_constants_have_the_names_of_arrays() -> None:
     assert "%weights: f64[4] = [0.0, 1.0, 2.0, 3.0]" in graphc.dump(graphc.trace(closed, "f64[4]"))
 
 
+def test_a_constant_that_no_variable_holds_has_no_name() -> None:
+    graph = run("class box:\n W = np.arange(4.0)\ndef f(x):\n return x * box.W + np.arange(4.0)")
+    assert not [data["name"] for _, data in graph.nodes(data=True) if data["op"] == "const" and "name" in data]
+
+
 def test_errors_use_the_names() -> None:
     with pytest.raises(ShapeError, match=r"in        %5 = matmul\(%z: f64\[3,3\], %4: f64\[2,4\]\)"):
         run("def f(x):\n h = np.sin(x)\n z = h @ h.T\n return z @ x[:2]", "f64[3,4]")

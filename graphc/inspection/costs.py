@@ -295,7 +295,7 @@ def cost(target: Graph | Compiled | Callable[..., Any], /, *specs: Any, **sizes:
     Args:
         target: a function, which is compiled for `specs`: the cost is that of the optimised graph; a `Compiled`; or a
             `Graph`, which is counted as it stands.
-        specs: as for `trace`; only with a function.
+        specs: as for `trace`, by position; only with a function. One that takes keywords is compiled first.
         sizes: numbers for named sizes. Others stay names, and the counts are formulas in them.
 
     Returns:

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Hashable
 from functools import wraps
+from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
@@ -141,10 +142,25 @@ def strong(value: Any, world: TracingWorld) -> Any:
 
 def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_function__` of traced values."""
+    check_caller(sys._getframe(2))
     version = FUNCTIONS.get(function)
     if version is None:
         raise unsupported(f"{function.__module__}.{function.__name__}".removeprefix("numpy."))
     return version(*args, **kwargs)
+
+
+def check_caller(frame: FrameType | None) -> None:
+    """Refuse what `numpy.polynomial` does to traced values as if they were numbers: it looks for plain arrays."""
+    module = frame.f_globals.get("__name__", "") if frame is not None else ""
+    if frame is not None and module.startswith("numpy.polynomial"):
+        name = f"{module.removeprefix('numpy.').removesuffix('._polybase')}.{frame.f_code.co_name}"
+        raise UnsupportedError(
+            f"np.{name} of these arguments cannot be traced",
+            expected="one vector of coefficients known when the graph is traced",
+            actual=f"np.{name}",
+            loc=(user_locs() or (None,))[0],
+            fix=advice(name),
+        )
 
 
 def unsupported(name: str) -> UnsupportedError:

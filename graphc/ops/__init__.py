@@ -14,6 +14,8 @@ FAMILIES: Final = (
     "exponential",
     "trigonometric",
     "special",
+    "bessel",
+    "integrals",
     "rounding",
     "comparison",
     "integer",

@@ -172,8 +172,8 @@ def holder(value: object) -> str | None:
     for name in code.co_names:
         if frame.f_globals.get(name) is value:
             return usable(name)
-    if len(code.co_varnames) + len(code.co_freevars) <= MANY:
-        for name, held in frame.f_locals.items():
+    if code.co_flags & inspect.CO_OPTIMIZED and len(code.co_varnames) + len(code.co_freevars) <= MANY:
+        for name, held in list(frame.f_locals.items()):
             if held is value:
                 return usable(name)
     return None
