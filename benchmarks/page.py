@@ -35,9 +35,9 @@ METHOD = """\
   **torch.compile** compiles the whole program, derivatives included, in its default mode or, where matrix products
   dominate, in max-autotune mode if that is faster; without derivatives under `inference_mode`. **PyTensor** is in
   Numba mode with static shapes, trusted inputs, borrowed outputs, and shared variables for what a step feeds to
-  itself. **Numba** is hand-written loops with `fastmath`. **CasADi** is called through buffers that are bound once,
-  so a call passes no arguments; on its virtual machine or as compiled C, whichever is faster. **NumPy** has its
-  derivatives written by hand.
+  itself. **Numba** is hand-written loops with `fastmath` and NumPy's error model. **CasADi** is called through
+  buffers that are bound once, so a call passes no arguments; on its virtual machine or as compiled C, whichever is
+  faster. **NumPy** has its derivatives written by hand.
 - Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
   PyTensor and NumExpr do, and jax donates.
 - Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
@@ -113,7 +113,12 @@ def running_times(report: Report) -> str:
             f"{best_mean[1]} rows.\n"
         )
     headings = ["workload", "graphc", "spread", *(report.peers[peer].title for peer in peers)]
-    return f"## Running time\n\n{lead}\n{table(headings, rows)}"
+    notes: dict[str, list[str]] = {}
+    for row in report.rows:
+        if row.note:
+            notes.setdefault(row.note, []).append(row.name)
+    below = [f"- {', '.join(names)}: {note}.\n" for note, names in notes.items()]
+    return "\n".join(["## Running time\n", lead, table(headings, rows), *(["".join(below)] if below else [])])
 
 
 def workloads(report: Report) -> str:

@@ -37,6 +37,7 @@ class Row:
 
     flops: float | None = None
     dtype: str = "float64"
+    note: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def measured(self) -> dict[str, Outcome]:

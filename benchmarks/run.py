@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import closing, suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -56,10 +56,20 @@ class Crew:
 
     def ready(self) -> dict[str, Process]:
         """The workers, all of them alive."""
-        for name, worker in self.workers.items():
+        for name, worker in list(self.workers.items()):
             if not worker.alive:
-                self.workers[name] = self.start(name, self.caches)
+                try:
+                    self.workers[name] = self.start(name, self.caches)
+                except Missing as reason:
+                    self.found[name].reason = str(reason)
+                    del self.workers[name]
         return dict(self.workers)
+
+    def release(self) -> None:
+        """Let every worker forget its program."""
+        for worker in self.workers.values():
+            with suppress(Missing):
+                worker.ask("release")
 
     def close(self) -> None:
         for worker in self.workers.values():
@@ -82,7 +92,8 @@ def described(workload: Workload, reference: list[Array]) -> Row:
     """The row of a workload, still empty."""
     results = sum(array.size for array in reference) * workload.dtype(0).nbytes
     inputs = sum(leaf.nbytes for leaf in leaves(workload.inputs()))
-    return Row(workload.name, workload.title, inputs + results, workload.flops, workload.dtype.__name__)
+    moved = inputs + results
+    return Row(workload.name, workload.title, moved, workload.flops, workload.dtype.__name__, workload.note)
 
 
 def prepared(crew: Crew, workload: Workload, settings: Settings, reference: list[Array]) -> dict[str, Outcome]:
@@ -98,13 +109,15 @@ def prepared(crew: Crew, workload: Workload, settings: Settings, reference: list
     workers = crew.ready()
     if settings.quick:
         for worker in workers.values():
-            worker.send("prepare", workload.name)
+            with suppress(Missing):  # it is missed again when it should answer
+                worker.send("prepare", workload.name)
         deadline = time.monotonic() + settings.patience
         for name, worker in workers.items():
             collect(name, worker, max(0.1, deadline - time.monotonic()))
     else:
         for name, worker in workers.items():
-            worker.send("prepare", workload.name)
+            with suppress(Missing):
+                worker.send("prepare", workload.name)
             collect(name, worker, settings.patience)
     return outcomes
 
@@ -126,20 +139,17 @@ def measure(crew: Crew, workload: Workload, settings: Settings) -> Row:
     for name, outcome in row.outcomes.items():
         outcome.samples = samples.get(name, [])
         outcome.reason = lost.get(name, outcome.reason)
-    for worker in crew.workers.values():
-        if worker.alive:
-            worker.ask("release")
+    crew.release()
     return row
 
 
-def once(name: str, start: Start, patience: float, *request: Any) -> Any:
-    """The answer of a fresh process whose caches are empty."""
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        worker = start(name, Path(folder))
-        try:
-            return worker.ask(*request, timeout=patience)
-        finally:
-            worker.close()
+def once(name: str, start: Start, caches: Path, patience: float, *request: Any) -> Any:
+    """The answer of a fresh process."""
+    worker = start(name, caches)
+    try:
+        return worker.ask(*request, timeout=patience)
+    finally:
+        worker.close()
 
 
 def latency(peer: str, workload: Workload, reference: list[Array], start: Start, settings: Settings) -> Outcome:
@@ -147,7 +157,8 @@ def latency(peer: str, workload: Workload, reference: list[Array], start: Start,
     outcome = Outcome()
     try:
         while len(outcome.samples) < (1 if settings.quick or sum(outcome.samples) > 15 else REPEATS):
-            elapsed, results = once(peer, start, settings.patience, "latency", workload.name)
+            with tempfile.TemporaryDirectory(prefix="benchmark-") as empty:
+                elapsed, results = once(peer, start, Path(empty), settings.patience, "latency", workload.name)
             check = checked(workload, results, reference)
             outcome.error, outcome.reason, outcome.wrong = check.error, check.reason, check.wrong
             if outcome.wrong:
@@ -158,10 +169,10 @@ def latency(peer: str, workload: Workload, reference: list[Array], start: Start,
     return outcome
 
 
-def memory(peer: str, workload: Workload, start: Start, settings: Settings) -> Outcome:
+def memory(peer: str, workload: Workload, start: Start, caches: Path, settings: Settings) -> Outcome:
     """How much a process grows during a call."""
     try:
-        found = once(peer, start, settings.patience, "memory", workload.name)
+        found = once(peer, start, caches, settings.patience, "memory", workload.name)
     except Missing as reason:
         return Outcome(reason=str(reason))
     return Outcome([found["call"]])
@@ -172,21 +183,20 @@ def chosen(rows: dict[str, Workload], only: list[str]) -> list[Workload]:
     return [row for name, row in rows.items() if not only or any(fnmatch(name, f"*{text}*") for text in only)]
 
 
-def run(settings: Settings, peers: list[str], only: list[str], caches: Path, console: Console) -> Report:
-    """Everything that was asked for."""
+def run(settings: Settings, peers: list[str], only: list[str], caches: Path, console: Console, results: Path) -> Report:
+    """Everything that was asked for; what is there so far is in the file of results after every row."""
 
     def start(name: str, folder: Path) -> Process:
         return Process(name, settings, folder)
 
     machine = description(settings)  # the load before we add to it
-    with ExitStack() as stack:
-        limits = measured_limits(settings, caches)
-        crew = Crew(peers, start, caches)
-        stack.callback(crew.close)
+    limits = measured_limits(settings, caches)
+    with closing(Crew(peers, start, caches)) as crew:
         report = Report(machine, limits, crew.found)
         for workload in chosen(timed(settings.quick), only):
             row = measure(crew, workload, settings)
             report.rows.append(row)
+            report.save(results)
             console.print(tables.row_table(row, report), "")
     present = [name for name, peer in report.peers.items() if peer.reason is None]
     for workload in chosen(compiled(settings.quick), only):
@@ -196,14 +206,16 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
             if PEERS[name].compiles and name != "jax-resident":  # the same compiler as jax
                 row.outcomes[name] = latency(name, workload, reference, start, settings)
         report.latency.append(row)
+        report.save(results)
         console.print(tables.plain_table("compile latency", [row], report, "seconds"))
     hungry = [workload for workload in chosen(timed(settings.quick), only) if workload.memory]
     for workload in hungry[:1] if settings.quick else hungry:
         row = described(workload, workload.reference())
-        row.outcomes = {name: memory(name, workload, start, settings) for name in present}
+        row.outcomes = {name: memory(name, workload, start, caches, settings) for name in present}
         report.memory.append(row)
         console.print(tables.plain_table("peak memory", [row], report, "bytes"))
     report.limits = best_limits(limits, measured_limits(settings, caches))
+    report.save(results)
     return report
 
 
@@ -233,14 +245,16 @@ def main(argv: list[str] | None = None) -> int:
         settings = Settings(options.quick, options.threads, last_cpus(options.threads))
         caches = options.out / "caches"  # kept: only latencies are measured without
         caches.mkdir(parents=True, exist_ok=True)
-        report = run(settings, options.peers, options.only, caches.resolve(), console)
-        partial_run = options.only or options.peers != list(PEERS)
-        report.save(options.json or options.out / ("partial.json" if partial_run else "benchmarks.json"))
-    tables.show(report, console)
+        whole = not options.only and options.peers == list(PEERS)
+        results = options.json or options.out / ("benchmarks.json" if whole else "partial.json")
+        report = run(settings, options.peers, options.only, caches.resolve(), console, results)
+    tables.show(report, console, with_rows=bool(options.load))
     if options.compare:
         console.print(tables.comparison_table(report, Report.load(options.compare)))
     plots.draw_all(report, options.out)
     if options.publish:
+        if report.machine["quick"] or {row.name for row in report.rows} != set(timed(quick=False)):
+            raise SystemExit(f"{options.load} is not a whole run: nothing published")
         page.publish(report)
     return 1 if any(row.outcomes[BASE].wrong for row in report.rows if BASE in row.outcomes) else 0
 

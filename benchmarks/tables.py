@@ -141,9 +141,9 @@ def comparison_table(new: Report, old: Report) -> RenderableType:
     return headed(f"against the run of {old.machine['date']}", table)
 
 
-def show(report: Report, console: Console) -> None:
-    """The whole run."""
-    for row in report.rows:
+def show(report: Report, console: Console, with_rows: bool = True) -> None:
+    """The whole run, a table for each row too if wanted."""
+    for row in report.rows if with_rows else ():
         console.print(row_table(row, report), "")
     if report.rows:
         console.print(summary_table(report))

@@ -10,6 +10,8 @@ import numpy as np
 from benchmarks.prepared import Array, Prepared, Program
 from benchmarks.tree import leaves, mapped
 
+NO_DONATION = "graphc makes new arrays: no argument can be donated to it yet"
+
 
 class Unavailable(Exception):
     """A library has no program for a workload; the message says why."""
@@ -43,6 +45,9 @@ class Workload(ABC):
 
     flops: float | None = None
     """Floating-point operations of its matrix products, where those dominate."""
+
+    note = ""
+    """What graphc cannot do yet here, and does instead."""
 
     tolerance = 512.0
     """The largest error allowed, in units of the precision's epsilon relative to the largest element."""

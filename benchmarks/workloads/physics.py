@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.prepared import Array, Program
-from benchmarks.workload import Unavailable, Workload, rng
+from benchmarks.workload import NO_DONATION, Unavailable, Workload, rng
 
 DIFFUSION = 0.2
 
@@ -20,6 +20,7 @@ class Heat(Workload):
     """One explicit step of the heat equation on a square, the border held fixed; fed to itself."""
 
     name = "heat-stencil"
+    note = NO_DONATION
     carry = 1
 
     def __init__(self, n: int) -> None:
@@ -48,9 +49,9 @@ class Heat(Workload):
         return lambda u: pt.inc_subtensor(u[1:-1, 1:-1], DIFFUSION * laplacian(u))
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
-        @numba.njit(fastmath=True)
+        @njit
         def kernel(u: Any, out: Any) -> None:
             out[0], out[-1] = u[0], u[-1]
             for i in range(1, u.shape[0] - 1):
