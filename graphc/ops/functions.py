@@ -94,7 +94,7 @@ def exprel(x: Array, order: int) -> Array:
         value = np.abs((growth - n * value) / away)
     near = import_module("scipy.special").hyp1f1(order + 1, order + 2, np.where(far, 0.0, wide)) / (order + 1)
     found = np.where(far, np.where(np.isinf(growth), np.inf, value), near)
-    return found.astype(x.dtype, copy=False)  # type: ignore[no-any-return]
+    return found.astype(x.dtype, copy=False)
 
 
 def sinc(x: Array) -> Array:
@@ -192,7 +192,8 @@ def lerp(a: Array, b: Array, u: Array) -> Array:
     near = np.where(near == b, near + 2 * step, near)
     end = np.where(rising, np.maximum(near, a), np.minimum(near, a))
     reached = np.where(rising, result >= b, result <= b) & (u >= 0) & (u < 1) & (a != b) & np.isfinite(b)
-    return np.where(reached, end, result)
+    found: Array = np.where(reached, end, result)
+    return found
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:
