@@ -8,6 +8,7 @@ from typing import Final
 
 from graphc.errors import UnsupportedError
 from graphc.ir import Builder, Graph, copy_into
+from graphc.passes import expand as expansion
 from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
 from graphc.passes import stabilise as stabilisation
@@ -85,9 +86,19 @@ def simplify(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     return rewrite_graph(graph, SIMPLIFY_ROWS, PROCEDURES)
 
 
+def simplify_in_order(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """As `simplify`, but for the rows that would put a broadcast value in place of an array of its own."""
+    return rewrite_graph(graph, SIMPLIFY_ROWS, PROCEDURES, broadcast=False)
+
+
 def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Apply the stabilising rows, and the float-exact ones to what they build."""
     return rewrite_graph(graph, STABILISE_ROWS, (*stabilisation.PROCEDURES, *PROCEDURES))
+
+
+def expand(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Write out ops that stand for several, for kernels to fuse."""
+    return rewrite_graph(graph, NO_ROWS, (expansion.EXPAND,))
 
 
 def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
@@ -100,14 +111,17 @@ CSE: Final = Pass("cse", "float-exact", cse)
 DCE: Final = Pass("dce", "float-exact", dce)
 SIMPLIFY: Final = Pass("simplify", "float-exact", simplify)
 STABILISE: Final = Pass("stabilise", "real-exact", stabilise)
+EXPAND: Final = Pass("expand", "real-exact", expand)
 UNMARK: Final = Pass("unmark", "float-exact", unmark)
 
 # Before a derivative is taken, at every order.
 FORWARD: Final = (STABILISE,)
 # What a graph goes through to be run.
 PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY, STABILISE)
-# The same without the pass that changes rounding.
-EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY)
+# What follows where kernels run it.
+KERNEL_PIPELINE: Final = (*PIPELINE, EXPAND)
+# The same as PIPELINE without the pass that changes rounding, and without what changes the order of sums.
+EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, Pass("simplify", "float-exact", simplify_in_order))
 
 
 def run(graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], None] | None = None) -> tuple[Step, ...]:

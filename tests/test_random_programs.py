@@ -233,20 +233,22 @@ LAYOUT: Final = frozenset({"reduce_sum", "reduce_prod", "reduce_norm", "matmul",
 
 
 def optimised(program: Program) -> Iterator[str]:
-    """The whole pipeline: the executor runs the rewritten graph to the bit, and accurately."""
+    """The whole pipeline: NumPy runs the rewritten graph to the bit, and every kernel generator accurately."""
     graph = program.trace()
     yield from _optimised(graph, graph, program.values)
 
 
 def _optimised(plain: Graph, graph: Graph, inputs: Sequence[Any], law_at_nan: bool = True) -> Iterator[str]:
-    compiled = Compiled(graph, None, None)
+    compiled = Compiled(graph, None, None, Options(kernels="none"))
     rewritten = compiled.plan.graph
-    found = compiled(*inputs)
     own = op_by_op(rewritten, inputs)
-    problem = differing(found, [own[o] for o in rewritten.outputs])
+    problem = differing(compiled(*inputs), [own[o] for o in rewritten.outputs])
     if problem and not any(d["op"] in LAYOUT for d in rewritten._node.values()):
         yield f"executor: {problem}"
-    yield from accurate(plain, rewritten, inputs, found, law_at_nan)
+    for kernels in ("none", "ufunc", "llvm"):
+        compiled = Compiled(graph, None, None, Options(kernels=kernels))
+        for problem in accurate(plain, compiled.plan.graph, inputs, compiled(*inputs), law_at_nan):
+            yield f"kernels {kernels}: {problem}"
 
 
 def differentiated(program: Program) -> Iterator[str]:
@@ -479,6 +481,10 @@ FOUND: Final[dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]] = {
     "sums of narrow integers": (lambda x: np.sum(x) + np.cumsum(x)[-1], (np.array([100, 100], np.int8),)),
     "clip beyond the range": (lambda x: np.clip(x, -1, 300), (np.array([5, 3], np.uint8),)),
     "exclusive or": (lambda x: (x > 0) ^ (x < 2), (np.array([1.0, 3.0]),)),
+    "a product of a broadcast array": (
+        lambda x, c: np.where(c, x, x) @ np.where(c, x, x),
+        (np.float64(22.749432846256926), np.zeros(3, bool)),
+    ),
     "a special function of half precision": (lambda x: scipy.special.expit(x), (np.array([1.0], np.float16),)),
 }
 

@@ -300,7 +300,8 @@ def test_without_its_content_a_graph_compares_and_prints() -> None:
     bare = parse(dump(graph))
     assert bare == graph
     assert hash(bare) == hash(graph)
-    assert dump(bare) == dump(graph)
+    # all but the words that say what the content is
+    assert dump(bare).split("\n") == [line for line in dump(graph).split("\n") if not line.lstrip().startswith("#")]
     assert pickle.loads(pickle.dumps(bare)) == graph
     with pytest.raises(IRError, match=r"content of constant sha256:[0-9a-f]{64} is not here"):
         constants_of(bare)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
 
 import optree
 
@@ -17,12 +19,17 @@ from graphc.dims import Size
 from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
+from graphc.passes.fuse import Fusion, fuse
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import callbacks_of, constants_of, dump
 from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
 
+if TYPE_CHECKING:
+    from graphc.objective import Objective
+
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
+KERNELS: Final = ("llvm", "ufunc", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +38,39 @@ class Options:
 
     backend: str = "numpy"
     exact_order: bool = False
+    kernels: str | None = None
+    fast_math: bool = False
     passes: tuple[pipeline.Pass, ...] | None = None
 
     @property
     def pipeline(self) -> tuple[pipeline.Pass, ...]:
         if self.passes is not None:
             return self.passes
-        return pipeline.EXACT_PIPELINE if self.exact_order else pipeline.PIPELINE
+        if self.exact_order:
+            return pipeline.EXACT_PIPELINE
+        return pipeline.KERNEL_PIPELINE if self.generator is not None else pipeline.PIPELINE
+
+    @property
+    def generator(self) -> str | None:
+        """The kernel generator: the one asked for, else that of ``GRAPHC_KERNELS``, else the best there is."""
+        if self.exact_order or self.backend != "numpy":
+            return None
+        name = self.kernels or os.environ.get("GRAPHC_KERNELS") or ("llvm" if find_spec("llvmlite") else "ufunc")
+        if name not in KERNELS:
+            raise UnsupportedError(
+                f"there is no kernel generator called {name!r}",
+                expected=" or ".join(KERNELS),
+                actual=repr(name),
+                fix='kernels="llvm", or leave it out; the variable GRAPHC_KERNELS sets it for a process',
+            )
+        return None if name == "none" else name
 
 
 class Compiled:
     """A compiled function: immutable, thread-safe, picklable. Call it on arrays of the types it was compiled for.
 
-    Attributes: `graph` as traced, `passes` (every step with the graph after it), `plan`, `source`.
+    Attributes: `graph` as traced, `passes` (every step with the graph after it), `fusion` (which nodes run as kernels,
+    and why others do not), `plan`, `source`.
     """
 
     def __init__(self, graph: Graph, in_tree: Any, out_tree: Any, options: Options | None = None) -> None:
@@ -55,8 +82,11 @@ class Compiled:
         with paused_gc():
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
-            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order)
-            self._run, self.source = backend_module(options.backend).load(self.plan)
+            generator = options.generator
+            self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised)
+            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=self.fusion.groups)
+            settings = {} if generator is None else {"kernels": generator, "fast": options.fast_math}
+            self._run, self.source = backend_module(options.backend).load(self.plan, **settings)
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
@@ -109,13 +139,38 @@ class Compiled:
         return results[0] if self._single else self._pack(results)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = Options(self.options.backend, self.options.exact_order)
         beside = constants_of(self.graph), callbacks_of(self.graph)
+        options = replace(self.options, passes=None)
         return _from_text, (dump(self.graph), *beside, self.in_tree, self.out_tree, options)
 
     def __repr__(self) -> str:
         arguments = ", ".join(map(repr, self.graph.input_types))
         return f"<compiled {self.graph.name}({arguments}) -> {', '.join(map(repr, self.graph.output_types))}>"
+
+    def scipy(self, argnums: int | Sequence[int] = 0) -> Objective:
+        """The function for `scipy.optimize.minimize`: an object that unpacks as `(fun, jac, hessp)`.
+
+        Args:
+            argnums: the positional arguments to minimise over; each may be a pytree of float arrays. The others are
+                passed by SciPy's `args`.
+
+        Returns:
+            An `Objective`: functions of a flat vector of doubles, with `flatten` and `unflatten` between the vector and
+            the arguments.
+
+        Raises:
+            DifferentiationError: the function does not return one real scalar, or an argument is no float.
+
+        >>> import numpy as np
+        >>> from graphc.compiler import compile
+        >>> objective = compile(lambda p: (p["a"] - 1) ** 2 + p["b"] ** 2, {"a": "f64[]", "b": "f64[]"}).scipy()
+        >>> fun, jac, hessp = objective
+        >>> fun(np.array([3.0, 1.0])), jac(np.array([3.0, 1.0]))
+        (5.0, array([4., 2.]))
+        """
+        from graphc.objective import Objective
+
+        return Objective(self, argnums)
 
     def memory(self, **sizes: int) -> int:
         """The most bytes of results and temporaries alive at once in a call; named sizes as keywords."""

@@ -3,7 +3,7 @@
 from graphc.ir.building import Builder, copy_into, paused_gc, without_effects
 from graphc.ir.callbacks import Callback
 from graphc.ir.constants import Constant
-from graphc.ir.graphs import Attrs, Graph, Guard, Locs
+from graphc.ir.graphs import Attrs, Graph, Guard, Locs, check_graph
 from graphc.ir.naming import set_name
 from graphc.ir.types import DTYPE_NAMES, DTYPES, NOTHING, TensorType, TupleType, Type, static_shape
 
@@ -21,6 +21,7 @@ __all__ = [
     "TensorType",
     "TupleType",
     "Type",
+    "check_graph",
     "copy_into",
     "paused_gc",
     "set_name",

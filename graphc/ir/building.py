@@ -101,6 +101,11 @@ class Builder:
         """Note that the program assigns this node's value, or one made of it, to a variable: see `naming`."""
         self._assignments.append((site, name, node))
 
+    @property
+    def assigned(self) -> int:
+        """How many assignments were noted and not settled."""
+        return len(self._assignments)
+
     def settle_names(self) -> None:
         """Give the nodes that were assigned to variables their names."""
         settle(self.nodes, self._assignments)

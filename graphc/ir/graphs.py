@@ -10,7 +10,7 @@ import networkx as nx
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.errors import Loc
+from graphc.errors import Loc, TraceError
 from graphc.ir.types import NOTHING, TensorType
 
 
@@ -106,7 +106,7 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         return dump(self)
 
     def _repr_html_(self) -> str:
-        from graphc.inspection.picture import repr_html
+        from graphc.inspection.notebook import repr_html
 
         return repr_html(self)
 
@@ -157,4 +157,18 @@ def _canonical(graph: Graph) -> tuple[Any, ...]:
         outputs,
         frozenset(graph.guards),
         graph.graph["donated"],
+    )
+
+
+def check_graph(what: str, given: object) -> None:
+    """Raise TraceError, with what to write instead, unless something is a graph."""
+    if isinstance(given, Graph):
+        return
+    fix = "graphc.trace(f, ...) gives the graph of a function"
+    if isinstance(getattr(given, "graph", None), Graph):
+        fix = f"{what}(x.graph) for the graph as traced, {what}(x.passes[-1].graph) for what runs"
+    elif callable(given):
+        fix = f'{what}(graphc.trace(f, "f64[n]"))'
+    raise TraceError(
+        f"{what}: a {type(given).__name__} is no graph", expected="a Graph", actual=repr(given)[:60], fix=fix
     )

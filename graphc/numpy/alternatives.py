@@ -161,7 +161,8 @@ PLAIN: Final[dict[str, tuple[str, ...]]] = {
     "Settings and information": (
         *("errstate", "geterr", "geterrcall", "seterr", "seterrcall", "getbufsize", "setbufsize"),
         *("get_printoptions", "printoptions", "set_printoptions"),
-        *("get_include", "info", "show_config", "show_runtime", "test", "linalg.test", "fft.test"),
+        *("linalg.LinAlgError", "get_include", "info", "show_config", "show_runtime"),
+        *("test", "linalg.test", "fft.test"),
     ),
 }
 
@@ -173,6 +174,7 @@ MODULES: Final[dict[str, str]] = {
     "random": "draw before the call and pass the array in",
     "rec": BEFORE,
     "polynomial": "np.polyval and its kin; a polynomial whose coefficients are known can be called on traced values",
+    "lib": BEFORE,
     "testing": "compare the results of the compiled function",
     "ctypeslib": f"{MEMORY}",
     "fft": COMPLEX,

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Hashable
 from functools import wraps
+from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
@@ -43,8 +44,12 @@ def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
             try:
                 if kwargs.get("out") is not None or (place < len(args) and args[place] is not None):
                     refuse_out(name)
+                world = next((a.world for a in args if isinstance(a, Traced)), None)
+                before = world.builder.assigned if world is not None else 0
                 result = function(*args, **kwargs)
-                return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
+                # where one node was made, it is the result
+                known = isinstance(result, Traced) and result.world is world and world.builder.assigned <= before + 1
+                return result if known else assigned(result, sys._getframe(1))
             except GraphcError as error:
                 if error.loc is None:
                     error.loc = (user_locs() or (None,))[0]
@@ -137,10 +142,25 @@ def strong(value: Any, world: TracingWorld) -> Any:
 
 def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_function__` of traced values."""
+    check_caller(sys._getframe(2))
     version = FUNCTIONS.get(function)
     if version is None:
         raise unsupported(f"{function.__module__}.{function.__name__}".removeprefix("numpy."))
     return version(*args, **kwargs)
+
+
+def check_caller(frame: FrameType | None) -> None:
+    """Refuse what `numpy.polynomial` does to traced values as if they were numbers: it looks for plain arrays."""
+    module = frame.f_globals.get("__name__", "") if frame is not None else ""
+    if frame is not None and module.startswith("numpy.polynomial"):
+        name = f"{module.removeprefix('numpy.').removesuffix('._polybase')}.{frame.f_code.co_name}"
+        raise UnsupportedError(
+            f"np.{name} of these arguments cannot be traced",
+            expected="one vector of coefficients known when the graph is traced",
+            actual=f"np.{name}",
+            loc=(user_locs() or (None,))[0],
+            fix=advice(name),
+        )
 
 
 def unsupported(name: str) -> UnsupportedError:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, UnsupportedError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.universal import comparison, convert_operands, elementwise, universal
 from graphc.ops import lookup
@@ -19,6 +20,7 @@ __all__ = [
     "add",
     "astype",
     "bitwise_and",
+    "bitwise_invert",
     "bitwise_not",
     "bitwise_or",
     "bitwise_xor",
@@ -55,6 +57,7 @@ __all__ = [
     "negative",
     "not_equal",
     "positive",
+    "pow",
     "power",
     "reciprocal",
     "remainder",
@@ -207,7 +210,7 @@ def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
 bitwise_and = _bits(np.bitwise_and, logical_and)
 bitwise_or = _bits(np.bitwise_or, logical_or)
 bitwise_xor = _bits(np.bitwise_xor, logical_xor)
-invert = bitwise_not = _bits(np.invert, logical_not)
+invert = bitwise_not = bitwise_invert = _bits(np.invert, logical_not)
 
 
 def power_operator(a: Any, b: Any) -> Any:
@@ -267,6 +270,9 @@ def power(a: Any, b: Any, /) -> Any:
     return world.emit(lookup("pow"), values, ())
 
 
+pow = power
+
+
 @traceable(np.where)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None or y is None:
@@ -304,7 +310,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 def astype(
     x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
 ) -> Any:
-    target = np.dtype(dtype)
+    target = real_dtype(dtype)
     if target.kind not in "biuf":
         raise UnsupportedError(
             f"a cast to {target} cannot be traced",

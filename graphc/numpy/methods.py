@@ -13,6 +13,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError, UnsupportedError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import FUNCTIONS, common_world, strong
 from graphc.numpy.picking import fixed_size, static_array
 from graphc.numpy.shaping import broadcast_to
@@ -129,7 +130,7 @@ def reduce(
     world = common_world(array, where, initial)
     x = strong(array, world)
     axes = reduced_axes(name, axis, x.ndim)
-    kind = _loop(ufunc, x.type.dtype, None if dtype is None else np.dtype(dtype))
+    kind = _loop(ufunc, x.type.dtype, None if dtype is None else real_dtype(dtype))
     _check_reorderable(ufunc, kind, len(axes))
     x = world.convert(x, kind)
     begin = world.convert(strong(initial, world), kind) if given(initial) else None
@@ -242,7 +243,7 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, ou
     if not x.ndim:
         raise TypeError("cannot accumulate on a scalar")
     place = normalise_axis(name, operator.index(0 if axis is None else axis), x.ndim)
-    x = world.convert(x, _loop(ufunc, x.type.dtype, None if dtype is None else np.dtype(dtype)))
+    x = world.convert(x, _loop(ufunc, x.type.dtype, None if dtype is None else real_dtype(dtype)))
     operation = OF_BOOLEANS.get(ufunc, ufunc) if x.type.dtype.kind == "b" else ufunc
     if operation in RUNNERS:
         options = {"reverse": False} if operation in (np.add, np.multiply) else {}
@@ -289,7 +290,7 @@ def reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: Any = 0, dtype: An
     outside = starts[(starts < 0) | (starts >= size)]
     if outside.size:
         raise IndexingError(f"index {outside[0]} out-of-bounds in {name} [0, {size})")
-    kind = _loop(ufunc, x.type.dtype, None if dtype is None else np.dtype(dtype))
+    kind = _loop(ufunc, x.type.dtype, None if dtype is None else real_dtype(dtype))
     x = x.world.convert(x, kind)
     whole = (slice(None),) * place
     parts = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from importlib import import_module
@@ -12,7 +13,7 @@ import numpy as np
 
 from graphc.errors import UnsupportedError
 from graphc.ir import DTYPE_NAMES
-from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, refuse_out, traceable, unsupported
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, refuse_out, traceable, unsupported
 from graphc.ops import lookup
 from graphc.tracing import TracingWorld, lift, user_locs
 
@@ -216,6 +217,8 @@ def comparison(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
 
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_ufunc__` of traced values."""
+    if any(isinstance(x, np.ndarray) and x.ndim for x in inputs):
+        check_caller(sys._getframe(2))
     if ufunc not in FUNCTIONS and getattr(np, ufunc.__name__, None) is not ufunc:
         import_module("graphc.scipy.special")
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"

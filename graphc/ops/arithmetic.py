@@ -10,7 +10,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Sample
 from graphc.ops.typing import Facts, check_kind, elementwise, tensor
-from graphc.ops.work import integer_power
+from graphc.ops.work import integer_power, per_element
 
 MISFIT = ErrorSample(("f64[2]", "f64[3]"), {}, ShapeError, "do not broadcast")
 MIXED = ErrorSample(("f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype")
@@ -51,6 +51,22 @@ def pow_exponent_partial(w: Any, y: Any, a: Any, b: Any) -> Any:
     return Masked(a != 0, y * w.log(a))
 
 
+def lerp_kernel(k: Any, a: Any, b: Any, u: Any) -> Any:
+    limits = np.finfo(b.dtype)
+    result = a + u * (b - a)
+    rising = k.lt(a, b)
+    # the step to the neighbour of b, as in the NumPy meaning
+    step = k.maximum(k.abs(b) * k.number(0.5625 * float(limits.eps), b), k.number(float(limits.smallest_subnormal), b))
+    step = k.where(rising, -step, step)
+    near = b + step
+    near = k.where(k.eq(near, b), near + 2.0 * step, near)
+    end = k.where(rising, k.maximum(near, a), k.minimum(near, a))
+    inside = k.logical_and(k.ge(u, k.number(0, u)), k.lt(u, k.number(1, u)))
+    apart = k.logical_and(k.ne(a, b), k.lt(k.abs(b), k.number(float("inf"), b)))
+    reached = k.where(rising, k.ge(result, b), k.le(result, b))
+    return k.where(k.logical_and(reached, k.logical_and(inside, apart)), end, result)
+
+
 def cast_type(facts: Facts, operand: Type, *, dtype: np.dtype[Any], weak: bool) -> TensorType:
     return TensorType(tensor(operand, "cast").shape, dtype, weak)
 
@@ -60,6 +76,7 @@ OPS = (
         "add",
         type=elementwise("add", "biuf"),
         numpy="np.add",
+        kernel="add",
         work="add",
         exact=lambda s, a, b: a + b,
         rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: 1),
@@ -72,6 +89,7 @@ OPS = (
         "sub",
         type=elementwise("sub", "iuf"),
         numpy="np.subtract",
+        kernel="sub",
         work="add",
         exact=lambda s, a, b: a - b,
         rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: -1),
@@ -84,6 +102,7 @@ OPS = (
         "mul",
         type=elementwise("mul", "biuf"),
         numpy="np.multiply",
+        kernel="mul",
         work="mul",
         exact=lambda s, a, b: a * b,
         rule=Partials(lambda w, y, a, b: b, lambda w, y, a, b: a),
@@ -96,6 +115,7 @@ OPS = (
         "div",
         type=elementwise("div", "f"),
         numpy="np.true_divide",
+        kernel="div",
         work="div",
         exact=lambda s, a, b: a / b,
         rule=Partials(lambda w, y, a, b: 1 / b, lambda w, y, a, b: -(y / b)),
@@ -108,6 +128,7 @@ OPS = (
         "floor_divide",
         type=elementwise("floor_divide", "iuf"),
         numpy="np.floor_divide",
+        kernel="floor_divide",
         work="div",
         exact=lambda s, a, b: s.floor(a / b),
         rule=Partials(None, None),
@@ -120,6 +141,7 @@ OPS = (
         "remainder",
         type=elementwise("remainder", "iuf"),
         numpy="np.remainder",
+        kernel="remainder",
         work="div",
         exact=lambda s, a, b: a - b * s.floor(a / b),
         rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: -w.floor_divide(a, b)),
@@ -129,9 +151,33 @@ OPS = (
         doc="a - b * floor(a / b), with the sign of b.",
     ),
     Op(
+        "lerp",
+        type=elementwise("lerp", "f"),
+        numpy="nk.lerp({0}, {1}, {2})",
+        kernel=lerp_kernel,
+        exact=lambda s, a, b, u: a + u * (b - a),
+        rule=Partials(lambda w, y, a, b, u: 1 - u, lambda w, y, a, b, u: u, lambda w, y, a, b, u: b - a),
+        domains=("real", "real", "real"),
+        samples=(
+            Sample(((2, 3), (3,), (2, 1))),
+            Sample(((), (), ())),
+            Sample((np.array([0.1, -0.7]), np.array(0.7), np.array([0.3, 1 / 3]))),
+        ),
+        errors=(
+            ErrorSample(("f64[2]", "f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype"),
+            ErrorSample(("f64[2]", "f64[3]", "f64[]"), {}, ShapeError, "do not broadcast"),
+            ErrorSample(("i64[2]", "i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64"),
+        ),
+        work=per_element(add=2, mul=1, other=1),
+        elementwise=True,
+        ulps=4,
+        doc="a + u * (b - a), the way from a to b; where u lies from 0 to 1, exclusive, rounding does not lead to b.",
+    ),
+    Op(
         "neg",
         type=elementwise("neg", "iuf"),
         numpy="np.negative",
+        kernel="neg",
         work="other",
         exact=lambda s, x: -x,
         rule=Partials(lambda w, y, x: -1),
@@ -144,6 +190,7 @@ OPS = (
         "integer_pow",
         type=integer_pow_type,
         numpy="np.power({0}, {exponent})",
+        kernel=lambda k, x, *, exponent: k.integer_pow(x, exponent),
         work=integer_power,
         exact=lambda s, x, *, exponent: s.integer_pow(x, exponent),
         rule=Partials(integer_pow_partial),
@@ -158,6 +205,8 @@ OPS = (
         "pow",
         type=elementwise("pow", "iuf"),
         numpy="np.power",
+        kernel="pow",
+        kernel_kinds="f",  # a negative power of integers is an error
         exact=lambda s, a, b: s.pow(a, b),
         rule=Partials(pow_base_partial, pow_exponent_partial),
         domains=("positive", "real"),
@@ -170,6 +219,7 @@ OPS = (
         "abs",
         type=elementwise("abs", "iuf"),
         numpy="np.absolute",
+        kernel="abs",
         work="other",
         exact=lambda s, x: s.abs(x),
         rule=Partials(lambda w, y, x: w.sign(x)),
@@ -183,6 +233,7 @@ OPS = (
         "sign",
         type=elementwise("sign", "iuf"),
         numpy="np.sign",
+        kernel="sign",
         work="other",
         exact=lambda s, x: s.sign(x),
         rule=Partials(None),
@@ -196,6 +247,7 @@ OPS = (
         "cast",
         type=cast_type,
         numpy="{0}.astype({dtype})",
+        kernel=lambda k, x, *, dtype, weak: k.convert(x, dtype),
         work="other",
         exact=lambda s, x, *, dtype, weak: s.cast(x, dtype),
         rule=Linear(

@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from graphc.ops.philox import derived_key as derived_key
+from graphc.ops.philox import random_below as random_below
+from graphc.ops.philox import random_bits as random_bits
+from graphc.ops.philox import random_order as random_order
+
 Array = np.ndarray[Any, Any]
 
 
@@ -79,11 +84,33 @@ def share(a: Array, b: Array) -> Array:
     return result + np.where(np.isfinite(error), result * special("expit", -difference) * error, 0)
 
 
-def special(name: str, *operands: Any, order: int | None = None) -> Array:
-    """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it."""
+def special(name: str, *operands: Any, order: int | None = None, part: int | None = None) -> Array:
+    """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it.
+
+    `part` is the number of the result, for functions that have several.
+    """
     function = getattr(import_module("scipy.special"), name)
     result = function(*operands) if order is None else function(order, *operands)
-    return result.astype(operands[0].dtype, copy=False)  # type: ignore[no-any-return]
+    found: Array = result if part is None else result[part]
+    return found.astype(operands[0].dtype, copy=False)
+
+
+def exprel(x: Array, order: int) -> Array:
+    """The integral of t**order exp(x t) from 0 to 1: far out by parts, else a hypergeometric function.
+
+    See dlmf.nist.gov/13.4; the integration by parts loses no digits where |x| is above the order.
+    """
+    if order == 0:
+        return special("exprel", x)
+    wide = x.astype(np.float64, copy=False)
+    far = np.abs(wide) > 2 * order + 2
+    away = np.where(far, wide, 1.0)
+    growth, value = np.exp(away), special("exprel", away)
+    for n in range(1, order + 1):
+        value = np.abs((growth - n * value) / away)
+    near = import_module("scipy.special").hyp1f1(order + 1, order + 2, np.where(far, 0.0, wide)) / (order + 1)
+    found = np.where(far, np.where(np.isinf(growth), np.inf, value), near)
+    return found.astype(x.dtype, copy=False)  # type: ignore[no-any-return]
 
 
 def sinc(x: Array) -> Array:
@@ -167,6 +194,21 @@ def gammaln(x: Array) -> Array:
     total = z * (x.dtype.type(1 - np.euler_gamma) + total)
     total = total - np.where(first, np.log1p(z), x.dtype.type(0))
     return np.where(near, total, special("gammaln", x))
+
+
+def lerp(a: Array, b: Array, u: Array) -> Array:
+    """a + u * (b - a); where u lies from 0 to 1, exclusive, rounding does not lead to b, but to its neighbour."""
+    limits = np.finfo(b.dtype)
+    result = a + u * (b - a)
+    rising = a < b
+    # between one half and three halves of the place that b has; the product of a tiny b may be rounded to one half
+    step = np.maximum(np.abs(b) * b.dtype.type(0.5625 * limits.eps), limits.smallest_subnormal)
+    step = np.where(rising, -step, step)
+    near = b + step
+    near = np.where(near == b, near + 2 * step, near)
+    end = np.where(rising, np.maximum(near, a), np.minimum(near, a))
+    reached = np.where(rising, result >= b, result <= b) & (u >= 0) & (u < 1) & (a != b) & np.isfinite(b)
+    return np.where(reached, end, result)
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:

@@ -17,6 +17,7 @@ from graphc.text.scalars import (
     MAX_DIGITS,
     MAX_NESTING,
     NAME,
+    VIEW,
     Element,
     Line,
     Operand,
@@ -67,6 +68,13 @@ def parse(
     (f64[n],)
     """
     reader = _Reader(text, "graph text", constants or {}, callbacks)
+    if text.lstrip().startswith(VIEW):
+        raise ParseError(
+            "this text is a view of a graph",
+            expected="a graph in full",
+            actual="a text with parts folded or left out",
+            fix="dump(graph) without fold, only and around writes what parse reads",
+        )
     graph = reader.graph(0)
     reader.finish()
     if callbacks is not None and reader.called != len(callbacks):

@@ -24,6 +24,7 @@ from graphc.text.scalars import (
     printable,
     quote,
 )
+from graphc.text.summaries import summary
 
 _NUMBERED: Final = re.compile(r"\.[0-9]+\Z")
 
@@ -138,6 +139,8 @@ class Writer:
             yield f"  guard {guard}"
         for i, data in self.nodes.items():
             if i not in self.inputs and i not in self.inline:
+                if (words := summary_of(data)) is not None:
+                    yield f"  # {words}"
                 yield self._located("  " + self.node(i).replace("\n", "\n  "), data["loc"])
         yield f"  return {', '.join(self.labels[i] for i in graph.outputs)}".rstrip()
         yield "}"
@@ -178,6 +181,13 @@ class Labels:
                 label = f"{base}.{self.last[base]}"
         self.taken.add(label)
         return label
+
+
+def summary_of(data: Mapping[str, Any]) -> str | None:
+    """What a node holds, in words, if it is a constant that the text only names."""
+    if data["op"] != "const" or not plain_constant(data) or data["attrs"][0][1].inline:
+        return None
+    return summary(data["attrs"][0][1])
 
 
 def plain_constant(data: Mapping[str, Any]) -> bool:
@@ -230,6 +240,11 @@ def _value(value: Any, nested: Callable[[Graph], str]) -> str:
             return nested(value)
     shown = str(value) if isinstance(value, np.generic) else getattr(value, "__qualname__", "")
     return f"<{f'{type(value).__name__} {shown}'.strip()}>"
+
+
+def labels(graph: Graph) -> dict[int, str]:
+    """What the dump of a graph calls its nodes; constants that stand among operands have no label."""
+    return Writer(graph).labels
 
 
 def format_node(graph: Graph, node: int) -> str:

@@ -115,8 +115,7 @@ class Traced(Value):
         return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        result = namespace().apply_function(function, args, kwargs)
-        return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
+        return namespace().apply_function(function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         refuse(

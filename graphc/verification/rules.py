@@ -96,6 +96,8 @@ def completeness(op: Op) -> Iterator[str]:
         "domains": bool(op.domains),
         "errors": bool(op.errors),
         "samples": bool(samples(op)),
+        # only elementwise ops have scalar meanings, and those that show their operand need none
+        "kernel": op.kernel is not None or not op.elementwise or op.view,
     }
     for name, present in fields.items():
         if not present and name not in op.reasons:
