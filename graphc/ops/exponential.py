@@ -34,6 +34,16 @@ def log1mexp_kernel(k: Any, x: Any) -> Any:
     return k.where(x < math.log(2), near, k.log1p(-decay))
 
 
+def share_kernel(k: Any, a: Any, b: Any) -> Any:
+    # the error of the difference is a float: D. E. Knuth, "The Art of Computer Programming", volume 2, 4.2.2
+    zero = k.number(0, a)
+    difference = k.where(k.eq(a, b), zero, a - b)
+    back = difference - a
+    error = (a - (difference - back)) - (b + back)
+    small = k.where(difference < -40.0, k.exp(difference), k.sigmoid(difference))
+    return small + k.where(k.eq(error, error), small * k.sigmoid(-difference) * error, zero)
+
+
 OPS = (
     Op(
         "exp",
@@ -159,6 +169,7 @@ OPS = (
         "share",
         type=elementwise("share", "f"),
         numpy="nk.share({0}, {1})",
+        kernel=share_kernel,
         exact=lambda s, a, b: 1 / (1 + s.exp(b - a)),
         rule=Partials(lambda w, y, a, b: y * w.share(b, a), lambda w, y, a, b: -(y * w.share(b, a))),
         domains=("real", "real"),
