@@ -199,7 +199,7 @@ def gammaln(x: Array) -> Array:
 def lerp(a: Array, b: Array, u: Array) -> Array:
     """a + u * (b - a); where u lies from 0 to 1, exclusive, rounding does not lead to b, but to its neighbour."""
     limits = np.finfo(b.dtype)
-    result = a + u * (b - a)
+    result: Array = a + u * (b - a)
     rising = a < b
     # between one half and three halves of the place that b has; the product of a tiny b may be rounded to one half
     step = np.maximum(np.abs(b) * b.dtype.type(0.5625 * limits.eps), limits.smallest_subnormal)
@@ -208,7 +208,8 @@ def lerp(a: Array, b: Array, u: Array) -> Array:
     near = np.where(near == b, near + 2 * step, near)
     end = np.where(rising, np.maximum(near, a), np.minimum(near, a))
     reached = np.where(rising, result >= b, result <= b) & (u >= 0) & (u < 1) & (a != b) & np.isfinite(b)
-    return np.where(reached, end, result)
+    found: Array = np.where(reached, end, result)
+    return found
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:
