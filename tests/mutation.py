@@ -74,7 +74,7 @@ EXACT: Final = frozenset(
         *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
         *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted", "cummax", "cummin"),
         "last_write",
-        *("random_bits", "random_below", "random_order", "derived_key"),
+        *("random_bits", "random_word", "random_below", "random_order", "derived_key"),
     }
 )
 UNREAD: Final = "the derivative follows from the types and does not read the attribute"

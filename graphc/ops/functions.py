@@ -11,6 +11,7 @@ from graphc.ops.philox import derived_key as derived_key
 from graphc.ops.philox import random_below as random_below
 from graphc.ops.philox import random_bits as random_bits
 from graphc.ops.philox import random_order as random_order
+from graphc.ops.philox import random_word as random_word
 
 Array = np.ndarray[Any, Any]
 
