@@ -46,7 +46,6 @@ KNOWN: Final[dict[str, str]] = {
     "tests/test_numpy.py::test_reductions_take_a_dtype[int32-std]": ARGUMENTS,
     "tests/test_numpy.py::test_reductions_take_a_dtype[int64-std]": ARGUMENTS,
     "tests/test_numpy.py::test_reductions_take_a_dtype[uint8-std]": ARGUMENTS,
-    "tests/test_names.py::test_nothing_of_the_user_is_kept_alive": OPEN,
     "tests/test_numpy_structure.py::test_updates_by_traced_indices": OPEN,
     "tests/test_random.py::test_a_key_is_a_plain_array": ROUNDING,
     "tests/test_random.py::test_keys_pass_through_a_compiled_step": ROUNDING,
