@@ -14,13 +14,13 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
+from graphc.backends.numpy.arguments import InputSpec, integer_casts, refuse_guard, solve_size
 from graphc.dims import Dim, Size
-from graphc.errors import DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, namespace, render
-from graphc.plan import Plan, Step
+from graphc.plan import Loaded, Plan, Step
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
@@ -48,19 +48,32 @@ GENERATORS: Final = {
 }
 
 
-def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
-    """Source text of the plan's function, and the constants and helpers it refers to."""
+def generate(plan: Plan) -> tuple[str, dict[str, Any], list[Kernel]]:
+    """Source text of the plan's function, the constants and helpers it refers to, and its kernels."""
     writer = _Writer(plan)
     source, scope = writer.write()
-    if writer.kernels:
-        generator = import_module(GENERATORS[kernels])
-        scope.update((f"kernel{i}", run) for i, run in enumerate(generator.load(writer.kernels, fast)))
-    return source, scope
+    return source, scope, writer.kernels
 
 
-def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> tuple[Callable[..., tuple[Any, ...]], str]:
-    """Compile the plan to a Python function over input arrays, and give its source; `kernels` names the generator."""
-    source, scope = generate(plan, kernels, fast)
+def runs_natively(graph: Graph, kernels: str | None) -> bool:
+    """Whether a plan of the graph would run as one native function."""
+    return kernels == "llvm" and _native().why_not(graph) is None
+
+
+def _native() -> Any:
+    return import_module("graphc.backends.numpy.llvm.native")
+
+
+def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
+    """Make a plan ready to run; `kernels` names the generator of its kernels."""
+    source, scope, described = generate(plan)
+    native = _native().load(plan, fast) if runs_natively(plan.graph, kernels) else None
+    functions: Sequence[Any] = ()
+    if native is not None:
+        functions = native.kernels
+    elif described:
+        functions = import_module(GENERATORS[kernels]).load(described, fast)
+    scope.update((f"kernel{i}", function) for i, function in enumerate(functions))
     filename = f"<graphc {plan.graph.name} {next(_serial)}>"
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -68,8 +81,9 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> tuple[Callab
     # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
     while _ended:
         linecache.cache.pop(_ended.popleft(), None)
-    weakref.finalize(scope["run"], _ended.append, filename)
-    return scope["run"], source
+    run = scope["run"]
+    weakref.finalize(run, _ended.append, filename)
+    return Loaded(run, source) if native is None else Loaded(native.bind(run), source, native.bind)
 
 
 class _Writer:
@@ -155,7 +169,7 @@ class _Writer:
         for position, i in enumerate(self.graph.inputs):
             type: TensorType = self.nodes[i]["type"]
             name, spec = self.names[i], f"spec{position}"
-            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
+            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type, integer_casts(self.graph, i))
             self.scope[f"dtype{position}"] = type.dtype
             static = all(isinstance(d, int) for d in type.shape)
             shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
@@ -188,15 +202,6 @@ class _Writer:
             )
             lines.append(f"if not ({self._spelled(guard)}): refuse_guard(guard{number}, {sizes})")
         return lines
-
-    def _integer_casts(self, i: int) -> tuple[np.dtype[Any], ...]:
-        """The integer dtypes that a Python number passed as input `i` is cast to."""
-        type: TensorType = self.nodes[i]["type"]
-        if not type.weak or type.dtype.kind not in "iu":
-            return ()
-        readers = (self.nodes[k] for k in self.graph.successors(i))
-        found = {d["type"].dtype for d in readers if d["op"] == "cast" and d["type"].dtype.kind in "iu"}
-        return tuple(sorted(found, key=str))
 
     def _step(self, step: Step) -> list[str]:
         lines = [] if step.kernel is None else self._kernel(step, step.kernel)
@@ -287,83 +292,4 @@ def _reserved(name: str) -> bool:
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
         or name.startswith(("spec", "dtype", "guard", "callback", "kernel"))
-    )
-
-
-class InputSpec:
-    """What one argument must be; converts what fits and refuses the rest by name."""
-
-    def __init__(self, name: str, type: TensorType, casts: Sequence[np.dtype[Any]] = ()) -> None:
-        self.name = name
-        self.type = type
-        self.casts = casts  # the integer dtypes that a Python number is cast to
-
-    def convert(self, value: Any) -> np.ndarray[Any, Any]:
-        """The value as an array of the input's dtype: only safe casts, Python numbers as weak scalars."""
-        want = self.type
-        if isinstance(value, (np.ma.MaskedArray, np.matrix)):
-            masked = isinstance(value, np.ma.MaskedArray)
-            raise DTypeError(
-                f"argument {self.name}: {'masked arrays' if masked else 'matrices'} are not taken",
-                expected=repr(want),
-                actual=f"a {type(value).__name__}",
-                fix=f"{self.name}.filled(value)" if masked else f"np.asarray({self.name})",
-            )
-        array = np.asarray(value)
-        scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
-        for dtype in self.casts if isinstance(value, int) else ():
-            np.array(value, dtype)  # NumPy's own OverflowError where a Python number does not fit
-        if array.dtype != want.dtype:
-            weak_fits = scalar and (want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi"))
-            if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):
-                plain = array.dtype in DTYPE_NAMES
-                raise DTypeError(
-                    f"argument {self.name}: no safe cast from {array.dtype} to {want.dtype}",
-                    expected=f"{want!r}",
-                    actual=repr(TensorType(array.shape, array.dtype)) if plain else f"a {type(value).__name__}",
-                    fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for this dtype"
-                    if plain
-                    else "pass an array of numbers",
-                )
-            array = np.asarray(value, want.dtype) if scalar else array.astype(want.dtype)
-        if array.ndim != want.ndim or any(
-            isinstance(d, int) and d != s for d, s in zip(want.shape, array.shape, strict=True)
-        ):
-            raise ShapeError(
-                f"argument {self.name}: wrong shape",
-                expected=repr(want),
-                actual=repr(TensorType(array.shape, array.dtype)),
-                fix="pass an array of this shape, or compile for other sizes: a name such as n stands for any",
-            )
-        return array
-
-    def refuse_size(self, axis: int, actual: int, expected: int) -> None:
-        raise ShapeError(
-            f"argument {self.name}: wrong size along axis {axis}",
-            expected=f"{expected} (from {self.type!r})",
-            actual=str(actual),
-            fix="pass an array of this size, or compile for other sizes: a name such as n stands for any",
-        )
-
-
-def solve_size(size: Size, actual: int, spec: InputSpec, /, **known: int) -> int:
-    """The symbol's value for which a derived size such as 2*n + m has the actual value, others being known."""
-    try:
-        solved = dims.solve(dims.substitute(size, known), actual)
-    except ValueError as error:
-        raise ShapeError(f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)) from None
-    if solved is None:
-        raise ShapeError(
-            f"argument {spec.name}: its size {size} does not determine the named sizes",
-            fix="name each size alone in some argument",
-        )
-    return solved[1]
-
-
-def refuse_guard(guard: Guard, **sizes: int) -> None:
-    raise GuardError(
-        f"the graph was traced under the assumption {guard}",
-        expected=str(guard),
-        actual=", ".join(f"{k} = {v}" for k, v in sizes.items()),
-        fix="compile for these sizes, or use jit, which does so by itself",
     )

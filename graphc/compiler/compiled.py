@@ -21,7 +21,7 @@ from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.fuse import Fusion, fuse
 from graphc.passes.plan import plan as make_plan
-from graphc.plan import Plan
+from graphc.plan import Loaded, Plan
 from graphc.text import callbacks_of, constants_of, dump
 from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
 
@@ -83,10 +83,15 @@ class Compiled:
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
             generator = options.generator
-            self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised)
+            backend = backend_module(options.backend)
+            if generator is None:
+                self.fusion = Fusion(optimised, (), ())
+            else:
+                self.fusion = fuse(optimised, singles=backend.runs_natively(optimised, generator))
             self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=self.fusion.groups)
             settings = {} if generator is None else {"kernels": generator, "fast": options.fast_math}
-            self._run, self.source = backend_module(options.backend).load(self.plan, **settings)
+            loaded: Loaded = backend.load(self.plan, **settings)
+            self._run, self.source = loaded.run, loaded.source
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)

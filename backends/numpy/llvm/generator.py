@@ -10,9 +10,9 @@ from typing import Any
 
 from graphc.backends.numpy import cache
 from graphc.backends.numpy.arrays import Arguments
-from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm import entry, externals
 from graphc.backends.numpy.llvm.emit import Module
-from graphc.backends.numpy.llvm.loops import TILE, Shape, function
+from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link, llvm_version
 from graphc.kernels import Kernel
 
@@ -26,12 +26,16 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     """
     machine = machine or host()
     text, names = source(kernels, machine, fast)
-    library = _linked(text, machine, names)
-    runs: list[Run] = []
+    return runs(kernels, linked(text, machine, names))
+
+
+def runs(kernels: Sequence[Kernel], library: Library) -> list[Run]:
+    """The functions of kernels that were linked."""
+    found: list[Run] = []
     for number, kernel in enumerate(kernels):
         slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
-        runs.append(entry.bind(library.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
-    return runs
+        found.append(entry.builtin(library.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
+    return found
 
 
 def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> tuple[str, tuple[str, ...]]:
@@ -41,14 +45,15 @@ def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> t
     for number, kernel in enumerate(kernels):
         texts.append(function(kernel, f"kernel{number}", machine, module, fast))
         if entry.SUPPORTED:
-            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}", _work(kernel)))
+            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
     kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
-    return "\n".join([module.text(), entry.DECLARATIONS, *texts]), (*names, *entry.GLOBALS)
+    head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE]
+    return "\n".join([module.text(), *head, *texts]), (*names, *entry.EXTERNALS)
 
 
 @lru_cache(maxsize=256)
-def _linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
+def linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
     """The text in memory as code: from this process's memory, from disk, or compiled."""
     name = cache.key(text, *map(str, astuple(machine)), llvm_version())
     code = cache.get(name)
@@ -56,16 +61,8 @@ def _linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
         code = assemble(text, machine)
         cache.put(name, code)
     library = link(code, names)
-    entry.settle(library.addresses)
+    externals.settle(library.addresses)
     return library
-
-
-def _work(kernel: Kernel) -> int | None:
-    """The number of the loop that `first` and `last` count; None without one."""
-    shape = Shape.of(kernel)
-    if shape.outer:
-        return shape.outer[0]
-    return len(kernel.sizes) - 1 if shape.inner and (shape.tiled or not kernel.reduced) else None
 
 
 class _Caller:
@@ -77,8 +74,7 @@ class _Caller:
         self.function = ctypes.CFUNCTYPE(
             ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
         )(address)
-        self.loop = _work(kernel)
-        self.tiled = Shape.of(kernel).tiled and not Shape.of(kernel).outer
+        self.loop = entry.outermost(kernel)
 
     def __call__(self, *args: Any) -> None:
         arguments = Arguments(self.kernel, args)
@@ -86,9 +82,9 @@ class _Caller:
         numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
         last = 1
         if self.loop is not None:
-            extent = self.kernel.sizes[self.loop]
+            extent, tile = self.loop
             last = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
-            last = -(-last // TILE) if self.tiled else last
+            last = -(-last // tile)
         if self.function(pointers, numbers, 0, last):
             raise MemoryError
         arguments.write_back()
