@@ -211,6 +211,7 @@ SPECIAL: Final[tuple[Row, ...]] = (
     ("ff", "special.xlogy({0}, np.abs({1}) + 0.25)"),
     ("ff", "special.xlog1py({0}, np.abs({1}))"),
     ("fi", "np.ldexp({0}, {1} % 3)"),
+    ("ff", "emit('share', *np.broadcast_arrays({0}, {1}))"),
     ("ff", "emit('gap', *np.broadcast_arrays({0}, {1}))"),
     ("f", "emit('average_ties', np.sin({0}), np.sort(np.rint({0}), axis={k}), axis={k})"),
     ("f", "np.signbit({0})"),

@@ -58,6 +58,7 @@ def _lerp(case: Case) -> dict[str, int]:
 BY_HAND: dict[str, Callable[[Case], dict[str, int]]] = {
     "lerp": _lerp,
     "random_bits": _words,
+    "random_word": lambda case: {"other": 110 * int(dims.product(case.result.shape))},
     "random_below": lambda case: _words(case, 6 if case.result.dtype.itemsize == 4 else 24),
     "random_order": lambda case: _words(case, 1),
     "derived_key": _words,

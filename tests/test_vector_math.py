@@ -86,6 +86,12 @@ def exact_ndtr(x: Any) -> Any:
     return (-x / ball(2).sqrt()).erfc() / 2
 
 
+def exact_ndtri(p: Any) -> Any:
+    """By the complement on either side, for 2 p - 1 would lose the tail."""
+    root = ball(2).sqrt()
+    return -root * (2 * p).erfcinv() if p < 0.5 else root * (2 * (1 - p)).erfcinv()
+
+
 def exact_log_ndtr(x: Any) -> Any:
     return exact_ndtr(x).log() if x < 0 else (-exact_ndtr(-x)).log1p()
 
@@ -147,6 +153,7 @@ ROWS: dict[str, Row] = {
     "log1mexp": Row(exact_log1mexp, meaning("log1mexp"), ((0, INF),), (LOG2, 17, 37, 103, 745)),
     "log_cosh": Row(exact_log_cosh, meaning("log_cosh"), (REAL,), (0, 1, -1)),
     "logit": Row(lambda x: (x / (1 - x)).log(), meaning("logit"), ((0, 1),), (0.25, 0.5, 0.75)),
+    "ndtri": Row(exact_ndtri, meaning("ndtri"), ((0, 1),), (0.5, 0.075, 0.925, 1e-11, 1.4e-11, 1, 1e-300), ulps=6),
     "xlogy": Row(lambda x, y: x * y.log(), meaning("xlogy"), (REAL, (0, INF)), (1, 2)),
     "xlog1py": Row(lambda x, y: x * y.log1p(), meaning("xlog1py"), (REAL, (-1, INF)), (0, 1)),
     "sin_arctan": Row(lambda x: x / (1 + x * x).sqrt(), meaning("sin_arctan"), (REAL,), (0, 1, 1e4, 1e8)),

@@ -11,6 +11,7 @@ from graphc.ops.philox import derived_key as derived_key
 from graphc.ops.philox import random_below as random_below
 from graphc.ops.philox import random_bits as random_bits
 from graphc.ops.philox import random_order as random_order
+from graphc.ops.philox import random_word as random_word
 
 Array = np.ndarray[Any, Any]
 
@@ -68,6 +69,22 @@ def expit(x: Array) -> Array:
     return special("expit", x)
 
 
+def share(a: Array, b: Array) -> Array:
+    """exp(a) / (exp(a) + exp(b)); the rounding error of a - b, which a small quotient feels, is made good."""
+    dtype = a.dtype
+    if dtype != np.float64:
+        a, b = a.astype(np.float64), b.astype(np.float64)
+    difference = np.where(a == b, 0, a - b)
+    # SciPy's logistic function is 0 below the smallest normal number
+    result = np.where(difference < -40, np.exp(difference), special("expit", difference))
+    if dtype != np.float64:
+        return result.astype(dtype)
+    # the error of a difference is a float: D. E. Knuth, "The Art of Computer Programming", volume 2, 4.2.2
+    back = difference - a
+    error = (a - (difference - back)) - (b + back)
+    return result + np.where(np.isfinite(error), result * special("expit", -difference) * error, 0)
+
+
 def special(name: str, *operands: Any, order: int | None = None, part: int | None = None) -> Array:
     """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it.
 
@@ -94,7 +111,7 @@ def exprel(x: Array, order: int) -> Array:
         value = np.abs((growth - n * value) / away)
     near = import_module("scipy.special").hyp1f1(order + 1, order + 2, np.where(far, 0.0, wide)) / (order + 1)
     found = np.where(far, np.where(np.isinf(growth), np.inf, value), near)
-    return found.astype(x.dtype, copy=False)  # type: ignore[no-any-return]
+    return found.astype(x.dtype, copy=False)
 
 
 def sinc(x: Array) -> Array:

@@ -11,7 +11,7 @@ Reference: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -58,14 +58,23 @@ def block(key: tuple[int, int, int, int], position: int, tag: int = DRAW) -> tup
 
 def blocks(keys: Array, positions: Array, tag: int = DRAW) -> Array:
     """Blocks of streams: keys of shape (..., 4) at 64-bit positions of shape (...), which broadcast; words (..., 4)."""
-    words = [keys[..., k].astype(U64) for k in range(4)]
-    positions = np.asarray(positions, U64)
-    shape = np.broadcast_shapes(positions.shape, words[0].shape)
-    # Two words to a number, so that a round is five operations on each half: (a, b) and (c, d), the first word on top.
-    left = np.empty(shape, U64)
+    pairs = scrambled(np.asarray(positions, U64), [keys[..., k].astype(U64) for k in range(4)], tag)
+    result = np.empty((*pairs[0].shape, 4), U32)
+    for k, pair in enumerate(pairs):
+        result[..., 2 * k] = pair >> HALF
+        result[..., 2 * k + 1] = pair & LOW
+    return result
+
+
+def scrambled(positions: Array, words: Sequence[Array], tag: int = DRAW) -> tuple[Array, Array]:
+    """The two halves of blocks, each with its first word on top.
+
+    Two words to a number make a round five operations on each half.
+    """
+    shape = np.broadcast_shapes(positions.shape, *(w.shape for w in words))
+    left, right = np.empty(shape, U64), np.empty(shape, U64)
     left[...] = (positions << HALF) | (positions >> HALF)
-    right = np.empty(shape, U64)
-    right[...] = (words[2] << HALF) | (words[3] ^ np.uint64(tag))
+    right[...] = (words[2] << HALF) | ((words[3] ^ np.uint64(tag)) & LOW)
     first, second = np.empty(shape, U64), np.empty(shape, U64)
     multiply_left, multiply_right = (np.uint64(m) for m in MULTIPLIERS)
     for number in range(ROUNDS):
@@ -78,11 +87,29 @@ def blocks(keys: Array, positions: Array, tag: int = DRAW) -> Array:
         np.left_shift(right, HALF, out=right)
         np.bitwise_xor(right, key_right, out=right)
         np.bitwise_xor(right, first, out=right)
-    result = np.empty((*shape, 4), U32)
-    for k, pair in ((0, left), (2, right)):
-        result[..., k] = pair >> HALF
-        result[..., k + 1] = pair & LOW
-    return result
+    return left, right
+
+
+def random_word(position: Array, a: Array, b: Array, c: Array, d: Array, bits: int) -> Array:
+    """The number of so many bits at a position of the stream of draws of the key with the words a, b, c, d."""
+    each = 128 // bits
+    places = np.asarray(position, U64)
+    block, within = places // each, places % each
+    words = [np.asarray(x, U64) for x in (a, b, c, d)]
+    flat = block.reshape(-1)
+    fresh = np.ones(flat.size, bool)
+    fresh[1:] = flat[1:] != flat[:-1]
+    if all(w.size == 1 for w in words) and not fresh.all():
+        # neighbours share a block
+        shared = scrambled(flat[fresh], [w.reshape(()) for w in words])
+        shape = np.broadcast_shapes(block.shape, *(w.shape for w in words))
+        chosen = np.cumsum(fresh) - 1
+        halves = [half[chosen].reshape(shape) for half in shared]
+    else:
+        halves = list(scrambled(block, words))
+    half = np.where(within >= each // 2, halves[1], halves[0])
+    half = (half >> HALF) | (half << HALF)
+    return half >> (within % np.uint64(each // 2) * np.uint64(bits)) & np.uint64((1 << bits) - 1)
 
 
 def random_bits(key: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

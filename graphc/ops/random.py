@@ -11,16 +11,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import DTYPE_NAMES, TensorType, Type
-from graphc.ops.philox import FOLD, RETRY, SPLIT, block
+from graphc.ops.philox import BUMPS, FOLD, MASK, MULTIPLIERS, RETRY, ROUNDS, SPLIT, block
 from graphc.ops.record import ErrorSample, Op, Reason, Sample
-from graphc.ops.typing import Facts, broadcast, show, tensor
-from graphc.ops.work import random_below, random_order, random_words
+from graphc.ops.typing import Facts, broadcast, elementwise, show, tensor
+from graphc.ops.work import random_below, random_order, random_word, random_words
 
 NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
 U32, U64, INT = (np.dtype(t) for t in (np.uint32, np.uint64, np.int64))
+WORD: Final = elementwise("random_word", "u")
 Key = tuple[int, int, int, int]
 
 
@@ -40,6 +42,39 @@ def random_bits_type(facts: Facts, key: Type, *, shape: tuple[Size, ...], dtype:
             "random_bits: bits are unsigned integers", expected="u8, u16, u32 or u64", actual=DTYPE_NAMES[dtype]
         )
     return TensorType((*lead("random_bits", key), *shape), dtype)
+
+
+def random_word_type(facts: Facts, *operands: Type, bits: int) -> TensorType:
+    result = WORD(facts, *operands)
+    if result.dtype != U64:
+        raise DTypeError("random_word: positions and words are 64 bits wide", expected="u64", actual=repr(result))
+    if bits not in (8, 16, 32, 64):
+        raise DTypeError("random_word: no such words", expected="8, 16, 32 or 64 bits", actual=str(bits))
+    return result
+
+
+def random_word_kernel(k: Any, position: Any, a: Any, b: Any, c: Any, d: Any, *, bits: int) -> Any:
+    """As `philox.scrambled`: each half of a block in one number, the first word on top."""
+    each = 128 // bits
+    block = position >> (each.bit_length() - 1)
+    left, right = (block << 32) | (block >> 32), (c << 32) | (d & MASK)
+    for number in range(ROUNDS):
+        first, second = (left >> 32) * MULTIPLIERS[0], (right >> 32) * MULTIPLIERS[1]
+        left = second ^ (left << 32) ^ ((a + (number * BUMPS[0] & MASK)) << 32)
+        right = first ^ (right << 32) ^ ((b + (number * BUMPS[1] & MASK)) << 32)
+    half = k.where(k.ne(position & (each // 2), k.number(0, position)), right, left)
+    half = (half >> 32) | (half << 32)
+    if bits == 64:
+        return half
+    return (half >> ((position & (each // 2 - 1)) * bits)) & ((1 << bits) - 1)
+
+
+def random_bits_expansion(w: Any, key: Any, *, shape: tuple[Size, ...], dtype: np.dtype[Any]) -> Any:
+    if key.ndim > 1:
+        return None  # several keys
+    position = w.iota(size=dims.product(shape), dtype=U64)
+    words = [w.convert(w.reshape(w.slice(key, index=((k, k + 1, 1),)), shape=()), U64) for k in range(4)]
+    return w.reshape(w.convert(w.random_word(position, *words, bits=8 * dtype.itemsize), dtype), shape=shape)
 
 
 def random_below_type(
@@ -105,6 +140,11 @@ def random_bits_exact(s: Any, key: Any, *, shape: tuple[int, ...], dtype: np.dty
     return filled(s, found, (*key.shape[:-1], *shape))
 
 
+def random_word_exact(s: Any, position: Any, *words: Any, bits: int) -> Any:
+    place, *key = (s.integer(s.lift(x)) for x in (position, *words))
+    return s.number(number_at(tuple(w & MASK for w in key), place, bits))  # type: ignore[arg-type]
+
+
 def below(key: Key, position: int, span: int, bits: int) -> int:
     attempt = 0
     span %= 1 << bits
@@ -153,6 +193,8 @@ def derived_key_exact(s: Any, key: Any, data: Any, *, stream: str) -> Any:
 SOME: Final = np.array([1, 2, 3, 4], np.uint32)
 LARGE: Final = np.array([2**32 - 1, 0x9E3779B9, 0x80000000, 7], np.uint32)
 TWO: Final = np.stack([SOME, LARGE])
+WORDS: Final = tuple(np.array(w, np.uint64) for w in (7, 2**32 - 1, 0x9E3779B9, 2**40 + 5))  # upper halves do not count
+PLACES: Final = np.array([0, 1, 2, 3, 2**33 + 1, 2**64 - 1], np.uint64)
 NO_KEY: Final = (
     ErrorSample(("i64[4]",), {}, DTypeError, "32-bit words"),
     ErrorSample(("u32[2]",), {}, ShapeError, "four words"),
@@ -170,6 +212,7 @@ OPS = (
         "random_bits",
         type=random_bits_type,
         numpy="nk.random_bits({0}, {shape}, {dtype})",
+        expansion=random_bits_expansion,
         exact=random_bits_exact,
         domains=("real",),
         samples=(
@@ -187,6 +230,32 @@ OPS = (
         work=random_words,
         reasons=NO_TANGENT,
         doc="The first numbers of a key's stream, of any width; an element does not depend on how many follow.",
+    ),
+    Op(
+        "random_word",
+        type=random_word_type,
+        numpy="nk.random_word({0}, {1}, {2}, {3}, {4}, {bits})",
+        kernel=random_word_kernel,
+        kernel_kinds="u",
+        exact=random_word_exact,
+        domains=("real",) * 5,
+        samples=(
+            Sample((PLACES, *WORDS), {"bits": 64}),
+            Sample((PLACES, *WORDS), {"bits": 32}),
+            Sample((np.arange(19, dtype=np.uint64), *WORDS), {"bits": 16}),
+            Sample((np.array(2**64 - 1, np.uint64), *WORDS[::-1]), {"bits": 8}),
+            Sample((np.array(7, np.uint64), *WORDS[:3], PLACES), {"bits": 32}),
+        ),
+        errors=(
+            ErrorSample(("u32[2]",) * 5, {"bits": 32}, DTypeError, "64 bits wide"),
+            ErrorSample(("i64[2]",) * 5, {"bits": 32}, DTypeError, "not defined for i64"),
+            ErrorSample(("u64[2]",) * 5, {"bits": 7}, DTypeError, "no such words"),
+            ErrorSample(("u64[2]", "u64[3]", "u64[]", "u64[]", "u64[]"), {"bits": 8}, ShapeError, "do not broadcast"),
+        ),
+        elementwise=True,
+        work=random_word,
+        reasons=NO_TANGENT,
+        doc="One number of the stream of a key with four words, at a position: what kernels make of `random_bits`.",
     ),
     Op(
         "random_below",

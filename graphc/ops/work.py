@@ -79,6 +79,11 @@ def random_words(result: TensorType, *operands: TensorType, **attrs: Any) -> Cou
     return {"other": 25 * elements(result) * result.dtype.itemsize // 4}
 
 
+def random_word(result: TensorType, *operands: TensorType, **attrs: Any) -> Counts:
+    """A block of four words, and the choice among them, for each number."""
+    return {"other": 110 * elements(result)}
+
+
 def random_below(result: TensorType, *operands: TensorType, **attrs: Any) -> Counts:
     """Random words, their product with the bound in halves, and the check; few are drawn again."""
     return {"other": random_words(result)["other"] + (6 if result.dtype.itemsize == 4 else 24) * elements(result)}

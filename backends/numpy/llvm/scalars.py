@@ -26,7 +26,7 @@ class LlvmScalars:
         self.calls = calls
 
     def __getattr__(self, name: str) -> Any:
-        function = (self.fast and FAST.get(name)) or ACCURATE.get(name)
+        function = (FAST if self.fast else ACCURATE).get(name)
         if function is None:
             raise AttributeError(name)
         if self.calls:
