@@ -145,7 +145,7 @@ EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "__matmul__": ("x @ a", "v @ w", "x @ y", "s @ v"),
     "__mod__": ("x % 2", "i % 2"),
     "__mul__": ("x * y", "m * 2"),
-    "__ne__": ("x != y", "x != 'text'"),
+    "__ne__": ("x != y",),
     "__neg__": ("-x", "-i", "-m"),
     "__or__": ("i | 1", "m | m"),
     "__pos__": ("+x", "+i"),
