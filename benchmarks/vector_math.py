@@ -59,8 +59,10 @@ class Measured:
 def normal(name: str, x: Array) -> Array:
     """Where the fast tier makes promises: normal numbers, moderate angles."""
     size = np.abs(x)
-    inside = size >= 4 * np.finfo(x.dtype).smallest_normal
-    return inside & (size < 2.0**17) if name in ("sin", "cos", "tan") else inside
+    inside: Array = size >= 4 * np.finfo(x.dtype).smallest_normal
+    if name in ("sin", "cos", "tan"):
+        inside &= size < 2.0**17
+    return inside
 
 
 def largest_error_in_single(name: str, function: Function, fast: bool, machine: Machine, stride: int) -> float:
@@ -92,15 +94,16 @@ def largest_error(name: str, function: Function, fast: bool, dtype: DType, machi
     return float(np.max(distances))
 
 
-def best_of(run: Callable[[], object]) -> float:
-    """The shortest time of many batches, for one run."""
-    best = np.inf
-    for _ in range(200):
-        start = time.perf_counter()
-        for _ in range(10):
-            run()
-        best = min(best, (time.perf_counter() - start) / 10)
-    return float(best)
+def best_of(*runs: Callable[[], object]) -> list[float]:
+    """Of each, the shortest time of many batches taken in turn, for one run."""
+    best = [np.inf] * len(runs)
+    for _ in range(300):
+        for k, run in enumerate(runs):
+            start = time.perf_counter()
+            for _ in range(10):
+                run()
+            best[k] = min(best[k], (time.perf_counter() - start) / 10)
+    return best
 
 
 def times(row: Row, function: Function, dtype: DType) -> tuple[float, float]:
@@ -112,10 +115,13 @@ def times(row: Row, function: Function, dtype: DType) -> tuple[float, float]:
     loop = Loop(function, [dtype] * len(operands))
     result = np.empty(LENGTH, dtype)
     addresses = [array.ctypes.data for array in (result, *operands)]
-    short, long = (best_of(lambda n=n: loop.run(*addresses, n)) for n in (loop.lanes, LENGTH))
     numpy = row.numpy
     arguments = {"out": result} if isinstance(numpy, np.ufunc) else {}
-    other = best_of(lambda: numpy(*operands, **arguments))
+    short, long, other = best_of(
+        lambda: loop.run(*addresses, loop.lanes),
+        lambda: loop.run(*addresses, LENGTH),
+        lambda: numpy(*operands, **arguments),
+    )
     return (long - short) / (LENGTH - loop.lanes) * 1e9, other / LENGTH * 1e9
 
 

@@ -192,8 +192,9 @@ def samples(dtype: DType, domain: tuple[float, float], hard: tuple[float, ...], 
     steps = rng.integers(-40, 40, count // 8)
     beside = [h + steps * np.spacing(dtype.type(h)).astype(np.float64) for h in hard]
     tiny = rng.integers(1, 2**20, count // 8) * float(fits.smallest_subnormal) * rng.choice([-1, 1], count // 8)
-    x = np.concatenate([bits, *usual, magnitudes, *around, *beside, tiny]).astype(dtype)
-    return x[np.isfinite(x) & (x > low) & (x < high)]
+    x: Array = np.concatenate([bits, *usual, magnitudes, *around, *beside, tiny]).astype(dtype)
+    inside: Array = x[np.isfinite(x) & (x > low) & (x < high)]
+    return inside
 
 
 @lru_cache(maxsize=4)
