@@ -13,7 +13,7 @@ from typing import Final
 from graphc.backends.numpy.llvm import coefficients
 from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
 from graphc.backends.numpy.llvm.functions.logarithmic import log, log_pair
-from graphc.backends.numpy.llvm.functions.pairs import fast_two_sum, two_product
+from graphc.backends.numpy.llvm.functions.pairs import two_product
 from graphc.backends.numpy.llvm.functions.trigonometric import cos_near, sin_near
 
 HALF_LOG_2PI: Final = math.log(2 * math.pi) / 2
@@ -52,11 +52,12 @@ def _gammaln_right(e: Emitter, z: Value, log_z: Value, rest: Value) -> Value:
     inverse = 1.0 / z
     tail = inverse * e.estrin(inverse * inverse, coefficients.STIRLING[z.dtype])
     by = z - 0.5
-    product, lost = two_product(e, by, log_z)
-    total, cut = fast_two_sum(product, -z)
-    tail = tail + (e.fma(by, rest, lost) + cut)
+    # (z - 1/2) log(z) - z is (z - 1/2) (log(z) - 1) - 1/2
+    less = log_z - 1.0
+    product, lost = two_product(e, by, less)
+    tail = tail + e.fma(by, rest + ((log_z - less) - 1.0), lost)
     # the correction is no number where the product overflows
-    far = e.select(product < math.inf, total + (tail + HALF_LOG_2PI), product)
+    far = e.select(product < math.inf, product + (tail + (HALF_LOG_2PI - 0.5)), product)
     return e.select(z < 2.5, near, far)
 
 
