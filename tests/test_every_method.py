@@ -92,6 +92,8 @@ EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "tofile": ("!x.tofile('file')",),
     "tolist": ("!x.tolist()",),
     "view": ("!x.view('i8')",),
+    # of NumPy 2.0
+    **dict.fromkeys(("itemset", "newbyteorder", "ptp", "tostring"), ()),
     # operators
     "__abs__": ("abs(x)", "abs(i)"),
     "__add__": ("x + y", "x + 1", "i + x", "x + v"),
@@ -143,7 +145,7 @@ EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "__matmul__": ("x @ a", "v @ w", "x @ y", "s @ v"),
     "__mod__": ("x % 2", "i % 2"),
     "__mul__": ("x * y", "m * 2"),
-    "__ne__": ("x != y", "x != 'text'"),
+    "__ne__": ("x != y",),
     "__neg__": ("-x", "-i", "-m"),
     "__or__": ("i | 1", "m | m"),
     "__pos__": ("+x", "+i"),
@@ -194,6 +196,10 @@ PROTOCOL: Final = frozenset(
 )
 
 
+# Attributes that arrays of some supported versions of NumPy have; in NumPy 2.0 most of these only say what to use.
+OF_OTHER_VERSIONS: Final = {"device", "to_device", "itemset", "newbyteorder", "ptp", "tostring"}
+
+
 def names() -> list[str]:
     """What an array has that an object has not."""
     inherited = set(dir(object)) - {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__format__"}
@@ -203,7 +209,7 @@ def names() -> list[str]:
 def test_every_method_has_an_expression() -> None:
     missing = set(names()) - set(EXPRESSIONS) - PROTOCOL
     assert missing == set()
-    assert {name for name in EXPRESSIONS if not hasattr(np.ndarray, name)} <= {"device", "to_device"}
+    assert {name for name in EXPRESSIONS if not hasattr(np.ndarray, name)} <= OF_OTHER_VERSIONS
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)

@@ -131,6 +131,14 @@ def public(module: str) -> list[str]:
     return [n for n in names if callable(getattr(own, n)) and not inspect.ismodule(getattr(own, n))]
 
 
+VERSION: Final = tuple(map(int, scipy.__version__.split(".")[:2]))
+# Since when SciPy gives what it gives now.
+SINCE: Final = {
+    "gammasgn(i)": (1, 15),  # 0 at 0 before
+    "logsumexp(h, b=[1, 2, 3], axis=1)": (1, 15),  # sums halves as singles
+}
+
+
 SUPPORTED: Final = [(m, name) for m, (_, ours) in MODULES.items() for name in ours.__all__]
 OTHERS: Final = [
     (m, n)
@@ -172,6 +180,8 @@ def test_functions_that_can_be_traced(room: str, name: str, record_property: Rec
     problems = []
     for marked in CALLS[room][name]:
         call = marked.removeprefix("!")
+        if SINCE.get(f"{name}{call}", VERSION) > VERSION:
+            continue
         for label, route in (("graphc", getattr(ours, name)), ("scipy", function)):
             try:
                 found = judge(function, route, call)
@@ -193,6 +203,8 @@ def test_a_function_looks_like_scipys(room: str, name: str) -> None:
     scipys, ours = MODULES[room]
     version, function = getattr(ours, name), getattr(scipys, name, None)
     assert version.__doc__
+    if VERSION < (1, 16):
+        pytest.skip("SciPy's functions have got parameters since")
     try:
         expected = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -276,6 +288,8 @@ WITH_ORDER: Final = {
 @pytest.mark.parametrize("name", CALLS["special"])
 def test_derivatives(name: str) -> None:
     """Against central differences of SciPy's own function, in the first and in the second order."""
+    if not hasattr(scipy.special, name):
+        pytest.skip(f"this SciPy has no {name}")
     text = WITH_ORDER.get(name, f"{name}(t)")
     scope = {n: getattr(graphc.scipy.special, n) for n in CALLS["special"]}
     f = eval(f"lambda t: {text}", {**scope, "gnp": graphc.numpy})

@@ -195,8 +195,11 @@ METHODS: Final[Refused] = Refused(
         "flat": "x.ravel(), and x.at[...] to replace elements",
         "getfield": "x.astype(dtype) converts values",
         "item": "compute with the traced value itself; or make the argument static",
+        "itemset": f"x = x.at[index].set(value), {IN_PLACE}",
+        "newbyteorder": "swap the bytes of the array before the trace",
         "nonzero": f"{SIZE}; select by mask: np.where(mask, x, 0)",
         "partition": f"np.partition(x, kth), {IN_PLACE}",
+        "ptp": "np.ptp(x)",
         "put": f"x = x.at[index].set(values), {IN_PLACE}",
         "resize": f"np.resize(x, shape), {IN_PLACE}",
         "setfield": f"x = x.at[...].set(values), {IN_PLACE}",
@@ -205,6 +208,7 @@ METHODS: Final[Refused] = Refused(
         "strides": f"{MEMORY}; x.shape and x.dtype are known",
         "tobytes": SAVED,
         "tofile": SAVED,
+        "tostring": SAVED,
         "tolist": "list(x), a list of traced values; or return the array",
         "view": "x.astype(dtype) converts values; x.reshape(shape) changes the shape",
     }
@@ -219,6 +223,11 @@ def advice(name: str) -> str | None:
         if name in refused.not_yet:
             return f"{refused.not_yet[name]}; or call it on plain arrays before the trace"
     return MODULES.get(name.partition(".")[0]) if "." in name else None
+
+
+def is_method(name: str) -> bool:
+    """Whether arrays have, or in some version of NumPy had, this attribute."""
+    return name in METHODS.instead
 
 
 def method_advice(name: str) -> str:

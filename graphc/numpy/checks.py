@@ -12,7 +12,7 @@ from graphc.ir import DTYPE_NAMES
 
 def real_dtype(dtype: Any) -> np.dtype[Any]:
     """A dtype that an argument names, in the byte order of this machine; UnsupportedError if none of graphc's."""
-    found = np.dtype(dtype).newbyteorder("=")
+    found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if found not in DTYPE_NAMES or found.kind == "c":
         raise UnsupportedError(
             f"dtype={found} cannot be traced",
@@ -31,7 +31,8 @@ def check_device(device: Any) -> None:
 
 def clip_mode(mode: Any) -> str:
     """NumPy's name of what to do with a position outside: "raise", "wrap" or "clip", which have numbers too."""
-    name = {0: "clip", 1: "wrap", 2: "raise"}.get(mode, mode) if isinstance(mode, (int, str)) else mode
+    numbers: dict[Any, str] = {0: "clip", 1: "wrap", 2: "raise"}
+    name = numbers.get(mode, mode) if isinstance(mode, (int, str)) else mode
     if name not in ("raise", "wrap", "clip"):
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
     return str(name)

@@ -76,7 +76,9 @@ def _difference(u: Any, v: Any, k: int, n: int) -> Any:
     """u[k] v[n] - u[n] v[k], of what there is."""
     left = u[k] * v[n] if k < len(u) and n < len(v) else None
     right = u[n] * v[k] if n < len(u) and k < len(v) else None
-    return -right if left is None else left if right is None else left - right
+    if left is None:
+        return 0 if right is None else -right
+    return left if right is None else left - right
 
 
 @generalised("vecdot", "(n),(n)->()")

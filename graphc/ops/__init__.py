@@ -25,6 +25,7 @@ FAMILIES: Final = (
     "structure",
     "indexing",
     "contraction",
+    "random",
     "python",
 )
 

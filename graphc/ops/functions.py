@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc.ops.philox import derived_key as derived_key
+from graphc.ops.philox import random_below as random_below
+from graphc.ops.philox import random_bits as random_bits
+from graphc.ops.philox import random_order as random_order
+from graphc.ops.philox import random_word as random_word
+
 Array = np.ndarray[Any, Any]
 
 
@@ -63,6 +69,22 @@ def expit(x: Array) -> Array:
     return special("expit", x)
 
 
+def share(a: Array, b: Array) -> Array:
+    """exp(a) / (exp(a) + exp(b)); the rounding error of a - b, which a small quotient feels, is made good."""
+    dtype = a.dtype
+    if dtype != np.float64:
+        a, b = a.astype(np.float64), b.astype(np.float64)
+    difference = np.where(a == b, 0, a - b)
+    # SciPy's logistic function is 0 below the smallest normal number
+    result = np.where(difference < -40, np.exp(difference), special("expit", difference))
+    if dtype != np.float64:
+        return result.astype(dtype)
+    # the error of a difference is a float: D. E. Knuth, "The Art of Computer Programming", volume 2, 4.2.2
+    back = difference - a
+    error = (a - (difference - back)) - (b + back)
+    return result + np.where(np.isfinite(error), result * special("expit", -difference) * error, 0)
+
+
 def special(name: str, *operands: Any, order: int | None = None, part: int | None = None) -> Array:
     """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it.
 
@@ -89,7 +111,7 @@ def exprel(x: Array, order: int) -> Array:
         value = np.abs((growth - n * value) / away)
     near = import_module("scipy.special").hyp1f1(order + 1, order + 2, np.where(far, 0.0, wide)) / (order + 1)
     found = np.where(far, np.where(np.isinf(growth), np.inf, value), near)
-    return found.astype(x.dtype, copy=False)  # type: ignore[no-any-return]
+    return found.astype(x.dtype, copy=False)
 
 
 def sinc(x: Array) -> Array:
@@ -173,6 +195,22 @@ def gammaln(x: Array) -> Array:
     total = z * (x.dtype.type(1 - np.euler_gamma) + total)
     total = total - np.where(first, np.log1p(z), x.dtype.type(0))
     return np.where(near, total, special("gammaln", x))
+
+
+def lerp(a: Array, b: Array, u: Array) -> Array:
+    """a + u * (b - a); where u lies from 0 to 1, exclusive, rounding does not lead to b, but to its neighbour."""
+    limits = np.finfo(b.dtype)
+    result: Array = a + u * (b - a)
+    rising = a < b
+    # between one half and three halves of the place that b has; the product of a tiny b may be rounded to one half
+    step = np.maximum(np.abs(b) * b.dtype.type(0.5625 * limits.eps), limits.smallest_subnormal)
+    step = np.where(rising, -step, step)
+    near = b + step
+    near = np.where(near == b, near + 2 * step, near)
+    end = np.where(rising, np.maximum(near, a), np.minimum(near, a))
+    reached = np.where(rising, result >= b, result <= b) & (u >= 0) & (u < 1) & (a != b) & np.isfinite(b)
+    found: Array = np.where(reached, end, result)
+    return found
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:

@@ -169,7 +169,7 @@ OPS = (
         "The number whose normal distribution function is x, between 0 and 1.",
         domain="inside 0 to 1",
         ulps=8,
-        reasons=NOT_FUSED,
+        kernel="ndtri",
     ),
     unary(
         "logit",

@@ -154,6 +154,7 @@ LINALG: Final[dict[str, Refused]] = {
             "bandwidth": "what it asks depends on values; call it on the matrix before the trace",
             "clarkson_woodruff_transform": "draw the sketch before the trace and multiply by it",
             "fiedler_companion": "companion has the same eigenvalues",
+            "kron": "np.kron(a, b)",
         }
     ),
 }

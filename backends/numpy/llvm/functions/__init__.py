@@ -15,6 +15,7 @@ from graphc.backends.numpy.llvm.functions import (
     inverse,
     logarithmic,
     power,
+    quantile,
     roots,
     trigonometric,
 )
@@ -24,7 +25,7 @@ __all__ = ["ACCURATE", "FAST", "Function", "integer_pow", "pow_constant"]
 
 Function = Callable[..., Value]  # of an emitter and one or more values
 
-# To 2.5 units in the last place everywhere, special values as in NumPy.
+# To 2.5 units in the last place everywhere (ndtr and log_ndtr 3.5, ndtri 6), special values as in NumPy.
 ACCURATE: Final[dict[str, Function]] = {
     "exp": exponential.exp,
     "exp2": exponential.exp2,
@@ -58,6 +59,7 @@ ACCURATE: Final[dict[str, Function]] = {
     "log_erfc": error.log_erfc,
     "ndtr": error.ndtr,
     "log_ndtr": error.log_ndtr,
+    "ndtri": quantile.ndtri,
     "fmod": division.fmod,
     "remainder": division.remainder,
     "floor_divide": division.floor_divide,
