@@ -123,6 +123,7 @@ class Tiles:
         """Some rows of a tile: their vectors, folded into the tile's accumulators."""
         nest, e = self.nest, self.nest.e
         folds, needed = self.schedule.folds(stage), self.schedule.needed(stage)
+        operands = [r.operand for _, r in folds]
         kept = [i for i in self.rows if i in self._read(stage)]
         starts = []
         for index in indices:
@@ -139,8 +140,8 @@ class Tiles:
                 for i in kept:
                     here[i] = self._get(i, tile, lanes, mask)
                 here = vector_values(nest, stage, [i for i in needed if i not in self.rows], here, lanes, mask)
-                for result, (_, r) in zip(results, folds, strict=True):
-                    result.append(nest.wide(here[r.operand], lanes))
+                for result, operand in zip(results, operands, strict=True):
+                    result.append(nest.wide(here[operand], lanes))
             for result, (i, r) in zip(results, folds, strict=True):
                 while len(result) > 1:
                     pairs = zip(result[::2], result[1::2], strict=True)
