@@ -37,11 +37,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Elements that `operation` folds into each of `results` results; where there are results, there must be some."""
+    """How many elements `operation` folds into one, of which there must be some, whatever the number of results."""
 
     operation: str
     elements: Size
-    results: Size
 
     def refuse(self) -> NoReturn:
         """The error of NumPy's reductions."""

@@ -62,7 +62,7 @@ def _ranges(graph: Graph) -> tuple[Range, ...]:
         elements = dims.product([shape[a] for a in dict(data["attrs"])["axes"]])
         if not isinstance(elements, int):
             operation = "maximum" if data["op"] == "reduce_max" else "minimum"
-            found.append(Range(operation, elements, dims.product(data["type"].shape)))
+            found.append(Range(operation, elements))
     return tuple(dict.fromkeys(found))
 
 

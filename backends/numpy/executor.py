@@ -189,8 +189,7 @@ class _Writer:
             lines.append(f"if not ({self._spelled(guard)}): refuse_guard(guard{number}, {sizes})")
         for number, one in enumerate(self.plan.ranges):
             self.scope[f"range{number}"] = one
-            elements, results = self._spelled(one.elements), self._spelled(one.results)
-            lines.append(f"if {elements} == 0 and {results} != 0: range{number}.refuse()")
+            lines.append(f"if {self._spelled(one.elements)} == 0: range{number}.refuse()")
         return lines
 
     def _integer_casts(self, i: int) -> tuple[np.dtype[Any], ...]:
