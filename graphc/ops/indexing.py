@@ -157,6 +157,7 @@ OPS = (
             Sample(((2, 3), ROWS), {"axis": 1}),
             Sample(((2, 2), TABLE), {"axis": 0}),
             Sample(((3, 2), np.array(-1)), {"axis": 0}),
+            Sample(((2, 3, 2), TABLE), {"axis": 1}),
         ),
         errors=(
             ErrorSample(("f64[3]", "f64[2]"), {"axis": 0}, DTypeError, "must be integers"),
@@ -179,6 +180,7 @@ OPS = (
             Sample(((4,), ROWS, COLUMNS), {"axis": 0, "shape": (3, 2)}),
             Sample(((2, 4), ROWS), {"axis": 1, "shape": (2, 3)}),
             Sample(((2, 2, 2), TABLE), {"axis": 0, "shape": (2, 2)}),
+            Sample(((2, 2, 2, 3), TABLE), {"axis": 1, "shape": (2, 2, 3)}),
         ),
         errors=(
             ErrorSample(("f64[3]", "i64[2]"), {"axis": 0, "shape": (5,)}, ShapeError, "do not match"),

@@ -52,18 +52,27 @@ def one_node(case: Case) -> Graph:
 
 
 def rows_of(case: Case, sample: Sample, count: int) -> list[list[Any]]:
-    """For each row, operands of the case: its own, then others of its domains and types."""
+    """For each row, operands of the case: its own, then others of its domains and types.
+
+    In the last row operands that can be equal are, and booleans are the opposite of those in the first: else
+    comparisons would give the same in every row.
+    """
     rows: list[list[Any]] = []
     for number in range(count):
         rng = random.Random(f"{case} {number}")
         seen: set[Fraction | bool] = set()
-        row = []
+        row: list[Any] = []
+        last = number == count - 1 > 0
         for k, (given, exact, t) in enumerate(zip(sample.operands, case.operands, case.types, strict=True)):
+            domain = domain_of(case.op, k)
             if isinstance(given, np.ndarray):
                 row.append(_varied(given, number))
+            elif last and domain == "bool":
+                row.append(~rows[0][k])
+            elif last and k and (t, domain) == (case.types[0], domain_of(case.op, 0)):
+                row.append(row[0])
             else:
-                drawn = points.draw(domain_of(case.op, k), given, rng, seen) if number else exact
-                row.append(rounded(drawn, t.dtype))
+                row.append(rounded(points.draw(domain, given, rng, seen) if number else exact, t.dtype))
         rows.append(row)
     return rows
 

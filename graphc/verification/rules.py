@@ -45,8 +45,8 @@ def check_op(op: Op, prove: bool = True) -> list[str]:
 
     The order is cheapest first, and a stage is entered only if those before it found nothing: completeness,
     refusals, NumPy against the exact meaning (value, dtype, shape), what the record declares against what the op
-    does, the rule against jets at a rational point (forward, reverse, second order), masks, kinks, rows at once against rows one by
-    one, and last, unless `prove` is false, SymPy's proof.
+    does, the rule against jets at a rational point (forward, reverse, second order), masks, kinks, rows at once against
+    rows one by one, and last, unless `prove` is false, SymPy's proof.
 
     >>> from graphc.ops import lookup
     >>> check_op(lookup("tanh"))
