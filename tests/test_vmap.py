@@ -214,7 +214,7 @@ def test_keys_draw_each_for_itself() -> None:
     draws: tuple[Function, ...] = (
         lambda k: random.normal(k, 3),
         lambda k: random.permutation(k, 5),
-        lambda k: random.integers(k, 10, shape=(2,)),
+        lambda k: random.integers(k, (2,), 0, 10),
         lambda k: random.uniform(random.fold_in(k, 1), (2, 2)),
         lambda k: random.split(k, 2),
     )

@@ -80,9 +80,9 @@ def rows_of(case: Case, sample: Sample, count: int) -> list[list[Any]]:
 def _varied(array: Array, number: int) -> Array:
     """An operand that a sample gives, changed into another that serves as well."""
     if array.dtype.kind == "f":
-        return array * (1 + number)  # what ascends goes on ascending
+        return np.asarray(array * (1 + number))  # what ascends goes on ascending
     if array.dtype.kind == "u":
-        return array ^ array.dtype.type(number)
+        return np.asarray(array ^ array.dtype.type(number))
     # positions stay positions, counted from the other end where there is but one
     return np.roll(array, number) if array.ndim else np.asarray(~array if number % 2 else array)
 
