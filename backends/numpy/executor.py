@@ -6,7 +6,7 @@ import builtins
 import linecache
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from itertools import count
 from typing import Any, Final
@@ -201,6 +201,9 @@ class _Writer:
                 for s in sorted(dims.symbols(guard.left) | dims.symbols(guard.right))
             )
             lines.append(f"if not ({self._spelled(guard)}): refuse_guard(guard{number}, {sizes})")
+        for number, one in enumerate(self.plan.ranges):
+            self.scope[f"range{number}"] = one
+            lines.append(f"if {self._spelled(one.elements)} == 0: range{number}.refuse()")
         return lines
 
     def _step(self, step: Step) -> list[str]:
@@ -291,5 +294,5 @@ def _reserved(name: str) -> bool:
     return (
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
-        or name.startswith(("spec", "dtype", "guard", "callback", "kernel"))
+        or name.startswith(("spec", "dtype", "guard", "callback", "kernel", "range"))
     )

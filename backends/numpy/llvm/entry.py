@@ -16,8 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.backends.numpy.llvm.externals import array_api
-from graphc.backends.numpy.llvm.loops import TILE, Shape
-from graphc.dims import Size
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import KERNEL_DTYPES, Kernel
 
 HEAD: Final = object.__basicsize__
@@ -88,14 +87,15 @@ def function(kernel: Kernel, target: str, name: str) -> str:
             f"  %sq{k} = getelementptr i64, ptr %sizes, i64 {k}",
             f"  store i64 %sv{k}, ptr %sq{k}",
         ]
-    last, tile = "1", 1
-    loop = outermost(kernel)
-    if loop is not None:
-        extent, tile = loop
+    last = "1"
+    division = Schedule(kernel).division
+    if division is not None:
+        extent = kernel.sizes[division.loop]
         last = str(extent) if isinstance(extent, int) else f"%sv{kernel.symbolic.index(extent)}"
-    if tile != 1:
-        lines += [f"  %more = add i64 {last}, {tile - 1}", f"  %tiles = sdiv i64 %more, {tile}"]
-        last = "%tiles"
+        if division.width > 1:
+            more = division.width - 1
+            lines += [f"  %more = add i64 {last}, {more}", f"  %pieces = sdiv i64 %more, {division.width}"]
+            last = "%pieces"
     lines += [
         f"  %status = call i32 @{target}(ptr %arrays, ptr %sizes, i64 0, i64 {last})",
         "  %none = load ptr, ptr @none",
@@ -108,16 +108,6 @@ def function(kernel: Kernel, target: str, name: str) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def outermost(kernel: Kernel) -> tuple[Size, int] | None:
-    """The extent of the loop that a kernel's `first` and `last` count, and how many of it they count as one."""
-    shape = Shape.of(kernel)
-    if shape.outer:
-        return kernel.sizes[shape.outer[0]], 1
-    if shape.inner and (shape.tiled or not kernel.reduced):
-        return kernel.sizes[-1], TILE if shape.tiled else 1
-    return None
 
 
 # `take_arrays(args, count, to)`: whether so many arguments are plain dense arrays, whose data pointers it takes.

@@ -14,6 +14,7 @@ from graphc.backends.numpy.llvm import entry, externals
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link, llvm_version
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
@@ -74,17 +75,17 @@ class _Caller:
         self.function = ctypes.CFUNCTYPE(
             ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
         )(address)
-        self.loop = entry.outermost(kernel)
+        self.division = Schedule(kernel).division
 
     def __call__(self, *args: Any) -> None:
         arguments = Arguments(self.kernel, args)
         pointers = (ctypes.c_void_p * len(arguments.dense))(*[a.ctypes.data for a in arguments.dense])
         numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
         last = 1
-        if self.loop is not None:
-            extent, tile = self.loop
-            last = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
-            last = -(-last // tile)
+        if self.division is not None:
+            extent = self.kernel.sizes[self.division.loop]
+            count = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
+            last = -(-count // self.division.width)
         if self.function(pointers, numbers, 0, last):
             raise MemoryError
         arguments.write_back()

@@ -71,7 +71,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
         if number < len(planned):
             texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
     whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
-    text, used = program.function(lowered, plan.graph, whole, "program", module)
+    text, used = program.function(lowered, plan, whole, "program", module)
     words = sorted(used | set(entry.EXTERNALS))
     head = [externals.declarations(words), entry.PRELUDE, calling.PRELUDE, program.PRELUDE]
     names = [f"{kind}{number}" for number in range(len(planned)) for kind in ("kernel", "entry")]

@@ -22,10 +22,10 @@ from graphc.backends.numpy.llvm.instructions import (
     Rows,
     Run,
 )
-from graphc.backends.numpy.llvm.loops import weight
+from graphc.backends.numpy.llvm.schedule import Schedule, weight
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
-from graphc.ir import Graph
+from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
 SLOW, SLOT, UNPACKED, CONSTANTS = 0, 1, 2, 3
@@ -49,26 +49,25 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
 
-def function(
-    program: Program, graph: Graph, whole: Sequence[bool], name: str, module: Module) -> tuple[str, set[str]]:
+def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, module: Module) -> tuple[str, set[str]]:
     """The text of ``PyObject *name(self, args, count)``, and the externals that it refers to.
 
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
     the state: the function to call for everything else, the arena that is kept, whether to return the one result that
     there is and not a tuple of it, and where the constants lie.
     """
-    return _Function(program, graph, whole, name, module).write()
+    return _Function(program, plan, whole, name, module).write()
 
 
 class _Function:
-    def __init__(self, program: Program, graph: Graph, whole: Sequence[bool], name: str, module: Module) -> None:
+    def __init__(self, program: Program, plan: Plan, whole: Sequence[bool], name: str, module: Module) -> None:
         self.program = program
-        self.graph = graph
+        self.plan = plan
         self.name = name
         self.arena: Arena = arrange(program)
         self.e = Emitter(module, lanes=1)
         self.sizes = Sizes(self.e)
-        self.arguments = Arguments(self.e, self.sizes, graph.input_types, whole)
+        self.arguments = Arguments(self.e, self.sizes, plan.graph.input_types, whole)
         self.constants: dict[int, str] = {}
         self.owners = {r.layout.storage: k for k, r in enumerate(program.results) if r.owned}
         self.callees: dict[str, str] = {}
@@ -161,8 +160,10 @@ class _Function:
 
     def bound(self) -> None:
         """Compute the sizes, check the guards."""
-        for guard in self.graph.guards:
+        for guard in self.plan.graph.guards:
             self.sizes.guard(guard)
+        for one in self.plan.ranges:
+            self.sizes.require(self.sizes.compute(one.elements).differs(0))
         for storage in self.program.storages:
             self.sizes.compute(storage.nbytes)
         self.need = self.sizes.compute(self.arena.nbytes)
@@ -454,14 +455,14 @@ class _Function:
             at = "%sizes" if k == 0 else self.moved("%sizes", e.const(8 * k, I64, 1))
             e.statement(f"store {self.sizes.value(size)!r}, ptr {at}")
         last = e.const(1, I64, 1)
-        loop = entry.outermost(kernel)
-        if loop is not None:
-            extent, tile = loop
+        division = Schedule(kernel).division
+        if division is not None:
+            extent, width = kernel.sizes[division.loop], division.width
             if isinstance(extent, int):
-                last = e.const(-(-extent // tile), I64, 1)
+                last = e.const(-(-extent // width), I64, 1)
             else:
                 last = self.sizes.value(extent)
-                last = last if tile == 1 else e.binary("sdiv", last + (tile - 1), tile)
+                last = last if width == 1 else e.binary("sdiv", last + (width - 1), width)
         status = f"%{e.fresh('status')}"
         e.statement(f"{status} = call i32 @kernel{number}(ptr %arrays, ptr %sizes, i64 0, {last!r})")
 
