@@ -1,4 +1,4 @@
-"""Where temporaries lie: in results that are not written yet, or in one block, the arena, in which places are reused."""
+"""Where temporaries lie: in results that are not written yet, or in one block, the arena, whose places are reused."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from graphc.backends.numpy.llvm.emit import BOOL, I64, Emitter, Value
 from graphc.backends.numpy.llvm.entry import DATA, DENSE, DESCR, DIMS, FLAGS, RANK, TYPE, VALUE
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.dims import Size
 from graphc.ir import TensorType
 
 PRELUDE: Final = f"""
@@ -47,7 +48,7 @@ array:
 wrong:
   ret i1 false
 }}
-; the number that an object stands for: of a 0-d array, of NumPy's scalar of that type, of Python's if `python` is its type
+; the number that an object is: an array without axes, or a scalar of NumPy's type `scalar`, or of the type `python`
 define internal ptr @number(ptr %object, i64 %descr, i64 %scalar, i64 %python) nounwind {{
 entry:
   %kind_at = getelementptr i8, ptr %object, i64 {TYPE}
@@ -89,7 +90,7 @@ class Arguments:
     def take(self) -> None:
         e = self.e
         self._go_on(e.instruction(f"icmp eq i64 %count, {len(self.types)}", BOOL, 1))
-        later: list[tuple[object, Value]] = []
+        later: list[tuple[Size, Value]] = []
         for k, type in enumerate(self.types):
             place, given = f"%{e.fresh('place')}", f"%{e.fresh('given')}"
             e.statement(f"{place} = getelementptr ptr, ptr %args, i64 {k}")
@@ -109,7 +110,7 @@ class Arguments:
                 else:
                     later.append((size, actual))
         for size, actual in later:
-            self.sizes.require(actual.equals(self.sizes.compute(size)))  # type: ignore[arg-type]
+            self.sizes.require(actual.equals(self.sizes.compute(size)))
 
     def _number(self, k: int, type: TensorType, given: str) -> None:
         """A number: an array without axes, or a scalar of NumPy's or Python's."""

@@ -7,7 +7,7 @@ one for each name that it uses, which are filled in when it is loaded.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
@@ -52,10 +52,6 @@ def blas(name: str) -> int:
     return capsule_pointer(capsule, get(capsule))
 
 
-def _slot(name: str) -> Callable[[], int]:
-    return lambda: int(array_api()[ARRAY_API[name]])
-
-
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """How the names of a dtype's descriptor and scalar type end.
 
@@ -65,17 +61,23 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     return dtype.str[1:]
 
 
-ADDRESSES: Final[Mapping[str, Callable[[], int]]] = {
-    "none": lambda: id(None),
-    "ndarray": lambda: id(np.ndarray),
-    "float": lambda: id(float),
-    "int": lambda: id(int),
-    **{f"descr_{dtype_name(d)}": (lambda d=d: id(d)) for d in KERNEL_DTYPES},
-    **{f"scalar_{dtype_name(d)}": (lambda d=d: id(d.type)) for d in KERNEL_DTYPES},
-    "new_array": _slot("PyArray_New"),
-    "new_scalar": _slot("PyArray_Scalar"),
-    **{name: (lambda name=name: blas(name)) for name in ("sgemm", "dgemm")},
+OBJECTS: Final[Mapping[str, object]] = {
+    "none": None,
+    "ndarray": np.ndarray,
+    "float": float,
+    "int": int,
+    **{f"descr_{dtype_name(d)}": d for d in KERNEL_DTYPES},
+    **{f"scalar_{dtype_name(d)}": d.type for d in KERNEL_DTYPES},
 }
+FUNCTIONS: Final = {"new_array": "PyArray_New", "new_scalar": "PyArray_Scalar"}
+ROUTINES: Final = ("sgemm", "dgemm")
+
+
+def address(name: str) -> int:
+    """Where something that code may refer to is in this process."""
+    if name in OBJECTS:
+        return id(OBJECTS[name])
+    return blas(name) if name in ROUTINES else int(array_api()[ARRAY_API[FUNCTIONS[name]]])
 
 
 def declarations(names: Iterable[str]) -> str:
@@ -86,6 +88,5 @@ def declarations(names: Iterable[str]) -> str:
 def settle(addresses: Mapping[str, int]) -> None:
     """Fill in the words of code that was just loaded; `addresses` says where they are."""
     for name, at in addresses.items():
-        found = ADDRESSES.get(name)
-        if found is not None:
-            ctypes.c_int64.from_address(at).value = found()
+        if name in OBJECTS or name in FUNCTIONS or name in ROUTINES:
+            ctypes.c_int64.from_address(at).value = address(name)

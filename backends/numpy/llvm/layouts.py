@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class Layout:
                     want = want * shape[gave[-1]]
                 else:
                     return None
-            if any(s != d * below for (_, s), (d, below) in zip(took, took[1:], strict=False)):
+            if any(s != d * below for (_, s), (d, below) in pairwise(took)):
                 return None
             stride = took[-1][1]
             for k in reversed(gave):

@@ -25,10 +25,11 @@ class State(np.ndarray[Any, Any]):
     native: Native
     definition: Any
 
-    def __del__(self) -> None:
+    # what it needs is bound here, as modules are empty when the interpreter ends
+    def __del__(self, free: Any = ctypes.pythonapi.PyMem_RawFree, slot: int = program.SLOT) -> None:
         # a view of it, which somebody may have made, owns nothing
-        if self.base is None and self[program.SLOT]:
-            ctypes.pythonapi.PyMem_RawFree(ctypes.c_void_p(int(self[program.SLOT])))
+        if self.base is None and self[slot]:
+            free(ctypes.c_void_p(int(self[slot])))
 
 
 def why_not(graph: Graph) -> str | None:

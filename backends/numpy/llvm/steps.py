@@ -299,45 +299,43 @@ class _Steps:
 
     def gather(self, node: int, data: dict[str, Any]) -> None:
         array, *positions = (self.layout(a) for a in data["args"])
-        axis = dict(data["attrs"])["axis"]
         array = self.dense(array)
-        rows = self.rows(axis, array.shape, positions, data["type"].shape)
         target = self.result(node)
-        self.instructions.append(Rows(data["type"].dtype, *rows[:4], Place.of(array), Place.of(target), *rows[4:]))
+        self.rows(dict(data["attrs"])["axis"], array, target, positions)
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
         updates, *positions = (self.layout(a) for a in data["args"])
-        attrs = dict(data["attrs"])
         updates = self.dense(updates)
-        rows = self.rows(attrs["axis"], attrs["shape"], positions, updates.shape)
         target = self.result(node)
         self.clear(target)
-        dtype = data["type"].dtype
+        axis = dict(data["attrs"])["axis"]
+        dtype = target.dtype
         here = Affine.index(0, 1)
-        add = Kernel(
-            (rows[3],),
-            (
-                Load(dtype, -1, here),
-                Load(dtype, -2, here),
-                Apply(dtype, "add", (0, 1)) if dtype.kind != "b" else Apply(dtype, "logical_or", (0, 1)),
-            ),
-            (Store(2, -1, here),),
-        )
-        number = self.number(add)
-        self.instructions.append(Rows(dtype, *rows[:4], Place.of(target), Place.of(updates), *rows[4:], number))
+        both = Load(dtype, -1, here), Load(dtype, -2, here)
+        row = dims.product(target.shape[axis + len(positions) :])
+        add = Kernel((row,), (*both, Apply(dtype, "add", (0, 1))), (Store(2, -1, here),))
+        self.rows(axis, target, updates, positions, self.number(add))
 
-    def rows(self, axis: int, shape: Sequence[Size], positions: Sequence[Layout], spread: Sequence[Size]) -> Any:
-        """What `Rows` says of the axes that positions lie along; `spread` is the shape of the array of rows."""
+    def rows(
+        self, axis: int, array: Layout, other: Layout, positions: Sequence[Layout], kernel: int | None = None
+    ) -> None:
+        """Gather from a dense array, or scatter into it, at positions along its axes from `axis` on."""
         stop = axis + len(positions)
-        picked = tuple(spread[axis : len(spread) - (len(shape) - stop)])
+        picked = other.shape[axis : len(other.shape) - (len(array.shape) - stop)]
         dense = [self.dense(p.broadcast(picked)) for p in positions]
-        return (
-            dims.product(shape[:axis]),
-            tuple(shape[axis:stop]),
-            dims.product(picked),
-            dims.product(shape[stop:]),
-            tuple(Place.of(p) for p in dense),
-            tuple(p.dtype for p in dense),
+        self.instructions.append(
+            Rows(
+                array.dtype,
+                lead=dims.product(array.shape[:axis]),
+                axes=array.shape[axis:stop],
+                count=dims.product(picked),
+                row=dims.product(array.shape[stop:]),
+                array=Place.of(array),
+                rows=Place.of(other),
+                positions=tuple(Place.of(p) for p in dense),
+                kinds=tuple(p.dtype for p in dense),
+                kernel=kernel,
+            )
         )
 
     # products
