@@ -272,9 +272,23 @@ class _Fuser:
         axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, number)
         if isinstance(axes, str) or fold is not None:
             return axes
-        if unit.reduced is not None and self.sweeps_again(unit, axes):
+        if unit.reduced is not None and self.sweeps_again(unit, axes) and self.follows_fold(node, number):
             return "a second sweep over so many elements would find nothing left in the cache"
         return axes
+
+    def follows_fold(self, node: int, number: int) -> bool:
+        """Whether the node needs the result of a reduction of the kernel."""
+        inside = set(self.units[number].nodes)
+        stack, seen = [node], {node}
+        while stack:
+            for a in self.nodes[stack.pop()]["args"]:
+                if a in seen or self.unit(a) != number:
+                    continue
+                if a in inside and self.fold_of(a) is not None:
+                    return True
+                seen.add(a)
+                stack.append(a)
+        return False
 
     def sweeps_again(self, unit: _Unit, axes: Axes) -> bool:
         """Whether a node would walk a whole large array again after a reduction of it to one number."""

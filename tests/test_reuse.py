@@ -13,6 +13,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.arrays import LARGE
+from graphc.errors import UnsupportedError
 
 pytest.importorskip("llvmlite", reason="large results are kept by machine code")
 from graphc.backends.numpy.llvm import entry, reuse
@@ -83,6 +84,12 @@ def test_operations_of_numpy_fill_kept_memory_too(f: Any) -> None:
     np.testing.assert_array_equal(z, f(x + 1))
 
 
+def test_a_limit_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_KEPT_BYTES", "1 GB")
+    with pytest.raises(UnsupportedError, match="GRAPHC_KEPT_BYTES"):
+        reuse.store.__wrapped__()
+
+
 def test_small_arrays_are_numpys_own() -> None:
     y = reuse.empty((COUNT - 1,), F64)
     del y
@@ -148,7 +155,7 @@ import builtins, os, sys
 import numpy as np, graphc
 from graphc.backends.numpy.llvm import reuse
 f = graphc.compile(lambda x: x * 2 + 0, "f64[n]")
-x = np.ones(1 << 18)
+x = np.ones(1 << 15)
 y = f(x)
 del y
 {body}
@@ -159,11 +166,11 @@ del y
     ("limit", "body"),
     [
         pytest.param("0", "assert reuse.store() is None", id="switched off"),
-        pytest.param("3000000", "assert reuse.store().kept == 1 << 21", id="within the limit"),
-        pytest.param("2000000", "assert reuse.store().kept == 0", id="above the limit"),
+        pytest.param("300000", "assert reuse.store().kept == 1 << 18", id="within the limit"),
+        pytest.param("200000", "assert reuse.store().kept == 0", id="above the limit"),
         pytest.param(
-            "5000000",
-            "ys = [f(np.ones((1 << 18) + k)) for k in range(5)]; ys.clear(); assert 0 < reuse.store().kept <= 5000000",
+            "500000",
+            "ys = [f(np.ones((1 << 15) + k)) for k in range(5)]; ys.clear(); assert 0 < reuse.store().kept <= 500000",
             id="as many as the limit allows",
         ),
         pytest.param("9999999", "builtins.kept_for_ever = [f(x), f(x)]; sys.kept = f(x)", id="alive at exit"),

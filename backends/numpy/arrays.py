@@ -10,7 +10,7 @@ from graphc.kernels import Kernel
 
 Array = np.ndarray[Any, Any]
 
-LARGE: Final = 1 << 20  # bytes of an array: the C library gives freed memory of more back to the system
+LARGE: Final = 1 << 16  # bytes of an array: the C library gives freed memory of more back to the system
 
 
 class Arguments:

@@ -24,8 +24,9 @@ import numpy as np
 from graphc.backends.numpy.arrays import LARGE
 from graphc.backends.numpy.llvm import code, entry
 from graphc.backends.numpy.llvm.machine import host
+from graphc.errors import UnsupportedError
 
-BLOCKS: Final = 16
+BLOCKS: Final = 64
 LIMIT: Final = 1 << 30
 HUGE_PAGES: Final = 14  # MADV_HUGEPAGE of Linux: fewer, larger pages
 PAGE: Final = 4096
@@ -243,7 +244,14 @@ def _numpy_function(number: int) -> int:
 @lru_cache(maxsize=1)
 def store() -> Store | None:
     """The process's store; None where it is switched off, or the interpreter runs without a lock."""
-    limit = int(os.environ.get("GRAPHC_KEPT_BYTES", LIMIT))
+    wanted = os.environ.get("GRAPHC_KEPT_BYTES", str(LIMIT))
+    if not wanted.isdecimal():
+        raise UnsupportedError(
+            "the variable GRAPHC_KEPT_BYTES says how many bytes of dropped results are kept",
+            expected="a whole number, 0 for none",
+            actual=repr(wanted),
+        )
+    limit = int(wanted)
     return Store(limit) if limit > 0 and entry.SUPPORTED else None
 
 
