@@ -98,13 +98,15 @@ class Fusion:
         return "\n".join(lines)
 
 
-def fuse(graph: Graph) -> Fusion:
+def fuse(graph: Graph, every: bool = False) -> Fusion:
     """Group the nodes that kernels can compute. Law: nothing changes but what runs together.
+
+    With `every`, a single cheap op is a kernel too; else NumPy, which is as fast, runs it.
 
     Nodes are taken in order. One joins the kernel of an operand if it runs over the same loops and reads the operand
     where it was just computed, and if no path leads from the kernel to the node through other steps.
     """
-    return _Fuser(graph).run()
+    return _Fuser(graph, every).run()
 
 
 def kernel_node(nodes: Nodes, node: int) -> bool:
@@ -158,8 +160,9 @@ class _Unit:
 
 
 class _Fuser:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, every: bool) -> None:
         self.graph = graph
+        self.every = every
         self.nodes: Nodes = graph._node
         self.scalars = cheap_scalars(graph)
         self.units: list[_Unit] = []
@@ -187,7 +190,7 @@ class _Fuser:
 
     def worthwhile(self, unit: _Unit) -> bool:
         """Whether a kernel gains anything: NumPy does a single cheap operation as fast, and without compiling."""
-        if len(unit.nodes) > 1:
+        if len(unit.nodes) > 1 or self.every:
             return True
         op = TABLE[self.nodes[unit.nodes[0]]["op"]]
         return op.fold is not None or op.work in (None, "transcendental") or not op.ufunc

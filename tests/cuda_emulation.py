@@ -21,7 +21,7 @@ from graphc.kernels import Kernel
 HEADER: Final = Path(__file__).with_suffix(".h")
 COMPILER: Final = shutil.which(os.environ.get("CXX", "g++"))
 FLAGS: Final = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC", "-w")
-SIGNATURE: Final = re.compile(r'extern "C" __global__ void __launch_bounds__\(\d+\) kernel\((.*)\) \{')
+SIGNATURE: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, 1\) )?kernel\((.*)\) \{')
 ORDERS: Final = (0, 1, 2)
 Array = np.ndarray[Any, Any]
 
@@ -36,7 +36,9 @@ class Emulator:
         for text, k in self.number.items():
             source.append(_wrapped(text, k))
         code = "\n".join(source)
-        name = folder / hashlib.sha256((code + HEADER.read_text(encoding="utf-8") + str(flags)).encode()).hexdigest()[:16]
+        name = (
+            folder / hashlib.sha256((code + HEADER.read_text(encoding="utf-8") + str(flags)).encode()).hexdigest()[:16]
+        )
         library = name.with_suffix(".so")
         if not library.exists():
             name.with_suffix(".cpp").write_text(code, encoding="utf-8")
@@ -97,7 +99,7 @@ class Case:
         self.results = results
         aligned = {
             **{node: alignment(array) for node, array in self.operands.items()},
-            **{node: 16 if offset == 0 else offset & -offset for node in results},
+            **dict.fromkeys(results, 16 if offset == 0 else offset & -offset),
         }
         self.offset = offset
         self.schedule = Program(kernel, fast).schedule(sizes, aligned, device or Device())

@@ -15,10 +15,10 @@ import pytest
 
 import graphc
 from graphc.backends.cupy.emit import CudaEmitter
-from graphc.backends.cupy.schedule import Device, Program
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
+from graphc.backends.cupy.schedule import Device, Program
 from graphc.backends.numpy import blocked
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64
+from graphc.backends.numpy.llvm.emit import F32, F64
 from graphc.backends.numpy.llvm.functions import ACCURATE
 from graphc.ir import Graph, TensorType
 from graphc.kernels import Affine, Kernel, Load
@@ -26,10 +26,10 @@ from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.verification.cases import samples
+from graphc.verification.rules import installed
 from tests.cuda_emulation import COMPILER, ORDERS, Case, Emulator
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, kernel_of, numbers, one_node
 from tests.test_random_programs import DIVISION, draw
-from graphc.verification.rules import installed
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
 
@@ -315,7 +315,9 @@ def test_random_programs(batch: int, tmp_path: Path) -> None:
                 compiled = graphc.compile(program.trace(), kernels="ufunc")
             except graphc.errors.GraphcError:
                 continue
-            found += trials_of(f"seed {seed}", compiled, [np.asarray(v) for v in program.values[: len(compiled.graph.inputs)]])
+            found += trials_of(
+                f"seed {seed}", compiled, [np.asarray(v) for v in program.values[: len(compiled.graph.inputs)]]
+            )
     check(found, tmp_path)
 
 
@@ -338,7 +340,23 @@ def test_both_generators_offer_the_whole_vocabulary() -> None:
 def test_every_function_is_written(name: str, dtype: Any) -> None:
     e = CudaEmitter()
     operands = [e.value(f"x{k}", dtype) for k in range(2)]
-    arity = 2 if name in ("arctan2", "fmod", "remainder", "floor_divide", "hypot", "pow", "logaddexp", "logaddexp2", "xlogy", "xlog1py") else 1
+    arity = (
+        2
+        if name
+        in (
+            "arctan2",
+            "fmod",
+            "remainder",
+            "floor_divide",
+            "hypot",
+            "pow",
+            "logaddexp",
+            "logaddexp2",
+            "xlogy",
+            "xlog1py",
+        )
+        else 1
+    )
     result = getattr(CudaScalars(e), name)(*operands[:arity])
     assert result.dtype == dtype
     assert e.lines
@@ -423,5 +441,3 @@ def test_kernels_touch_only_their_arrays(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
     assert int(run.stdout.split()[-1]) > 20
-
-

@@ -17,6 +17,7 @@ from graphc.ops import TABLE
 Env = dict[int, Value]
 Index = Mapping[int, str]  # for each loop the text of its index
 
+UNBOUNDED: Final = 256  # threads of a block
 NARROW: Final = 1 << 30  # elements up to which 32 bits hold every index, and every index plus a stride of the grid
 
 
@@ -67,9 +68,12 @@ class Body:
         numbers = [*self.sizes.values(), *self.extra]
         parameters += [f"i64 {number}_" for number in numbers]
         index = "i64" if self.settings.wide else "i32"
+        # in a block of 256 threads each may have as many registers as there are; told of a bound, the compiler would
+        # rather spill some of them than have fewer blocks at a time
+        bounds = f"__launch_bounds__({threads}, 1) " if threads > UNBOUNDED else ""
         lines = [
             f"typedef {index} idx;",
-            f'extern "C" __global__ void __launch_bounds__({threads}) {name}({", ".join(parameters)}) {{',
+            f'extern "C" __global__ void {bounds}{name}({", ".join(parameters)}) {{',
             *(f"  const idx {number} = (idx){number}_;" for number in numbers),
             *self.e.lines,
             "}",

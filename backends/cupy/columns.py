@@ -80,9 +80,8 @@ def gather(body: Body, number: int, height: int) -> None:
         e.statement("__syncthreads();")
         e.statement(f"kept[threadIdx.y * {WIDTH} + threadIdx.x] = acc{number};")
         e.statement("__syncthreads();")
-        with e.scope("if (threadIdx.y == 0)"):
-            with e.scope(f"for (int k = 1; k < {height}; ++k)"):
-                e.statement(f"acc{number} = {fold}::join(acc{number}, kept[k * {WIDTH} + threadIdx.x]);")
+        with e.scope("if (threadIdx.y == 0)"), e.scope(f"for (int k = 1; k < {height}; ++k)"):
+            e.statement(f"acc{number} = {fold}::join(acc{number}, kept[k * {WIDTH} + threadIdx.x]);")
 
 
 def finish_stores(body: Body, env: Env, index: dict[int, str]) -> None:

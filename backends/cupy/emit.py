@@ -60,7 +60,7 @@ def number_of(text: str) -> float | None:
 
 
 class CudaEmitter(Emitter):
-    """Writes the statements of one kernel. Equal expressions in one block, or in a block around it, are written once."""
+    """Writes the statements of one kernel. An expression that a block, or one around it, has is not written again."""
 
     __slots__ = ("depth",)
 

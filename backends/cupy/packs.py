@@ -36,7 +36,8 @@ def packing(
 ) -> Packing:
     """The widest packing that sizes and addresses allow.
 
-    number: sizes as numbers. aligned: for each array's node, the largest power of two up to 16 that divides its address.
+    number: sizes as numbers. aligned: for each array's node, the largest power of two, up to 16, that divides its
+    address.
     apart: stores that are not made along the last loop. tail: whether the last loop need not be a multiple.
     """
     last = len(kernel.sizes) - 1

@@ -203,7 +203,9 @@ def _limits() -> str:
             else:
                 info = np.iinfo(dtype)
                 low = f"({info.min + 1}ll - 1)" if info.min < 0 else "0"
-                number = f"({kind}){low}" if fold == "max" else f"({kind}){info.max}{'ull' if dtype.kind == 'u' else 'll'}"
+                number = (
+                    f"({kind}){low}" if fold == "max" else f"({kind}){info.max}{'ull' if dtype.kind == 'u' else 'll'}"
+                )
             name = _limit("max" if fold == "max" else "min", dtype)
             lines.append(f"struct {name} {{ __device__ static {kind} number() {{ return {number}; }} }};")
     return "\n".join(lines) + "\n"

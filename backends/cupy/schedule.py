@@ -12,12 +12,13 @@ from graphc.backends.cupy.body import NARROW, Settings
 from graphc.backends.cupy.packs import Packing, packing
 from graphc.backends.cupy.parts import Part, taken_apart
 from graphc.backends.cupy.prelude import acc_bytes
-from graphc.backends.cupy.rows import RowShape, by_column, folds, swept, sweeps
+from graphc.backends.cupy.rows import RowShape, by_column, folds, sweeps, swept
 from graphc.dims import Size
 from graphc.kernels import Affine, Kernel, Load, Position, Reduce
 
 WARP: Final = 32
 MOST_THREADS: Final = 1024
+KEPT_THREADS: Final = 512  # of a row in registers: each may have 128 of them
 MOST_BLOCKS: Final = 1 << 20
 REGISTERS: Final = 64  # 32-bit words that a thread may spend on what it keeps of a row
 MOST_KEPT: Final = 32  # elements of a row that a thread keeps
@@ -83,9 +84,7 @@ def power_of_two(number: int) -> int:
 
 
 class _Scheduler:
-    def __init__(
-        self, program: Program, sizes: Mapping[Size, int], aligned: Mapping[int, int], device: Device
-    ) -> None:
+    def __init__(self, program: Program, sizes: Mapping[Size, int], aligned: Mapping[int, int], device: Device) -> None:
         self.program = program
         self.sizes = sizes
         self.aligned = dict(aligned)
@@ -154,7 +153,13 @@ class _Scheduler:
             )
 
         places = [v.at for v in kernel.values if isinstance(v, (Load, Position))] + [s.at for s in kernel.stores]
-        numbers = [abs(self.number(x)) for v in kernel.values if isinstance(v, Load) for w in v.within for x in (w.start, w.stop)]
+        numbers = [
+            abs(self.number(x))
+            for v in kernel.values
+            if isinstance(v, Load)
+            for w in v.within
+            for x in (w.start, w.stop)
+        ]
         return max([*map(reach, places), *numbers], default=0) >= NARROW
 
     def launch(
@@ -272,9 +277,7 @@ class _Scheduler:
         threads = min(256, power_of_two(blocks))
         height = finish.finish_rows(threads)
         text = self.program.text(_finish_rows, kernel, settings, tuple(numbers), loops, threads)
-        self.launch(
-            kernel, text, (min(-(-results // height), MOST_BLOCKS), 1), (threads, height), spaces, (blocks,)
-        )
+        self.launch(kernel, text, (min(-(-results // height), MOST_BLOCKS), 1), (threads, height), spaces, (blocks,))
 
     # Rows that stay in registers, or are read again
 
@@ -300,13 +303,13 @@ class _Scheduler:
             return self.rows_and_down(kernel, settings, packs, most, count, length)
         few = max(1, -(-length // most))
         threads = max(power_of_two(few), min(power_of_two(-(-length // (4 * packs.width))), WARP))
-        if threads > MOST_THREADS:
+        if threads > KEPT_THREADS:
             if count < self.device.processors:
                 return False
-            shape = RowShape(MOST_THREADS // 2, 1, 0)
+            shape = RowShape(KEPT_THREADS, 1, 0)
         else:
             while (
-                threads < MOST_THREADS
+                threads < KEPT_THREADS
                 and 2 * threads * count <= self.device.processors * MOST_THREADS
                 and length > threads * packs.width
             ):
@@ -328,7 +331,7 @@ class _Scheduler:
         """The same for a kernel that folds over its rows too."""
         if length < 2 * WARP:
             return False
-        threads = min(max(power_of_two(-(-length // (2 * packs.width))), WARP), MOST_THREADS)
+        threads = min(max(power_of_two(-(-length // (2 * packs.width))), WARP), KEPT_THREADS)
         shape = self.kept_shape(kernel, packs, threads, 1, length)
         if shape.items * packs.width > most:
             return False
@@ -364,9 +367,7 @@ class _Scheduler:
         numbers = folds(kernel, across=False)
         spaces = self.accumulators(kernel, numbers, count * blocks) if blocks > 1 else []
         text = self.program.text(columns.source, kernel, settings, height, blocks > 1)
-        self.launch(
-            kernel, text, (min(strips, MOST_BLOCKS), blocks), (columns.WIDTH, height), spaces, (chunk,)
-        )
+        self.launch(kernel, text, (min(strips, MOST_BLOCKS), blocks), (columns.WIDTH, height), spaces, (chunk,))
         if blocks > 1:
             self.join(kernel, settings, numbers, spaces, count, blocks)
 
@@ -375,7 +376,9 @@ def _finish_rows(kernel: Kernel, settings: Settings, numbers: tuple[int, ...], l
     return finish.rows_source(kernel, settings, list(numbers), loops, n)
 
 
-def _finish_columns(kernel: Kernel, settings: Settings, numbers: tuple[int, ...], loops: tuple[int, ...], n: int) -> str:
+def _finish_columns(
+    kernel: Kernel, settings: Settings, numbers: tuple[int, ...], loops: tuple[int, ...], n: int
+) -> str:
     return finish.columns_source(kernel, settings, list(numbers), loops, n)
 
 
