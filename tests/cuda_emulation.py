@@ -109,7 +109,7 @@ class Case:
         return [launch.source for launch in self.schedule.launches]
 
     def run(self, emulator: Emulator, order: int = 0) -> dict[int, Array]:
-        arrays: dict[int, Array] = {node: array for node, array in self.operands.items()}
+        arrays: dict[int, Array] = dict(self.operands)
         found = {}
         for node, (shape, dtype) in self.results.items():
             found[node] = arrays[node] = placed(_poison(shape, dtype), self.offset)

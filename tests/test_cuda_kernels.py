@@ -335,28 +335,15 @@ def test_both_generators_offer_the_whole_vocabulary() -> None:
         ours.no_such_function  # noqa: B018
 
 
+BINARY = ("arctan2", "fmod", "remainder", "floor_divide", "hypot", "pow", "logaddexp", "logaddexp2", "xlogy", "xlog1py")
+
+
 @pytest.mark.parametrize("name", ACCURATE)
 @pytest.mark.parametrize("dtype", [F32, F64], ids=["f32", "f64"])
 def test_every_function_is_written(name: str, dtype: Any) -> None:
     e = CudaEmitter()
     operands = [e.value(f"x{k}", dtype) for k in range(2)]
-    arity = (
-        2
-        if name
-        in (
-            "arctan2",
-            "fmod",
-            "remainder",
-            "floor_divide",
-            "hypot",
-            "pow",
-            "logaddexp",
-            "logaddexp2",
-            "xlogy",
-            "xlog1py",
-        )
-        else 1
-    )
+    arity = 2 if name in BINARY else 1
     result = getattr(CudaScalars(e), name)(*operands[:arity])
     assert result.dtype == dtype
     assert e.lines

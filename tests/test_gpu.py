@@ -1,4 +1,4 @@
-"""The CuPy backend on a real GPU, against the NumPy meaning: ops, programs, sizes, streams, recordings, other libraries."""
+"""The CuPy backend on a real GPU, against the NumPy meaning: ops, programs, sizes, streams, recordings."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_elementwise_ops_mean_what_numpy_means(op: Op, cp: Any) -> None:
     assert tried
 
 
-FOLD_SHAPES = [((5,), (0,)), ((300,), (0,)), ((1_000_003,), (0,)), ((7, 33), (1,)), ((7, 33), (0,)), ((4, 5, 6), (0, 2)),
-               ((3, 0), (1,)), ((0, 3), (1,)), ((0, 3), (0,)), ((5000, 130), (0,)), ((5, 400_000), (1,)),
+FOLD_SHAPES = [((5,), (0,)), ((300,), (0,)), ((1_000_003,), (0,)), ((7, 33), (1,)), ((7, 33), (0,)),
+               ((4, 5, 6), (0, 2)), ((3, 0), (1,)), ((0, 3), (1,)), ((0, 3), (0,)), ((5000, 130), (0,)), ((5, 400_000), (1,)),
                ((3000, 1000), (1,)), ((100_000, 8), (1,)), ((100_000, 8), (0,))]  # fmt: skip
 
 
@@ -395,7 +395,7 @@ def test_memory_does_not_grow(cp: Any) -> None:
         lambda key: gr.normal(key, (1000,)),
         lambda key: gr.split(key, 5),
         lambda key: gr.fold_in(key, 7),
-        lambda key: gr.randint(key, (1000,), 0, 1_000_000_007),
+        lambda key: gr.integers(key, (1000,), 0, 1_000_000_007),
     ],
 )
 def test_keys_give_the_numbers_of_the_cpu(draw_numbers: Callable[..., Any], cp: Any) -> None:

@@ -2,8 +2,7 @@
 
 A small step spends its time on launches, not on arithmetic. After a few calls with the same shapes its launches are
 recorded on arrays that the recording owns; from then on a call copies its arguments there, launches the recording, and
-copies the results out, so that they are the caller's own. Large arguments are not worth the copies and are not recorded.
-What cannot be recorded, or fails to, runs as before.
+copies the results out, so that they are the caller's own. Large arguments are not worth the copies. What cannot be recorded, or fails to, runs as before.
 """
 
 from __future__ import annotations
@@ -29,20 +28,10 @@ UNIT: Final = 16  # bytes that a thread copies at a time
 
 # Ops whose CuPy meaning neither waits for the GPU nor copies from the host.
 RECORDABLE: Final = frozenset(
-    [
-        "iota",
-        "identity",
-        "stop_gradient",
-        "reshape",
-        "transpose",
-        "broadcast_to",
-        "slice",
-        "get",
-        "concatenate",
-        "unslice",
-        "gather",
-        "matmul",
-    ]
+    (
+        *("identity", "stop_gradient", "reshape", "transpose", "broadcast_to", "slice", "get"),
+        *("iota", "concatenate", "unslice", "gather", "matmul"),
+    )
 )
 
 Run = Callable[..., tuple[Any, ...]]

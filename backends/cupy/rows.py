@@ -137,12 +137,12 @@ class _Rows:
             wanted += [kernel.stores[n].value for n in stores]
             reduces = [i for i, v in enumerate(kernel.values) if isinstance(v, Reduce)]
             before = computed if self.shape.items else set()
-            needed = [i for i in self.body.closure(wanted, {*reduces, *before})]
+            needed = self.body.closure(wanted, {*reduces, *before})
             plans.append((stage, targets, stores, wanted, needed))
             computed.update(i for i in needed if self._along(i) and not self._cheap(i))
         if self.shape.items:
             self._declare(plans)
-        for stage, targets, stores, _, needed in plans:
+        for _, targets, stores, _, needed in plans:
             for i in needed:
                 if not self._along(i) and i not in env:
                     env[i] = self.body.value(i, env, row_index)
@@ -232,7 +232,7 @@ class _Rows:
         self, targets: list[int], stores: list[int], needed: list[int], env: Env, row_index: dict[int, str]
     ) -> None:
         """Some neighbours of a row."""
-        e, kernel, width = self.e, self.kernel, self.packing.width
+        e, kernel = self.e, self.kernel
         here = dict(env)
         index: Index = {**row_index, **self._column_index()}
         used = {i for i in self.registers if i not in needed}

@@ -1,4 +1,4 @@
-"""Adding up at repeated positions, in a fixed order: positions are sorted, and one thread adds up each run of equals."""
+"""Adding up at repeated positions in a fixed order: positions are sorted, and one thread takes each run of equals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ THREADS: Final = 256
 
 
 def run_text(kind: str, fold: str) -> str:
-    """The text of a kernel: `values` is (lead, count, rest), `result` (lead, span, rest) and 0 where nothing is added."""
+    """The text of a kernel. `values`: (lead, count, rest); `result`: (lead, span, rest), zeros."""
     return f"""{PRELUDE}
 extern "C" __global__ void kernel(const {kind}* values, const i64* order, const i64* sorted, {kind}* result,
                                   i64 lead, i64 count, i64 span, i64 rest) {{

@@ -56,7 +56,7 @@ class Options:
 
     @property
     def generator(self) -> str | None:
-        """The kernel generator: "cuda" on a GPU; else the one asked for, else that of ``GRAPHC_KERNELS``, else the best there is."""
+        """The kernel generator: the one asked for, else that of ``GRAPHC_KERNELS``, else the best; on a GPU "cuda"."""
         if self.backend == "cupy":
             backend_module("cupy").refuse_options(self.exact_order, self.kernels)
             return "cuda"
