@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,10 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc.backends.cupy import philox, scattering
 from graphc.backends.cupy.emit import CudaEmitter
+from graphc.backends.cupy.prelude import PRELUDE
+from graphc.backends.cupy.replaying import copy_text
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
 from graphc.backends.cupy.schedule import Device, Program
 from graphc.backends.numpy import blocked
@@ -31,7 +35,11 @@ from tests.cuda_emulation import COMPILER, ORDERS, Case, Emulator
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, kernel_of, numbers, one_node
 from tests.test_random_programs import DIVISION, draw
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX"),
+    # the programs close over arrays, which become constants; NumPy warns of what kernels do in silence
+    pytest.mark.filterwarnings("ignore:a writable array:UserWarning", "ignore::RuntimeWarning"),
+]
 
 Array = np.ndarray[Any, Any]
 # so few processors that small arrays are spread as large ones are on a real GPU
@@ -428,3 +436,81 @@ def test_kernels_touch_only_their_arrays(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
     assert int(run.stdout.split()[-1]) > 20
+
+
+# --- CUDA's own compiler, which needs no GPU ----------------------------------------------------------------------
+
+ARCHITECTURES = (80, 90)
+
+
+def compiled_for_gpu(text: str, architecture: int) -> str:
+    """What NVRTC and its assembler say of a text: registers, and how many of them were spilled."""
+    nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason='NVRTC is not installed: pip install ".[cuda-check]"')
+    from graphc.backends.cupy.compiling import OPTIONS
+
+    def done(result: tuple[Any, ...]) -> Any:
+        assert result[0] == nvrtc.nvrtcResult.NVRTC_SUCCESS, result
+        return result[1] if len(result) == 2 else result[1:]
+
+    program = done(nvrtc.nvrtcCreateProgram(text.encode(), b"kernel.cu", 0, [], []))
+    options = [*OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
+    status = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])[0]
+    log = b" " * done(nvrtc.nvrtcGetProgramLogSize(program))
+    done(nvrtc.nvrtcGetProgramLog(program, log))
+    done(nvrtc.nvrtcDestroyProgram(program))
+    assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode()
+    return log.decode()
+
+
+def assert_no_spills(texts: Sequence[str]) -> int:
+    """Compile each text for each architecture; the most registers that one takes."""
+    most = 0
+    for text in dict.fromkeys(texts):
+        for architecture in ARCHITECTURES:
+            log = compiled_for_gpu(text, architecture)
+            spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
+            assert spilled is None or spilled.group(1, 2) == ("0", "0"), f"{log}\n{text.removeprefix(PRELUDE)}"
+            used = re.search(r"Used (\d+) registers", log)
+            assert used is not None, log
+            most = max(most, int(used[1]))
+    return most
+
+
+def test_a_sample_compiles_for_gpus() -> None:
+    found = list(program_trials({"softmax": ((64, 64), (3, 9000)), "columns": ((40, 130),)}, [np.float32]))
+    texts = [text for trial in found for text in trial.case().texts]
+    texts += [philox.BLOCKS, philox.STREAMS, philox.below_text(32), philox.below_text(64), scattering.LAST]
+    texts += [scattering.run_text("float", "SumF32<double>"), copy_text(3, True), copy_text(2, False)]
+    assert 8 < assert_no_spills(texts) <= 255
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_compile_for_gpus(name: str) -> None:
+    found = list(program_trials({name: SHAPES[PROGRAMS[name][1]]}, [np.float32, np.float64]))
+    assert_no_spills([text for trial in found for device in (SMALL, Device()) for text in trial.case(device).texts])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(200, 64), (2000, 256), (3, 1000), (300, 131), (5, 4100)])
+def test_folds_in_both_directions_compile_for_gpus(shape: tuple[int, int], dtype: Any) -> None:
+    found = list(trials("gradient", gradient_of_weights, *with_weights(*shape, dtype)))
+    assert_no_spills([text for trial in found for device in (SMALL, Device()) for text in trial.case(device).texts])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", [*ELEMENTWISE, *FOLDS], ids=lambda op: op.name)
+def test_ops_compile_for_gpus(op: Op) -> None:
+    texts = []
+    attrs = next((dict(s.attrs) for s in samples(op)), {})
+    for dtype in dtypes_of(op, len(op.domains)):
+        types = [TensorType((300, 500), dtype)] * len(op.domains)
+        if op.name == "where":
+            types[0] = TensorType((300, 500), np.dtype(np.bool_))
+        if op.fold is not None:
+            attrs = {"axes": (1,), "keepdims": False}
+        kernel = kernel_of(one_node(op, types, attrs))
+        aligned = dict.fromkeys((*kernel.roots, *kernel.nodes), 16)
+        texts += [launch.source for launch in Program(kernel).schedule((), aligned, Device()).launches]
+    assert_no_spills(texts)

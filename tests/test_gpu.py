@@ -23,7 +23,12 @@ from tests.test_cuda_kernels import elementwise_rows, gradient_of_weights, with_
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, leaves, one_node
 from tests.test_random_programs import DIVISION, draw
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:a writable array:UserWarning", "ignore::RuntimeWarning"),
+    # what the libraries themselves warn of
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
 Array = np.ndarray[Any, Any]
 
 
@@ -68,8 +73,8 @@ def test_elementwise_ops_mean_what_numpy_means(op: Op, cp: Any) -> None:
 
 
 FOLD_SHAPES = [((5,), (0,)), ((300,), (0,)), ((1_000_003,), (0,)), ((7, 33), (1,)), ((7, 33), (0,)),
-               ((4, 5, 6), (0, 2)), ((3, 0), (1,)), ((0, 3), (1,)), ((0, 3), (0,)), ((5000, 130), (0,)), ((5, 400_000), (1,)),
-               ((3000, 1000), (1,)), ((100_000, 8), (1,)), ((100_000, 8), (0,))]  # fmt: skip
+               ((4, 5, 6), (0, 2)), ((3, 0), (1,)), ((0, 3), (1,)), ((0, 3), (0,)), ((5000, 130), (0,)),
+               ((5, 400_000), (1,)), ((3000, 1000), (1,)), ((100_000, 8), (1,)), ((100_000, 8), (0,))]  # fmt: skip
 
 
 @pytest.mark.parametrize("op", FOLDS, ids=lambda op: op.name)

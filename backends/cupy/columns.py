@@ -10,7 +10,7 @@ from typing import Final
 
 from graphc.backends.cupy.body import Body, Env, Settings
 from graphc.backends.cupy.prelude import acc_bytes
-from graphc.backends.cupy.rows import folds, swept
+from graphc.backends.cupy.rows import folds, operand, swept
 from graphc.kernels import Kernel, Reduce
 
 WIDTH: Final = 32  # columns of a block
@@ -37,7 +37,7 @@ def source(kernel: Kernel, settings: Settings, height: int, split: bool) -> str:
         index = body.unravel(kept, "column", "i")
         env: Env = {}
         stores = [n for n in range(len(kernel.stores)) if swept(kernel, n)]
-        wanted = [kernel.values[i].operand for i in found]  # type: ignore[union-attr]
+        wanted = [operand(kernel, i) for i in found]
         wanted += [kernel.stores[n].value for n in stores]
         needed = body.closure(wanted, ())
         for i in needed:
@@ -55,8 +55,8 @@ def source(kernel: Kernel, settings: Settings, height: int, split: bool) -> str:
             for n in stores:
                 body.store(n, here, place)
             for i in found:
-                operand = here[kernel.values[i].operand]  # type: ignore[union-attr]
-                e.statement(f"acc{i} = {body.fold(i)}::take(acc{i}, {operand.text});")
+                x = here[operand(kernel, i)]
+                e.statement(f"acc{i} = {body.fold(i)}::take(acc{i}, {x.text});")
         for i in found:
             gather(body, i, height)
         with e.scope("if (threadIdx.y == 0)"):

@@ -21,14 +21,14 @@ Array = Any  # a cupy.ndarray
 
 def on_device(number: Any) -> Array:
     """A NumPy scalar on the current device, as a 0-d array that nobody writes to."""
-    kind = type(number)
+    found = np.asarray(number)
     # numbers that compare equal may differ in dtype or in the sign of zero
-    return _scalar(kind, number.tobytes(), cupy().cuda.runtime.getDevice())
+    return _scalar(found.dtype.str, found.tobytes(), cupy().cuda.runtime.getDevice())
 
 
 @lru_cache(maxsize=1024)
-def _scalar(kind: Any, content: bytes, device: int) -> Array:
-    return cupy().asarray(np.frombuffer(content, np.dtype(kind)).reshape(()))
+def _scalar(kind: str, content: bytes, device: int) -> Array:
+    return cupy().asarray(np.frombuffer(content, np.dtype(kind)).reshape(()).copy())
 
 
 def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tuple[int, ...]) -> Array:

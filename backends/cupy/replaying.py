@@ -2,7 +2,8 @@
 
 A small step spends its time on launches, not on arithmetic. After a few calls with the same shapes its launches are
 recorded on arrays that the recording owns; from then on a call copies its arguments there, launches the recording, and
-copies the results out, so that they are the caller's own. Large arguments are not worth the copies. What cannot be recorded, or fails to, runs as before.
+copies the results out, so that they are the caller's own. Large arguments are not worth the copies. What cannot be
+recorded, or fails to, runs as before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+
+import numpy as np
 
 from graphc.backends.cupy.arguments import DeviceSpec
 from graphc.backends.cupy.compiling import function
@@ -37,12 +40,16 @@ RECORDABLE: Final = frozenset(
 Run = Callable[..., tuple[Any, ...]]
 
 
-def copy_text(count: int) -> str:
-    """The text of a kernel that copies so many arrays: `b0[:] = a0`, ... by bytes; the arrays do not overlap."""
-    parameters = ", ".join(f"const u8* a{k}, u8* b{k}, i64 n{k}" for k in range(count))
-    cases = "\n".join(f"    case {k}: copied(a{k}, b{k}, n{k}); break;" for k in range(count))
+def copy_text(count: int, into: bool) -> str:
+    """The text of a kernel that copies so many arrays by bytes: into those of a table, or from them."""
+    source, target = ("a{0}", "table[{0}].place") if into else ("table[{0}].place", "a{0}")
+    parameters = ", ".join(f"u8* a{k}" for k in range(count))
+    cases = "\n".join(
+        f"    case {k}: copied({source.format(k)}, {target.format(k)}, table[{k}].size); break;" for k in range(count)
+    )
     return f"""{TYPES}
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
+struct Entry {{ u8* place; i64 size; }};
 __device__ void copied(const u8* a, u8* b, i64 n) {{
   const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
   const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
@@ -50,7 +57,7 @@ __device__ void copied(const u8* a, u8* b, i64 n) {{
   for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
   for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
 }}
-extern "C" __global__ void kernel({parameters}) {{
+extern "C" __global__ void kernel(const Entry* table, {parameters}) {{
   switch (blockIdx.y) {{
 {cases}
   }}
@@ -59,23 +66,22 @@ extern "C" __global__ void kernel({parameters}) {{
 
 
 class Copy:
-    """Copies arrays into others of the same types by one launch."""
+    """Copies arrays into fixed ones of the same types, or from them, by one launch."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.places = [k for k, size in enumerate(sizes) if size]
-        self.sizes = [sizes[k] for k in self.places]
-        if self.places:
-            self.run = function(copy_text(len(self.places)))
-            units = -(-max(self.sizes) // UNIT)
-            self.grid = max(1, min(-(-units // THREADS), 1024)), len(self.places), 1
-
-    def __call__(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
+    def __init__(self, fixed: Sequence[Any], into: bool) -> None:
+        self.places = [k for k, array in enumerate(fixed) if array.nbytes]
         if not self.places:
             return
-        arguments: list[int] = []
-        for k, size in zip(self.places, self.sizes, strict=True):
-            arguments += (sources[k].data.ptr, targets[k].data.ptr, size)
-        self.run(self.grid, (THREADS, 1, 1), tuple(arguments))
+        kept = [fixed[k] for k in self.places]
+        rows = [[array.data.ptr, array.nbytes] for array in kept]
+        self.table = cupy().asarray(np.asarray(rows, np.int64))
+        self.run = function(copy_text(len(kept), into))
+        units = -(-max(array.nbytes for array in kept) // UNIT)
+        self.grid = max(1, min(-(-units // THREADS), 1024)), len(kept), 1
+
+    def __call__(self, others: Sequence[Any]) -> None:
+        if self.places:
+            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[others[k].data.ptr for k in self.places]))
 
 
 class Recording:
@@ -95,25 +101,29 @@ class Recording:
                 mine[...] = given
             # the memory that the call takes lies in the pool then, and its libraries are ready
             for _ in range(2):
-                run(*self.inputs)
+                self._dense(run)
             stream.synchronize()
             stream.begin_capture()
             try:
-                self.results = run(*self.inputs)
+                self.results = self._dense(run)
             finally:
                 self.graph = stream.end_capture()
         stream.synchronize()
-        self.copy_in = Copy([a.nbytes for a in self.inputs])
-        self.copy_out = Copy([a.nbytes for a in self.results])
+        self.copy_in = Copy(self.inputs, into=True)
+        self.copy_out = Copy(self.results, into=False)
         self.kinds = [(a.shape, a.dtype) for a in self.results]
         if sum(a.nbytes for a in (*self.inputs, *self.results)) > MOST_BYTES:
             raise ValueError("too much to copy")
 
+    def _dense(self, run: Run) -> list[Any]:
+        """The results, dense: they are copied out by bytes."""
+        return [self.cp.ascontiguousarray(a) for a in run(*self.inputs)]
+
     def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
-        self.copy_in(arguments, self.inputs)
+        self.copy_in(arguments)
         self.graph.launch(self.cp.cuda.get_current_stream())
         fresh = tuple([self.cp.empty(shape, dtype) for shape, dtype in self.kinds])
-        self.copy_out(self.results, fresh)
+        self.copy_out(fresh)
         return fresh
 
 

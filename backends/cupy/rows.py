@@ -39,6 +39,13 @@ def folds(kernel: Kernel, across: bool) -> list[int]:
     return [i for i, v in enumerate(kernel.values) if isinstance(v, Reduce) and v.across == across]
 
 
+def operand(kernel: Kernel, number: int) -> int:
+    """What a fold folds."""
+    value = kernel.values[number]
+    assert isinstance(value, Reduce)
+    return value.operand
+
+
 def sweeps(kernel: Kernel) -> int:
     """How many sweeps over the reduced loops the kernel takes."""
     stages = kernel.stages
@@ -133,7 +140,7 @@ class _Rows:
         for stage in range(sweeps(kernel)):
             targets = [i for i in self._folds(stage) if self.shape.items or i not in self.down]
             stores = self._stores(stage)
-            wanted = [kernel.values[i].operand for i in targets]  # type: ignore[union-attr]
+            wanted = [operand(kernel, i) for i in targets]
             wanted += [kernel.stores[n].value for n in stores]
             reduces = [i for i, v in enumerate(kernel.values) if isinstance(v, Reduce)]
             before = computed if self.shape.items else set()
@@ -154,7 +161,7 @@ class _Rows:
                 if i not in self.down:
                     env[i] = self.body.folded(i, f"over_row<{fold}, {self.shape.threads}>(acc{i}, room)")
                 elif not by_column(kernel, i):
-                    e.statement(f"down{i}[0] = {fold}::take(down{i}[0], {env[kernel.values[i].operand].text});")
+                    e.statement(f"down{i}[0] = {fold}::take(down{i}[0], {env[operand(kernel, i)].text});")
         if self.shape.split:
             return
         results = [n for n, s in enumerate(kernel.stores) if not swept(kernel, n) and s.value not in self.down]
