@@ -32,8 +32,8 @@ from graphc.ops.record import Op
 from graphc.verification.cases import samples
 from graphc.verification.rules import installed
 from tests.cuda_emulation import COMPILER, ORDERS, Case, Emulator
+from tests.random_programs import DIVISION, draw
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, kernel_of, numbers, one_node
-from tests.test_random_programs import DIVISION, draw
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX"),

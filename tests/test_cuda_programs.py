@@ -134,7 +134,7 @@ def test_the_source_is_readable() -> None:
         f"    v2 = cp.matmul(x, w)  # test_cuda_programs.py:{line} <lambda>\n"
         "    v2 = cp.ascontiguousarray(v2)\n"
         "    v5 = cp.empty((n, 4,), f32)\n"
-        "    kernel0(v2, v5, n)  # exp add\n"
+        "    kernel0(v2, v5, 4*n)  # exp add\n"
         "    del v2\n"
         "    return (v5, )\n"
     )

@@ -19,9 +19,9 @@ from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.verification.cases import samples
 from graphc.verification.rules import installed
+from tests.random_programs import DIVISION, draw
 from tests.test_cuda_kernels import elementwise_rows, gradient_of_weights, with_weights
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, leaves, one_node
-from tests.test_random_programs import DIVISION, draw
 
 pytestmark = [
     pytest.mark.gpu,
