@@ -143,8 +143,8 @@ class Op:
     work: the arithmetic of one evaluation: a class, of which one operation is done for each element of the result; or
         the counts by class. If not given: transcendental for an elementwise op, nothing for any other.
     ulps: how far from the exact value the NumPy meaning may lie, in units in the last place of the result.
-    kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k` (see
-        graphc.kernels.Scalars); a string names one of them.
+    kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k`, which
+        go by the names of the exact fields; a string names one of them.
     kernel_kinds: the kinds of dtype, in NumPy's letters, at which it means what NumPy means.
     fold: for a reduction that kernels compute, what it folds by.
     expansion: for an op that stands for several, `(w, *operands, **attrs)` built of simple ones that kernels can fuse.
