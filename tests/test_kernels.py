@@ -17,7 +17,7 @@ from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Value
-from graphc.passes.fuse import Group
+from graphc.passes.fuse import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
 
@@ -69,7 +69,7 @@ def kernel_of(graph: Graph) -> Kernel:
     op = TABLE[data["op"]]
     if op.fold is None:
         domain = data["type"].shape
-        return lower(graph, Group((node,), domain, frozenset(), {node: axes_of(domain)}))
+        return lower(graph, Group((node,), domain, frozenset(), {node: axes_of(domain)}), cheap_scalars(graph))
     domain = graph._node[data["args"][0]]["type"].shape
     attrs = dict(data["attrs"])
     own = axes_of(domain)
@@ -79,7 +79,7 @@ def kernel_of(graph: Graph) -> Kernel:
         if attrs["keepdims"]
         else tuple(k for a, k in enumerate(own) if a not in attrs["axes"])
     )
-    return lower(graph, Group((node,), domain, over, {node: axes}))
+    return lower(graph, Group((node,), domain, over, {node: axes}), cheap_scalars(graph))
 
 
 def axes_of(domain: tuple[Any, ...]) -> tuple[int | None, ...]:

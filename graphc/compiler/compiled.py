@@ -94,7 +94,7 @@ class Compiled:
             self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised, every=on_gpu)
             # on a GPU storage is taken from a pool, at no cost: results that overwrite operands would gain nothing
             overwrite = not options.exact_order and not on_gpu
-            self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups)
+            self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)
             settings: dict[str, Any] = {} if generator is None else {"fast": options.fast_math}
             if generator is not None and not on_gpu:
                 settings["kernels"] = generator
