@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -450,3 +452,11 @@ def test_printing_and_callbacks(cp: Any, capsys: pytest.CaptureFixture[str]) -> 
     y = graphc.compile(f, "f64[3]", backend="cupy")(np.zeros(3))
     assert host(y)[0].tolist() == [2.0, 2.0, 2.0]
     assert "x = [0. 0. 0.]" in capsys.readouterr().out
+
+
+def test_the_examples_of_the_page(cp: Any, root: Path) -> None:
+    """On a GPU none of them is skipped."""
+    text = (root / "docs" / "gpu.md").read_text(encoding="utf-8").replace("  # doctest: +SKIP", "")
+    found = doctest.DocTestParser().get_doctest(text, {}, "gpu.md", None, 0)
+    assert len(found.examples) >= 6
+    assert doctest.DocTestRunner().run(found).failed == 0
