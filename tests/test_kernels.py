@@ -21,7 +21,7 @@ from graphc.passes.fuse import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
 
-RNG: Final = np.random.default_rng(5)
+RNG = np.random.default_rng(5)
 GENERATORS: dict[str, Callable[..., Any]] = {"llvm": generator.load, "ufunc": blocked.load}
 # what runs on this processor: code for it, and for plainer ones of its kind
 MACHINES = {"host": machine.host()}

@@ -53,7 +53,7 @@ REUSE: Final = "graphc.backends.numpy.llvm.reuse"  # needs machine code
 
 def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
     """Source text of the plan's function, and the constants and helpers it refers to."""
-    writer = _Writer(plan, reuse=kernels == "llvm")
+    writer = Writer(plan, reuse=kernels == "llvm")
     source, scope = writer.write()
     if writer.reuses:
         scope["empty"] = import_module(REUSE).empty
@@ -66,19 +66,29 @@ def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]
 def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> tuple[Callable[..., tuple[Any, ...]], str]:
     """Compile the plan to a Python function over input arrays, and give its source; `kernels` names the generator."""
     source, scope = generate(plan, kernels, fast)
-    filename = f"<graphc {plan.graph.name} {next(_serial)}>"
+    return define(plan.graph.name, source, scope), source
+
+
+def define(name: str, source: str, scope: dict[str, Any]) -> Callable[..., tuple[Any, ...]]:
+    """The function `run` that a source text defines."""
+    filename = f"<graphc {name} {next(_serial)}>"
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
     # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
     while _ended:
         linecache.cache.pop(_ended.popleft(), None)
-    weakref.finalize(scope["run"], _ended.append, filename)
-    return scope["run"], source
+    run: Callable[..., tuple[Any, ...]] = scope["run"]
+    weakref.finalize(run, _ended.append, filename)
+    return run
 
 
-class _Writer:
-    def __init__(self, plan: Plan, reuse: bool) -> None:
+class Writer:
+    """Writes the function of a plan. Another backend writes the same in the words of its own arrays."""
+
+    module = "np"
+
+    def __init__(self, plan: Plan, reuse: bool = False) -> None:
         self.plan = plan
         self.reuse = reuse
         self.reuses = False  # whether the text makes arrays of memory that was used before
@@ -116,8 +126,7 @@ class _Writer:
         for step in self.plan.steps:
             body.extend(self._step(step))
         body.append(f"return ({''.join(f'{r}, ' for r in self._results())})")
-        # kernels raise no warnings, and rearranging does not either
-        silent = all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
+        silent = self._silent()
         lines = [
             f"def run({', '.join(inputs)}):",
             *(f"    {line}" for line in checks),
@@ -125,8 +134,16 @@ class _Writer:
             *(f"    {line}" if silent else f"        {line}" for line in body),
         ]
         source = "\n".join(lines) + "\n"
-        self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
+        self._fill_scope(source)
         return source, self.scope
+
+    def _silent(self) -> bool:
+        """Whether no step raises floating-point warnings: kernels do not, and rearranging does not either."""
+        return all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
+
+    def _fill_scope(self, source: str) -> None:
+        """Bring in what the text refers to."""
+        self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
 
     def _name_inputs(self) -> list[str]:
         used = self.used
@@ -162,11 +179,11 @@ class _Writer:
         for position, i in enumerate(self.graph.inputs):
             type: TensorType = self.nodes[i]["type"]
             name, spec = self.names[i], f"spec{position}"
-            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
+            self.scope[spec] = self._spec(i, type)
             self.scope[f"dtype{position}"] = type.dtype
             static = all(isinstance(d, int) for d in type.shape)
             shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
-            lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}:")
+            lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}{self._also(name)}:")
             lines.append(f"    {name} = {spec}.convert({name})")
             if static:
                 continue
@@ -199,6 +216,13 @@ class _Writer:
             lines.append(f"if {self._spelled(one.elements)} == 0: range{number}.refuse()")
         return lines
 
+    def _spec(self, i: int, type: TensorType) -> InputSpec:
+        return InputSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
+
+    def _also(self, name: str) -> str:
+        """Further reasons to convert an input."""
+        return ""
+
     def _integer_casts(self, i: int) -> tuple[np.dtype[Any], ...]:
         """The integer dtypes that a Python number passed as input `i` is cast to."""
         type: TensorType = self.nodes[i]["type"]
@@ -212,23 +236,33 @@ class _Writer:
         lines = [] if step.kernel is None else self._kernel(step, step.kernel)
         for i in step.nodes if step.kernel is None else ():
             data = self.nodes[i]
-            op = TABLE[data["op"]]
-            operands = [self._operand(a) for a in data["args"]]
-            attrs = {name: self._attr(i, name, value) for name, value in data["attrs"]}
-            call = render(op, operands, attrs)
-            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
-            if i in step.into:
-                call = f"{call[:-1]}, out={self.names[step.into[i]]})"
-            elif self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
-                call = f"{call[:-1]}, out={self._empty(data['type'])})"
+            call = self._call(i, step)
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
-            lines.append(f"{call}{comment}" if data["type"] is NOTHING else f"{name} = {call}{comment}")
+            if data["type"] is NOTHING:
+                lines.append(f"{call}{comment}")
+                continue
+            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
+            lines.append(f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees if i in self.names]
         if dead:
             lines.append(f"del {', '.join(dead)}")
         return lines
+
+    def _call(self, i: int, step: Step) -> str:
+        """The NumPy meaning of a single node."""
+        data = self.nodes[i]
+        op = TABLE[data["op"]]
+        call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
+        if i in step.into:
+            return f"{call[:-1]}, out={self.names[step.into[i]]})"
+        if self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
+            return f"{call[:-1]}, out={self._empty(data['type'])})"
+        return call
+
+    def _attrs(self, i: int) -> dict[str, str]:
+        return {name: self._attr(i, name, value) for name, value in self.nodes[i]["attrs"]}
 
     def _kernel(self, step: Step, kernel: Kernel) -> list[str]:
         """Room for the results, and the call."""
@@ -253,7 +287,7 @@ class _Writer:
         """The call that makes room for a result."""
         large = self.reuse and self._large(type)
         self.reuses |= large
-        make = "empty" if large else "np.empty"
+        make = "empty" if large else f"{self.module}.empty"
         return f"{make}({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})"
 
     @staticmethod
