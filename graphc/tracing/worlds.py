@@ -6,13 +6,15 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from graphc.dims import Dim, Size
 from graphc.errors import Loc, UnsupportedError
-from graphc.ir import Builder, Guard, Locs, set_name
+from graphc.ir import Builder, Guard, Locs, TensorType, set_name
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
 from graphc.tracing.in_place import share
@@ -37,8 +39,8 @@ STACK: Final = _Stack()
 
 # Python's own types that no operator takes beside a traced value, and what to write instead.
 _NO_OPERANDS: Final[dict[type, str]] = {
-    list: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
-    tuple: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
+    list: "np.array([...]), beside which a traced number is an array too",
+    tuple: "np.array([...]), beside which a traced number is an array too",
     complex: "compute with real and imaginary parts: complex values cannot be traced yet",
     str: "numbers, not text",
     bytes: "numbers, not text",
@@ -47,6 +49,9 @@ _NO_OPERANDS: Final[dict[type, str]] = {
     type(None): "check for None before: `if x is None` works in a trace",
 }
 
+
+# No element of an array is equal to one of these.
+_NEVER_EQUAL: Final = (str, bytes, dict, set, type(None))
 
 # Modules whose functions take a call from the user's code and give its result back unchanged.
 _PASSING_ON: Final = frozenset({
@@ -94,17 +99,29 @@ class TracingWorld(GraphWorld):
         return result
 
     def binary(self, name: str, a: Any, b: Any) -> Any:
-        for other in (a, b):
-            # a comparison for equality with something else is false, as everywhere in Python
-            if type(other) in _NO_OPERANDS and name not in ("eq", "ne"):
-                raise UnsupportedError(
-                    f"a {type(other).__name__} cannot be an operand of traced arithmetic",
-                    expected="a traced value, a NumPy array, or a bool, int or float",
-                    actual=repr(other)[:60],
-                    loc=(user_locs() or (None,))[0],
-                    fix=_NO_OPERANDS[type(other)],
-                )
+        for one, other in ((a, b), (b, a)):
+            if type(other) not in _NO_OPERANDS:
+                continue
+            if isinstance(other, (list, tuple)) and not one.type.weak:
+                # beside an array NumPy makes an array of it; beside a number, as weak values are, Python repeats it
+                other = import_module("graphc.numpy").asarray(other)
+                return self.binary(name, *((a, other) if one is a else (other, b)))
+            if name in ("eq", "ne") and isinstance(other, _NEVER_EQUAL):
+                return self._everywhere(name == "ne", one.type.shape)
+            raise UnsupportedError(
+                f"a {type(other).__name__} cannot be an operand of traced arithmetic",
+                expected="a traced value, a NumPy array or a list of numbers, or a bool, int or float",
+                actual=repr(other)[:60],
+                loc=(user_locs() or (None,))[0],
+                fix=_NO_OPERANDS[type(other)],
+            )
         return super().binary(name, a, b)
+
+    def _everywhere(self, value: bool, shape: tuple[Size, ...]) -> Any:
+        """A boolean for every element: a plain array, as it is known now, unless a size is not."""
+        if any(isinstance(size, Dim) for size in shape):
+            return self.full(value, TensorType(shape, np.dtype(np.bool_)))
+        return np.full([int(size) for size in shape], value) if shape else np.bool_(value)
 
     def promote(self, operands: Sequence[Any], to_float: bool = False) -> list[Any]:
         if not self.active:
