@@ -10,6 +10,7 @@ from graphc.errors import GraphcError, TraceError
 from graphc.tracing import locate, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
+_INSIDE: Final = re.compile(r" in (?:np|scipy)\.")  # another function is named, and what to write instead
 _MAKER: Final = re.compile(r"\b(?:np|numpy)\.(arange|zeros|ones|empty|full|eye|identity|tri)\(")
 
 
@@ -32,7 +33,7 @@ def hidden_error(error: Exception) -> GraphcError | None:
 
 def name_maker(error: GraphcError) -> None:
     """Where NumPy was to make an array of a size that is not known yet, name the function that can."""
-    made = _MAKER.search(error.loc.source) if error.loc is not None else None
+    made = None if error.loc is None or _INSIDE.search(error.problem) else _MAKER.search(error.loc.source)
     if made is not None and isinstance(error, TraceError) and "known only when the graph runs" in error.problem:
         error.fix = f"graphc.numpy.{made[1]}, which takes sizes that are known only when the graph runs"
 

@@ -48,6 +48,7 @@ from graphc.numpy.covariance import *
 from graphc.numpy.diagonals import *
 from graphc.numpy.dispatch import FUNCTIONS as FUNCTIONS
 from graphc.numpy.dispatch import apply_function as apply_function
+from graphc.numpy.dispatch import instead_of as instead_of
 from graphc.numpy.dispatch import outside_of
 from graphc.numpy.einstein import *
 from graphc.numpy.elementwise import *

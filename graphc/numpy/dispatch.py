@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Hashable
 from functools import wraps
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -176,6 +177,17 @@ def unsupported(name: str) -> UnsupportedError:
         or (f"the nearest name that can: np.{near[0]}; " if near else "")
         + "write it with graphc.numpy's functions, or call it on plain arrays before the trace",
     )
+
+
+def instead_of(function: str) -> str:
+    """What to write in place of a function of NumPy's or SciPy's that asked a traced value for what it has not."""
+    package, _, name = function.rpartition(".")
+    if package.partition(".")[0] == "scipy":
+        return str(import_module("graphc.scipy.alternatives").instead_of(package.removeprefix("scipy."), name))
+    known = getattr(sys.modules[package], name)
+    if isinstance(known, Hashable) and known in FUNCTIONS:
+        return f"graphc.{function}"
+    return unsupported(function.removeprefix("numpy.")).fix or ""
 
 
 def outside_of(module: str, name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphc.errors import LeakedTracerError, TraceError
 from graphc.ops.world import Value
+from graphc.tracing.delegates import library_function, namespace
 from graphc.tracing.places import user_frame, user_locs
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def describe(value: Traced) -> str:
 def refuse(value: Traced, what: str, expected: str, fix: str) -> NoReturn:
     if not value.world.active:
         raise_leaked(value)
+    inside = library_function(sys._getframe(1))
+    if inside is not None:
+        what, fix = f"{what} in {inside.replace('numpy.', 'np.', 1)}", namespace().instead_of(inside)
     data = value.world.builder.nodes[value.id]
     made = value.world._line(data["op"], data["args"], data["attrs"], value.id) if data["args"] else None
     raise TraceError(

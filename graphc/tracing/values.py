@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from graphc import dims
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.ops.world import Value
+from graphc.tracing.delegates import namespace
 from graphc.tracing.in_place import update
 from graphc.tracing.places import locate, user_locs
 from graphc.tracing.refusals import describe, refuse
@@ -30,10 +30,6 @@ _CONDITIONS: Final = {
 
 class UnsupportedAttribute(UnsupportedError, AttributeError):
     """An ndarray attribute that traced values do not have."""
-
-
-def namespace() -> Any:
-    return import_module("graphc.numpy")
 
 
 def _key_text(key: Any) -> str:

@@ -6,7 +6,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from graphc.errors import Loc, UnsupportedError
 from graphc.ir import Builder, Guard, Locs, TensorType, set_name
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
+from graphc.tracing.delegates import namespace
 from graphc.tracing.in_place import share
 from graphc.tracing.places import Goal, here, holder, stacklevel, user_frame, user_locs
 from graphc.tracing.refusals import raise_leaked
@@ -104,7 +104,7 @@ class TracingWorld(GraphWorld):
                 continue
             if isinstance(other, (list, tuple)) and not one.type.weak:
                 # beside an array NumPy makes an array of it; beside a number, as weak values are, Python repeats it
-                other = import_module("graphc.numpy").asarray(other)
+                other = namespace().asarray(other)
                 return self.binary(name, *((a, other) if one is a else (other, b)))
             if name in ("eq", "ne") and isinstance(other, _NEVER_EQUAL):
                 return self._everywhere(name == "ne", one.type.shape)
