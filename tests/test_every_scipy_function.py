@@ -180,7 +180,7 @@ def test_functions_that_can_be_traced(room: str, name: str, record_property: Rec
     problems = []
     for marked in CALLS[room][name]:
         call = marked.removeprefix("!")
-        if VERSION < SINCE.get(f"{name}{call}", VERSION):
+        if SINCE.get(f"{name}{call}", VERSION) > VERSION:
             continue
         for label, route in (("graphc", getattr(ours, name)), ("scipy", function)):
             try:

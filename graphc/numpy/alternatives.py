@@ -225,6 +225,11 @@ def advice(name: str) -> str | None:
     return MODULES.get(name.partition(".")[0]) if "." in name else None
 
 
+def is_method(name: str) -> bool:
+    """Whether arrays have, or in some version of NumPy had, this attribute."""
+    return name in METHODS.instead
+
+
 def method_advice(name: str) -> str:
     """What to write in place of a method or attribute of arrays."""
     return METHODS.instead.get(name, "a function of graphc.numpy")

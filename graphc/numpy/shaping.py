@@ -27,6 +27,7 @@ __all__ = [
     "atleast_2d",
     "broadcast_arrays",
     "broadcast_to",
+    "concat",
     "concatenate",
     "empty",
     "empty_like",
@@ -39,6 +40,7 @@ __all__ = [
     "ndim",
     "ones",
     "ones_like",
+    "permute_dims",
     "ravel",
     "require",
     "reshape",
@@ -97,6 +99,9 @@ def transpose(a: Any, axes: Any = None) -> Any:
     rank = x.ndim
     perm = tuple(range(rank))[::-1] if axes is None else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
     return x if perm == tuple(range(rank)) else x.world.transpose(x, perm=perm)
+
+
+permute_dims = transpose
 
 
 @traceable(np.matrix_transpose)
@@ -205,6 +210,9 @@ def concatenate(
     if not values[0].ndim:
         raise ShapeError("concatenate: zero-dimensional arrays cannot be concatenated", fix="use np.stack")
     return world.apply("concatenate", values, axis=normalise_axis("concatenate", axis, values[0].ndim))
+
+
+concat = concatenate
 
 
 @traceable(np.stack)

@@ -109,7 +109,8 @@ def random_word(position: Array, a: Array, b: Array, c: Array, d: Array, bits: i
         halves = list(scrambled(block, words))
     half = np.where(within >= each // 2, halves[1], halves[0])
     half = (half >> HALF) | (half << HALF)
-    return half >> (within % np.uint64(each // 2) * np.uint64(bits)) & np.uint64((1 << bits) - 1)
+    found: Array = half >> (within % np.uint64(each // 2) * np.uint64(bits)) & np.uint64((1 << bits) - 1)
+    return found
 
 
 def random_bits(key: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

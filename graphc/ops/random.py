@@ -142,7 +142,7 @@ def random_bits_exact(s: Any, key: Any, *, shape: tuple[int, ...], dtype: np.dty
 
 def random_word_exact(s: Any, position: Any, *words: Any, bits: int) -> Any:
     place, *key = (s.integer(s.lift(x)) for x in (position, *words))
-    return s.number(number_at(tuple(w & MASK for w in key), place, bits))  # type: ignore[arg-type]
+    return s.number(number_at(tuple(w & MASK for w in key), place, bits))
 
 
 def below(key: Key, position: int, span: int, bits: int) -> int:

@@ -100,6 +100,17 @@ class Traced(Value):
         return namespace().imag(self)
 
     @property
+    def device(self) -> str:
+        """Where NumPy's arrays are."""
+        return "cpu"
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Any:
+        """The value itself: NumPy knows the device "cpu" alone."""
+        if stream is not None or device != "cpu":
+            raise ValueError('Only "cpu" is allowed as a device, without a stream')
+        return self
+
+    @property
     def at(self) -> Any:
         """Parts of the value that can be replaced: `x.at[index].set(values)` gives a new value."""
         return namespace().at(self)
@@ -174,7 +185,7 @@ class Traced(Value):
             raise
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or not hasattr(np.ndarray, name):
+        if name.startswith("_") or not (hasattr(np.ndarray, name) or namespace().is_method(name)):
             raise AttributeError(f"a traced value has no attribute {name!r}")
         raise UnsupportedAttribute(
             f"the array method {name} cannot be traced",
