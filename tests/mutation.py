@@ -55,7 +55,7 @@ EXACT: Final = frozenset(
         *("const", "dim", "iota", "floor_divide", "neg", "abs", "sign", "identity", "stop_gradient", "where"),
         *("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "maximum", "minimum"),
         *("reduce_max", "reduce_min", "reduce_any", "reduce_all", "reshape", "transpose", "broadcast_to"),
-        *("concatenate", "slice", "unslice", "get", "gather"),
+        *("concatenate", "slice", "unslice", "insert_slice", "get", "gather"),
         *("floor", "ceil", "trunc", "rint", "fmod", "copysign", "heaviside", "signbit", "ldexp", "fmax", "fmin"),
         *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
         *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted"),

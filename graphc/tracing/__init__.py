@@ -1,32 +1,49 @@
 """Tracing: NumPy code runs once on stand-ins for arrays, which record what is done to them."""
 
 from graphc.tracing.inlining import inline
+from graphc.tracing.layout import copied, in_c_order, in_f_order
 from graphc.tracing.lifting import free_symbol, holds_traced, lift, world_of
 from graphc.tracing.places import definition, locate, located, user_frame, user_locs
+from graphc.tracing.refusals import describe, variable_name
 from graphc.tracing.sizes import SymbolicSize, as_size, wrap_size
+from graphc.tracing.stack import STACK, innermost
+from graphc.tracing.storage import Memory, Storage, View, doubt, is_scalar, share, write
 from graphc.tracing.values import Traced, UnsupportedAttribute, is_traced
-from graphc.tracing.worlds import STACK, TracingWorld, deepest, fresh, tracing
+from graphc.tracing.worlds import TracingWorld, deepest, snapshot, tracing
 
 __all__ = [
     "STACK",
+    "Memory",
+    "Storage",
     "SymbolicSize",
     "Traced",
     "TracingWorld",
     "UnsupportedAttribute",
+    "View",
     "as_size",
+    "copied",
     "deepest",
     "definition",
+    "describe",
+    "doubt",
     "free_symbol",
-    "fresh",
     "holds_traced",
+    "in_c_order",
+    "in_f_order",
     "inline",
+    "innermost",
+    "is_scalar",
     "is_traced",
     "lift",
     "locate",
     "located",
+    "share",
+    "snapshot",
     "tracing",
     "user_frame",
     "user_locs",
+    "variable_name",
     "world_of",
     "wrap_size",
+    "write",
 ]

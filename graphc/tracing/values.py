@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Final, NoReturn
@@ -12,11 +11,12 @@ import numpy as np
 from graphc import dims
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.ops.world import Value
-from graphc.tracing.in_place import update
-from graphc.tracing.places import locate, user_locs
+from graphc.tracing.places import locate, located, user_locs
 from graphc.tracing.refusals import describe, refuse
 from graphc.tracing.sizes import SymbolicSize, wrap_size
-from graphc.tracing.worlds import TracingWorld, fresh
+from graphc.tracing.stack import STACK
+from graphc.tracing.storage import Memory, refresh
+from graphc.tracing.worlds import TracingWorld
 
 # What a condition on a traced value may be replaced by, by the word its line begins with.
 _CONDITIONS: Final = {
@@ -35,25 +35,21 @@ def namespace() -> Any:
     return import_module("graphc.numpy")
 
 
-def _key_text(key: Any) -> str:
-    """An index as it is written; arrays as `index`."""
-    if isinstance(key, tuple):
-        return ", ".join(map(_key_text, key)) or "()"
-    if isinstance(key, slice):
-        ends = ":".join("" if v is None else str(v) for v in (key.start, key.stop))
-        return ends if key.step is None else f"{ends}:{key.step}"
-    if key is Ellipsis:
-        return "..."
-    return str(key) if key is None or isinstance(key, (int, list, SymbolicSize)) else "index"
-
-
 class Traced(Value):
     """An array inside a trace. It takes NumPy's functions, operators, methods and indexing."""
 
-    __slots__ = ("__weakref__", "sharing")
+    __slots__ = ("__weakref__", "home", "memory")
     world: TracingWorld
-    sharing: list[weakref.ref[Traced]]  # the values that show the same storage; unset while there is only this one
+    memory: Memory | None  # what other values it shares elements with; None for an array of its own, in C's order
+    home: TracingWorld | None  # the trace that was running when it was made
     __array_priority__ = 1000
+
+    def __init__(self, world: TracingWorld, id: int) -> None:
+        self.world = world
+        self.id = id
+        self.memory = None
+        running = STACK.worlds
+        self.home = running[-1] if running else None
 
     def __repr__(self) -> str:
         return f"<traced {self.type}>"
@@ -73,6 +69,10 @@ class Traced(Value):
     @property
     def shape(self) -> tuple[Any, ...]:
         return tuple(d if type(d) is int else wrap_size(self.world, d) for d in self.type.shape)
+
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        namespace().set_shape(self, shape)
 
     @property
     def size(self) -> Any:
@@ -101,6 +101,15 @@ class Traced(Value):
     @property
     def imag(self) -> Any:
         return namespace().imag(self)
+
+    @property
+    def flat(self) -> Any:
+        """The elements in C's order, to read, assign to and iterate over."""
+        return namespace().flat(self)
+
+    @flat.setter
+    def flat(self, values: Any) -> None:
+        namespace().flat(self)[...] = values
 
     @property
     def at(self) -> Any:
@@ -158,15 +167,9 @@ class Traced(Value):
     def __contains__(self, item: Any) -> bool:
         return bool((self == item).any())
 
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        name = describe(self)
-        raise UnsupportedError(
-            f"{name}[...] = ... would change a traced value in place",
-            expected="an expression that gives a new array",
-            actual=f"an assignment into a traced {self.type!r}",
-            loc=(user_locs() or (None,))[0],
-            fix=f"{name} = {name}.at[{_key_text(key)}].set(value); .add, .multiply, .min and .max update likewise",
-        )
+    def __setitem__(self, key: Any, value: Any) -> None:
+        with located():
+            namespace().setitem(self, key, value)
 
     def __getitem__(self, key: Any) -> Any:
         try:
@@ -176,6 +179,9 @@ class Traced(Value):
             raise
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("id", "world"):
+            refresh(self)  # something was written to the array under another name
+            return getattr(self, name)
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"a traced value has no attribute {name!r}")
         raise UnsupportedAttribute(
@@ -196,7 +202,7 @@ class Traced(Value):
         return self.world.abs(self)
 
     def __pos__(self) -> Any:
-        return fresh(self)
+        return namespace().copy(self)
 
     def __invert__(self) -> Any:
         return namespace().invert(self)
@@ -243,52 +249,52 @@ class Traced(Value):
     def __rrshift__(self, other: Any) -> Any:
         return namespace().right_shift(other, self)
 
-    # In-place operators: one value object is one array, so every name of it sees the change
+    # In-place operators
 
     def __iadd__(self, other: Any) -> Any:
-        return update(self, "+=", self + other)
+        return namespace().assign_result(self, "+=", self + other)
 
     def __isub__(self, other: Any) -> Any:
-        return update(self, "-=", self - other)
+        return namespace().assign_result(self, "-=", self - other)
 
     def __imul__(self, other: Any) -> Any:
-        return update(self, "*=", self * other)
+        return namespace().assign_result(self, "*=", self * other)
 
     def __itruediv__(self, other: Any) -> Any:
-        return update(self, "/=", self / other)
+        return namespace().assign_result(self, "/=", self / other)
 
     def __ifloordiv__(self, other: Any) -> Any:
-        return update(self, "//=", self // other)
+        return namespace().assign_result(self, "//=", self // other)
 
     def __imod__(self, other: Any) -> Any:
-        return update(self, "%=", self % other)
+        return namespace().assign_result(self, "%=", self % other)
 
     def __ipow__(self, other: Any) -> Any:
-        return update(self, "**=", self**other)
+        return namespace().assign_result(self, "**=", self**other)
 
     def __imatmul__(self, other: Any) -> Any:
-        return update(self, "@=", self @ other)
+        return namespace().assign_result(self, "@=", self @ other)
 
     def __iand__(self, other: Any) -> Any:
-        return update(self, "&=", self & other)
+        return namespace().assign_result(self, "&=", self & other)
 
     def __ior__(self, other: Any) -> Any:
-        return update(self, "|=", self | other)
+        return namespace().assign_result(self, "|=", self | other)
 
     def __ixor__(self, other: Any) -> Any:
-        return update(self, "^=", self ^ other)
+        return namespace().assign_result(self, "^=", self ^ other)
 
     def __ilshift__(self, other: Any) -> Any:
-        return update(self, "<<=", self << other)
+        return namespace().assign_result(self, "<<=", self << other)
 
     def __irshift__(self, other: Any) -> Any:
-        return update(self, ">>=", self >> other)
+        return namespace().assign_result(self, ">>=", self >> other)
 
     def __copy__(self) -> Traced:
-        return fresh(self)
+        return namespace().copy(self)
 
     def __deepcopy__(self, memo: Any) -> Traced:
-        return fresh(self)
+        return namespace().copy(self)
 
     def __reduce__(self) -> NoReturn:
         refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
@@ -339,7 +345,7 @@ Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
 
 def _flatten(self: Traced, order: str = "C") -> Any:
     """As `numpy.ndarray.flatten`."""
-    return fresh(namespace().ravel(self, order=order))
+    return namespace().copy(namespace().ravel(self, order=order), order="C")
 
 
 Traced.flatten = _flatten  # type: ignore[attr-defined]

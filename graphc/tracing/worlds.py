@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -13,24 +12,15 @@ from graphc.errors import UnsupportedError
 from graphc.ir import Builder, Locs
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
-from graphc.tracing.in_place import share
+from graphc.tracing.layout import arrange, laid_out, like
 from graphc.tracing.places import stacklevel, user_locs
 from graphc.tracing.refusals import raise_leaked
+from graphc.tracing.stack import STACK
 
 if TYPE_CHECKING:
     from graphc.tracing.values import Traced
 
 STALE_BYTES: Final = 1 << 16  # a writable closed-over array of this size is likely a weight that will change
-
-
-class _Stack(threading.local):
-    """The traces that are running in this thread, outermost first."""
-
-    def __init__(self) -> None:
-        self.worlds: list[TracingWorld] = []
-
-
-STACK: Final = _Stack()
 
 
 # Python's own types that no operator takes beside a traced value, and what to write instead.
@@ -58,23 +48,23 @@ class TracingWorld(GraphWorld):
         self.active = True
         self.captured: dict[tuple[int, int], int] = {}
         self.captures: list[Traced] = []
-        self._constants: dict[int, tuple[Any, Any]] = {}
+        self._constants: dict[int, tuple[Any, int]] = {}
 
     def locate(self) -> Locs:
         return user_locs()
 
     def emit(self, op: Op, operands: Sequence[Any], attrs: Any) -> Any:
+        remembered = False
         for operand in operands:
             if operand.world is not self:
                 world = deepest(operands)
-                result = GraphWorld.emit(world, op, [world.adopt(o) for o in operands], attrs)
-                break
-        else:
-            if not self.active:
-                deepest(operands)
-            result = GraphWorld.emit(self, op, operands, attrs)
-        if op.view and operands:
-            share(operands[0], result)
+                return world.emit(op, [world.adopt(o) for o in operands], attrs)
+            remembered = remembered or operand.memory is not None
+        if not self.active:
+            deepest(operands)
+        result = super().emit(op, operands, attrs)
+        if remembered:
+            arrange(op, operands, result, dict(attrs))
         return result
 
     def binary(self, name: str, a: Any, b: Any) -> Any:
@@ -106,16 +96,16 @@ class TracingWorld(GraphWorld):
                 f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"]
             )
             self.captured[key] = node
-            self.captures.append(fresh(operand))
-        return self.value_class(self, node)
+            self.captures.append(snapshot(operand))
+        return like(operand, self.value_class(self, node))
 
     def constant(self, value: Any, dtype: np.dtype[Any] | None = None, weak: bool = False) -> Any:
         if not isinstance(value, np.ndarray) or value.ndim == 0:
             return super().constant(value, dtype, weak)
         # a writable array may have changed since it was last used
         known = None if value.flags.writeable else self._constants.get(id(value))
-        if known is not None and (dtype is None or known[1].type.dtype == dtype):
-            return known[1]
+        if known is not None and (dtype is None or self.builder.nodes[known[1]]["type"].dtype == dtype):
+            return laid_out(self.value_class(self, known[1]), value)
         if value.flags.writeable and value.nbytes >= STALE_BYTES:
             warnings.warn(
                 f"a writable array of shape {value.shape} is copied into the graph as a constant: later changes to it "
@@ -123,8 +113,8 @@ class TracingWorld(GraphWorld):
                 stacklevel=stacklevel(),
             )
         result = super().constant(value, dtype, weak)
-        self._constants[id(value)] = (value, result)
-        return result
+        self._constants[id(value)] = (value, result.id)
+        return laid_out(result, value)
 
 
 def deepest(operands: Sequence[Any]) -> TracingWorld:
@@ -140,8 +130,8 @@ def deepest(operands: Sequence[Any]) -> TracingWorld:
     return found
 
 
-def fresh(value: Traced) -> Traced:
-    """A copy in NumPy's sense: the same content, with a life of its own under in-place operators."""
+def snapshot(value: Traced) -> Traced:
+    """The content of a value as it is now, whatever is written to it later."""
     return value.world.value_class(value.world, value.id)
 
 
