@@ -58,7 +58,7 @@ EXACT: Final = frozenset(
         *("concatenate", "slice", "unslice", "insert_slice", "get", "gather"),
         *("floor", "ceil", "trunc", "rint", "fmod", "copysign", "heaviside", "signbit", "ldexp", "fmax", "fmin"),
         *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
-        *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted"),
+        *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted", "cummax", "cummin"),
         "last_write",
     }
 )

@@ -619,17 +619,7 @@ KEYWORDS: tuple[tuple[str, Function], ...] = (
     ("out", lambda x: np.matmul(x, x.T, out=BUFFER)),
     ("out", lambda x: np.concatenate([x, x], out=BUFFER)),
     ("where", lambda x: np.add(x, x, where=np.ones(6, bool))),
-    ("where", lambda x: np.sum(x, where=np.ones(6, bool))),
-    ("where", lambda x: np.mean(x, where=np.ones(6, bool))),
-    ("where", lambda x: np.var(x, where=np.ones(6, bool))),
-    ("where", lambda x: np.any(x, where=np.ones(6, bool))),
-    ("where", lambda x: x.max(where=np.ones(6, bool), initial=0)),
-    ("initial", lambda x: np.max(x, initial=3.0)),
-    ("mean", lambda x: np.var(x, mean=2.0)),
     ("mode", lambda x: np.take(x, [0], mode="clip")),
-    ("casting", lambda x: np.add(x, 1, casting="no")),
-    ("axes", lambda x: np.matmul(x, x, axes=[(0, 1), (0, 1), (0, 1)])),
-    ("signature", lambda x: np.add(x, x, signature="ff->f")),
 )
 
 
@@ -679,7 +669,7 @@ STRUCTURE = (
     "calculus",
     "closeness",
     "diagonals",
-    "einsum",
+    "einstein",
     "joining",
     "mapping",
     "masking",

@@ -1,57 +1,224 @@
-"""What to write in place of a NumPy function that cannot be traced."""
+"""What cannot be traced, by subject: what to write in its place, or what is missing for it.
+
+The texts stand in the errors that refuse these functions and in docs/numpy-support.md. Every np.name in them can be
+traced, which a test checks; a test also finds every public function of NumPy here or among those that can be traced.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-# The text stands in the error that refuses the function; every np.name in it can be traced, which a test checks.
-ALTERNATIVES: Final[dict[str, str]] = {
-    "nonzero": "the size of its result depends on values; select by mask: np.where(mask, x, 0)",
-    "argwhere": "the size of its result depends on values; select by mask: np.where(mask, x, 0)",
-    "flatnonzero": "the size of its result depends on values; select by mask: np.where(mask, x, 0)",
-    "unique": "the size of its result depends on values; call it on the arrays before the trace",
-    "nanargmax": "np.argmax(np.where(np.isnan(x), -np.inf, x)), which raises nothing where all are NaN",
-    "nanargmin": "np.argmin(np.where(np.isnan(x), np.inf, x)), which raises nothing where all are NaN",
-    "nanmedian": "np.median, of rows without NaN",
-    "nanquantile": "np.quantile, of rows without NaN",
-    "nanpercentile": "np.percentile, of rows without NaN",
-    "partition": "np.sort(x), which orders every element",
-    "argpartition": "np.argsort(x), which orders every element",
-    "lexsort": "np.argsort of one key, with stable=True, from the last key to the first",
-    "maximum.accumulate": "np.maximum of slices, or np.max",
-    "minimum.accumulate": "np.minimum of slices, or np.min",
-    "nextafter": "no function of exact numbers; call it on the arrays before the trace",
-    "spacing": "no function of exact numbers; call it on the arrays before the trace",
-    "frexp": "np.floor(np.log2(np.absolute(x))) + 1 is the exponent, but for rounding near powers of 2",
-    "histogram": "np.searchsorted(edges, x) gives the bin of each element",
-    "bincount": "np.sum(x[:, None] == np.arange(n), axis=0)",
-    "vectorize": "graphc.numpy.vectorize, or a function written with NumPy's own, which take whole arrays",
-    "linalg.inv": "np.linalg.solve, which need not form the inverse",
-    "put": "x = x.at[index].set(values), which gives a new array",
-    "place": "x = x.at[mask].set(value), which gives a new array",
-    "putmask": "x = x.at[mask].set(value), which gives a new array; or np.where(mask, values, x)",
-    "copyto": "x = x.at[...].set(values), which gives a new array; or np.where(mask, values, x)",
-    "put_along_axis": "x = x.at[np.ix_(...)].set(values), which gives a new array",
-    "fill_diagonal": "x = x.at[np.diag_indices_from(x)].set(value), which gives a new array",
-    "fill": "x = x.at[...].set(value), which gives a new array; or np.full_like(x, value)",
-    "add.at": "x = x.at[index].add(values), which gives a new array",
-    "subtract.at": "x = x.at[index].subtract(values), which gives a new array",
-    "multiply.at": "x = x.at[index].multiply(values), which gives a new array",
-    "divide.at": "x = x.at[index].divide(values), which gives a new array",
-    "minimum.at": "x = x.at[index].min(values), which gives a new array",
-    "maximum.at": "x = x.at[index].max(values), which gives a new array",
-    "trim_zeros": "the size of its result depends on values; call it on the arrays before the trace",
-    "flat": "x.ravel(), and x.at[...] to replace elements",
-    "view": "x.astype(dtype) converts values; x.reshape(shape) changes the shape",
-    "resize": "np.resize(x, shape), which gives a new array",
-    "strides": "a traced value has no storage; x.shape and x.dtype are known",
-    "base": "a traced value has no storage, so it is a view of nothing",
-    "flags": "a traced value has no storage, and no operation changes it",
-    "byteswap": "a traced value has no storage; swap the bytes of the array before the trace",
-    "save": "return the array and save it outside",
-    "savez": "return the arrays and save them outside",
-    "savetxt": "return the array and save it outside",
-    "array2string": "return the array and print it outside",
-    "array_repr": "return the array and print it outside",
-    "array_str": "return the array and print it outside",
+SIZE: Final = "the size of its result depends on values"
+IN_PLACE: Final = "which gives a new array"
+BEFORE: Final = "call it on the array before the trace"
+TEXT: Final = "return the array and make text of it outside"
+SAVED: Final = "return the array and save it outside"
+LOADED: Final = "load the array before the trace and pass it in"
+MEMORY: Final = "a traced value has no storage"
+SET: Final = f"{SIZE}; {BEFORE}"
+COMPLEX: Final = "complex numbers cannot be traced yet; compute with real and imaginary parts"
+SVD: Final = "singular values cannot be traced yet"
+EIGEN: Final = "eigenvalues cannot be traced yet"
+SOLVE: Final = "linear systems cannot be solved in a trace yet"
+DATES: Final = "dates cannot be traced"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The functions of one subject that cannot be traced: what to write instead, and what may come."""
+
+    instead: Mapping[str, str] = field(default_factory=dict)
+    not_yet: Mapping[str, str] = field(default_factory=dict)
+
+
+def _all(names: str, text: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), text)
+
+
+REFUSED: Final[dict[str, Refused]] = {
+    "Searching and sorting": Refused(
+        {
+            **_all("argwhere flatnonzero nonzero", f"{SIZE}; select by mask: np.where(mask, x, 0)"),
+            "sort_complex": "np.sort: its result would be complex",
+        }
+    ),
+    "Sets": Refused(
+        {
+            **_all("unique unique_all unique_counts unique_inverse unique_values", SET),
+            **_all("intersect1d setdiff1d setxor1d union1d", f"{SIZE}; np.isin tells which elements another array has"),
+            "trim_zeros": SET,
+        }
+    ),
+    "Assignment in place": Refused(
+        {
+            "copyto": f"x = x.at[...].set(values), {IN_PLACE}; or np.where(mask, values, x)",
+            "fill_diagonal": f"x = x.at[np.diag_indices_from(x)].set(value), {IN_PLACE}",
+            "place": f"x = x.at[mask].set(value), {IN_PLACE}",
+            "put": f"x = x.at[index].set(values), {IN_PLACE}",
+            "put_along_axis": f"x = x.at[np.ix_(...)].set(values), {IN_PLACE}",
+            "putmask": f"x = x.at[mask].set(value), {IN_PLACE}; or np.where(mask, values, x)",
+        }
+    ),
+    "Floating point": Refused(
+        {
+            "nextafter": f"it is no function of exact numbers; {BEFORE}",
+            "spacing": f"it is no function of exact numbers; {BEFORE}",
+            "asarray_chkfinite": "graphc.numpy.asarray: whether values are finite is known only when the graph runs",
+        }
+    ),
+    "Polynomials": Refused(
+        {"polydiv": f"{SIZE}; np.polymul and np.polysub, if the quotient is known"},
+        {
+            "polyfit": f"{SOLVE}",
+            "roots": f"{EIGEN}",
+        },
+    ),
+    "Linear algebra": Refused(
+        {
+            "linalg.matrix_rank": "a rank jumps, and has no derivative; call it on the matrix before the trace",
+        },
+        {
+            "linalg.cholesky": "factorisations cannot be traced yet",
+            "linalg.cond": f"{SVD}; with p='fro' too, for {SOLVE}",
+            "linalg.det": "of 2 by 2 matrices: x[..., 0, 0] * x[..., 1, 1] - x[..., 0, 1] * x[..., 1, 0]",
+            "linalg.inv": f"{SOLVE}; of a diagonal matrix: np.diag(1 / np.diag(x))",
+            "linalg.lstsq": SOLVE,
+            "linalg.pinv": SVD,
+            "linalg.qr": "factorisations cannot be traced yet",
+            "linalg.slogdet": "determinants cannot be traced yet",
+            "linalg.solve": SOLVE,
+            "linalg.tensorinv": SOLVE,
+            "linalg.tensorsolve": SOLVE,
+            **_all("linalg.eig linalg.eigh linalg.eigvals linalg.eigvalsh", EIGEN),
+            **_all("linalg.svd linalg.svdvals", SVD),
+        },
+    ),
+    "Fourier transforms": Refused(
+        not_yet=_all(
+            "fft.fft fft.fft2 fft.fftn fft.hfft fft.ifft fft.ifft2 fft.ifftn fft.ihfft fft.irfft fft.irfft2 fft.irfftn "
+            "fft.rfft fft.rfft2 fft.rfftn",
+            COMPLEX,
+        )
+    ),
+    "Arrays and iterators of other kinds": Refused(
+        {
+            **_all("asmatrix bmat matrix", "np.atleast_2d and @: matrices of their own class cannot be traced"),
+            "broadcast": "np.broadcast_arrays, or np.broadcast_shapes",
+            **_all("nditer nested_iters flatiter", "a loop over x.ravel(), or a function of whole arrays"),
+            "ndenumerate": "for i in np.ndindex(x.shape): x[i]",
+            "poly1d": "np.polyval, np.polymul and their kin on arrays of coefficients",
+            **_all("chararray recarray record memmap", BEFORE),
+            "frompyfunc": "graphc.numpy.vectorize, or a function written with NumPy's own, which take whole arrays",
+            "vectorize": "graphc.numpy.vectorize, or a function written with NumPy's own, which take whole arrays",
+            "lib.stride_tricks.as_strided": f"{MEMORY}; np.lib.stride_tricks.sliding_window_view, or indexing",
+        }
+    ),
+    "Files and text": Refused(
+        {
+            **_all("array2string array_repr array_str", TEXT),
+            **_all("base_repr binary_repr format_float_positional format_float_scientific", TEXT),
+            **_all("save savetxt savez savez_compressed", SAVED),
+            **_all("frombuffer fromfile fromregex fromstring genfromtxt load loadtxt", LOADED),
+            "fromiter": "graphc.numpy.array(list(...))",
+            "from_dlpack": LOADED,
+        }
+    ),
+    "Memory": Refused(
+        {
+            **_all("may_share_memory shares_memory", f"{MEMORY}; no operation changes it"),
+            "isfortran": f"{MEMORY}, and no order in it",
+        }
+    ),
+    "Dates": Refused(
+        _all("busday_count busday_offset busdaycalendar datetime_as_string datetime_data is_busday isnat", DATES)
+    ),
+    "Complex results": Refused(
+        {
+            "emath.arccos": "np.arccos, for -1 <= x <= 1",
+            "emath.arcsin": "np.arcsin, for -1 <= x <= 1",
+            "emath.arctanh": "np.arctanh, for -1 < x < 1",
+            "emath.log": "np.log, for x > 0",
+            "emath.log10": "np.log10, for x > 0",
+            "emath.log2": "np.log2, for x > 0",
+            "emath.logn": "np.log(x) / np.log(n), for x > 0",
+            "emath.power": "np.power, for x > 0",
+            "emath.sqrt": "np.sqrt, for x >= 0",
+        }
+    ),
 }
+
+# Functions and classes of NumPy's own that traced code may call as they are: on types, sizes and settings, or on
+# traced values that they only look at.
+PLAIN: Final[dict[str, tuple[str, ...]]] = {
+    "Questions about types": (
+        *("finfo", "iinfo", "isdtype", "isscalar", "issubdtype", "iterable"),
+        *("mintypecode", "promote_types", "typename", "dtype", "ndarray", "ufunc"),
+    ),
+    "Positions": ("diag_indices", "mask_indices", "ndindex", "tril_indices", "triu_indices"),
+    "Frequencies": ("fft.fftfreq", "fft.rfftfreq"),
+    "Settings and information": (
+        *("errstate", "geterr", "geterrcall", "seterr", "seterrcall", "getbufsize", "setbufsize"),
+        *("get_printoptions", "printoptions", "set_printoptions"),
+        *("get_include", "info", "show_config", "show_runtime", "test", "linalg.test", "fft.test"),
+    ),
+}
+
+# What holds for everything in a module that the tables above do not name.
+MODULES: Final[dict[str, str]] = {
+    "char": "numbers, not text: text cannot be traced",
+    "strings": "numbers, not text: text cannot be traced",
+    "ma": "masks as arrays of their own: np.where(mask, x, 0), or the functions that pass over NaN, np.nansum and its kin",
+    "random": "draw before the call and pass the array in",
+    "rec": BEFORE,
+    "polynomial": "np.polyval and its kin; a polynomial whose coefficients are known can be called on traced values",
+    "testing": "compare the results of the compiled function",
+    "ctypeslib": f"{MEMORY}",
+    "fft": COMPLEX,
+    "emath": "the real function of that name, inside its domain",
+}
+
+# Methods and attributes of arrays.
+METHODS: Final[Refused] = Refused(
+    {
+        "base": f"{MEMORY}, so it is a view of nothing",
+        "byteswap": f"{MEMORY}; swap the bytes of the array before the trace",
+        "ctypes": MEMORY,
+        "data": MEMORY,
+        "dump": SAVED,
+        "dumps": SAVED,
+        "fill": f"x = x.at[...].set(value), {IN_PLACE}; or np.full_like(x, value)",
+        "flags": f"{MEMORY}, and no operation changes it",
+        "flat": "x.ravel(), and x.at[...] to replace elements",
+        "getfield": "x.astype(dtype) converts values",
+        "item": "compute with the traced value itself; or make the argument static",
+        "nonzero": f"{SIZE}; select by mask: np.where(mask, x, 0)",
+        "partition": f"np.partition(x, kth), {IN_PLACE}",
+        "put": f"x = x.at[index].set(values), {IN_PLACE}",
+        "resize": f"np.resize(x, shape), {IN_PLACE}",
+        "setfield": f"x = x.at[...].set(values), {IN_PLACE}",
+        "setflags": f"{MEMORY}, and no operation changes it",
+        "sort": f"np.sort(x), {IN_PLACE}",
+        "strides": f"{MEMORY}; x.shape and x.dtype are known",
+        "tobytes": SAVED,
+        "tofile": SAVED,
+        "tolist": "list(x), a list of traced values; or return the array",
+        "view": "x.astype(dtype) converts values; x.reshape(shape) changes the shape",
+    }
+)
+
+
+def advice(name: str) -> str | None:
+    """What to write in place of a function of NumPy's, or what is missing for it; None if no table names it."""
+    for refused in REFUSED.values():
+        if name in refused.instead:
+            return refused.instead[name]
+        if name in refused.not_yet:
+            return f"not yet: {refused.not_yet[name]}"
+    return MODULES.get(name.partition(".")[0]) if "." in name else None
+
+
+def method_advice(name: str) -> str:
+    """What to write in place of a method or attribute of arrays."""
+    return METHODS.instead.get(name, "a function of graphc.numpy")

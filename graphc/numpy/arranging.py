@@ -16,6 +16,16 @@ from graphc.numpy.shaping import broadcast_to, moveaxis, ravel, swapaxes
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import SymbolicSize, Traced, as_size, wrap_size
 
+__all__ = [
+    "fliplr",
+    "flipud",
+    "repeat",
+    "roll",
+    "rollaxis",
+    "rot90",
+    "tile",
+]
+
 
 @traceable(np.fliplr)
 def fliplr(m: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Differences, integrals, interpolation and polynomials of sampled functions."""
+"""Differences, integrals and interpolation of sampled functions, and angles without jumps."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.numpy.dispatch import common_world, strong, traceable
-from graphc.numpy.elementwise import isnan, where
+from graphc.numpy.elementwise import absolute, isnan, remainder, where
 from graphc.numpy.indexing import diff
-from graphc.numpy.picking import fixed_size, part, static_array, whole_number
-from graphc.numpy.reductions import axes_of, sum
-from graphc.numpy.shaping import atleast, broadcast_to, concatenate, ravel, reshape, zeros_like
+from graphc.numpy.methods import axes_of
+from graphc.numpy.picking import part, static_array
+from graphc.numpy.reductions import cumsum, sum
+from graphc.numpy.shaping import broadcast_to, concatenate, ravel, reshape
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import Traced, lift
+
+__all__ = [
+    "ediff1d",
+    "gradient",
+    "interp",
+    "trapezoid",
+    "unwrap",
+]
 
 
 def _along(value: Any, axis: int, rank: int) -> Any:
@@ -22,7 +31,7 @@ def _along(value: Any, axis: int, rank: int) -> Any:
     return reshape(value, tuple(value.type.shape[0] if k == axis else 1 for k in range(rank)))
 
 
-@traceable("trapezoid")
+@traceable("trapezoid", "trapz")
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     world = common_world(y, x, dx)
     value = strong(y, world)
@@ -194,62 +203,22 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     return where(isnan(points), points, value)
 
 
-@traceable(np.polyval)
-def polyval(p: Any, x: Any) -> Any:
-    """As `numpy.polyval`, by Horner's rule."""
-    world = common_world(p, x)
-    coefficients, points = strong(p, world), strong(x, world)
-    y = zeros_like(points)
-    for k in range(fixed_size("polyval", coefficients.type.shape[0])):
-        y = y * points + coefficients[k]
-    return y
-
-
-@traceable(np.polyder)
-def polyder(p: Any, m: int = 1) -> Any:
-    x = strong(p, common_world(p))
-    times = whole_number("polyder", "m", m)
-    if times < 0:
-        raise ValueError("Order of derivative must be positive (see polyint)")
-    for _ in range(times):
-        n = fixed_size("polyder", x.type.shape[0]) - 1
-        x = x[:-1] * np.arange(n, 0, -1)
-    return x
-
-
-@traceable(np.polyint)
-def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
-    world = common_world(p, k)
-    x, times = strong(p, world), whole_number("polyint", "m", m)
-    if times < 0:
-        raise ValueError("Order of integral must be positive (see polyder)")
-    constants = (
-        [0.0] * times if k is None else list(np.atleast_1d(k)) if not isinstance(k, Traced) else list(atleast(1, k))
-    )
-    if len(constants) == 1 and times > 1:
-        constants *= times
-    if len(constants) < times:
-        raise ValueError("k must be a scalar or a rank-1 array of length 1 or >m.")
-    for constant in constants[:times]:
-        divisors = np.arange(fixed_size("polyint", x.type.shape[0]), 0, -1)
-        x = concatenate([x / divisors, reshape(strong(constant, world), (1,))])
-    return x
-
-
-def _padded_sum(function: Any, combine: Any) -> Any:
-    def apply(a1: Any, a2: Any) -> Any:
-        world = common_world(a1, a2)
-        a, b = (atleast(1, strong(v, world)) for v in (a1, a2))
-        n, m = (fixed_size(function.__name__, v.type.shape[0]) for v in (a, b))
-        size = max(n, m)
-        a, b = (
-            v if k == size else concatenate([world.full(0, type(v.type)((size - k,), v.type.dtype)), v])
-            for v, k in ((a, n), (b, m))
-        )
-        return combine(a, b)
-
-    return traceable(function)(apply)
-
-
-polyadd = _padded_sum(np.polyadd, lambda a, b: a + b)
-polysub = _padded_sum(np.polysub, lambda a, b: a - b)
+@traceable(np.unwrap)
+def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * np.pi) -> Any:
+    """Values along an axis, shifted by multiples of a period so that neighbours differ by at most half of it."""
+    world = common_world(p, discont, period)
+    x = strong(p, world)
+    place = normalise_axis("unwrap", axis, x.ndim)
+    step = diff(x, axis=place)
+    kind = np.result_type(step.type.dtype, period.type.dtype if isinstance(period, Traced) else period)
+    whole = kind.kind in "iu"
+    half = period // 2 if whole else period / 2
+    jump = half if discont is None and whole else period / 2 if discont is None else discont
+    change = remainder(step + half, period) - half
+    if not whole or period % 2 == 0:
+        # at exactly half a period the sign of the step decides
+        change = where((change == -half) & (step > 0), half, change)
+    shift = where(absolute(step) < jump, 0, change - step)
+    first = world.convert(part(x, place, 0, 1), kind)
+    rest = world.convert(part(x, place, 1, None) + cumsum(shift, place), kind)
+    return world.concatenate(first, rest, axis=place)

@@ -8,12 +8,31 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ShapeError
-from graphc.numpy.dispatch import common_world, convert_operands, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import absolute, isfinite, isnan, less_equal, logical_and, logical_or
 from graphc.numpy.reductions import all
 from graphc.numpy.shaping import broadcast_to, zeros_like
+from graphc.numpy.ufuncs import arctan2
+from graphc.numpy.universal import convert_operands, universal
 from graphc.ops.typing import broadcast
 from graphc.tracing import lift
+
+__all__ = [
+    "allclose",
+    "angle",
+    "array_equal",
+    "array_equiv",
+    "conj",
+    "conjugate",
+    "imag",
+    "isclose",
+    "iscomplex",
+    "iscomplexobj",
+    "isreal",
+    "isrealobj",
+    "real",
+    "real_if_close",
+]
 
 
 @traceable(np.isclose)
@@ -56,10 +75,9 @@ def array_equiv(a1: Any, a2: Any) -> Any:
     return all(broadcast_to(x == y, shape))
 
 
-@traceable(np.conjugate)
-def conjugate(x: Any, /, *, out: Any = None) -> Any:
+@universal(np.conjugate)
+def conjugate(x: Any, /) -> Any:
     """The value itself: traced values are real."""
-    refuse("conjugate", out=out)
     return convert_operands(np.conjugate, (x,))[1][0]
 
 
@@ -108,3 +126,10 @@ def iscomplexobj(x: Any) -> bool:
 def isrealobj(x: Any) -> bool:
     """True: traced values are real."""
     return True
+
+
+@traceable(np.angle)
+def angle(z: Any, deg: bool = False) -> Any:
+    """The angle of a number in the complex plane: of a real one 0, or half a turn where it is negative."""
+    turned = arctan2(0, z)
+    return turned * (180 / np.pi) if deg else turned

@@ -14,6 +14,11 @@ from graphc.numpy.products import matmul
 from graphc.numpy.reductions import sum
 from graphc.numpy.shaping import atleast, concatenate, squeeze
 
+__all__ = [
+    "corrcoef",
+    "cov",
+]
+
 
 @traceable(np.cov)
 def cov(

@@ -9,12 +9,28 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import AxisError, ShapeError
-from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.picking import fixed_size, whole_number
 from graphc.numpy.reductions import sum
 from graphc.numpy.shaping import ravel, reshape, stack, transpose
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import as_size
+
+__all__ = [
+    "diag",
+    "diag_indices_from",
+    "diagflat",
+    "diagonal",
+    "eye",
+    "identity",
+    "trace",
+    "tri",
+    "tril",
+    "tril_indices_from",
+    "triu",
+    "triu_indices_from",
+    "vander",
+]
 
 
 def band(world: Any, rows: Size, columns: Size, offset: int) -> tuple[Any, Any]:
@@ -97,7 +113,6 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 @traceable(np.trace)
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
-    refuse("trace", out=out)
     return sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from functools import lru_cache, wraps
-from importlib import import_module
-from typing import Any, Final, TypeVar
+import inspect
+from collections.abc import Callable, Hashable
+from functools import wraps
+from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
 
 from graphc.errors import GraphcError, UnsupportedError
-from graphc.ir import DTYPE_NAMES
-from graphc.numpy.alternatives import ALTERNATIVES
-from graphc.ops import lookup
+from graphc.numpy.alternatives import PLAIN, advice
 from graphc.tracing import Traced, TracingWorld, holds_traced, lift, user_locs, world_of
 
 # NumPy or SciPy callable -> graphc's version of it; SciPy's are entered once one is met, since graphc loads no SciPy
@@ -22,35 +20,51 @@ FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def any_traced(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a traced value stands in any argument of a call."""
+    return any(map(holds_traced, args)) or any(map(holds_traced, kwargs.values()))
+
+
 def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
     """Register graphc's version of a NumPy function; without traced arguments NumPy's own runs.
 
-    A function that only newer versions of NumPy have is given by name.
+    A function that only some versions of NumPy have is given by name.
     """
-    if isinstance(numpy_function, str):
-        numpy_function = newer(numpy_function)
+    own, *others = (newer(f) if isinstance(f, str) else f for f in (numpy_function, *also))
 
     def decorate(function: F) -> F:
+        place = _place_of_out(function)
+
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if not any(map(holds_traced, args)) and not any(map(holds_traced, kwargs.values())):
-                return numpy_function(*args, **kwargs)
+            if not any_traced(args, kwargs):
+                return own(*args, **kwargs)
             try:
+                if kwargs.get("out") is not None or (place < len(args) and args[place] is not None):
+                    refuse_out(name)
                 return function(*args, **kwargs)
             except GraphcError as error:
                 if error.loc is None:
                     error.loc = (user_locs() or (None,))[0]
-                error.graph_line = error.graph_line or call_text(numpy_function, args)
+                error.graph_line = error.graph_line or call_text(own, args)
                 raise
 
-        name = getattr(numpy_function, "__name__", function.__name__)
+        name = getattr(own, "__name__", function.__name__)
         call.__name__ = call.__qualname__ = name
-        call.__doc__ = function.__doc__ or f"As `numpy.{name}`; traced values give a traced result."
-        for key in (numpy_function, *also):
+        for key in (own, *others):
             FUNCTIONS[key] = call
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def _place_of_out(function: Callable[..., Any]) -> int:
+    """The position of a function's parameter `out`; beyond all arguments where it has none, or by keyword only."""
+    parameters = list(inspect.signature(function).parameters.values())
+    for k, one in enumerate(parameters):
+        if one.name == "out" and one.kind is one.POSITIONAL_OR_KEYWORD:
+            return k
+    return 1 << 30
 
 
 def newer(name: str) -> Callable[..., Any]:
@@ -62,7 +76,7 @@ def newer(name: str) -> Callable[..., Any]:
         return found  # type: ignore[no-any-return]
 
     def missing(*_: Any, **__: Any) -> Any:
-        raise UnsupportedError(f"NumPy {np.__version__} has no np.{name}", fix="a newer NumPy, or traced arguments")
+        raise UnsupportedError(f"NumPy {np.__version__} has no np.{name}", fix="another NumPy, or traced arguments")
 
     missing.__name__ = name.split(".")[-1]
     return missing
@@ -83,8 +97,19 @@ def refuse(function: str, **unsupported: Any) -> None:
                 expected=f"np.{function} without {name}=",
                 actual=f"{name}={value!r}"[:60],
                 loc=(user_locs() or (None,))[0],
-                fix="assign the result instead of writing into an array" if name == "out" else "leave it out",
+                fix="leave it out",
             )
+
+
+def refuse_out(function: str) -> NoReturn:
+    """Raise UnsupportedError for an array to write into."""
+    raise UnsupportedError(
+        f"np.{function}: out= would write a traced value into an array",
+        expected="an expression that gives a new array",
+        actual="an in-place operator (+=, *=) on a NumPy array, or out=",
+        loc=(user_locs() or (None,))[0],
+        fix="assign the result: y = y + x, without += and without out=",
+    )
 
 
 def common_world(*values: Any) -> TracingWorld:
@@ -108,120 +133,6 @@ def strong(value: Any, world: TracingWorld) -> Any:
     return world.convert(x, x.type.dtype) if x.type.weak else x
 
 
-COMPARISONS: Final = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
-
-
-@lru_cache(maxsize=4096)
-def loop_dtypes(ufunc: np.ufunc, operands: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
-    """The dtypes of the loop NumPy would pick, operands then results; Python scalar classes are weak (NEP 50)."""
-    try:
-        return ufunc.resolve_dtypes((*operands, *(None,) * ufunc.nout))
-    except TypeError as error:
-        shown = ", ".join(t.__name__ if isinstance(t, type) else DTYPE_NAMES.get(t, str(t)) for t in operands)
-        raise UnsupportedError(f"np.{ufunc.__name__} has no loop for ({shown})") from error
-
-
-def convert_operands(ufunc: np.ufunc, operands: tuple[Any, ...]) -> tuple[TracingWorld, list[Any]]:
-    """The operands as values of the dtypes that the ufunc's loop takes."""
-    world = common_world(*operands)
-    if ufunc in COMPARISONS:
-        operands = world.whole_integers(*operands)
-    kinds: list[Any] = []
-    lifted: list[Any] = []
-    for operand in operands:
-        if type(operand) in (bool, int, float):
-            kinds.append(type(operand) if type(operand) is not bool else np.dtype(np.bool_))
-            lifted.append(operand)
-            continue
-        x = lift(operand, world)
-        weak = x.type.weak and x.type.dtype.kind != "b"
-        kinds.append((float if x.type.dtype.kind == "f" else int) if weak else x.type.dtype)
-        lifted.append(x)
-    if all(isinstance(k, type) for k in kinds):
-        # only Python scalars: they become arrays of their default dtypes
-        kinds = [np.dtype(k) for k in kinds]
-    dtypes = loop_dtypes(ufunc, tuple(kinds))
-    for dtype in dtypes:
-        if dtype.kind not in "biuf" or dtype not in DTYPE_NAMES:
-            raise UnsupportedError(f"np.{ufunc.__name__}: a loop over {dtype} cannot be traced")
-    return world, [world.convert(x, d) for x, d in zip(lifted, dtypes, strict=False)]
-
-
-def elementwise(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
-    """graphc's version of a ufunc that is one op."""
-
-    def apply(
-        *operands: Any,
-        out: Any = None,
-        where: Any = True,
-        casting: Any = "same_kind",
-        order: str = "K",
-        dtype: Any = None,
-        subok: bool = True,
-        signature: Any = None,
-    ) -> Any:
-        casting = None if casting == "same_kind" else casting
-        refuse(ufunc.__name__, out=out, where=None if where is True else where, casting=casting, signature=signature)
-        if len(operands) != ufunc.nin:
-            raise TypeError(f"{ufunc.__name__}() takes {ufunc.nin} operands but {len(operands)} were given")
-        world, values = convert_operands(ufunc, operands)
-        if dtype is not None:
-            values = [world.convert(v, np.dtype(dtype)) for v in values]
-        return world.emit(lookup(op), values, ())
-
-    return traceable(ufunc)(apply)
-
-
-def comparison(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
-    """graphc's version of a comparison, which takes literals outside the other operand's range, as NumPy's do."""
-    general: Any = elementwise(ufunc, op)
-
-    def apply(*operands: Any, **options: Any) -> Any:
-        if len(operands) == 2 and not options and any(type(x) is int for x in operands):
-            return common_world(*operands).binary(op, *operands)
-        return general(*operands, **options)
-
-    return traceable(ufunc)(apply)
-
-
-def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`__array_ufunc__` of traced values."""
-    if kwargs.get("out") is not None:
-        raise UnsupportedError(
-            f"np.{ufunc.__name__}: out= would write a traced value into an array",
-            expected="an expression that gives a new array",
-            actual="an in-place operator (+=, *=) on a NumPy array, or out=",
-            loc=(user_locs() or (None,))[0],
-            fix="assign the result: y = y + x, without += and without out=",
-        )
-    if method == "__call__":
-        if ufunc not in FUNCTIONS and getattr(np, ufunc.__name__, None) is not ufunc:
-            import_module("graphc.scipy.special")
-        function = FUNCTIONS.get(ufunc)
-        if function is not None:
-            return function(*inputs, **kwargs)
-    elif method == "reduce":
-        function = REDUCTIONS.get(ufunc.__name__)
-        if function is not None:
-            kwargs.setdefault("axis", 0)
-            return function(*inputs, **kwargs)
-    elif method == "accumulate":
-        function = ACCUMULATIONS.get(ufunc.__name__)
-        if function is not None:
-            kwargs.setdefault("axis", 0)
-            return function(*inputs, **kwargs)
-    elif method == "outer" and ufunc in FUNCTIONS:
-        a, b = (x if isinstance(x, Traced) else np.asarray(x) for x in inputs)
-        return FUNCTIONS[ufunc](a[(..., *(None,) * b.ndim)], b, **kwargs)
-    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-    raise unsupported(name)
-
-
-# by ufunc name: what its methods reduce and accumulate are
-REDUCTIONS: Final[dict[str, Callable[..., Any]]] = {}
-ACCUMULATIONS: Final[dict[str, Callable[..., Any]]] = {}
-
-
 def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_function__` of traced values."""
     version = FUNCTIONS.get(function)
@@ -239,7 +150,22 @@ def unsupported(name: str) -> UnsupportedError:
         expected="a function of graphc.numpy",
         actual=f"np.{name}",
         loc=(user_locs() or (None,))[0],
-        fix=ALTERNATIVES.get(name)
+        fix=advice(name)
         or (f"the nearest name that can: np.{near[0]}; " if near else "")
         + "write it with graphc.numpy's functions, or call it on plain arrays before the trace",
     )
+
+
+def outside_of(module: str, name: str) -> Any:
+    """What a module of `graphc.numpy` gives for a name of NumPy's that it has no version of.
+
+    Constants, types and functions that traced values have no part in are NumPy's own; the rest is refused by name.
+    """
+    dotted = f"{module}.{name}".removeprefix(".")
+    value = getattr(getattr(np, module) if module else np, name)
+    if isinstance(value, Hashable) and value in FUNCTIONS:
+        # another name of a function that is here, as np.concat of np.concatenate
+        return FUNCTIONS[value]
+    if callable(value) and not isinstance(value, type) and not any(dotted in names for names in PLAIN.values()):
+        raise unsupported(dotted)
+    return value

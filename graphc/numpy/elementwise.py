@@ -7,18 +7,67 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, UnsupportedError
-from graphc.numpy.dispatch import (
-    common_world,
-    comparison,
-    convert_operands,
-    elementwise,
-    refuse,
-    strong,
-    traceable,
-)
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.universal import comparison, convert_operands, elementwise, universal
 from graphc.ops import lookup
 from graphc.ops.world import Operand
 from graphc.tracing import Traced, fresh, lift
+
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "astype",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
+    "clip",
+    "copy",
+    "cos",
+    "divide",
+    "equal",
+    "exp",
+    "expm1",
+    "fabs",
+    "floor_divide",
+    "greater",
+    "greater_equal",
+    "hypot",
+    "invert",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logaddexp",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "mod",
+    "multiply",
+    "nan_to_num",
+    "negative",
+    "not_equal",
+    "positive",
+    "power",
+    "reciprocal",
+    "remainder",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+    "subtract",
+    "tan",
+    "tanh",
+    "true_divide",
+    "where",
+]
 
 add = elementwise(np.add, "add")
 subtract = elementwise(np.subtract, "sub")
@@ -50,9 +99,9 @@ maximum = elementwise(np.maximum, "maximum")
 minimum = elementwise(np.minimum, "minimum")
 
 
-@traceable(np.absolute)
-def absolute(x: Any, /, *, out: Any = None) -> Any:
-    refuse("absolute", out=out)
+@universal(np.absolute)
+def absolute(x: Any, /) -> Any:
+    """The size of a number without its sign; the derivative at 0 is 0."""
     world, (value,) = convert_operands(np.absolute, (x,))
     return value if value.type.dtype.kind == "b" else world.abs(value)
 
@@ -60,44 +109,47 @@ def absolute(x: Any, /, *, out: Any = None) -> Any:
 abs = absolute
 
 
-@traceable(np.square)
-def square(x: Any, /, *, out: Any = None) -> Any:
-    refuse("square", out=out)
+@universal(np.square)
+def square(x: Any, /) -> Any:
+    """x times itself."""
     _, (value,) = convert_operands(np.square, (x,))
     return value * value
 
 
-@traceable(np.reciprocal)
-def reciprocal(x: Any, /, *, out: Any = None) -> Any:
-    refuse("reciprocal", out=out)
+@universal(np.reciprocal)
+def reciprocal(x: Any, /) -> Any:
+    """1 / x.
+
+    Integers are refused: at 0 NumPy's result depends on the platform.
+    """
     _, (value,) = convert_operands(np.reciprocal, (x,))
     if value.type.dtype.kind != "f":
         raise UnsupportedError("np.reciprocal of integers depends on the platform at 0", fix="write 1 / x")
     return 1 / value
 
 
-@traceable(np.positive)
-def positive(x: Any, /, *, out: Any = None) -> Any:
-    refuse("positive", out=out)
+@universal(np.positive)
+def positive(x: Any, /) -> Any:
+    """The value itself, as a new array."""
     return fresh(convert_operands(np.positive, (x,))[1][0])
 
 
-@traceable(np.isnan)
-def isnan(x: Any, /, *, out: Any = None) -> Any:
-    refuse("isnan", out=out)
+@universal(np.isnan)
+def isnan(x: Any, /) -> Any:
+    """Whether an element is NaN."""
     return not_equal(x, x)
 
 
-@traceable(np.isinf)
-def isinf(x: Any, /, *, out: Any = None) -> Any:
-    refuse("isinf", out=out)
+@universal(np.isinf)
+def isinf(x: Any, /) -> Any:
+    """Whether an element is infinite."""
     value = strong(x, common_world(x))
     return equal(absolute(value), np.inf) if value.type.dtype.kind == "f" else not_equal(value, value)
 
 
-@traceable(np.isfinite)
-def isfinite(x: Any, /, *, out: Any = None) -> Any:
-    refuse("isfinite", out=out)
+@universal(np.isfinite)
+def isfinite(x: Any, /) -> Any:
+    """Whether an element is a number, neither infinite nor NaN."""
     value = strong(x, common_world(x))
     return less(absolute(value), np.inf) if value.type.dtype.kind == "f" else equal(value, value)
 
@@ -110,12 +162,14 @@ def truth(x: Any) -> Any:
 
 
 def _logic(ufunc: np.ufunc, op: str) -> Any:
-    def apply(*operands: Any, out: Any = None) -> Any:
-        refuse(ufunc.__name__, out=out)
-        world = common_world(*operands)
-        return world.emit(lookup(op), [strong(truth(x), world) for x in operands], ())
+    record = lookup(op)
 
-    return traceable(ufunc)(apply)
+    def apply(*operands: Any) -> Any:
+        world = common_world(*operands)
+        return world.emit(record, [strong(truth(x), world) for x in operands], ())
+
+    apply.__doc__ = record.doc
+    return universal(ufunc)(apply)
 
 
 logical_and = _logic(np.logical_and, "logical_and")
@@ -123,17 +177,16 @@ logical_or = _logic(np.logical_or, "logical_or")
 logical_not = _logic(np.logical_not, "logical_not")
 
 
-@traceable(np.logical_xor)
-def logical_xor(a: Any, b: Any, /, *, out: Any = None) -> Any:
-    refuse("logical_xor", out=out)
+@universal(np.logical_xor)
+def logical_xor(a: Any, b: Any, /) -> Any:
+    """Whether exactly one of two elements is not 0."""
     return not_equal(truth(a), truth(b))
 
 
 def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
-    general: Any = elementwise(ufunc, ufunc.__name__)
+    record = lookup(ufunc.__name__)
 
-    def apply(*operands: Any, out: Any = None) -> Any:
-        refuse(ufunc.__name__, out=out)
+    def apply(*operands: Any) -> Any:
         world = common_world(*operands)
         values = [lift(x, world) for x in operands]
         if any(v.type.dtype.kind == "f" for v in values):
@@ -144,9 +197,11 @@ def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
             )
         if all(v.type.dtype.kind == "b" for v in values):
             return on_bool(*values)
-        return general(*operands)
+        world, values = convert_operands(ufunc, operands)
+        return world.emit(record, values, ())
 
-    return traceable(ufunc)(apply)
+    apply.__doc__ = record.doc
+    return universal(ufunc)(apply)
 
 
 bitwise_and = _bits(np.bitwise_and, logical_and)
@@ -198,9 +253,9 @@ def _integer_power(x: Any, exponent: int) -> Any:
     return x.world.integer_pow(x, exponent=exponent)
 
 
-@traceable(np.power)
-def power(a: Any, b: Any, /, *, out: Any = None) -> Any:
-    refuse("power", out=out)
+@universal(np.power)
+def power(a: Any, b: Any, /) -> Any:
+    """a to the power of b."""
     if isinstance(b, (int, float)) and not isinstance(b, bool) and _is_small_integer(b) and isinstance(a, Traced):
         world, (x, _) = convert_operands(np.power, (a, b))
         if x.type.dtype.kind == "f":
@@ -229,7 +284,6 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
 
 @traceable(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    refuse("clip", out=out)
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if isinstance(a, Traced) and a.type.dtype.kind in "iu":
         # a Python integer beyond the dtype's range is no bound, as NumPy has it

@@ -11,10 +11,16 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError, ShapeError, UnsupportedError
-from graphc.numpy.dispatch import common_world, refuse, strong, traceable
-from graphc.numpy.reductions import axes_of
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.methods import axes_of
 from graphc.ops.typing import broadcast, normalise_axis, show
 from graphc.tracing import SymbolicSize, Traced, TracingWorld, as_size, lift
+
+__all__ = [
+    "diff",
+    "flip",
+    "take",
+]
 
 Slice = tuple[Size, Size | None, int]
 
@@ -267,7 +273,6 @@ def _lay_out(world: TracingWorld, value: Any, layout: Sequence[str]) -> Any:
 
 @traceable(np.take)
 def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
-    refuse("take", out=out)
     if mode != "raise":
         raise UnsupportedError(f"np.take: mode={mode!r} cannot be traced", expected="'raise'")
     world = common_world(a, indices)

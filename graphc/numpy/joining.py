@@ -17,6 +17,25 @@ from graphc.numpy.shaping import atleast, broadcast_to, concatenate, expand_dims
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import SymbolicSize, Traced
 
+__all__ = [
+    "append",
+    "array_split",
+    "atleast_3d",
+    "block",
+    "column_stack",
+    "delete",
+    "dsplit",
+    "dstack",
+    "hsplit",
+    "insert",
+    "ix_",
+    "meshgrid",
+    "resize",
+    "split",
+    "unstack",
+    "vsplit",
+]
+
 
 @traceable(np.column_stack)
 def column_stack(tup: Any) -> Any:

@@ -1,5 +1,11 @@
 """`graphc.numpy.linalg`: NumPy's linear algebra on traced values."""
 
+from typing import Any
+
+from numpy.linalg import LinAlgError
+
+from graphc.numpy.dispatch import outside_of
+
 from graphc.numpy.norms import linalg_cross as cross
 from graphc.numpy.norms import linalg_diagonal as diagonal
 from graphc.numpy.norms import linalg_matmul as matmul
@@ -12,6 +18,7 @@ from graphc.numpy.norms import matrix_norm, norm, vector_norm
 from graphc.numpy.vectors import matrix_power, multi_dot
 
 __all__ = [
+    "LinAlgError",
     "cross",
     "diagonal",
     "matmul",
@@ -26,3 +33,8 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """NumPy's other functions are refused by name."""
+    return outside_of("linalg", name)

@@ -14,6 +14,12 @@ from graphc.numpy.shaping import broadcast_to, expand_dims, moveaxis, reshape, s
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import holds_traced
 
+__all__ = [
+    "apply_along_axis",
+    "apply_over_axes",
+    "vectorize",
+]
+
 
 @traceable(np.apply_along_axis)
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:

@@ -8,12 +8,21 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import DTypeError, IndexingError, ShapeError
-from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import truth, where
 from graphc.numpy.picking import fixed_size, pick, static_array
 from graphc.numpy.shaping import broadcast_arrays, broadcast_to, ravel, stack
 from graphc.ops.typing import broadcast, normalise_axis
 from graphc.tracing import Traced, lift
+
+__all__ = [
+    "choose",
+    "compress",
+    "extract",
+    "piecewise",
+    "select",
+    "take_along_axis",
+]
 
 
 @traceable(np.select)
@@ -40,7 +49,6 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 @traceable(np.choose)
 def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     """As `numpy.choose`; a number outside the choices raises when the graph runs, or wraps or clips."""
-    refuse("choose", out=out)
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
     world = common_world(a, list(choices))
@@ -102,7 +110,6 @@ def _piece(function: Any, x: Any, args: Any, kw: Any) -> Any:
 @traceable(np.compress)
 def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
     """As `numpy.compress`; the condition must be known when the graph is traced."""
-    refuse("compress", out=out)
     mask = static_array("compress", "condition", condition)
     if mask.ndim != 1:
         raise ShapeError("compress: condition must be a 1-d array", actual=f"{mask.ndim}-d")

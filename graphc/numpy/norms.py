@@ -10,8 +10,9 @@ from graphc.errors import AxisError, ShapeError, UnsupportedError
 from graphc.numpy.diagonals import diagonal
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import absolute, power, where
+from graphc.numpy.methods import axes_of
 from graphc.numpy.products import matmul, outer, tensordot
-from graphc.numpy.reductions import axes_of, max, min, sum
+from graphc.numpy.reductions import max, min, sum
 from graphc.numpy.shaping import matrix_transpose, reshape, swapaxes
 from graphc.numpy.vectors import cross, vecdot
 from graphc.ops import lookup

@@ -17,6 +17,10 @@ from graphc.numpy.shaping import broadcast_to, expand_dims, reshape
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import SymbolicSize, Traced, as_size, wrap_size
 
+__all__ = [
+    "pad",
+]
+
 Widths = list[tuple[Size, Size]]
 
 # What each mode takes besides the widths, and what it is without.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.shaping import broadcast_to, shape_of, stack
 from graphc.ops.typing import broadcast
 from graphc.tracing import as_size, wrap_size
+
+__all__ = [
+    "broadcast_shapes",
+    "indices",
+    "ravel_multi_index",
+    "unravel_index",
+]
 
 INT: Any = np.dtype(np.int64)
 
@@ -26,6 +34,14 @@ def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
         counted = world.iota(size=size, dtype=np.dtype(dtype))
         thin.append(world.reshape(counted, shape=tuple(size if i == k else 1 for i in range(len(sizes)))))
     return tuple(thin) if sparse else stack([broadcast_to(v, sizes) for v in thin])
+
+
+@traceable(np.fromfunction)
+def fromfunction(
+    function: Callable[..., Any], shape: Any, *, dtype: Any = float, like: Any = None, **kwargs: Any
+) -> Any:
+    """What a function gives for the positions in an array of a shape, whose sizes may be symbolic."""
+    return function(*indices(shape, dtype=dtype), **kwargs)
 
 
 def _strides(world: Any, shape: Any, order: str) -> list[Any]:

@@ -7,29 +7,40 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.errors import DTypeError, ShapeError
-from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.errors import ShapeError
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.generalised import generalised
 from graphc.numpy.shaping import ravel, transpose
 from graphc.ops.typing import normalise_axis
+
+__all__ = [
+    "dot",
+    "inner",
+    "matmul",
+    "outer",
+    "tensordot",
+    "vdot",
+]
 
 
 def _pair(a: Any, b: Any) -> tuple[Any, Any, Any]:
     world = common_world(a, b)
-    x, y = (strong(v, world) for v in (a, b))
-    x, y = world.promote((x, y))
-    if x.type.dtype.kind == "b":
-        raise DTypeError(
-            "matmul: booleans cannot be traced",
-            expected="integers or floats",
-            actual=f"{x.type!r} and {y.type!r}",
-            fix="cast with astype(int)",
-        )
+    x, y = world.promote([strong(v, world) for v in (a, b)])
     return world, x, y
 
 
-@traceable(np.matmul)
-def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
-    refuse("matmul", out=out)
+def matrix_product(a: Any, b: Any) -> Any:
+    """The product of stacks of matrices; of booleans, whether any pair of elements holds."""
+    world, kind = a.world, a.type.dtype
+    if kind.kind != "b":
+        return world.matmul(a, b)
+    a, b = (world.convert(x, np.dtype(np.int64)) for x in (a, b))
+    return world.convert(world.matmul(a, b), kind)
+
+
+@generalised("matmul", "(n?,k),(k,m?)->(n?,m?)")
+def matmul(x1: Any, x2: Any, /) -> Any:
+    """The matrix product of vectors, matrices or stacks of matrices, which broadcast."""
     world, a, b = _pair(x1, x2)
     if not a.ndim or not b.ndim:
         raise ShapeError(
@@ -51,7 +62,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
         a = world.reshape(a, shape=(1, *a.type.shape))
     if right:
         b = world.reshape(b, shape=(*b.type.shape, 1))
-    product = world.matmul(a, b)
+    product = matrix_product(a, b)
     if left or right:
         shape = list(product.type.shape)
         shape = shape[:-2] + ([] if left else [shape[-2]]) + ([] if right else [shape[-1]])
@@ -61,7 +72,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
 
 @traceable(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Any:
-    refuse("dot", out=out)
+    """The sum of products over the last axis of `a` and the last but one of `b` (of a vector, its only one)."""
     _, x, y = _pair(a, b)
     if not x.ndim or not y.ndim:
         return x * y
@@ -70,19 +81,21 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 
 @traceable(np.vdot)
 def vdot(a: Any, b: Any, /) -> Any:
+    """The dot product of all elements of two arrays, each laid in one line."""
     _, x, y = _pair(a, b)
     return matmul(ravel(x), ravel(y))
 
 
 @traceable(np.inner)
 def inner(a: Any, b: Any, /) -> Any:
+    """The sum of products over the last axes of both."""
     _, x, y = _pair(a, b)
     return x * y if not x.ndim or not y.ndim else tensordot(x, y, (-1, -1))
 
 
 @traceable(np.outer)
 def outer(a: Any, b: Any, out: Any = None) -> Any:
-    refuse("outer", out=out)
+    """The product of every element of one array with every element of the other, each laid in one line."""
     world = common_world(a, b)
     x, y = world.promote([strong(v, world) for v in (a, b)])
     return ravel(x)[:, None] * ravel(y)[None, :]
@@ -90,6 +103,7 @@ def outer(a: Any, b: Any, out: Any = None) -> Any:
 
 @traceable(np.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """The sum of products over named axes of both, or over the last of `a` and the first of `b`."""
     world, x, y = _pair(a, b)
     if isinstance(axes, int):
         over_x, over_y = list(range(x.ndim - axes, x.ndim)), list(range(axes))
@@ -112,4 +126,4 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     summed = dims.product([i for i, _ in sizes])
     left = world.reshape(transpose(x, keep_x + over_x), shape=(dims.product(rows), summed))
     right = world.reshape(transpose(y, over_y + keep_y), shape=(summed, dims.product(columns)))
-    return world.reshape(world.matmul(left, right), shape=(*rows, *columns))
+    return world.reshape(matrix_product(left, right), shape=(*rows, *columns))

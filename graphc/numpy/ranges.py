@@ -12,6 +12,12 @@ from graphc.numpy.picking import whole_number
 from graphc.numpy.shaping import broadcast_arrays, expand_dims, moveaxis, reshape
 from graphc.tracing import lift
 
+__all__ = [
+    "geomspace",
+    "linspace",
+    "logspace",
+]
+
 
 def _ends(start: Any, stop: Any) -> tuple[Any, Any, np.dtype[Any]]:
     """Both ends in one float dtype, broadcast to one shape, and that dtype."""

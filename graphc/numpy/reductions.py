@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
-from graphc.numpy.dispatch import REDUCTIONS, common_world, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import maximum, truth
-from graphc.ops.typing import check_axes, normalise_axis
+from graphc.numpy.methods import accumulate, axes_of, flag, given, mask_of, reduce
+from graphc.ops.typing import normalise_axis
 from graphc.ops.world import size_value
 from graphc.tracing import Traced
 
-
-def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
-    """NumPy's axis argument as ascending axes counted from the front."""
-    if axis is None:
-        return tuple(range(rank))
-    given = axis if isinstance(axis, tuple) else (axis,)
-    return check_axes(name, sorted(normalise_axis(name, int(a.__index__()), rank) for a in given), rank)
-
-
-def reduced_axes(name: str, axis: Any, rank: int) -> tuple[int, ...]:
-    """As `axes_of`, but that NumPy's reductions by ufunc let a scalar have an axis 0."""
-    if rank == 0 and not isinstance(axis, tuple) and axis in (0, -1):
-        return ()
-    return axes_of(name, axis, rank)
-
-
-def _flag(keepdims: Any) -> bool:
-    return False if keepdims is np._NoValue else bool(keepdims)
-
-
-def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The accumulator of sum and prod: integers narrower than the platform's widen."""
-    if dtype.kind == "b":
-        return np.dtype(np.int64)
-    if dtype.kind in "iu" and dtype.itemsize < 8:
-        return np.dtype(np.int64 if dtype.kind == "i" else np.uint64)
-    return dtype
-
-
-def _reduce(op: str, name: str, a: Any, axis: Any, dtype: Any, keepdims: Any, widen: bool) -> Any:
-    world = common_world(a)
-    x = strong(a, world)
-    target = np.dtype(dtype) if dtype is not None else _sum_dtype(x.type.dtype) if widen else x.type.dtype
-    x = world.convert(x, target)
-    return world.apply(op, (x,), axes=reduced_axes(name, axis, x.ndim), keepdims=_flag(keepdims))
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "cumsum",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]
 
 
 @traceable(np.sum)
@@ -56,13 +37,12 @@ def sum(
     axis: Any = None,
     dtype: Any = None,
     out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = None,
+    keepdims: Any = np._NoValue,
+    initial: Any = np._NoValue,
+    where: Any = np._NoValue,
 ) -> Any:
-    refuse("sum", out=out, where=where)
-    result = _reduce("reduce_sum", "sum", a, axis, dtype, keepdims, widen=True)
-    return result if initial is None or initial is np._NoValue else result + initial
+    """The sum of elements over axes; 0 over an empty range."""
+    return reduce(np.add, a, axis, dtype, None, keepdims, initial, where, name="sum")
 
 
 @traceable(np.prod)
@@ -71,68 +51,80 @@ def prod(
     axis: Any = None,
     dtype: Any = None,
     out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = None,
+    keepdims: Any = np._NoValue,
+    initial: Any = np._NoValue,
+    where: Any = np._NoValue,
 ) -> Any:
-    refuse("prod", out=out, where=where)
-    result = _reduce("reduce_prod", "prod", a, axis, dtype, keepdims, widen=True)
-    return result if initial is None or initial is np._NoValue else result * initial
+    """The product of elements over axes; 1 over an empty range. Its derivatives are right where elements are 0."""
+    return reduce(np.multiply, a, axis, dtype, None, keepdims, initial, where, name="prod")
 
 
 @traceable(np.max, np.amax)
 def max(
-    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    keepdims: Any = np._NoValue,
+    initial: Any = np._NoValue,
+    where: Any = np._NoValue,
 ) -> Any:
-    refuse("max", out=out, initial=initial, where=where)
-    return _reduce("reduce_max", "max", a, axis, None, keepdims, widen=False)
+    """The largest element over axes, NaN if there is one; ties share the derivative equally."""
+    return reduce(np.maximum, a, axis, None, None, keepdims, initial, where, name="max")
 
 
 @traceable(np.min, np.amin)
 def min(
-    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    keepdims: Any = np._NoValue,
+    initial: Any = np._NoValue,
+    where: Any = np._NoValue,
 ) -> Any:
-    refuse("min", out=out, initial=initial, where=where)
-    return _reduce("reduce_min", "min", a, axis, None, keepdims, widen=False)
+    """The smallest element over axes, NaN if there is one; ties share the derivative equally."""
+    return reduce(np.minimum, a, axis, None, None, keepdims, initial, where, name="min")
 
 
 amax, amin = max, min
 
 
-def _quantifier(numpy_function: Any, op: str) -> Any:
-    def apply(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Any:
-        refuse(numpy_function.__name__, out=out, where=where)
-        world = common_world(a)
-        x = strong(truth(a), world)
-        return world.apply(op, (x,), axes=reduced_axes(numpy_function.__name__, axis, x.ndim), keepdims=_flag(keepdims))
-
-    return traceable(numpy_function)(apply)
+@traceable(np.any)
+def any(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, *, where: Any = np._NoValue) -> Any:
+    """Whether any element over axes is not 0; false over an empty range."""
+    return reduce(np.logical_or, truth(a), axis, keepdims=keepdims, where=where, name="any")
 
 
-any = _quantifier(np.any, "reduce_any")
-all = _quantifier(np.all, "reduce_all")
+@traceable(np.all)
+def all(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, *, where: Any = np._NoValue) -> Any:
+    """Whether all elements over axes differ from 0; true over an empty range."""
+    return reduce(np.logical_and, truth(a), axis, keepdims=keepdims, where=where, name="all")
 
 
-def _count(x: Any, axes: tuple[int, ...]) -> Any:
+def count_of(x: Any, axes: tuple[int, ...]) -> Any:
     """How many elements meet in one result: a number, or a traced size."""
     size = dims.product([x.type.shape[i] for i in axes])
     return size if isinstance(size, int) else size_value(x.world, size)
 
 
-def _mean(x: Any, axes: tuple[int, ...], keepdims: bool, ddof: Any = 0) -> Any:
-    total = x.world.reduce_sum(x, axes=axes, keepdims=keepdims)
-    count = _count(x, axes)
+def _mean(x: Any, axes: tuple[int, ...], keepdims: bool, ddof: Any = 0, mask: Any = None) -> Any:
+    """The mean of what the mask holds, if there is one, its divisor lowered by `ddof`."""
+    world = x.world
+    if mask is None:
+        total, count = world.reduce_sum(x, axes=axes, keepdims=keepdims), count_of(x, axes)
+    else:
+        total = world.reduce_sum(world.select(mask, x, 0), axes=axes, keepdims=keepdims)
+        count = world.reduce_sum(world.convert(mask, np.dtype(np.int64)), axes=axes, keepdims=keepdims)
     # a traced size minus 0 would stand in every dump of a mean
     if not (isinstance(ddof, int) and ddof == 0):
         left = count - ddof
         # NumPy divides by no less than 0
         count = maximum(left, 0) if isinstance(left, Traced) else left if left > 0 else 0
-    return total / count
+    return world.convert(total / count, x.type.dtype)
 
 
-def _float_operand(a: Any, dtype: Any) -> tuple[Any, np.dtype[Any]]:
+def _float_operand(dtype: Any, a: Any, *others: Any) -> tuple[Any, np.dtype[Any]]:
     """The operand in the dtype that means are accumulated in, and the dtype of the result."""
-    world = common_world(a)
+    world = common_world(a, *others)
     x = strong(a, world)
     result = (
         np.dtype(dtype) if dtype is not None else x.type.dtype if x.type.dtype.kind == "f" else np.dtype(np.float64)
@@ -144,11 +136,18 @@ def _float_operand(a: Any, dtype: Any) -> tuple[Any, np.dtype[Any]]:
 
 @traceable(np.mean)
 def mean(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = np._NoValue,
+    *,
+    where: Any = np._NoValue,
 ) -> Any:
-    refuse("mean", out=out, where=where)
-    x, result = _float_operand(a, dtype)
-    return x.world.convert(_mean(x, axes_of("mean", axis, x.ndim), _flag(keepdims)), result)
+    """The arithmetic mean over axes; NaN over an empty range."""
+    x, result = _float_operand(dtype, a, where)
+    axes = axes_of("mean", axis, x.ndim)
+    return x.world.convert(_mean(x, axes, flag(keepdims), mask=mask_of("mean", where, x)), result)
 
 
 @traceable(np.var)
@@ -158,19 +157,22 @@ def var(
     dtype: Any = None,
     out: Any = None,
     ddof: Any = 0,
-    keepdims: Any = False,
+    keepdims: Any = np._NoValue,
     *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
+    where: Any = np._NoValue,
+    mean: Any = np._NoValue,
+    correction: Any = np._NoValue,
 ) -> Any:
-    refuse("var", out=out, where=where, mean=mean)
-    if correction is not None and correction is not np._NoValue:
+    """The variance over axes: the mean of squared distances from the mean, its divisor lowered by `ddof`."""
+    if given(correction):
+        if ddof != 0:
+            raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
-    x, result = _float_operand(a, dtype)
-    axes = axes_of("var", axis, x.ndim)
-    centred = x - _mean(x, axes, True)
-    return x.world.convert(_mean(centred * centred, axes, _flag(keepdims), ddof), result)
+    x, result = _float_operand(dtype, a, where, mean)
+    axes, mask = axes_of("var", axis, x.ndim), mask_of("var", where, x)
+    centre = x.world.convert(strong(mean, x.world), x.type.dtype) if given(mean) else _mean(x, axes, True, mask=mask)
+    centred = x - centre
+    return x.world.convert(_mean(centred * centred, axes, flag(keepdims), ddof, mask), result)
 
 
 @traceable(np.std)
@@ -180,27 +182,28 @@ def std(
     dtype: Any = None,
     out: Any = None,
     ddof: Any = 0,
-    keepdims: Any = False,
+    keepdims: Any = np._NoValue,
     *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
+    where: Any = np._NoValue,
+    mean: Any = np._NoValue,
+    correction: Any = np._NoValue,
 ) -> Any:
-    refuse("std", out=out, where=where, mean=mean)
-    squared = var(a, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, correction=correction)
+    """The standard deviation over axes: the square root of the variance."""
+    squared = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     return squared.world.sqrt(squared)
+
+
+def running(ufunc: np.ufunc, a: Any, axis: Any, dtype: Any) -> Any:
+    """A ufunc's accumulation as `cumsum` and its kin take it: all elements in one line if no axis is named."""
+    world = common_world(a)
+    x = strong(a, world)
+    if axis is None or not x.ndim:
+        axis = 0 if axis is None else normalise_axis(ufunc.__name__, operator.index(axis), 1)
+        x = world.reshape(x, shape=(dims.product(x.type.shape),))
+    return accumulate(ufunc, x, axis, dtype)
 
 
 @traceable(np.cumsum)
 def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-    refuse("cumsum", out=out)
-    world = common_world(a)
-    x = strong(a, world)
-    x = world.convert(x, np.dtype(dtype) if dtype is not None else _sum_dtype(x.type.dtype))
-    if axis is None or not x.ndim:
-        x = world.reshape(x, shape=(dims.product(x.type.shape),))
-        axis = 0 if axis is None else axis
-    return world.cumsum(x, axis=normalise_axis("cumsum", axis, x.ndim), reverse=False)
-
-
-REDUCTIONS.update(add=sum, multiply=prod, maximum=max, minimum=min, logical_and=all, logical_or=any)
+    """Running sums along an axis, or of all elements in one line."""
+    return running(np.add, a, axis, dtype)

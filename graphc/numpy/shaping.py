@@ -11,9 +11,48 @@ from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import AxisError, ShapeError, UnsupportedError
 from graphc.ir import Guard, TensorType
-from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.universal import check_order
 from graphc.ops.typing import broadcast, normalise_axis, show
 from graphc.tracing import Traced, TracingWorld, as_size, fresh, lift
+
+__all__ = [
+    "arange",
+    "array",
+    "asanyarray",
+    "asarray",
+    "ascontiguousarray",
+    "asfortranarray",
+    "atleast_1d",
+    "atleast_2d",
+    "broadcast_arrays",
+    "broadcast_to",
+    "concatenate",
+    "empty",
+    "empty_like",
+    "expand_dims",
+    "full",
+    "full_like",
+    "hstack",
+    "matrix_transpose",
+    "moveaxis",
+    "ndim",
+    "ones",
+    "ones_like",
+    "ravel",
+    "require",
+    "reshape",
+    "row_stack",
+    "shape",
+    "size",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "transpose",
+    "vstack",
+    "zeros",
+    "zeros_like",
+]
 
 
 def shape_of(shape: Any) -> tuple[Size, ...]:
@@ -160,7 +199,6 @@ def _joined(arrays: Sequence[Any], dtype: Any = None) -> tuple[Any, list[Any]]:
 def concatenate(
     arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
 ) -> Any:
-    refuse("concatenate", out=out)
     world, values = _joined(list(arrays), dtype)
     if axis is None:
         values, axis = [ravel(v) for v in values], 0
@@ -171,7 +209,6 @@ def concatenate(
 
 @traceable(np.stack)
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    refuse("stack", out=out)
     world, values = _joined(list(arrays), dtype)
     place = normalise_axis("stack", axis, values[0].ndim + 1)
     return world.apply("concatenate", [expand_dims(v, place) for v in values], axis=place)
@@ -194,10 +231,13 @@ def atleast_2d(*arrays: Any) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
-@traceable(np.vstack)
+@traceable(np.vstack, "row_stack")
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     world = common_world(tup)
     return concatenate([atleast(2, strong(a, world)) for a in tup], axis=0, dtype=dtype)
+
+
+row_stack = vstack
 
 
 @traceable(np.hstack)
@@ -295,14 +335,41 @@ def array(
     return fresh(atleast(ndmin, x))
 
 
-@traceable(np.asarray, np.ascontiguousarray)
+@traceable(np.asarray, np.asanyarray)
 def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Any:
-    """As `numpy.asarray`, for nested lists that hold traced values too."""
+    """An array of a number, a nested list or an array, which may hold traced values; an array is not copied."""
+    check_order(order)
+    if copy:
+        return array(a, dtype)
     if isinstance(a, Traced) and not a.type.weak and (dtype is None or np.dtype(dtype) == a.type.dtype):
         return a
     return array(a, dtype)
+
+
+asanyarray = asarray
+
+
+@traceable(np.ascontiguousarray, np.asfortranarray)
+def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """The array itself, with at least one axis: a traced value has no order in memory."""
+    return atleast(1, asarray(a, dtype))
+
+
+asfortranarray = ascontiguousarray
+
+
+@traceable(np.require)
+def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
+    """The array itself: what is required of its place in memory has no meaning for a traced value."""
+    known = {"C", "F", "A", "W", "O", "E"}
+    names = {"CONTIGUOUS": "C", "C_CONTIGUOUS": "C", "F_CONTIGUOUS": "F", "FORTRAN": "F", "ALIGNED": "A"}
+    names |= {"WRITEABLE": "W", "OWNDATA": "O", "ENSUREARRAY": "E"} | {name: name for name in known}
+    flags = {names[one.upper()] for one in requirements or ()}
+    if flags >= {"C", "F"}:
+        raise ValueError('Cannot specify both "C" and "F" order')
+    return asarray(a, dtype)
 
 
 @traceable(np.shape)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
 from graphc.errors import UnsupportedError
-from graphc.numpy.dispatch import common_world, convert_operands, refuse, strong, traceable
-from graphc.numpy.elementwise import isnan, where
-from graphc.numpy.reductions import axes_of
+from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.picking import static_array
+from graphc.ops.sorting import along
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import Traced
+
+__all__ = [
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "digitize",
+    "lexsort",
+    "partition",
+    "searchsorted",
+    "sort",
+]
 
 
 def _line(name: str, x: Traced, axis: Any) -> tuple[Any, int]:
@@ -31,7 +44,10 @@ def _kind(name: str, kind: Any, order: Any, stable: Any) -> bool:
 
 @traceable(np.sort)
 def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
-    """As `numpy.sort`. Equal elements keep their order, and with it their own derivative."""
+    """The elements in ascending order along an axis, NaN last.
+
+    Equal elements keep their order, and with it their own derivative.
+    """
     _kind("sort", kind, order, stable)
     x, place = _line("sort", strong(a, common_world(a)), axis)
     return x.world.sort(x, axis=place)
@@ -39,6 +55,7 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, 
 
 @traceable(np.argsort)
 def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    """The positions that sort an axis, NaN last; equal elements in their order if `stable`."""
     in_order = _kind("argsort", kind, order, stable)
     value = strong(a, common_world(a))
     if not value.ndim:
@@ -47,11 +64,64 @@ def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, 
     return x.world.argsort(x, axis=place, stable=in_order)
 
 
-def _extreme(numpy_function: Any) -> Any:
+def _check_partition(function: str, x: Any, kth: Any, axis: Any, kind: Any, order: Any) -> Any:
+    """Refuse what NumPy refuses; the axis to sort along."""
+    refuse(function, order=order)
+    if kind != "introselect":
+        raise ValueError(f"select kind must be 'introselect' (got {kind!r})")
+    places = static_array(function, "kth", kth)
+    if places.dtype.kind not in "iu":
+        wrong = "Booleans unacceptable as" if places.dtype.kind == "b" else "must be integer, not a float,"
+        raise (ValueError if places.dtype.kind == "b" else TypeError)(f"{wrong} partition index")
+    size = dims.product(x.type.shape) if axis is None else x.type.shape[normalise_axis(function, axis, x.ndim)]
+    outside = [k for k in places.ravel().tolist() if isinstance(size, int) and not -size <= k < size]
+    if outside:
+        raise ValueError(f"kth(={outside[0]}) out of bounds ({size})")
+
+
+@traceable(np.partition)
+def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
+    """The elements along an axis so that the k-th stands where it does in order, and no smaller one behind it.
+
+    The elements are all in order here, which NumPy does not promise, and of equals the first stays the first.
+    """
+    x = strong(a, common_world(a))
+    _check_partition("partition", x, kth, axis, kind, order)
+    return sort(x, axis)
+
+
+@traceable(np.argpartition)
+def argpartition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
+    """The positions that partition an axis: here those that sort it, of equals the first first."""
+    x = strong(a, common_world(a))
+    if not x.ndim:
+        x = x.world.reshape(x, shape=(1,))
+    _check_partition("argpartition", x, kth, axis, kind, order)
+    return argsort(x, axis, stable=True)
+
+
+@traceable(np.lexsort)
+def lexsort(keys: Any, axis: int = -1) -> Any:
+    """The positions that sort by the last key, equals by the key before it, and so on."""
+    world = common_world(keys)
+    values = [strong(k, world) for k in (keys if not isinstance(keys, Traced) or keys.ndim else ())]
+    if not values:
+        raise TypeError("need sequence of keys with len > 0 in lexsort")
+    if any(v.type.shape != values[0].type.shape for v in values):
+        raise ValueError("all keys need to be the same shape")
+    if not values[0].ndim:
+        return world.constant(0, np.dtype(np.int64))
+    place = normalise_axis("lexsort", operator.index(axis), values[0].ndim)
+    order = world.argsort(values[0], axis=place, stable=True)
+    for key in values[1:]:
+        order = along(world, order, world.argsort(along(world, key, order, place), axis=place, stable=True), place)
+    return order
+
+
+def _extreme(numpy_function: Any, doc: str) -> Any:
     name = numpy_function.__name__
 
     def apply(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
-        refuse(name, out=out)
         value = strong(a, common_world(a))
         if not value.ndim and axis is not None:
             value = value.world.reshape(value, shape=(1,))
@@ -61,24 +131,45 @@ def _extreme(numpy_function: Any) -> Any:
         found = x.world.apply(name, (x,), axis=place, keepdims=keep and axis is not None)
         return found if axis is not None or not keep else x.world.reshape(found, shape=(1,) * value.ndim)
 
+    apply.__doc__ = doc
     return traceable(numpy_function)(apply)
 
 
-argmax = _extreme(np.argmax)
-argmin = _extreme(np.argmin)
+argmax = _extreme(
+    np.argmax, "The position of the largest element along an axis, or of all: the first of several; NaN is the largest."
+)
+argmin = _extreme(
+    np.argmin,
+    "The position of the smallest element along an axis, or of all: the first of several; NaN is the smallest.",
+)
 
 
 @traceable(np.searchsorted)
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    refuse("searchsorted", sorter=sorter)
+    """Where to insert values into a vector in ascending order, before or behind equal elements.
+
+    That the vector ascends is not checked, as in NumPy.
+    """
     if side not in ("left", "right"):
         raise ValueError(f"search side must be 'left' or 'right' (got '{side}')")
-    world, values = convert_operands(np.add, (strong(a, common_world(a, v)), strong(v, common_world(a, v))))
-    return world.searchsorted(*values, right=side == "right")
+    world = common_world(a, v, sorter)
+    edges, values = world.promote([strong(x, world) for x in (a, v)])
+    if sorter is not None:
+        order = strong(sorter, world)
+        if order.type.dtype.kind not in "iu":
+            raise TypeError("sorter must only contain integers")
+        if order.type.shape != edges.type.shape:
+            raise ValueError("sorter.size must equal len(a)")
+        edges = world.gather(edges, order, axis=0)
+    return world.searchsorted(edges, values, right=side == "right")
 
 
 @traceable(np.digitize)
 def digitize(x: Any, bins: Any, right: bool = False) -> Any:
+    """The number of the bin between edges that each value lies in.
+
+    The edges must be known when the graph is traced, for they may ascend or descend.
+    """
     if isinstance(bins, Traced):
         raise UnsupportedError(
             "np.digitize: whether traced bins ascend is not known",
@@ -92,123 +183,3 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     if edges.ndim == 1 and np.all(np.diff(edges) <= 0):
         return len(edges) - searchsorted(edges[::-1], x, side="left" if right else "right")
     raise ValueError("bins must be monotonically increasing or decreasing")
-
-
-def _sorted_rows(name: str, a: Any, axis: Any) -> tuple[Any, tuple[int, ...], Any]:
-    """Elements sorted along a new last axis that holds the given axes; these; and where a line has a NaN."""
-    world = common_world(a)
-    value = strong(a, world)
-    if value.type.dtype.kind != "f":
-        value = world.convert(value, np.dtype(np.float64))
-    axes = axes_of(name, axis, value.ndim)
-    kept = tuple(k for k in range(value.ndim) if k not in axes)
-    count = dims.product([value.type.shape[k] for k in axes])
-    rows = world.transpose(value, perm=kept + axes)
-    rows = world.reshape(rows, shape=(*(value.type.shape[k] for k in kept), count))
-    if dims.equal(count, 0):
-        raise UnsupportedError(f"np.{name}: an empty range has no {name}", actual=repr(value.type))
-    ordered = world.sort(rows, axis=len(kept))
-    return ordered, axes, ordered[..., -1]
-
-
-def _restored(result: Any, axes: tuple[int, ...], rank: int, keepdims: Any) -> Any:
-    if keepdims is np._NoValue or not keepdims:
-        return result
-    sizes = iter(result.type.shape)
-    return result.world.reshape(result, shape=tuple(1 if k in axes else next(sizes) for k in range(rank)))
-
-
-@traceable(np.median)
-def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
-    """As `numpy.median`; of an even number of elements the two in the middle share the derivative."""
-    refuse("median", out=out)
-    ordered, axes, last = _sorted_rows("median", a, axis)
-    count = ordered.shape[-1]
-    low, high = ordered[..., (count - 1) // 2], ordered[..., count // 2]
-    middle = low if low.id == high.id else _mean_of_two(low, high)
-    # NaN is sorted to the end
-    return _restored(where(isnan(last), last, middle), axes, np.ndim(a), keepdims)
-
-
-def _mean_of_two(low: Any, high: Any) -> Any:
-    # as numpy.mean: half precision is added in single
-    world, dtype = low.world, low.type.dtype
-    wide = np.dtype(np.float32) if dtype == np.float16 else dtype
-    return world.convert((world.convert(low, wide) + world.convert(high, wide)) / 2, dtype)
-
-
-def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any) -> Any:
-    if isinstance(q, Traced):
-        raise UnsupportedError(f"np.{name}: q cannot be traced", expected="numbers known when the graph is traced")
-    if method != "linear":
-        raise UnsupportedError(f"np.{name}: method={method!r} cannot be traced", expected="'linear'")
-    levels = np.asarray(q, np.float64)
-    if not np.all((levels >= 0) & (levels <= 1)):
-        raise ValueError(
-            "Quantiles must be in the range [0, 1]"
-            if name == "quantile"
-            else "Percentiles must be in the range [0, 100]"
-        )
-    ordered, axes, last = _sorted_rows(name, a, axis)
-    count = ordered.shape[-1]
-    if not isinstance(count, int):
-        raise UnsupportedError(
-            f"np.{name} along an axis of symbolic size cannot be traced",
-            expected="a size known when the graph is traced",
-            actual=str(count),
-            fix="np.median, or np.sort and indexing",
-        )
-    results = []
-    for level in levels.ravel():
-        at = float(level) * (count - 1)
-        below = int(np.floor(at))
-        low, high = ordered[..., below], ordered[..., min(below + 1, count - 1)]
-        results.append(_restored(where(isnan(last), last, _between(low, high, at - below)), axes, np.ndim(a), keepdims))
-    world = ordered.world
-    if not levels.ndim:
-        return results[0]
-    parts = [world.reshape(r, shape=(1, *r.type.shape)) for r in results]
-    stacked = world.concatenate(*parts, axis=0)
-    return world.reshape(stacked, shape=(*levels.shape, *results[0].type.shape))
-
-
-def _between(low: Any, high: Any, weight: float) -> Any:
-    """Linear interpolation as NumPy does it: from the nearer side."""
-    step = high - low
-    return high - step * (1 - weight) if weight >= 0.5 else low + step * weight
-
-
-@traceable(np.quantile)
-def quantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: Any = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    """As `numpy.quantile` with linear interpolation, at levels that are known when the graph is traced."""
-    refuse("quantile", out=out, weights=weights)
-    return _quantile("quantile", a, q, axis, method, keepdims)
-
-
-@traceable(np.percentile)
-def percentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: Any = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    """As `numpy.percentile` with linear interpolation, at levels that are known when the graph is traced."""
-    refuse("percentile", out=out, weights=weights)
-    if isinstance(q, Traced):
-        raise UnsupportedError("np.percentile: q cannot be traced", expected="numbers known when the graph is traced")
-    return _quantile("percentile", a, np.true_divide(q, 100), axis, method, keepdims)

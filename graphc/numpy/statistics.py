@@ -1,38 +1,43 @@
-"""Reductions built from others: counts, ranges, averages, running products, and those that pass over NaN."""
+"""Reductions built from others: counts, ranges, averages, running products."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from graphc import dims
-from graphc.errors import ShapeError, UnsupportedError
-from graphc.numpy.dispatch import ACCUMULATIONS, REDUCTIONS, common_world, refuse, strong, traceable
-from graphc.numpy.elementwise import isnan, logical_not, truth, where
-from graphc.numpy.reductions import _count, _flag, _sum_dtype, axes_of, cumsum, max, min, prod, sum
-from graphc.numpy.reductions import all as all_
-from graphc.numpy.reductions import mean as _mean
-from graphc.numpy.reductions import var as _var
-from graphc.numpy.ufuncs import without_nan
+from graphc.errors import ShapeError
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.elementwise import truth
+from graphc.numpy.methods import axes_of
+from graphc.numpy.reductions import count_of, cumsum, max, min, running, sum
 from graphc.ops.typing import normalise_axis
+
+__all__ = ["average", "count_nonzero", "cumprod", "cumulative_prod", "cumulative_sum", "ptp"]
 
 
 @traceable(np.ptp)
-def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-    refuse("ptp", out=out)
+def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue) -> Any:
+    """The largest element over axes less the smallest."""
     return max(a, axis=axis, keepdims=keepdims) - min(a, axis=axis, keepdims=keepdims)
 
 
 @traceable(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """How many elements over axes are not 0."""
     world = common_world(a)
     return sum(truth(strong(a, world)), axis=axis, keepdims=keepdims)
 
 
 @traceable(np.average)
-def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
-    """As `numpy.average`; where the weights sum to 0 the result is not finite, and no error is raised."""
+def average(
+    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
+) -> Any:
+    """The weighted mean over axes, and the sums of the weights if they are to be returned.
+
+    Where the weights sum to 0 the result is not finite, and no error is raised.
+    """
     world = common_world(a, weights) if weights is not None else common_world(a)
     x = strong(a, world)
     if x.type.dtype.kind != "f":
@@ -40,7 +45,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     axes = axes_of("average", axis, x.ndim)
     if weights is None:
         total = sum(x, axis=axes, keepdims=keepdims)
-        count = _count(x, axes)
+        count = count_of(x, axes)
         mean = total / count
         return (mean, mean * 0 + count) if returned else mean
     w = strong(weights, world)
@@ -67,174 +72,31 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
 
 @traceable(np.cumprod)
 def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-    """As `numpy.cumprod`; derivatives are right where elements are 0, to any order."""
-    refuse("cumprod", out=out)
-    world = common_world(a)
-    x = strong(a, world)
-    x = world.convert(x, np.dtype(dtype) if dtype is not None else _sum_dtype(x.type.dtype))
-    if axis is None or not x.ndim:
-        x = world.reshape(x, shape=(dims.product(x.type.shape),))
-        axis = 0 if axis is None else axis
-    return world.cumprod(x, axis=normalise_axis("cumprod", axis, x.ndim), reverse=False)
+    """Running products along an axis, or of all elements in one line.
+
+    Derivatives are right where elements are 0, to any order.
+    """
+    return running(np.multiply, a, axis, dtype)
 
 
-def _cumulative(numpy_function: Any, running: Any) -> Any:
-    name = numpy_function.__name__
-
+def _cumulative(function: str, of: Callable[..., Any], first: int, doc: str) -> Any:
     def apply(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
-        refuse(name, out=out)
-        if include_initial:
-            raise UnsupportedError(
-                f"np.{name}: include_initial=True cannot be traced", fix="np.concatenate the first value in front"
-            )
-        if axis is None and np.ndim(x) != 1:
+        value = strong(x, common_world(x))
+        if axis is None and value.ndim != 1:
             raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
-        return running(x, axis=axis, dtype=dtype)
+        result = of(value, axis, dtype)
+        if not include_initial:
+            return result
+        place = normalise_axis(function, 0 if axis is None else axis, value.ndim)
+        shape = (*result.type.shape[:place], 1, *result.type.shape[place + 1 :])
+        start = result.world.full(first, type(result.type)(shape, result.type.dtype))
+        return result.world.concatenate(start, result, axis=place)
 
-    return traceable(numpy_function)(apply)
-
-
-# NumPy has these from 2.1 on
-if hasattr(np, "cumulative_sum"):
-    cumulative_sum = _cumulative(np.cumulative_sum, cumsum)
-    cumulative_prod = _cumulative(np.cumulative_prod, cumprod)
-
-
-# --- passing over NaN ---------------------------------------------------------------------------------------
+    apply.__doc__ = doc
+    return traceable(function)(apply)
 
 
-def _skipping(numpy_function: Any, inner: Any, neutral: float) -> Any:
-    name = numpy_function.__name__
-
-    def apply(
-        a: Any,
-        axis: Any = None,
-        dtype: Any = None,
-        out: Any = None,
-        keepdims: Any = False,
-        initial: Any = None,
-        where: Any = None,
-    ) -> Any:
-        refuse(name, out=out, where=where)
-        return inner(
-            without_nan(strong(a, common_world(a)), neutral),
-            axis=axis,
-            dtype=dtype,
-            keepdims=_flag(keepdims),
-            initial=initial,
-        )
-
-    return traceable(numpy_function)(apply)
-
-
-nansum = _skipping(np.nansum, sum, 0)
-nanprod = _skipping(np.nanprod, prod, 1)
-
-
-def _running(numpy_function: Any, inner: Any, neutral: float) -> Any:
-    def apply(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-        refuse(numpy_function.__name__, out=out)
-        return inner(without_nan(strong(a, common_world(a)), neutral), axis=axis, dtype=dtype)
-
-    return traceable(numpy_function)(apply)
-
-
-nancumsum = _running(np.nancumsum, cumsum, 0)
-nancumprod = _running(np.nancumprod, cumprod, 1)
-
-
-def _nan_extreme(numpy_function: Any, inner: Any, beyond: float) -> Any:
-    name = numpy_function.__name__
-
-    def apply(
-        a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
-    ) -> Any:
-        refuse(name, out=out, initial=initial, where=where)
-        x = strong(a, common_world(a))
-        found = inner(without_nan(x, beyond), axis=axis, keepdims=_flag(keepdims))
-        if x.type.dtype.kind != "f":
-            return found
-        empty = all_(isnan(x), axis=axis, keepdims=_flag(keepdims))
-        return select(empty, np.nan, found)
-
-    return traceable(numpy_function)(apply)
-
-
-select = where
-nanmax = _nan_extreme(np.nanmax, max, -np.inf)
-nanmin = _nan_extreme(np.nanmin, min, np.inf)
-
-
-def _nan_mean(x: Any, axis: Any, dtype: Any, keepdims: bool) -> Any:
-    """The mean of what is no NaN."""
-    count = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
-    total = sum(without_nan(x, 0), axis=axis, dtype=dtype, keepdims=keepdims)
-    # the count is exact in the wider dtype that NumPy divides in
-    wide = total / count
-    return wide.world.convert(wide, total.type.dtype)
-
-
-@traceable(np.nanmean)
-def nanmean(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
-) -> Any:
-    refuse("nanmean", out=out, where=where)
-    x = strong(a, common_world(a))
-    if x.type.dtype.kind != "f":
-        return _mean(x, axis=axis, dtype=dtype, keepdims=keepdims)
-    return _nan_mean(x, axis, dtype, _flag(keepdims))
-
-
-@traceable(np.nanvar)
-def nanvar(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    refuse("nanvar", out=out, where=where, mean=mean)
-    if correction is not None and correction is not np._NoValue:
-        ddof = correction
-    x = strong(a, common_world(a))
-    if x.type.dtype.kind != "f":
-        return _var(x, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
-    if dtype is not None:
-        x = x.world.convert(x, np.dtype(dtype))
-    missing = isnan(x)
-    # one selection between the operand and all that follows keeps NaN out of its derivatives
-    x = without_nan(x, 0)
-    present = sum(logical_not(missing), axis=axis, keepdims=True)
-    centre = sum(x, axis=axis, keepdims=True) / present
-    off = select(missing, 0, x - x.world.convert(centre, x.type.dtype))
-    count = sum(logical_not(missing), axis=axis, keepdims=_flag(keepdims))
-    total = sum(off * off, axis=axis, keepdims=_flag(keepdims))
-    result = x.world.convert(total / (count - ddof), total.type.dtype)
-    return select(count <= ddof, np.nan, result)
-
-
-@traceable(np.nanstd)
-def nanstd(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    refuse("nanstd", out=out, where=where, mean=mean)
-    squared = nanvar(a, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, correction=correction)
-    return squared.world.sqrt(squared)
-
-
-REDUCTIONS.update(fmax=nanmax, fmin=nanmin)
-ACCUMULATIONS.update(add=cumsum, multiply=cumprod)
+cumulative_sum = _cumulative("cumulative_sum", cumsum, 0, "Running sums along an axis, with a 0 in front if asked for.")
+cumulative_prod = _cumulative(
+    "cumulative_prod", cumprod, 1, "Running products along an axis, with a 1 in front if asked for."
+)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.numpy.dispatch import common_world, convert_operands, elementwise, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import (
     absolute,
     divide,
@@ -17,8 +17,66 @@ from graphc.numpy.elementwise import (
     remainder,
     where,
 )
+from graphc.numpy.universal import convert_operands, elementwise, universal
 from graphc.ops import lookup
 from graphc.tracing import Traced
+
+__all__ = [
+    "acos",
+    "acosh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "around",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "bitwise_count",
+    "bitwise_left_shift",
+    "bitwise_right_shift",
+    "cbrt",
+    "ceil",
+    "copysign",
+    "cosh",
+    "deg2rad",
+    "degrees",
+    "divmod",
+    "exp2",
+    "fix",
+    "float_power",
+    "floor",
+    "fmax",
+    "fmin",
+    "fmod",
+    "frexp",
+    "gcd",
+    "heaviside",
+    "i0",
+    "isneginf",
+    "isposinf",
+    "lcm",
+    "ldexp",
+    "left_shift",
+    "log2",
+    "log10",
+    "logaddexp2",
+    "modf",
+    "rad2deg",
+    "radians",
+    "right_shift",
+    "rint",
+    "round",
+    "signbit",
+    "sinc",
+    "sinh",
+    "trunc",
+]
 
 exp2 = elementwise(np.exp2, "exp2")
 log2 = elementwise(np.log2, "log2")
@@ -55,13 +113,14 @@ lcm = elementwise(np.lcm, "lcm")
 
 def _whole(ufunc: np.ufunc, op: str) -> Any:
     """A rounding function, which leaves integers and booleans as they are."""
+    record = lookup(op)
 
-    def apply(x: Any, /, *, out: Any = None) -> Any:
-        refuse(ufunc.__name__, out=out)
+    def apply(x: Any, /) -> Any:
         world, (value,) = convert_operands(ufunc, (x,))
-        return world.emit(lookup(op), (value,), ()) if value.type.dtype.kind == "f" else value
+        return world.emit(record, (value,), ()) if value.type.dtype.kind == "f" else value
 
-    return traceable(ufunc)(apply)
+    apply.__doc__ = record.doc
+    return universal(ufunc)(apply)
 
 
 floor = _whole(np.floor, "floor")
@@ -71,14 +130,12 @@ trunc = _whole(np.trunc, "trunc")
 
 @traceable(np.fix)
 def fix(x: Any, out: Any = None) -> Any:
-    refuse("fix", out=out)
     return trunc(x)
 
 
 @traceable(np.round, np.around)
 def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     """As `numpy.round`: halves go to the even neighbour. Its derivative is 0."""
-    refuse("round", out=out)
     world = common_world(a)
     value = strong(a, world)
     scale = 10.0 ** abs(decimals)
@@ -96,25 +153,32 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
 around = round
 
 
-@traceable(np.divmod)
-def divmod(a: Any, b: Any, /, *, out: Any = None) -> Any:
-    refuse("divmod", out=out)
+@universal(np.divmod)
+def divmod(a: Any, b: Any, /) -> Any:
+    """The whole quotient and the remainder, at once."""
     return floor_divide(a, b), remainder(a, b)
 
 
-@traceable(np.modf)
-def modf(x: Any, /, *, out: Any = None) -> Any:
-    """As `numpy.modf`: the fractional part, whose derivative is 1, and the whole part, whose derivative is 0."""
-    refuse("modf", out=out)
+@universal(np.modf)
+def modf(x: Any, /) -> Any:
+    """The fractional part of a number, whose derivative is 1, and its whole part, whose derivative is 0."""
     world, (value,) = convert_operands(np.modf, (x,))
     endless = equal(absolute(value), np.inf)
     fraction = world.select(endless, copysign(world.constant(0, value.type.dtype), value), fmod(value, 1))
     return fraction, trunc(value)
 
 
-@traceable(np.bitwise_count)
-def bitwise_count(x: Any, /, *, out: Any = None) -> Any:
-    refuse("bitwise_count", out=out)
+@universal(np.frexp)
+def frexp(x: Any, /) -> Any:
+    """The number as a fraction from 0.5 to 1 times a power of 2, and the exponent, which counts as constant."""
+    world, (value,) = convert_operands(np.frexp, (x,))
+    exponent = world.exponent(value)
+    return world.ldexp(value, -exponent), exponent
+
+
+@universal(np.bitwise_count)
+def bitwise_count(x: Any, /) -> Any:
+    """How many bits of the absolute value are set."""
     world, (value,) = convert_operands(np.bitwise_count, (x,))
     if value.type.dtype.kind == "b":
         return world.convert(value, np.dtype(np.uint8))
@@ -143,13 +207,11 @@ def _float(x: Any) -> tuple[Any, Any]:
 
 @traceable(np.isposinf)
 def isposinf(x: Any, out: Any = None) -> Any:
-    refuse("isposinf", out=out)
     return _is(x, np.inf)
 
 
 @traceable(np.isneginf)
 def isneginf(x: Any, out: Any = None) -> Any:
-    refuse("isneginf", out=out)
     return _is(x, -np.inf)
 
 

@@ -17,6 +17,10 @@ from graphc.ops.typing import broadcast, show
 from graphc.ops.world import size_value
 from graphc.tracing import Traced, holds_traced, lift, user_locs
 
+__all__ = [
+    "at",
+]
+
 
 class at:
     """An array whose parts can be replaced: `at(x)[index].set(values)`, for traced values `x.at[index].set(values)`.

@@ -7,15 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Size
 from graphc.errors import ShapeError
 from graphc.numpy.diagonals import eye
-from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.generalised import generalised
 from graphc.numpy.indexing import flip
 from graphc.numpy.products import matmul
 from graphc.numpy.shaping import atleast, expand_dims, moveaxis, ravel, stack
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import lift
+
+__all__ = [
+    "convolve",
+    "correlate",
+    "cross",
+    "kron",
+    "matvec",
+    "vecdot",
+    "vecmat",
+]
 
 
 def numeric_pair(a: Any, b: Any) -> tuple[Any, Any, Any]:
@@ -59,46 +69,35 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(result, -1, normalise_axis("cross", axisc, result.ndim))
 
 
-@traceable("vecdot")
-def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, axes: Any = None, **options: Any) -> Any:
-    """As `numpy.vecdot`: products along an axis of both operands, summed; the other axes broadcast."""
-    refuse("vecdot", out=out, axes=axes, **options)
+@generalised("vecdot", "(n),(n)->()")
+def vecdot(x1: Any, x2: Any, /) -> Any:
+    """The sum of products along an axis of both operands, the last by default; the other axes broadcast."""
     _, x, y = numeric_pair(x1, x2)
-    x, y = (moveaxis(v, _core("vecdot", v, axis), -1) for v in (x, y))
-    _check_inner("vecdot", x, x.type.shape[-1], y, y.type.shape[-1])
+    for v in (x, y):
+        if not v.ndim:
+            raise ShapeError("vecdot: the operands need at least one axis", actual=repr(v.type))
+    if not x.world.facts.equal(x.type.shape[-1], y.type.shape[-1]):
+        raise ShapeError(
+            "vecdot: inner sizes differ",
+            expected="the same size along the summed axes",
+            actual=f"{x.type.shape[-1]} and {y.type.shape[-1]} of {x.type!r} and {y.type!r}",
+        )
     if x.ndim == 1 and y.ndim == 1:
         return matmul(x, y)
     return matmul(expand_dims(x, -2), expand_dims(y, -1))[..., 0, 0]
 
 
-def _core(function: str, x: Any, axis: int) -> int:
-    if not x.ndim:
-        raise ShapeError(f"{function}: the operands need at least one axis", actual=repr(x.type))
-    return normalise_axis(function, axis, x.ndim)
-
-
-def _check_inner(function: str, x: Any, one: Size, y: Any, other: Size) -> None:
-    if not x.world.facts.equal(one, other):
-        raise ShapeError(
-            f"{function}: inner sizes differ",
-            expected="the same size along the summed axes",
-            actual=f"{one} and {other} of {x.type!r} and {y.type!r}",
-        )
-
-
-@traceable("matvec")
-def matvec(x1: Any, x2: Any, /, out: Any = None, *, axes: Any = None, **options: Any) -> Any:
-    """As `numpy.matvec`: stacks of matrices times stacks of vectors."""
-    refuse("matvec", out=out, axes=axes, **options)
+@generalised("matvec", "(m,n),(n)->(m)")
+def matvec(x1: Any, x2: Any, /) -> Any:
+    """Stacks of matrices times stacks of vectors."""
     _, x, y = numeric_pair(x1, x2)
     _check_matrix("matvec", x, y)
     return matmul(x, expand_dims(y, -1))[..., 0]
 
 
-@traceable("vecmat")
-def vecmat(x1: Any, x2: Any, /, out: Any = None, *, axes: Any = None, **options: Any) -> Any:
-    """As `numpy.vecmat`: stacks of vectors times stacks of matrices."""
-    refuse("vecmat", out=out, axes=axes, **options)
+@generalised("vecmat", "(n),(n,m)->(m)")
+def vecmat(x1: Any, x2: Any, /) -> Any:
+    """Stacks of vectors times stacks of matrices."""
     _, x, y = numeric_pair(x1, x2)
     _check_matrix("vecmat", y, x)
     return matmul(expand_dims(x, -2), y)[..., 0, :]
@@ -116,7 +115,6 @@ def _check_matrix(function: str, matrix: Any, vector: Any) -> None:
 @traceable(np.linalg.multi_dot)
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
     """As `numpy.linalg.multi_dot`; symbolic sizes count as 64 where the order is chosen."""
-    refuse("linalg.multi_dot", out=out)
     world = common_world(list(arrays))
     values = [strong(a, world) for a in arrays]
     if len(values) < 2:

@@ -54,6 +54,23 @@ def ldexp_exact(s: Any, x: Any, n: Any) -> Any:
     return x * s.integer_pow(s.number(2), s.integer(s.lift(n)))
 
 
+def exponent_type(facts: Facts, operand: Type) -> TensorType:
+    x = tensor(operand, "exponent")
+    check_kind("exponent", x, "f")
+    return TensorType(x.shape, np.dtype(np.int32))
+
+
+def exponent_exact(s: Any, x: Any) -> Any:
+    size, half, n = s.abs(s.lift(x)), s.number(1) / 2, 0
+    if s.holds(s.equal(size, s.number(0))):
+        return s.number(0)
+    while not s.holds(s.less(size, s.number(1))):
+        size, n = size / 2, n + 1
+    while s.holds(s.less(size, half)):
+        size, n = size * 2, n - 1
+    return s.number(n)
+
+
 OPS = (
     rounding(
         "floor",
@@ -145,5 +162,16 @@ OPS = (
         ),
         elementwise=True,
         doc="x times 2 to the power of an integer n.",
+    ),
+    Op(
+        "exponent",
+        type=exponent_type,
+        numpy="np.frexp({0})[1]",
+        exact=exponent_exact,
+        domains=("real",),
+        errors=(INTEGER,),
+        elementwise=True,
+        reasons=NO_TANGENT,
+        doc="The exponent n for which x / 2**n has a size from 0.5 to 1; 0 for 0.",
     ),
 )

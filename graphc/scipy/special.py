@@ -20,10 +20,11 @@ import scipy.special
 
 from graphc import dims
 from graphc.errors import UnsupportedError
-from graphc.numpy.dispatch import common_world, convert_operands, elementwise, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import where
-from graphc.numpy.reductions import axes_of
+from graphc.numpy.methods import axes_of
 from graphc.numpy.ufuncs import sinc
+from graphc.numpy.universal import convert_operands, elementwise, universal
 from graphc.tracing import Traced
 
 erf = elementwise(scipy.special.erf, "erf")
@@ -54,26 +55,23 @@ def _float(ufunc: np.ufunc, x: Any) -> tuple[Any, Any]:
     return world, world.convert(value, ufunc.resolve_dtypes((value.type.dtype, None))[0])
 
 
-@traceable(scipy.special.log_expit)
-def log_expit(x: Any, /, *, out: Any = None) -> Any:
+@universal(scipy.special.log_expit)
+def log_expit(x: Any, /) -> Any:
     """As `scipy.special.log_expit`: log of the logistic function."""
-    refuse("log_expit", out=out)
     world, value = _float(scipy.special.log_expit, x)
     return -world.softplus(-value)
 
 
-@traceable(scipy.special.entr)
-def entr(x: Any, /, *, out: Any = None) -> Any:
+@universal(scipy.special.entr)
+def entr(x: Any, /) -> Any:
     """As `scipy.special.entr`: -x log(x), 0 at 0, -inf below."""
-    refuse("entr", out=out)
     _, value = _float(scipy.special.entr, x)
     return where(value < 0, -np.inf, -xlogy(value, value))
 
 
-@traceable(scipy.special.rel_entr)
-def rel_entr(x: Any, y: Any, /, *, out: Any = None) -> Any:
+@universal(scipy.special.rel_entr)
+def rel_entr(x: Any, y: Any, /) -> Any:
     """As `scipy.special.rel_entr`: x log(x / y), 0 at x = 0 <= y, inf outside."""
-    refuse("rel_entr", out=out)
     _, (a, b) = convert_operands(scipy.special.rel_entr, (x, y))
     zero = (a == 0) & (b >= 0)
     inside = zero | ((a > 0) & (b > 0))
@@ -81,20 +79,18 @@ def rel_entr(x: Any, y: Any, /, *, out: Any = None) -> Any:
     return where(missing, np.nan, where(inside, where(zero, 0, xlogy(a, a / b)), np.inf))
 
 
-@traceable(scipy.special.kl_div)
-def kl_div(x: Any, y: Any, /, *, out: Any = None) -> Any:
+@universal(scipy.special.kl_div)
+def kl_div(x: Any, y: Any, /) -> Any:
     """As `scipy.special.kl_div`: x log(x / y) - x + y, y at x = 0 <= y, inf outside."""
-    refuse("kl_div", out=out)
     return rel_entr(x, y) - x + y
 
 
 def _bessel(ufunc: np.ufunc, op: str, order: int) -> Any:
-    def apply(x: Any, /, *, out: Any = None) -> Any:
-        refuse(ufunc.__name__, out=out)
+    def apply(x: Any, /) -> Any:
         world, value = _float(ufunc, x)
         return world.apply(op, (value,), order=order)
 
-    return traceable(ufunc)(apply)
+    return universal(ufunc)(apply)
 
 
 i0 = _bessel(scipy.special.i0, "bessel_i", 0)
@@ -117,13 +113,12 @@ def _order(name: str, n: Any) -> int:
 
 
 def _numbered(ufunc: np.ufunc, op: str) -> Any:
-    def apply(v: Any, z: Any, /, *, out: Any = None) -> Any:
-        refuse(ufunc.__name__, out=out)
+    def apply(v: Any, z: Any, /) -> Any:
         order = _order(ufunc.__name__, v)
         world, value = _float(scipy.special.i0, z)
         return world.apply(op, (value,), order=order)
 
-    return traceable(ufunc)(apply)
+    return universal(ufunc)(apply)
 
 
 iv = _numbered(scipy.special.iv, "bessel_i")

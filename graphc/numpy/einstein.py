@@ -13,9 +13,14 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError
 from graphc.numpy.diagonals import diagonal
-from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.shaping import moveaxis, reshape, transpose
 from graphc.ops.typing import show
+
+__all__ = [
+    "einsum",
+    "einsum_path",
+]
 
 ANY_SIZE: Final = 64  # stands for a symbolic size where costs of contractions are compared
 
@@ -34,7 +39,6 @@ class Term:
 @traceable(np.einsum)
 def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any) -> Any:
     """As `numpy.einsum`; the order of contraction is graphc's own, whatever `optimize` says."""
-    refuse("einsum", out=out)
     dtype = kwargs.pop("dtype", None)
     casting = kwargs.pop("casting", "safe")
     kwargs.pop("order", None)

@@ -1,0 +1,116 @@
+"""Polynomials given by their coefficients, from the highest power down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ShapeError, UnsupportedError
+from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.picking import fixed_size, whole_number
+from graphc.numpy.shaping import atleast, concatenate, reshape, zeros_like
+from graphc.numpy.vectors import full_convolution, numeric_pair
+from graphc.tracing import Traced
+
+__all__ = ["poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval"]
+
+
+@traceable(np.poly)
+def poly(seq_of_zeros: Any) -> Any:
+    """The coefficients of the polynomial with given zeros and the first coefficient 1.
+
+    Zeros only: of a square matrix NumPy takes the eigenvalues, which cannot be traced yet.
+    """
+    world = common_world(seq_of_zeros)
+    zeros = atleast(1, strong(seq_of_zeros, world))
+    if zeros.ndim == 2:
+        raise UnsupportedError(
+            "np.poly: the eigenvalues of a matrix cannot be traced yet",
+            expected="a vector of zeros",
+            actual=repr(zeros.type),
+        )
+    if zeros.ndim != 1:
+        raise ValueError("input must be 1d or non-empty square 2d array.")
+    kind = zeros.type.dtype if zeros.type.dtype.kind == "f" and zeros.type.dtype.itemsize > 2 else np.dtype(np.float64)
+    zeros = world.convert(zeros, kind)
+    count = fixed_size("poly", zeros.type.shape[0])
+    result = world.full(1, type(zeros.type)((1,), kind))
+    for k in range(count):
+        shifted = concatenate([result, world.full(0, type(zeros.type)((1,), kind))])
+        result = shifted - concatenate([world.full(0, type(zeros.type)((1,), kind)), zeros[k] * result])
+    return result if count else world.constant(1.0, kind)
+
+
+@traceable(np.polymul)
+def polymul(a1: Any, a2: Any) -> Any:
+    """The coefficients of the product of two polynomials.
+
+    Leading coefficients that are 0 stay: which ones NumPy would leave out depends on their values.
+    """
+    _, a, b = numeric_pair(a1, a2)
+    a, b = (atleast(1, v) for v in (a, b))
+    if a.ndim != 1 or b.ndim != 1:
+        raise ShapeError("polymul: coefficients must be vectors", actual=f"{a.type!r} and {b.type!r}")
+    return full_convolution(a, b)
+
+
+@traceable(np.polyval)
+def polyval(p: Any, x: Any) -> Any:
+    """As `numpy.polyval`, by Horner's rule."""
+    world = common_world(p, x)
+    coefficients, points = strong(p, world), strong(x, world)
+    y = zeros_like(points)
+    for k in range(fixed_size("polyval", coefficients.type.shape[0])):
+        y = y * points + coefficients[k]
+    return y
+
+
+@traceable(np.polyder)
+def polyder(p: Any, m: int = 1) -> Any:
+    x = strong(p, common_world(p))
+    times = whole_number("polyder", "m", m)
+    if times < 0:
+        raise ValueError("Order of derivative must be positive (see polyint)")
+    for _ in range(times):
+        n = fixed_size("polyder", x.type.shape[0]) - 1
+        x = x[:-1] * np.arange(n, 0, -1)
+    return x
+
+
+@traceable(np.polyint)
+def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
+    world = common_world(p, k)
+    x, times = strong(p, world), whole_number("polyint", "m", m)
+    if times < 0:
+        raise ValueError("Order of integral must be positive (see polyder)")
+    constants = (
+        [0.0] * times if k is None else list(np.atleast_1d(k)) if not isinstance(k, Traced) else list(atleast(1, k))
+    )
+    if len(constants) == 1 and times > 1:
+        constants *= times
+    if len(constants) < times:
+        raise ValueError("k must be a scalar or a rank-1 array of length 1 or >m.")
+    for constant in constants[:times]:
+        divisors = np.arange(fixed_size("polyint", x.type.shape[0]), 0, -1)
+        x = concatenate([x / divisors, reshape(strong(constant, world), (1,))])
+    return x
+
+
+def _padded_sum(function: Any, combine: Any) -> Any:
+    def apply(a1: Any, a2: Any) -> Any:
+        world = common_world(a1, a2)
+        a, b = (atleast(1, strong(v, world)) for v in (a1, a2))
+        n, m = (fixed_size(function.__name__, v.type.shape[0]) for v in (a, b))
+        size = max(n, m)
+        a, b = (
+            v if k == size else concatenate([world.full(0, type(v.type)((size - k,), v.type.dtype)), v])
+            for v, k in ((a, n), (b, m))
+        )
+        return combine(a, b)
+
+    return traceable(function)(apply)
+
+
+polyadd = _padded_sum(np.polyadd, lambda a, b: a + b)
+polysub = _padded_sum(np.polysub, lambda a, b: a - b)
