@@ -19,7 +19,7 @@ from graphc.compiler.specs import Spec, not_an_array, type_of
 from graphc.compiler.variants import Variants
 from graphc.errors import GraphcError, TraceError
 from graphc.ir import Graph, TensorType
-from graphc.tracing import STACK, SymbolicSize, Traced, deepest, lift, locate, user_locs, world_of
+from graphc.tracing import STACK, SymbolicSize, Traced, deepest, lift, locate, snapshot, user_locs, world_of
 
 
 class Jitted:
@@ -98,6 +98,10 @@ class Jitted:
                 key.append((leaf.dtype, leaf.shape))
             elif isinstance(leaf, (Traced, SymbolicSize)):
                 world_of(leaves)  # refuses values of a trace that has ended
+                # as everywhere in jit, what the function writes into its arguments stays inside
+                args, kwargs = unflatten(
+                    structure, [snapshot(leaf) if isinstance(leaf, Traced) else leaf for leaf in leaves]
+                )
                 return f(*args, **kwargs)
             else:
                 if isinstance(leaf, (str, Spec, TensorType)):

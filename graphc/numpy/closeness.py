@@ -84,7 +84,7 @@ def conjugate(x: Any, /) -> Any:
 conj = conjugate
 
 
-@traceable(np.real)
+@traceable(np.real, view=True)
 def real(val: Any) -> Any:
     """The value itself: traced values are real."""
     return strong(val, common_world(val))
@@ -96,7 +96,7 @@ def imag(val: Any) -> Any:
     return zeros_like(strong(val, common_world(val)))
 
 
-@traceable(np.real_if_close)
+@traceable(np.real_if_close, view=True)
 def real_if_close(a: Any, tol: Any = 100) -> Any:
     """The value itself: traced values are real."""
     return real(a)

@@ -16,7 +16,7 @@ from graphc.numpy.ranges import linspace
 from graphc.numpy.reductions import max, min, sum
 from graphc.numpy.shaping import ravel, reshape, transpose
 from graphc.numpy.sorting import searchsorted
-from graphc.tracing import Traced
+from graphc.tracing import Traced, holds_traced
 
 __all__ = ["bincount", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd", "isin"]
 

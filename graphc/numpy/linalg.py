@@ -5,7 +5,6 @@ from typing import Any
 from numpy.linalg import LinAlgError
 
 from graphc.numpy.dispatch import outside_of
-
 from graphc.numpy.norms import linalg_cross as cross
 from graphc.numpy.norms import linalg_diagonal as diagonal
 from graphc.numpy.norms import linalg_matmul as matmul

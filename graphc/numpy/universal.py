@@ -12,7 +12,8 @@ import numpy as np
 
 from graphc.errors import UnsupportedError
 from graphc.ir import DTYPE_NAMES
-from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, refuse_out, traceable, unsupported
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, traceable, unsupported
+from graphc.numpy.into import Out, store
 from graphc.ops import lookup
 from graphc.tracing import TracingWorld, lift, user_locs
 
@@ -115,7 +116,10 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
                 raise TypeError(f"{name}() takes {ufunc.nin} operands but {len(operands)} were given")
             check_order(order)
             if is_given(out):
-                refuse_out(name)
+                options = {"casting": casting, "dtype": dtype, "signature": signature}
+                # without traced operands the result is known: NumPy's own
+                compute: Any = apply if any_traced(operands, {}) else ufunc
+                return store_all(f"np.{name}", out, compute(*operands, **options), Out(casting, spread=True), where)
             if where is not True:
                 raise UnsupportedError(
                     f"np.{name}: where= without out= leaves the other elements without a value",
@@ -133,6 +137,16 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
         return with_methods(call, ufunc)
 
     return decorate
+
+
+def store_all(what: str, out: Any, result: Any, rule: Out, where: Any = True) -> Any:
+    """Write the results of a ufunc into the arrays that `out` names; what it returns."""
+    outs = out if isinstance(out, tuple) else (out,)
+    results = result if isinstance(result, tuple) else (result,)
+    if len(outs) != len(results):
+        raise ValueError("The 'out' tuple must have exactly one entry per ufunc output")
+    stored = tuple(r if o is None else store(what, o, r, rule, where) for o, r in zip(outs, results, strict=True))
+    return stored[0] if len(stored) == 1 else stored
 
 
 def check_order(order: Any) -> None:
@@ -223,8 +237,6 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
         if method == "__call__":
             return FUNCTIONS[ufunc](*inputs, **kwargs)
         if method in METHODS_OF_TRACED:
-            if is_given(kwargs.pop("out", None)):
-                refuse_out(name)
             return METHODS_OF_TRACED[method](ufunc, *inputs, **kwargs)
     raise unsupported(name)
 

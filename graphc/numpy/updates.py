@@ -126,10 +126,7 @@ def update(x: Traced, key: Any, function: str, values: Any) -> Any:
     changed = world.convert(changed, x.type.dtype)
     if part.whole:
         return changed
-    index = tuple(part.index)
-    inside = world.full(True, type(x.type)(changed.type.shape, np.dtype(np.bool_)))
-    written = world.unslice(inside, index=index, shape=x.type.shape)
-    return where(written, world.unslice(changed, index=index, shape=x.type.shape), x)
+    return world.insert_slice(x, changed, index=tuple(part.index))
 
 
 def _values(x: Traced, function: str, values: Any) -> Any:

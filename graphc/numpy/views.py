@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IRError
 from graphc.ops.structure import Index, invert
 from graphc.ops.world import size_value
-from graphc.tracing import Memory, Storage, Traced, View, doubt, is_scalar, share, snapshot
-from graphc.tracing.layout import UNKNOWN, assumed, reshaped, strides_of
+from graphc.tracing import Traced, doubt, in_c_order, is_scalar, snapshot, view_of
+from graphc.tracing.layout import strides_of, unordered
+from graphc.tracing.strides import assumed, reshaped
 
 Shape = tuple[Size, ...]
 INTEGER: Final = np.dtype(np.int64)
@@ -151,25 +153,46 @@ class Picked:
         return (*strides[: self.axis], *strides[self.axis + len(self.positions) :])
 
 
-def view_of(base: Traced, *views: View, writeable: bool = True) -> Traced:
-    """What the views show of an array, as an array that shares its elements."""
-    shown: Any = snapshot(base)
-    for view in views:
-        shown = view.show(shown)
-    return share(base, views, shown, writeable)
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Every window of neighbours along axes, as new axes at the end: read-only, since windows overlap."""
+
+    axes: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    def show(self, base: Any) -> Any:
+        world = base.world
+        for axis, width in zip(self.axes, self.widths, strict=True):
+            count = base.type.shape[axis] - width + 1
+            first = world.reshape(world.iota(size=count, dtype=INTEGER), shape=(count, 1))
+            base = world.gather(base, first + world.iota(size=width, dtype=INTEGER), axis=axis)
+            rest = [k for k in range(base.ndim) if k != axis + 1]
+            base = world.transpose(base, perm=(*rest, axis + 1))
+        return base
+
+    def store(self, base: Any, part: Any) -> Any:
+        raise IRError("overlapping windows are read-only")
+
+    def strides(self, shape: Shape, strides: Shape) -> Shape:
+        return (*strides, *(strides[axis] for axis in self.axes))
 
 
 def reshape_of(base: Traced, shape: Shape) -> Traced:
     """The array in another shape: a view where NumPy gives one, a copy where it has to."""
-    result: Any = base.world.reshape(snapshot(base), shape=shape)
-    if is_scalar(base):
-        return share(base, (), result)
-    view, _ = reshaped(base.type.shape, strides_of(base), shape)
+    return _view_or_copy(base, shape, is_scalar(base) or reshaped(base.type.shape, strides_of(base), shape)[0])
+
+
+def line_of(base: Traced) -> Traced:
+    """The elements in one line, as `ravel` gives them: a view only where they follow one another in memory."""
+    return _view_or_copy(base, (dims.product(base.type.shape),), in_c_order(base))
+
+
+def _view_or_copy(base: Traced, shape: Shape, view: bool | None) -> Traced:
     if view:
-        return share(base, (Reshaped(shape),), result)
+        return view_of(base, Reshaped(shape))
+    result: Traced = base.world.reshape(snapshot(base), shape=shape)
     if view is None:
-        result.memory = Memory(Storage(result, UNKNOWN if len(shape) > 1 else None))
-        doubt(base, result)
+        doubt(base, unordered(result))
     elif sizes := assumed(base.type.shape):
         doubt(base, result, sizes)
-    return result  # type: ignore[no-any-return]
+    return result

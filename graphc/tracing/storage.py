@@ -18,13 +18,11 @@ from graphc.ir import Guard
 from graphc.tracing.places import user_locs
 from graphc.tracing.refusals import raise_leaked, variable_name
 from graphc.tracing.stack import innermost
+from graphc.tracing.strides import Shape, packed
 
 if TYPE_CHECKING:
-    from graphc.dims import Size
     from graphc.tracing.values import Traced
     from graphc.tracing.worlds import TracingWorld
-
-Strides = tuple["Size", ...]
 
 
 class View(Protocol):
@@ -38,8 +36,8 @@ class View(Protocol):
         """The value with the elements that the view shows replaced by `part`."""
         raise NotImplementedError
 
-    def strides(self, shape: tuple[Size, ...], strides: Strides) -> Strides | None:
-        """The strides of what it shows, counted in elements; None where they are not known."""
+    def strides(self, shape: Shape, strides: Shape) -> Shape | None:
+        """The strides of what it shows; None where they are not known."""
         raise NotImplementedError
 
 
@@ -47,22 +45,22 @@ class Storage:
     """Elements that several values may show.
 
     world, id: the value of all elements as they are now.
-    order: the axes of that value from the slowest to the fastest in memory; None if as in C, empty if not known.
+    owner: the value that it was made with.
     home: the trace that was running when the array was made; only there may it be written to.
     shown: the values that show the elements as they are now, while they live.
     doubtful: other storage that may in truth be this one; it is not if the sizes beside it are other than 1, and
         without sizes nothing is known.
     """
 
-    __slots__ = ("__weakref__", "doubtful", "home", "id", "order", "shown", "world")
+    __slots__ = ("__weakref__", "doubtful", "home", "id", "owner", "shown", "world")
 
-    def __init__(self, value: Traced, order: tuple[int, ...] | None = None) -> None:
+    def __init__(self, value: Traced) -> None:
         self.world: TracingWorld = value.world
         self.id: int = value.id
-        self.order = order
         self.home = value.home
-        self.shown = [weakref.ref(value)]
-        self.doubtful: list[tuple[weakref.ref[Storage], tuple[Size, ...]]] = []
+        self.owner = weakref.ref(value)
+        self.shown = [self.owner]
+        self.doubtful: list[tuple[weakref.ref[Storage], Shape]] = []
 
     def value(self) -> Traced:
         return self.world.value_class(self.world, self.id)
@@ -70,11 +68,15 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Where a value's elements are: the storage, and the views that lead from there to the value."""
+    """Where a value's elements are: the storage, the views that lead from there to the value, and its strides.
+
+    Strides are None where the order in memory is not known.
+    """
 
     storage: Storage
     path: tuple[View, ...] = ()
     writeable: bool = True
+    strides: Shape | None = None
 
 
 def is_scalar(value: Traced) -> bool:
@@ -82,25 +84,50 @@ def is_scalar(value: Traced) -> bool:
     return value.memory is None and not value.type.shape
 
 
+def is_writeable(value: Traced) -> bool:
+    """Whether NumPy would let an array be written to."""
+    return value.memory is None or value.memory.writeable
+
+
+def owns_storage(value: Traced) -> bool:
+    """Whether an array is no view of another one."""
+    return value.memory is None or value.memory.storage.owner() is value
+
+
+def same_storage(one: Traced, other: Traced) -> bool:
+    """Whether two arrays show elements of one storage."""
+    return one.memory is not None and other.memory is not None and one.memory.storage is other.memory.storage
+
+
 def memory_of(value: Traced) -> Memory:
     """The memory of an array; recorded from now on, if it was not yet."""
     if value.memory is None:
-        value.memory = Memory(Storage(value))
+        value.memory = Memory(Storage(value), strides=packed(value.type.shape))
     return value.memory
 
 
-def share(base: Traced, views: tuple[View, ...], shown: Traced, writeable: bool = True) -> Traced:
-    """Note that `shown`, a new value, is what the views show of `base`."""
-    if not is_scalar(base):
-        memory = memory_of(base)
-        shown.memory = Memory(memory.storage, memory.path + views, memory.writeable and writeable)
+def view_of(base: Traced, *views: View, writeable: bool = True) -> Traced:
+    """What the views show of an array, as an array that shares its elements."""
+    shown: Any = snapshot(base)
+    memory = None if is_scalar(base) else memory_of(base)
+    strides = () if memory is None else memory.strides
+    for view in views:
+        strides = None if strides is None else view.strides(shown.type.shape, strides)
+        shown = view.show(shown)
+    if memory is not None:
+        shown.memory = Memory(memory.storage, memory.path + views, memory.writeable and writeable, strides)
         memory.storage.shown.append(weakref.ref(shown))
-    elif not shown.type.shape:
-        shown.memory = Memory(Storage(shown))  # a 0-d array of its own
-    return shown
+    elif not shown.type.shape or not writeable:
+        shown.memory = Memory(Storage(shown), (), writeable, strides)  # a number becomes an array of its own
+    return shown  # type: ignore[no-any-return]
 
 
-def doubt(base: Traced, other: Traced, sizes: tuple[Size, ...] = ()) -> None:
+def snapshot(value: Traced) -> Traced:
+    """The content of a value as it is now, whatever is written to it later."""
+    return value.world.value_class(value.world, value.id)
+
+
+def doubt(base: Traced, other: Traced, sizes: Shape = ()) -> None:
     """Note that two values may have the same memory, but not if the sizes are other than 1.
 
     Nothing comes of it unless one is written to while the other lives.
@@ -127,6 +154,7 @@ def write(target: Traced, new: Traced, what: str) -> None:
     `what` is the operation, as errors show it. The new value has the array's shape and dtype.
     """
     check_writable(target, what)
+    new = snapshot(new)  # it may be a view of the array itself
     memory = target.memory
     if memory is None:
         target.world, target.id = new.world, new.id

@@ -11,9 +11,10 @@ import numpy as np
 from graphc import dims
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.ops.world import Value
+from graphc.tracing.layout import copied
 from graphc.tracing.places import locate, located, user_locs
 from graphc.tracing.refusals import describe, refuse
-from graphc.tracing.sizes import SymbolicSize, wrap_size
+from graphc.tracing.sizes import wrap_size
 from graphc.tracing.stack import STACK
 from graphc.tracing.storage import Memory, refresh
 from graphc.tracing.worlds import TracingWorld
@@ -202,7 +203,7 @@ class Traced(Value):
         return self.world.abs(self)
 
     def __pos__(self) -> Any:
-        return namespace().copy(self)
+        return copied(self)
 
     def __invert__(self) -> Any:
         return namespace().invert(self)
@@ -252,49 +253,67 @@ class Traced(Value):
     # In-place operators
 
     def __iadd__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "+=", self + other)
+        return namespace().in_place(self, "+=", self + other)
 
     def __isub__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "-=", self - other)
+        return namespace().in_place(self, "-=", self - other)
 
     def __imul__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "*=", self * other)
+        return namespace().in_place(self, "*=", self * other)
 
     def __itruediv__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "/=", self / other)
+        return namespace().in_place(self, "/=", self / other)
 
     def __ifloordiv__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "//=", self // other)
+        return namespace().in_place(self, "//=", self // other)
 
     def __imod__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "%=", self % other)
+        return namespace().in_place(self, "%=", self % other)
 
     def __ipow__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "**=", self**other)
+        return namespace().in_place(self, "**=", self**other)
 
     def __imatmul__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "@=", self @ other)
+        return namespace().in_place(self, "@=", self @ other)
 
     def __iand__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "&=", self & other)
+        return namespace().in_place(self, "&=", self & other)
 
     def __ior__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "|=", self | other)
+        return namespace().in_place(self, "|=", self | other)
 
     def __ixor__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "^=", self ^ other)
+        return namespace().in_place(self, "^=", self ^ other)
 
     def __ilshift__(self, other: Any) -> Any:
-        return namespace().assign_result(self, "<<=", self << other)
+        return namespace().in_place(self, "<<=", self << other)
 
     def __irshift__(self, other: Any) -> Any:
-        return namespace().assign_result(self, ">>=", self >> other)
+        return namespace().in_place(self, ">>=", self >> other)
+
+    # Methods that write into the array
+
+    def fill(self, value: Any) -> None:
+        """As `numpy.ndarray.fill`."""
+        namespace().fill(self, value)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        """As `numpy.ndarray.sort`."""
+        namespace().sort_in_place(self, axis, kind, order, stable=stable)
+
+    def partition(self, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
+        """As `numpy.ndarray.partition`."""
+        namespace().partition_in_place(self, kth, axis, kind, order)
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        """As `numpy.ndarray.put`."""
+        namespace().put(self, indices, values, mode)
 
     def __copy__(self) -> Traced:
-        return namespace().copy(self)
+        return copied(self)
 
     def __deepcopy__(self, memo: Any) -> Traced:
-        return namespace().copy(self)
+        return copied(self)
 
     def __reduce__(self) -> NoReturn:
         refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
@@ -340,14 +359,19 @@ for _name in [
     "astype",
 ]:
     setattr(Traced, _name, _method(_name))
-Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
 
 
-def _flatten(self: Traced, order: str = "C") -> Any:
+def _copy(self: Traced, order: str = "C") -> Traced:
+    """As `numpy.ndarray.copy`."""
+    return copied(self, order)
+
+
+def _flatten(self: Traced, order: str = "C") -> Traced:
     """As `numpy.ndarray.flatten`."""
-    return namespace().copy(namespace().ravel(self, order=order), order="C")
+    return copied(namespace().ravel(self, order=order), "C")
 
 
+Traced.copy = _copy  # type: ignore[attr-defined]
 Traced.flatten = _flatten  # type: ignore[attr-defined]
 
 

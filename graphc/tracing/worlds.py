@@ -12,10 +12,11 @@ from graphc.errors import UnsupportedError
 from graphc.ir import Builder, Locs
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
-from graphc.tracing.layout import arrange, laid_out, like
+from graphc.tracing.layout import arrange, like, ordered_as
 from graphc.tracing.places import stacklevel, user_locs
 from graphc.tracing.refusals import raise_leaked
 from graphc.tracing.stack import STACK
+from graphc.tracing.storage import snapshot
 
 if TYPE_CHECKING:
     from graphc.tracing.values import Traced
@@ -105,7 +106,7 @@ class TracingWorld(GraphWorld):
         # a writable array may have changed since it was last used
         known = None if value.flags.writeable else self._constants.get(id(value))
         if known is not None and (dtype is None or self.builder.nodes[known[1]]["type"].dtype == dtype):
-            return laid_out(self.value_class(self, known[1]), value)
+            return ordered_as(self.value_class(self, known[1]), value)
         if value.flags.writeable and value.nbytes >= STALE_BYTES:
             warnings.warn(
                 f"a writable array of shape {value.shape} is copied into the graph as a constant: later changes to it "
@@ -114,7 +115,7 @@ class TracingWorld(GraphWorld):
             )
         result = super().constant(value, dtype, weak)
         self._constants[id(value)] = (value, result.id)
-        return laid_out(result, value)
+        return ordered_as(result, value)
 
 
 def deepest(operands: Sequence[Any]) -> TracingWorld:
@@ -128,11 +129,6 @@ def deepest(operands: Sequence[Any]) -> TracingWorld:
             found = world
     assert found is not None
     return found
-
-
-def snapshot(value: Traced) -> Traced:
-    """The content of a value as it is now, whatever is written to it later."""
-    return value.world.value_class(value.world, value.id)
 
 
 class tracing:
