@@ -97,10 +97,12 @@ class _Check:
                 raise IRError("node ids are not 0, 1, 2, ... in order", expected=str(position), actual=repr(i))
 
     def structure(self, i: int, data: dict[str, Any]) -> None:
-        if data.keys() != FIELDS:
+        if data.keys() - {"name"} != FIELDS:
             raise IRError(f"node {i} has other fields", expected=" ".join(sorted(FIELDS)), actual=repr(set(data)))
         if not isinstance(data["op"], str):
             raise self.broken(i, "the op's name is no str")
+        if not isinstance(data.get("name", ""), str):
+            raise self.broken(i, "a name is a str", actual=repr(data["name"]))
         if type(data["args"]) is not tuple:
             raise self.broken(i, "the operands are no tuple")
         for a in data["args"]:

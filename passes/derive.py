@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.ir import Builder, Graph, TensorType, copy_into
+from graphc.ir import Builder, Graph, TensorType, copy_into, set_name
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.linearize import forward
 from graphc.passes.transpose import backward
@@ -115,6 +115,7 @@ def split(graph: Graph, unknown: Sequence[int], known_outputs: int) -> tuple[Gra
                 builder.region = data["region"]
                 args = tuple(ids[a] for a in data["args"])
                 ids[i] = builder.add(data["op"], args, data["attrs"], data["type"], data["loc"], None)
+                set_name(builder.nodes[ids[i]], data.get("name"))
     known = [early[o] for o in graph.outputs[:known_outputs]]
     return first.finish([*known, *(early[r] for r in residuals)]), second.finish([after[o] for o in wanted])
 

@@ -107,6 +107,7 @@ ROWS: Final = (
     Rewrite("-x / -y -> x / y", P.div(P.neg(X), P.neg(Y)), P.div(X, Y), EXACT),
     Rewrite("x**1 -> x", P.integer_pow(X, exponent=1), X, EXACT),
     Rewrite("abs(-x) -> abs(x)", P.abs(P.neg(X)), P.abs(X), EXACT, is_signed),
+    Rewrite("abs(x) * abs(x) -> x * x", P.mul(P.abs(X), P.abs(X)), P.mul(X, X), EXACT),
     Rewrite("abs(abs(x)) -> abs(x)", P.abs(P.abs(X)), P.abs(X), EXACT),
     Rewrite("not not x -> x", P.logical_not(P.logical_not(X)), X, EXACT),
     Rewrite("x and x -> x", P.logical_and(X, X), X, EXACT),

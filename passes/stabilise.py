@@ -25,7 +25,7 @@ from graphc.passes.rewrite import (
 )
 from graphc.passes.simplify import only_units, without_axes
 
-X, Y = Var("x"), Var("y")
+X, Y, Z = Var("x"), Var("y"), Var("z")
 A, B, KEEP = Attr("a"), Attr("b"), Attr("keep")
 REAL: Final = Law.REAL
 POSITIVE: Final = Scalar("c", accept=lambda v: 0 < v < float("inf"))
@@ -81,6 +81,9 @@ ROWS: Final = (
     Rewrite("1 - exp(x) -> -expm1(x)", P.sub(ONE, P.exp(X)), P.neg(P.expm1(X)), REAL),
     Rewrite("log(exp(x)) -> x", P.log(P.exp(X)), X, REAL),
     Rewrite("log1p(expm1(x)) -> x", P.log1p(P.expm1(X)), X, REAL),
+    # at 0 the limits of the value and of its derivative
+    Rewrite("x * log(x) -> xlogx(x)", P.mul(X, P.log(X)), P.xlogx(X), REAL),
+    Rewrite("-x * log(x) -> -xlogx(x)", P.mul(P.neg(X), P.log(X)), P.neg(P.xlogx(X)), REAL),
     # softplus and log(1 - exp)
     Rewrite("log1p(exp(x)) -> softplus(x)", P.log1p(P.exp(X)), P.softplus(X), REAL),
     Rewrite(
@@ -130,6 +133,7 @@ ROWS: Final = (
         P.neg(P.tanh(P.mul(X, HALF))),
         REAL,
     ),
+    Rewrite("1 - tanh(x)**2 -> sech2(x)", P.sub(ONE, P.mul(P.tanh(X), P.tanh(X))), P.sech2(X), REAL),
     # sums of exponentials
     Rewrite("log(exp(x) + exp(y)) -> logaddexp(x, y)", P.log(P.add(P.exp(X), P.exp(Y))), P.logaddexp(X, Y), REAL),
     Rewrite(
@@ -196,6 +200,13 @@ ROWS: Final = (
         lambda w, m: w.hypot(m["x"], w.sqrt(m["c"])),
         REAL,
     ),
+    Rewrite(
+        "sqrt(x*x + y*y + z*z) -> hypot(hypot(x, y), z)",
+        P.sqrt(P.add(P.add(P.mul(X, X), P.mul(Y, Y)), P.mul(Z, Z))),
+        P.hypot(P.hypot(X, Y), Z),
+        REAL,
+    ),
+    Rewrite("sqrt(1 - x*x) -> cos(arcsin(x))", P.sqrt(P.sub(ONE, P.mul(X, X))), P.cos_arcsin(X), REAL),
     Rewrite("x / hypot(x, 1) -> sin(arctan(x))", P.div(X, P.hypot(X, ONE)), P.sin_arctan(X), REAL),
     Rewrite("1 / hypot(x, 1) -> cos(arctan(x))", P.div(ONE, P.hypot(X, ONE)), P.cos_arctan(X), REAL),
     Rewrite("y / hypot(x, 1) -> y * cos(arctan(x))", P.div(Y, P.hypot(X, ONE)), P.mul(Y, P.cos_arctan(X)), REAL),
@@ -218,6 +229,24 @@ ROWS: Final = (
         lambda w, m: w.reduce_norm(m["x"], axes=m["a"], keepdims=m["keep"]) / w.sqrt(m["y"]),
         REAL,
         is_count,
+    ),
+    Rewrite(
+        "sqrt(reshape(x * x)) -> reshape(abs(x))",
+        P.sqrt(P.reshape(P.mul(X, X), shape=A)),
+        P.reshape(P.abs(X), shape=A),
+        REAL,
+    ),
+    Rewrite(
+        "norm(x) * norm(x) -> sum(x * x)",
+        P.mul(P.reduce_norm(X, axes=A, keepdims=KEEP), P.reduce_norm(X, axes=A, keepdims=KEEP)),
+        P.reduce_sum(P.mul(X, X), axes=A, keepdims=KEEP),
+        REAL,
+    ),
+    Rewrite(
+        "hypot(x, y) * hypot(x, y) -> x*x + y*y",
+        P.mul(P.hypot(X, Y), P.hypot(X, Y)),
+        P.add(P.mul(X, X), P.mul(Y, Y)),
+        REAL,
     ),
     # the sign of a zero is no reason to add up
     Rewrite(

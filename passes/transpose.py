@@ -87,7 +87,7 @@ def _active(nodes: list[dict[str, Any]], wrt: Sequence[int], stop: int) -> bytea
 
 
 def _meet(w: GraphWorld, contributions: list[Cotangent]) -> Cotangent:
-    """Sum contributions; those under one mask stay under it."""
+    """Sum contributions: 0 where none of them counts, whatever is multiplied by later."""
     if len(contributions) == 1:
         return contributions[0]
     first = contributions[0]
@@ -101,7 +101,27 @@ def _meet(w: GraphWorld, contributions: list[Cotangent]) -> Cotangent:
     total = first.select(w)
     for c in contributions[1:]:
         total = total + c.select(w)
-    return Cotangent(total)
+    return Cotangent(total, _either(w, [c.mask for c in contributions]))
+
+
+def _either(w: GraphWorld, masks: list[Callable[[], Value] | None]) -> Callable[[], Value] | None:
+    """Where any of the contributions counts; None if that is everywhere, as far as can be told."""
+    known = [mask() for mask in masks if mask is not None]
+    if len(known) < len(masks):
+        return None
+    nodes = w.builder.nodes
+    distinct = list({m.id: m for m in known}.values())
+    negated = {nodes[m.id]["args"][0] for m in distinct if nodes[m.id]["op"] == "logical_not"}
+    if not negated.isdisjoint(m.id for m in distinct):
+        return None
+
+    def union() -> Value:
+        total = distinct[0]
+        for m in distinct[1:]:
+            total = w.logical_or(total, m)
+        return total
+
+    return union
 
 
 def _transpose_node(

@@ -37,6 +37,7 @@ BOUND: dict[str, dict[str, Any]] = {
     "transpose(transpose(x)) -> transpose(x)": {"a": (1, 0), "b": (1, 0)},
     "broadcast to the same shape -> x": {"a": (2, 3)},
     "broadcast(broadcast(x)) -> broadcast(x)": {"a": (4, 2, 3), "b": (5, 4, 2, 3)},
+    "sqrt(reshape(x * x)) -> reshape(abs(x))": {"a": (6,)},
     "sqrt(x @ x) -> norm(x)": {"a": (1, 6), "b": (6, 1), "shape": (6,)},
     "slice of everything -> x": {"a": ((0, 2, 1), (0, 3, 1))},
     "slice(unslice(x)) -> x": {"a": ((1, 3, 1), (4, None, -2)), "b": (4, 5)},
@@ -60,12 +61,14 @@ POSITIVE_ARGUMENTS = {
     "log(gamma(x)) -> gammaln(x)": 1,
     "exp(x * x) * erfc(x) -> erfcx(x)": 1,
     "log(x / (1 - x)) -> logit(x)": 1,
+    "x * log(x) -> xlogx(x)": 1,
+    "-x * log(x) -> -xlogx(x)": 1,
     "sqrt(x + c) - sqrt(x) -> c / (sqrt(x + c) + sqrt(x))": 1,
     "log(sum(exp(x)) / y) -> logsumexp(x) - log(y)": 1,
     "sqrt(sum(x * x) / y) -> norm(x) / sqrt(y)": 1,
 }
 # Rows whose variables lie between -1 and 1 (and in the sign above).
-INSIDE = {"log((1 + x) / (1 - x)) -> 2 arctanh(x)", "log(x / (1 - x)) -> logit(x)"}
+INSIDE = {"log((1 + x) / (1 - x)) -> 2 arctanh(x)", "log(x / (1 - x)) -> logit(x)", "sqrt(1 - x*x) -> cos(arcsin(x))"}
 # Rows whose condition asks more of a variable than its type.
 DERIVED: dict[str, Function] = {
     "softmax(x - y) -> softmax(x)": lambda w, x: w.reduce_max(x, axes=(1,), keepdims=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import linecache
 import weakref
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
-    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "slice", "max", "min", "solve_size", "refuse_guard", *DTYPES]
+    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "solve_size", "refuse_guard", *DTYPES, *dir(builtins)]
 )
 _serial = count()
 
@@ -58,7 +59,8 @@ class _Writer:
                 new += "_"
             used.add(new)
             self.renamed[name] = dims.symbol(new)
-        self.sizes = used
+        self.used = set(KEYWORDS) | used
+        self.numbers: dict[str, int] = {}  # the last number given to each name
 
     def _spelled(self, value: Any) -> Any:
         """A size, or an attribute that holds sizes, in the names that the text gives them."""
@@ -88,7 +90,7 @@ class _Writer:
         return source, self.scope
 
     def _name_inputs(self) -> list[str]:
-        used = set(KEYWORDS) | self.sizes
+        used = self.used
         for i in self.graph.inputs:
             wanted = dict(self.nodes[i]["attrs"])["name"]
             name = wanted if wanted.isascii() and wanted.isidentifier() and not _reserved(wanted) else f"in{i}"
@@ -97,6 +99,21 @@ class _Writer:
             used.add(name)
             self.names[i] = name
         return [self.names[i] for i in self.graph.inputs]
+
+    def _fresh(self, wanted: str | None) -> str | None:
+        """A name of the generated function after a variable of the user's: `h`, then `h_1`, `h_2`."""
+        if wanted is None:
+            return None
+        base = wanted.replace(".", "_")
+        if not (base.isascii() and base.isidentifier()) or _reserved(base) or base in KEYWORDS:
+            return None
+        name, number = base, self.numbers.get(base, 0)
+        while name in self.used:
+            number += 1
+            name = f"{base}_{number}"
+        self.numbers[base] = number
+        self.used.add(name)
+        return name
 
     def _input_checks(self) -> list[str]:
         """Check or convert each input, bind the named sizes, check the guards."""
@@ -157,7 +174,7 @@ class _Writer:
             operands = [self._operand(a) for a in data["args"]]
             attrs = {name: self._attr(i, name, value) for name, value in data["attrs"]}
             call = render(op, operands, attrs)
-            name = self.names[i] = f"v{i}"
+            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
             if step.into is not None:
                 call = f"{call[:-1]}, out={self.names[step.into]})"
             loc = data["loc"]
@@ -175,9 +192,9 @@ class _Writer:
             return self.names[i]
         if i not in self.names:
             array = data["attrs"][0][1].array
-            self.names[i] = f"c{i}"
+            name = self.names[i] = self._fresh(data.get("name")) or f"c{i}"
             # a 0-d constant as a NumPy scalar: same dtype rules, cheaper calls
-            self.scope[f"c{i}"] = array[()] if array.ndim == 0 else array
+            self.scope[name] = array[()] if array.ndim == 0 else array
         return self.names[i]
 
     def _attr(self, i: int, name: str, value: Any) -> str:

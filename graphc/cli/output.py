@@ -108,22 +108,12 @@ def total(steps: Sequence[Step]) -> dict[str, int]:
 
 
 def _renumbered(old: Graph, new: Graph) -> str:
-    """The dump of `new`, its nodes numbered as in `old` where they compute the same; fresh numbers elsewhere."""
-    text = dump(new)
-    if any(isinstance(value, Graph) for _, data in new.nodes(data=True) for _, value in data["attrs"]):
-        return text  # nested graphs number their own nodes
+    """The dump of `new`, its nodes labelled as in `old` where they compute the same; other labels elsewhere."""
     keys: dict[Any, int] = {}
-    old_labels = Writer(old).labels
-    known = {key: old_labels[i] for i, key in _structure(old, keys).items() if i in old_labels}
-    free = len(old_labels)
-    structure = _structure(new, keys)
-    names: dict[str, str] = {}
-    for i, label in Writer(new).labels.items():
-        name = known.get(structure[i])
-        if name is None:
-            name, free = f"%{free}", free + 1
-        names[label] = name
-    return re.sub(r"%\d+\b", lambda match: names.get(match[0], match[0]), text)
+    labels = Writer(old).labels
+    free = {key: labels[i] for i, key in _structure(old, keys).items() if i in labels and i not in old.inputs}
+    known = {i: free.pop(key) for i, key in _structure(new, keys).items() if key in free}
+    return "\n".join(Writer(new, True, known, first=len(labels)).lines())
 
 
 def _structure(graph: Graph, keys: dict[Any, int]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +20,7 @@ from graphc.passes import pipeline
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import constants_of, dump
-from graphc.tracing import Traced, inline, lift, locate, world_of
+from graphc.tracing import Traced, assigned, inline, lift, locate, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 
@@ -66,7 +67,7 @@ class Compiled:
                 args = tuple(self._leaves(args, kwargs))
             for leaf in args:
                 if isinstance(leaf, Traced):
-                    return self._inline(args)
+                    return assigned(self._inline(args), sys._getframe(1))
             results = self._run(*args)
         except GraphcError as error:
             locate(error)

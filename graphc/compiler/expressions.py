@@ -8,7 +8,7 @@ from typing import Any
 from graphc.compiler.compiled import Compiled, Options
 from graphc.compiler.pytrees import flatten, show_call
 from graphc.errors import TraceError
-from graphc.ir import Builder, Graph
+from graphc.ir import Builder, Graph, set_name
 from graphc.tracing import Traced, TracingWorld, lift
 
 
@@ -41,6 +41,7 @@ def extract(
     Inputs of the trace that are needed but not listed are refused, or appended if `open_inputs`. Values in
     `marked` are wrapped in `identity`, and their wrapped nodes are appended to the outputs.
     """
+    world.builder.settle_names()
     nodes = world.builder.nodes
     cut = {v.id for v in inputs}
     needed: set[int] = set()
@@ -78,6 +79,7 @@ def extract(
                 builder.region = data["region"]
                 args = tuple(ids[a] for a in data["args"])
                 ids[i] = builder.add(data["op"], args, data["attrs"], data["type"], data["loc"], None)
+                set_name(builder.nodes[ids[i]], data.get("name"))
         if i in barriers:
             ids[i] = builder.add("identity", (ids[i],), (), data["type"], data["loc"], None)
     return builder.finish([ids[v.id] for v in (*outputs, *marked)]), origins

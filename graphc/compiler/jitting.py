@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from graphc.compiler.specs import Spec, not_an_array, type_of
 from graphc.compiler.variants import Variants
 from graphc.errors import GraphcError, TraceError
 from graphc.ir import Graph, TensorType
-from graphc.tracing import STACK, SymbolicSize, Traced, deepest, lift, locate, snapshot, user_locs, world_of
+from graphc.tracing import STACK, SymbolicSize, Traced, assigned, deepest, lift, locate, snapshot, user_locs, world_of
 
 
 class Jitted:
@@ -102,7 +103,7 @@ class Jitted:
                 args, kwargs = unflatten(
                     structure, [snapshot(leaf) if isinstance(leaf, Traced) else leaf for leaf in leaves]
                 )
-                return f(*args, **kwargs)
+                return assigned(f(*args, **kwargs), sys._getframe(1))
             else:
                 if isinstance(leaf, (str, Spec, TensorType)):
                     raise not_an_array(leaf)  # a type may be traced with, but not called with
@@ -117,7 +118,7 @@ class Jitted:
                 # only the closure is traced: the call is a part of that trace
                 world = deepest(error.captures)
                 args, kwargs = unflatten(structure, [lift(leaf, world) for leaf in leaves])
-                return f(*args, **kwargs)
+                return assigned(f(*args, **kwargs), sys._getframe(1))
         results = compiled._run(*leaves)
         return results[0] if compiled._single else compiled._pack(results)
 

@@ -10,6 +10,7 @@ from typing import Any
 import networkx as nx
 
 from graphc.ir.graphs import Attrs, Graph, Guard, Locs
+from graphc.ir.naming import Assignment, set_name, settle
 from graphc.ir.types import TensorType, Type
 
 
@@ -44,6 +45,7 @@ class Builder:
         self.region = 0
         self._last_region = 0
         self._table: dict[tuple[Any, ...], int] = {}
+        self._assignments: list[Assignment] = []
 
     def input(self, name: str, type: TensorType, loc: Locs = ()) -> int:
         """Append the next input; a name that is taken gets underscores."""
@@ -90,6 +92,15 @@ class Builder:
             self.merge_loc(node, loc)
         return node
 
+    def assign(self, site: object, name: str | tuple[str | None, ...], node: int | tuple[int, ...]) -> None:
+        """Note that the program assigns this node's value, or one made of it, to a variable: see `naming`."""
+        self._assignments.append((site, name, node))
+
+    def settle_names(self) -> None:
+        """Give the nodes that were assigned to variables their names."""
+        settle(self.nodes, self._assignments)
+        self._assignments.clear()
+
     def fresh_region(self) -> int:
         """A region number that no node bears yet: nothing in it merges with anything outside."""
         self._last_region += 1
@@ -105,6 +116,7 @@ class Builder:
     def finish(self, outputs: Iterable[int], donated: Sequence[int] = ()) -> Graph:
         """Freeze what the outputs need, and every input, into a graph with dense ids."""
         outputs = tuple(outputs)
+        self.settle_names()
         nodes = self.nodes
         live = bytearray(len(nodes))
         for i in (*outputs, *self.inputs):
@@ -198,5 +210,7 @@ def copy_into(
                 data["loc"],
                 None if origin is None else ids.get(origin),
             )
+        if "name" in data:
+            set_name(builder.nodes[ids[i]], data["name"])
     builder.region = base
     return ids

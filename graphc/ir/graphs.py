@@ -39,9 +39,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
     """A frozen dataflow graph in single-assignment form.
 
     Node ids are ints in topological order. Each node has the attributes `op`, `args` (ordered operand ids),
-    `attrs`, `type`, `loc`, `region` and `origin` (the forward node a derivative came from, or None).
+    `attrs`, `type`, `loc`, `region` and `origin` (the forward node a derivative came from, or None); `name`, if the
+    program assigns the value to a variable.
     Edges are only the derived index of `args`, so every networkx algorithm applies. The graph's own state is
-    kept in `self.graph` as tuples. Two graphs are equal when their computations are: ids and locations do not count.
+    kept in `self.graph` as tuples. Two graphs are equal when their computations are: ids, names and locations do not
+    count.
     """
 
     _node: dict[int, dict[str, Any]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any, Final, TypeVar
@@ -13,7 +14,18 @@ import numpy as np
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.numpy.alternatives import PLAIN, advice
 from graphc.numpy.into import Out, store
-from graphc.tracing import STACK, Traced, TracingWorld, copied, holds_traced, innermost, lift, user_locs, world_of
+from graphc.tracing import (
+    STACK,
+    Traced,
+    TracingWorld,
+    assigned,
+    copied,
+    holds_traced,
+    innermost,
+    lift,
+    user_locs,
+    world_of,
+)
 
 # NumPy or SciPy callable -> graphc's version of it; SciPy's are entered once one is met, since graphc loads no SciPy
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
@@ -61,7 +73,8 @@ def traceable(
                     error.loc = (user_locs() or (None,))[0]
                 error.graph_line = error.graph_line or call_text(own, args)
                 raise
-            return result if view else separate(result)
+            result = result if view else separate(result)
+            return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
         name = getattr(own, "__name__", function.__name__)
         call.__name__ = call.__qualname__ = name

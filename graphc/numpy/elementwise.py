@@ -292,6 +292,12 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
         limits = np.iinfo(a.type.dtype)
         low = None if type(low) is int and low <= limits.min else low
         high = None if type(high) is int and high >= limits.max else high
+    if isinstance(a, Traced) and a.type.dtype.kind == "f" and low is not None and high is not None:
+        # between equal bounds the result is constant: its derivative is 0 at the bounds too
+        plain = all(isinstance(b, (int, float, np.ndarray, np.generic)) for b in (low, high))
+        alike = np.equal(low, high) if plain else equal(lift(low, a.world), lift(high, a.world))
+        if isinstance(alike, Traced) or np.any(alike):
+            a = where(alike, a.world.stop_gradient(a), a)
     result = a if low is None else maximum(a, low)
     return result if high is None else minimum(result, high)
 

@@ -44,10 +44,7 @@ def _kind(name: str, kind: Any, order: Any, stable: Any) -> bool:
 
 @traceable(np.sort)
 def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
-    """The elements in ascending order along an axis, NaN last.
-
-    Equal elements keep their order, and with it their own derivative.
-    """
+    """The elements in ascending order along an axis, NaN last; equal elements share their derivatives equally."""
     _kind("sort", kind, order, stable)
     x, place = _line("sort", strong(a, common_world(a)), axis)
     return x.world.sort(x, axis=place)

@@ -7,6 +7,7 @@ from typing import Any
 from graphc.errors import DTypeError
 from graphc.ops.record import ErrorSample, Masked, Op, Partials
 from graphc.ops.typing import elementwise
+from graphc.ops.work import per_element
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
 INTEGERS = ErrorSample(("i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64")
@@ -45,6 +46,19 @@ OPS = (
         elementwise=True,
         ulps=2,
         doc="The natural logarithm of x > 0.",
+    ),
+    Op(
+        "xlogx",
+        type=elementwise("xlogx", "f"),
+        numpy="np.where({0} == 0, 0, {0} * np.log({0}))",
+        exact=lambda s, x: x * s.log(x),
+        rule=Partials(lambda w, y, x: w.log(x) + 1),
+        domains=("positive",),
+        errors=(INTEGER,),
+        kinks=(0.0,),
+        elementwise=True,
+        ulps=2,
+        doc="x log(x), and its limit 0 at 0, where its derivative is -inf.",
     ),
     Op(
         "expm1",
@@ -113,12 +127,24 @@ OPS = (
         type=elementwise("logaddexp", "f"),
         numpy="np.logaddexp",
         exact=lambda s, a, b: s.log(s.exp(a) + s.exp(b)),
-        rule=Partials(lambda w, y, a, b: w.sigmoid(a - b), lambda w, y, a, b: w.sigmoid(b - a)),
+        rule=Partials(lambda w, y, a, b: w.sigmoid(w.gap(a, b)), lambda w, y, a, b: w.sigmoid(w.gap(b, a))),
         domains=("real", "real"),
         errors=(INTEGERS,),
         elementwise=True,
         ulps=4,
-        doc="log(exp(a) + exp(b)) without overflow.",
+        doc="log(exp(a) + exp(b)) without overflow; equal infinities share the derivative equally.",
+    ),
+    Op(
+        "gap",
+        type=elementwise("gap", "f"),
+        numpy="np.where({0} == {1}, 0, {0} - {1})",
+        exact=lambda s, a, b: a - b,
+        rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: -1),
+        domains=("real", "real"),
+        errors=(INTEGERS,),
+        elementwise=True,
+        work=per_element(add=1, other=2),
+        doc="a - b, and 0 where a and b are equal infinities.",
     ),
     Op(
         "log1mexp",
@@ -217,8 +243,8 @@ OPS = (
         numpy="np.logaddexp2",
         exact=lambda s, a, b: s.log(s.pow(s.number(2), a) + s.pow(s.number(2), b)) / s.log(s.number(2)),
         rule=Partials(
-            lambda w, y, a, b: w.sigmoid((a - b) * log_of(w, 2, a)),
-            lambda w, y, a, b: w.sigmoid((b - a) * log_of(w, 2, a)),
+            lambda w, y, a, b: w.sigmoid(w.gap(a, b) * log_of(w, 2, a)),
+            lambda w, y, a, b: w.sigmoid(w.gap(b, a) * log_of(w, 2, a)),
         ),
         domains=("real", "real"),
         errors=(INTEGERS,),

@@ -184,6 +184,22 @@ def cumprod(x: Array, axis: int, reverse: bool) -> Array:
     return np.flip(np.multiply.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
 
 
+def average_ties(values: Array, keys: Array, axis: int) -> Array:
+    """The means of the values over runs of equal keys along an axis."""
+    lines, runs = (np.moveaxis(v, axis, -1) for v in (values, keys))
+    if not np.any(runs[..., 1:] == runs[..., :-1]):
+        return values.copy()
+    # runs are numbered through all lines, so that one count and one sum serve them all
+    starts = np.ones(runs.shape, bool)
+    starts[..., 1:] = runs[..., 1:] != runs[..., :-1]
+    number = np.cumsum(starts.ravel()) - 1
+    wide = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype
+    totals = np.zeros(number[-1] + 1, wide)
+    np.add.at(totals, number, lines.ravel())
+    means = (totals / np.bincount(number).astype(wide)).astype(values.dtype)
+    return np.moveaxis(means[number].reshape(lines.shape), -1, axis)
+
+
 def last_write(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
     """The number of the last write to each element: assignments in NumPy keep the last of several values."""
     result = np.full(shape, -1, np.int64)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from graphc import dims
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
@@ -108,6 +110,9 @@ def norm_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, .
 
 def logsumexp_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
     (x,), (t,) = operands, tangents
+    # where all elements are -inf they share equally, as equal finite ones do
+    lowest = w.constant(np.finfo(x.dtype).min, x.dtype)
+    x = w.select(w.expand(y, axes, x.shape, keepdims) < lowest, 0, x)
     return w.reduce_sum(w.softmax(x, axes=axes) * t, axes=axes, keepdims=keepdims)
 
 
@@ -256,7 +261,7 @@ OPS = (
         samples=SAMPLES,
         errors=(*ERRORS, NOT_FLOAT),
         ulps=8,
-        doc="log of the sum of exponentials over axes, without overflow.",
+        doc="log of the sum of exponentials over axes, without overflow; equal -inf share the derivative equally.",
     ),
     Op(
         "softmax",

@@ -10,8 +10,8 @@ import numpy as np
 from graphc import dims
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
-from graphc.ops.record import ErrorSample, Jvp, Op, Reason, Sample
-from graphc.ops.typing import Facts, normalise_axis, reduced_shape, tensor
+from graphc.ops.record import ErrorSample, Jvp, Linear, Op, Reason, Sample
+from graphc.ops.typing import Facts, check_kind, normalise_axis, reduced_shape, tensor
 from graphc.ops.work import for_each
 
 NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
@@ -49,7 +49,32 @@ def along(w: Any, x: Any, index: Any, axis: int) -> Any:
 
 def sort_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, axis: int) -> Any:
     (x,), (t,) = operands, tangents
-    return along(w, t, w.argsort(x, axis=axis, stable=True), axis)
+    moved = along(w, t, w.argsort(x, axis=axis, stable=True), axis)
+    return w.average_ties(moved, y, axis=axis)
+
+
+def average_ties_type(facts: Facts, values: Type, keys: Type, *, axis: int) -> TensorType:
+    v, k = tensor(values, "average_ties"), tensor(keys, "average_ties")
+    check_kind("average_ties", v, "f")
+    check_axis("average_ties", axis, v.ndim)
+    if len(v.shape) != len(k.shape) or not all(map(facts.equal, v.shape, k.shape)):
+        raise ShapeError("average_ties: values and keys differ in shape", actual=f"{v!r} and {k!r}")
+    return TensorType(v.shape, v.dtype)
+
+
+def average_ties_exact(s: Any, values: Any, keys: Any, *, axis: int) -> Any:
+    def averaged(line: list[Any]) -> list[Any]:
+        result: list[Any] = []
+        start = 0
+        for stop in range(1, len(line) + 1):
+            if stop == len(line) or not s.holds(s.equal(line[stop][1], line[stop - 1][1])):
+                total = sum((v for v, _ in line[start + 1 : stop]), line[start][0])
+                result.extend([total / (stop - start)] * (stop - start))
+                start = stop
+        return result
+
+    pairs = np.frompyfunc(lambda v, k: (v, k), 2, 1)(values, keys)
+    return s.along(averaged, pairs, axis, values.shape[axis])
 
 
 def best_type(op: str) -> Any:
@@ -132,7 +157,32 @@ OPS = (
             Sample(((0, 2),), {"axis": 0}),
         ),
         errors=(ErrorSample(("f64[2]",), {"axis": 1}, AxisError, "out of bounds"),),
-        doc="The elements in ascending order along an axis, NaN last; of equals the first stays the first.",
+        doc="The elements in ascending order along an axis, NaN last; equals share the derivative equally.",
+    ),
+    Op(
+        "average_ties",
+        type=average_ties_type,
+        numpy="nk.average_ties({0}, {1}, {axis})",
+        exact=average_ties_exact,
+        # a symmetric matrix
+        rule=Linear((0,), lambda w, ct, v, k, *, axis: (w.average_ties(ct, k, axis=axis), None)),
+        domains=("real", "real"),
+        samples=(
+            Sample(((4,), (4,)), {"axis": 0}),
+            Sample(((4,), np.array([-1, 0, 0, 2])), {"axis": 0}),
+            Sample(((2, 3), np.array([[1, 1, 1], [1, 2, 2]])), {"axis": 1}),
+            Sample(((3, 2, 1), np.array([1, 0, 1, 0, 2, 0]).reshape(3, 2, 1)), {"axis": 0}),
+            Sample(((0, 2), (0, 2)), {"axis": 0}),
+        ),
+        errors=(
+            ErrorSample(("f64[2]", "f64[3]"), {"axis": 0}, ShapeError, "differ in shape"),
+            ErrorSample(("f64[2]", "f64[2]"), {"axis": 1}, AxisError, "out of bounds"),
+            ErrorSample(("i64[2]", "f64[2]"), {"axis": 0}, DTypeError, "not defined for i64"),
+        ),
+        work=for_each("other"),
+        ulps=4,
+        reasons={"mask": "gives masks itself, or adds up elements under different ones"},
+        doc="The values, each run of them along an axis that has equal keys replaced by its mean.",
     ),
     Op(
         "argsort",

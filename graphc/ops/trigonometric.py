@@ -9,6 +9,7 @@ from graphc.errors import DTypeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Rule, Sample
 from graphc.ops.typing import Facts, elementwise
+from graphc.ops.work import per_element
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
 INTEGERS = ErrorSample(("i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64")
@@ -111,12 +112,20 @@ OPS = (
         type=elementwise("tanh", "f"),
         numpy="np.tanh",
         exact="tanh",
-        rule=Partials(lambda w, y, x: 1 - y * y),
+        rule=Partials(lambda w, y, x: w.sech2(x)),
         domains=("real",),
         errors=(INTEGER,),
         elementwise=True,
         ulps=2,
         doc="Hyperbolic tangent of x.",
+    ),
+    unary(
+        "sech2",
+        "np.square(1 / np.cosh({0}))",
+        lambda s, x: 1 - s.integer_pow(s.tanh(x), 2),
+        lambda w, y, x: -2 * (w.tanh(x) * y),
+        "1 - tanh(x)**2, the square of the hyperbolic secant, without cancellation for large x.",
+        ulps=8,
     ),
     unary(
         "tan",
@@ -130,8 +139,7 @@ OPS = (
         "arcsin",
         "np.arcsin",
         "asin",
-        # 1 - x*x would cancel near the ends
-        lambda w, y, x: 1 / w.sqrt((1 - x) * (1 + x)),
+        lambda w, y, x: 1 / w.cos_arcsin(x),
         "The angle in [-pi/2, pi/2] whose sine is x; its derivative at -1 and 1 is inf.",
         domain="unit",
         kinks=(-1.0, 1.0),
@@ -140,10 +148,21 @@ OPS = (
         "arccos",
         "np.arccos",
         "acos",
-        lambda w, y, x: -1 / w.sqrt((1 - x) * (1 + x)),
+        lambda w, y, x: -1 / w.cos_arcsin(x),
         "The angle in [0, pi] whose cosine is x; its derivative at -1 and 1 is -inf.",
         domain="unit",
         kinks=(-1.0, 1.0),
+    ),
+    unary(
+        "cos_arcsin",
+        # 1 - x*x would cancel near the ends
+        "np.sqrt((1 - {0}) * (1 + {0}))",
+        lambda s, x: s.sqrt(1 - x * x),
+        lambda w, y, x: -(x / y),
+        "sqrt(1 - x**2), the cosine of the arcsine of x, without cancellation near -1 and 1.",
+        domain="unit",
+        kinks=(-1.0, 1.0),
+        work=per_element(add=2, mul=1, div=1),
     ),
     unary(
         "arctan",
@@ -200,10 +219,20 @@ OPS = (
         "arccosh",
         "np.arccosh",
         "acosh",
-        lambda w, y, x: 1 / (w.sqrt(x - 1) * w.sqrt(x + 1)),
+        lambda w, y, x: 1 / w.sinh_arccosh(x),
         "The number from 0 on whose hyperbolic cosine is x >= 1; its derivative at 1 is inf.",
         domain="above 1",
         kinks=(1.0,),
+    ),
+    unary(
+        "sinh_arccosh",
+        "np.sqrt({0} - 1) * np.sqrt({0} + 1)",
+        lambda s, x: s.sqrt(x - 1) * s.sqrt(x + 1),
+        lambda w, y, x: x / y,
+        "sqrt(x**2 - 1) for x >= 1, the hyperbolic sine of the hyperbolic arccosine of x, without overflow.",
+        domain="above 1",
+        kinks=(1.0,),
+        work=per_element(add=2, mul=1, div=2),
     ),
     unary(
         "arctanh",

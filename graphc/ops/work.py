@@ -27,6 +27,11 @@ def for_each(kind: Arithmetic) -> Work:
     return lambda result, operand, *rest, **attrs: {kind: elements(operand)}
 
 
+def per_element(**counts: int) -> Work:
+    """So many operations of each class for each element of the result."""
+    return lambda result, *operands, **attrs: {kind: count * elements(result) for kind, count in counts.items()}
+
+
 def integer_power(result: TensorType, operand: TensorType, *, exponent: int) -> Counts:
     """Multiplications by repeated squaring, and the reciprocal of a negative power."""
     n, size = elements(result), abs(exponent)

@@ -372,15 +372,22 @@ class GraphWorld(World):
 
     def _line(self, name: str, ids: tuple[int, ...], attrs: Attrs, node: int | None = None) -> str:
         """A node, or the one that would come next, as errors show it."""
+        self.builder.settle_names()
         operands = []
         for i in ids:
             data = self.builder.nodes[i]
-            label = dict(data["attrs"])["name"] if data["op"] == "input" else i
             value = data["attrs"][0][1].array if data["op"] == "const" else None
             scalar = value is not None and value.ndim == 0
-            operands.append(str(value) if scalar else f"%{label}: {data['type']}")
+            operands.append(str(value) if scalar else f"{self.label(i)}: {data['type']}")
         shown = "[" + ", ".join(f"{k}={v}" for k, v in attrs) + "]" if attrs else ""
-        return f"%{len(self.builder.nodes) if node is None else node} = {name}{shown}({', '.join(operands)})"
+        label = f"%{len(self.builder.nodes)}" if node is None else self.label(node)
+        return f"{label} = {name}{shown}({', '.join(operands)})"
+
+    def label(self, node: int) -> str:
+        """A node as errors name it: by its variable, else by its number."""
+        data = self.builder.nodes[node]
+        name = dict(data["attrs"])["name"] if data["op"] == "input" else data.get("name", node)
+        return f"%{name}"
 
 
 def size_value(world: GraphWorld, size: Size) -> Any:

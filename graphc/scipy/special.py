@@ -173,25 +173,32 @@ def log_softmax(x: Any, axis: Any = None) -> Any:
 
 @traceable(scipy.special.logsumexp)
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
-    """As `scipy.special.logsumexp`; weights `b` must not be traced and not be negative.
+    """As `scipy.special.logsumexp`, with weights `b`.
 
-    A weight of 0 leaves its element out.
+    A weight of 0 leaves its element out; the derivative by it is that of the sum. A negative sum gives NaN.
     """
     if return_sign:
-        raise UnsupportedError("logsumexp: return_sign=True cannot be traced", expected="weights that are not negative")
+        raise UnsupportedError("logsumexp: return_sign=True cannot be traced", expected="return_sign=False")
     if b is not None:
-        if isinstance(b, Traced) or (np.asarray(b) < 0).any():
-            raise UnsupportedError(
-                "logsumexp: the weights must be plain numbers, none of them negative",
-                actual=repr(b)[:60],
-                fix="logsumexp(a + np.log(b))",
-            )
-        with np.errstate(divide="ignore"):
-            a = a + np.log(np.asarray(b, a.dtype if a.dtype.kind == "f" else np.float64))
+        return _weighted_logsumexp(a, b, axis, bool(keepdims))
     world, value, axes = _axes("logsumexp", a, axis)
     if any(dims.equal(value.type.shape[k], 0) for k in axes):
         raise ValueError("zero-size array to reduction operation maximum which has no identity")
     return world.logsumexp(value, axes=axes, keepdims=bool(keepdims))
+
+
+def _weighted_logsumexp(a: Any, b: Any, axis: Any, keepdims: bool) -> Any:
+    world = common_world(a, b)
+    value, weight = world.promote((strong(a, world), strong(b, world)))
+    if value.type.dtype.kind != "f":
+        value, weight = (world.convert(v, np.dtype(np.float64)) for v in (value, weight))
+    # the largest exponent that counts; no derivative depends on it
+    shift = np.max(where(weight != 0, value, -np.inf), axis=axis, keepdims=True)
+    shift = world.stop_gradient(where(np.isfinite(shift), shift, 0))
+    # an element without weight may be larger by far
+    limit = float(np.floor(np.log(np.finfo(value.type.dtype).max)))
+    total = np.sum(weight * np.exp(np.minimum(value - shift, limit)), axis=axis, keepdims=keepdims)
+    return np.log(total) + np.reshape(shift, total.shape)
 
 
 __all__ = [

@@ -48,8 +48,8 @@ def dump(graph: Graph, fmt: Literal["text", "json", "dot"] = "text", *, location
 
     >>> print(dump(parse("graph twice(%x: f64[n]) -> f64[n] { %y: f64[n] = mul(%x, 2.0) return %y }")))
     graph twice(%x: f64[n]) -> f64[n] {
-      %1: f64[n] = mul(%x, 2.0)
-      return %1
+      %y: f64[n] = mul(%x, 2.0)
+      return %y
     }
     """
     if fmt == "json":

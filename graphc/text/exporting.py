@@ -27,6 +27,7 @@ def _plain_graph(graph: Graph) -> dict[str, Any]:
     nodes = [
         {
             "id": i,
+            "name": data.get("name"),
             "op": data["op"],
             "args": data["args"],
             "attrs": {name: _plain(value) for name, value in data["attrs"]},
@@ -59,9 +60,9 @@ def dump_dot(graph: Graph) -> str:
     digraph "f" {
       node [shape=box, fontname=monospace];
       0 [label="%x: f64[]", shape=ellipse];
-      1 [label="%1: f64[] = sin(%x)"];
+      1 [label="%y: f64[] = sin(%x)"];
       0 -> 1;
-      return [label="return %1", shape=plaintext];
+      return [label="return %y", shape=plaintext];
       1 -> return;
     }
     """

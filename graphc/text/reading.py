@@ -501,6 +501,8 @@ class _Block:
         args = [one if isinstance(one, int) else self.scalar(*one, beside, region, start) for one in operands]
         self.add(op, tuple(args), attrs, type, start, region)
         self.nodes[-1].update(loc=loc, origin=origin)
+        if NAME.fullmatch(key):
+            self.nodes[-1]["name"] = key
         self.define(key, start)
 
     def attribute(self) -> tuple[str, Any]:

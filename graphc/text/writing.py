@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from graphc.errors import Loc
 from graphc.ir import DTYPE_NAMES, Constant, Graph, TensorType, Type
 from graphc.text.scalars import (
     COMMENT_COLUMN,
+    NAME,
     WORDS,
     Locations,
     _implied,
@@ -23,27 +25,43 @@ from graphc.text.scalars import (
     quote,
 )
 
+_NUMBERED: Final = re.compile(r"\.[0-9]+\Z")
+
 
 class Writer:
-    """What the lines of one graph share: labels, which constants stand inline, region numbers."""
+    """What the lines of one graph share: labels, which constants stand inline, region numbers.
 
-    def __init__(self, graph: Graph, locations: Locations | None = None) -> None:
+    `known` are labels that some nodes have from elsewhere; nodes without a name or such a label are numbered from
+    `first` on.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        locations: Locations | None = None,
+        known: Mapping[int, str] | None = None,
+        first: int | None = None,
+    ) -> None:
         self.graph = graph
         self.locations = locations  # None: nested graphs are only named
         self.nodes: dict[int, dict[str, Any]] = graph._node
-        self.labels: dict[int, str] = {}
         self.regions: dict[int, int] = {0: 0}
         self.types: dict[Type, str] = {}
-        for i in graph.inputs:
-            self.labels[i] = f"%{_word(dict(self.nodes[i]['attrs'])['name'])}"
         self.inputs = set(graph.inputs)
         self.inline = self._inline()
-        number = len(graph.inputs)
+        self.labels = {i: f"%{_word(dict(self.nodes[i]['attrs'])['name'])}" for i in graph.inputs}
+        self.labels.update(known or {})
+        taken = Labels(self.labels.values())
+        number = len(graph.inputs) if first is None else first
         for i, data in self.nodes.items():
-            if i not in self.labels and i not in self.inline:
-                self.labels[i] = f"%{number}"
-                number += 1
-                self.regions.setdefault(data["region"], len(self.regions))
+            if i in self.inputs or i in self.inline:
+                continue
+            if i not in self.labels:
+                name = data.get("name", "")
+                self.labels[i] = taken.fresh(f"%{name}") if NAME.fullmatch(name) else f"%{number}"
+            # a named node has a number too, so that a name more or less changes no other line
+            number += known is None or i not in known
+            self.regions.setdefault(data["region"], len(self.regions))
 
     def _inline(self) -> dict[int, tuple[str, TensorType]]:
         """The scalar constants without a line of their own."""
@@ -139,6 +157,29 @@ class Writer:
         return "\n".join(Writer(graph, self.locations).lines())
 
 
+class Labels:
+    """Labels that are taken, and new ones: `%h`, then `%h.1`, `%h.2`.
+
+    >>> labels = Labels(["%x"])
+    >>> [labels.fresh("%x"), labels.fresh("%h"), labels.fresh("%x.1")]
+    ['%x.1', '%h', '%x.2']
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+        self.last: dict[str, int] = {}
+
+    def fresh(self, wanted: str) -> str:
+        label = wanted
+        if label in self.taken:
+            base = _NUMBERED.sub("", wanted)
+            while label in self.taken:
+                self.last[base] = self.last.get(base, 0) + 1
+                label = f"{base}.{self.last[base]}"
+        self.taken.add(label)
+        return label
+
+
 def plain_constant(data: Mapping[str, Any]) -> bool:
     """Whether the type of a `const` node says all that its attributes say, but for the elements."""
     match data["attrs"]:
@@ -194,7 +235,7 @@ def format_node(graph: Graph, node: int) -> str:
 
     >>> from graphc.text.reading import parse
     >>> format_node(parse("graph f(%x: f64[]) -> f64[] { %y: f64[] = sin(%x) return %y }"), 1)
-    '%1: f64[] = sin(%x)'
+    '%y: f64[] = sin(%x)'
     """
     return Writer(graph).node(node)
 

@@ -21,7 +21,7 @@ from graphc.tracing.storage import (
     write,
 )
 from graphc.tracing.values import Traced, UnsupportedAttribute, is_traced
-from graphc.tracing.worlds import TracingWorld, deepest, tracing
+from graphc.tracing.worlds import TracingWorld, assigned, deepest, tracing
 
 __all__ = [
     "STACK",
@@ -32,6 +32,7 @@ __all__ = [
     "UnsupportedAttribute",
     "View",
     "as_size",
+    "assigned",
     "check_writable",
     "copied",
     "deepest",

@@ -55,7 +55,7 @@ def _known(value: Value) -> tuple[int, int] | None:
 def describe(value: Traced) -> str:
     """The user's name of a value; failing that, its name in the graph."""
     data = value.world.builder.nodes[value.id]
-    own = dict(data["attrs"])["name"] if data["op"] == "input" else f"%{value.id}"
+    own = dict(data["attrs"])["name"] if data["op"] == "input" else value.world.label(value.id)
     return variable_name(value) or str(own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Final, NoReturn
@@ -17,7 +18,7 @@ from graphc.tracing.refusals import describe, refuse
 from graphc.tracing.sizes import wrap_size
 from graphc.tracing.stack import STACK
 from graphc.tracing.storage import Memory, refresh
-from graphc.tracing.worlds import TracingWorld
+from graphc.tracing.worlds import TracingWorld, assigned
 
 # What a condition on a traced value may be replaced by, by the word its line begins with.
 _CONDITIONS: Final = {
@@ -120,10 +121,12 @@ class Traced(Value):
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return namespace().apply_ufunc(ufunc, method, inputs, kwargs)
+        result = namespace().apply_ufunc(ufunc, method, inputs, kwargs)
+        return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return namespace().apply_function(function, args, kwargs)
+        result = namespace().apply_function(function, args, kwargs)
+        return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         refuse(
@@ -233,10 +236,10 @@ class Traced(Value):
         return namespace().matmul(other, self)
 
     def __divmod__(self, other: Any) -> Any:
-        return self // other, self % other
+        return assigned((self // other, self % other), sys._getframe(1))
 
     def __rdivmod__(self, other: Any) -> Any:
-        return other // self, other % self
+        return assigned((other // self, other % self), sys._getframe(1))
 
     def __lshift__(self, other: Any) -> Any:
         return namespace().left_shift(self, other)

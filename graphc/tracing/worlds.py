@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from graphc.errors import UnsupportedError
-from graphc.ir import Builder, Locs
+from graphc.ir import Builder, Locs, set_name
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
 from graphc.tracing.layout import arrange, like, ordered_as
-from graphc.tracing.places import stacklevel, user_locs
+from graphc.tracing.places import Goal, here, holder, stacklevel, user_frame, user_locs
 from graphc.tracing.refusals import raise_leaked
 from graphc.tracing.stack import STACK
 from graphc.tracing.storage import snapshot
@@ -37,6 +39,10 @@ _NO_OPERANDS: Final[dict[type, str]] = {
 }
 
 
+# Modules whose functions take a call from the user's code and give its result back unchanged.
+_PASSING_ON: Final = frozenset({"graphc.compiler.compiled", "graphc.compiler.jitting", "graphc.transforms.arguments"})
+
+
 class TracingWorld(GraphWorld):
     """A graph being traced. Values of enclosing traces become extra inputs (captures)."""
 
@@ -50,9 +56,11 @@ class TracingWorld(GraphWorld):
         self.captured: dict[tuple[int, int], int] = {}
         self.captures: list[Traced] = []
         self._constants: dict[int, tuple[Any, int]] = {}
+        self._goal: Goal | None = None  # where the program assigns the value that it is making
 
     def locate(self) -> Locs:
-        return user_locs()
+        locs, self._goal = here(sys._getframe(2))
+        return locs
 
     def emit(self, op: Op, operands: Sequence[Any], attrs: Any) -> Any:
         remembered = False
@@ -64,6 +72,8 @@ class TracingWorld(GraphWorld):
         if not self.active:
             deepest(operands)
         result = super().emit(op, operands, attrs)
+        if self._goal is not None and op.name != "const":
+            self.builder.assign(*self._goal, result.id)
         if remembered:
             arrange(op, operands, result, dict(attrs))
         return result
@@ -114,6 +124,7 @@ class TracingWorld(GraphWorld):
                 stacklevel=stacklevel(),
             )
         result = super().constant(value, dtype, weak)
+        set_name(self.builder.nodes[result.id], holder(value))
         self._constants[id(value)] = (value, result.id)
         return ordered_as(result, value)
 
@@ -129,6 +140,27 @@ def deepest(operands: Sequence[Any]) -> TracingWorld:
             found = world
     assert found is not None
     return found
+
+
+def assigned(result: Any, caller: FrameType | None) -> Any:
+    """The result of a function that the user's code has called, after noting where the program puts it.
+
+    Needed where the last node made is not the result: for sequences of values, whose parts may be unpacked, and for
+    graphs that are inlined. `caller` is the frame that called, or one of graphc's own that only passed the call on.
+    """
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    if not results or not all(isinstance(r, TracingWorld.value_class) for r in results):
+        return result
+    while caller is not None and caller.f_globals.get("__name__") in _PASSING_ON:
+        caller = caller.f_back
+    goal = here(caller)[1] if caller is not None and user_frame(caller) is caller else None
+    if goal is not None:
+        site, name = goal
+        world = results[0].world
+        fits = isinstance(name, str) or (results is result and len(name) == len(results))
+        if fits and all(r.world is world for r in results):
+            world.builder.assign(site, name, tuple(r.id for r in results))
+    return result
 
 
 class tracing:

@@ -1,0 +1,168 @@
+"""Computes the polynomials of the vector functions and writes them down: ``python -m graphc.backends.numpy.llvm.fit``.
+
+Each is the best in the sense of Chebyshev: of its degree, the one with the smallest largest weighted error, found by
+the exchange algorithm (E. Y. Remez, 1934; J.-M. Muller, "Elementary Functions", 3rd edition, section 3.5) in 60 digits.
+Coefficients are then rounded to the dtype. For single precision that costs more than the approximation itself, so they
+are afterwards moved by single units in the last place, as long as the error gets smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mpmath
+import numpy as np
+
+from graphc.backends.numpy.llvm.approximants import FITS, Fit
+from graphc.backends.numpy.llvm.emit import F32, DType
+
+DIGITS: Final = 60
+Real = Any  # an mpmath number
+
+
+@dataclass(frozen=True, slots=True)
+class Approximation:
+    """Coefficients, that of x**0 first, and the largest weighted error with them."""
+
+    coefficients: tuple[float, ...]
+    error: float
+
+
+def solve(fit: Fit, degree: int, dtype: DType) -> Approximation:
+    """The best polynomial of a degree with coefficients in the dtype."""
+    with mpmath.workdps(DIGITS):
+        grid = _grid(fit, 40 * (degree + 2))
+        values = [fit.function(x) for x in grid]
+        weights = [abs(fit.weight(x)) for x in grid]
+        exact = exchange(grid, values, weights, degree)
+        rounded = [float(dtype.type(mpmath.nstr(c, 30))) for c in exact]
+        if dtype == F32:
+            rounded = polish(grid, values, weights, rounded)
+        error = max(
+            w * abs(mpmath.polyval(rounded[::-1], x) - y) for x, y, w in zip(grid, values, weights, strict=True)
+        )
+        return Approximation(tuple(rounded), float(error))
+
+
+def _grid(fit: Fit, count: int) -> list[Real]:
+    """Points of the interval, dense at its ends, where the errors of good polynomials vary fastest."""
+    low, high = fit.interval()
+    middle, half = (low + high) / 2, (high - low) / 2
+    return [middle - half * mpmath.cos(mpmath.pi * (2 * k + 1) / (2 * count)) for k in range(count)]
+
+
+def exchange(grid: Sequence[Real], values: Sequence[Real], weights: Sequence[Real], degree: int) -> list[Real]:
+    """The polynomial whose weighted errors on the grid alternate between equal extremes (Remez)."""
+    count = degree + 2
+    chosen = [round(k * (len(grid) - 1) / (count - 1)) for k in range(count)]
+    coefficients: list[Real] = []
+    for _ in range(60):
+        system = mpmath.matrix(count, count)
+        right = mpmath.matrix(count, 1)
+        for row, i in enumerate(chosen):
+            for k in range(degree + 1):
+                system[row, k] = weights[i] * grid[i] ** k
+            system[row, degree + 1] = (-1) ** row
+            right[row] = weights[i] * values[i]
+        solution = mpmath.lu_solve(system, right)
+        coefficients = [solution[k] for k in range(degree + 1)]
+        level = abs(solution[degree + 1])
+        errors = [
+            w * (y - mpmath.polyval(coefficients[::-1], x)) for x, y, w in zip(grid, values, weights, strict=True)
+        ]
+        if max(map(abs, errors)) <= level * mpmath.mpf("1.001"):
+            break
+        chosen = _extremes(errors, count)
+    return coefficients
+
+
+def _extremes(errors: Sequence[Real], count: int) -> list[int]:
+    """Where the error is largest between its changes of sign: `count` neighbours, the largest among them."""
+    peaks: list[int] = []
+    for i, error in enumerate(errors):
+        if peaks and (errors[peaks[-1]] > 0) == (error > 0):
+            if abs(error) > abs(errors[peaks[-1]]):
+                peaks[-1] = i
+        else:
+            peaks.append(i)
+    while len(peaks) > count:
+        peaks.pop(0 if abs(errors[peaks[0]]) < abs(errors[peaks[-1]]) else -1)
+    if len(peaks) < count:
+        raise ArithmeticError("the error changes its sign too rarely: the degree is too high for the digits")
+    return peaks
+
+
+def polish(grid: Sequence[Real], values: Sequence[Real], weights: Sequence[Real], start: list[float]) -> list[float]:
+    """Move coefficients to neighbouring floats of single precision while the largest error falls."""
+    x, y, w = (np.array([float(v) for v in column]) for column in (grid, values, weights))
+
+    def largest(coefficients: Sequence[float]) -> float:
+        return float(np.max(w * np.abs(np.polynomial.polynomial.polyval(x, coefficients) - y)))
+
+    best, error = list(start), largest(start)
+    improved = True
+    while improved:
+        improved = False
+        for move in _moves(len(best)):
+            trial = [float(np.float32(c) + s * np.spacing(np.float32(c))) for c, s in zip(best, move, strict=True)]
+            found = largest(trial)
+            if found < error:
+                best, error, improved = trial, found, True
+    return best
+
+
+def _moves(count: int) -> list[tuple[int, ...]]:
+    """Up to three steps of one coefficient together with up to three of another."""
+    steps = range(-3, 4)
+    moves = set()
+    for i in range(count):
+        for j in range(i, count):
+            for a in steps:
+                for b in steps:
+                    move = [0] * count
+                    move[i] += a
+                    move[j] += b
+                    moves.add(tuple(move))
+    return sorted(moves)
+
+
+HEADER: Final = '''"""Coefficients of the polynomials in the vector functions, that of x**0 first.
+
+Written by ``python -m graphc.backends.numpy.llvm.fit`` from the table in `approximants.py`: do not edit. After each
+dtype stands the largest error on the interval, relative to the function for which the polynomial is made.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from graphc.backends.numpy.llvm.emit import F32, F64, DType
+
+Table = dict[DType, tuple[float, ...]]
+'''
+
+
+def written(fit: Fit) -> str:
+    """The lines of one table."""
+    lines = [f"# {line}" for line in fit.note.splitlines()]
+    lines.append(f"{fit.name}: Final[Table] = {{")
+    for dtype, degree in fit.degrees.items():
+        found = solve(fit, degree, dtype)
+        size = f"2**{np.log2(found.error):.1f}"
+        lines.append(f"    {'F32' if dtype == F32 else 'F64'}: (  # degree {degree}, {size}")
+        lines += [f"        {c!r}," for c in found.coefficients]
+        lines.append("    ),")
+    lines.append("}")
+    return "\n".join(lines)
+
+
+def write(path: Path, tables: Callable[[Fit], str] = written) -> None:
+    """Write the whole module of coefficients."""
+    path.write_text(HEADER + "\n" + "\n\n".join(tables(fit) for fit in FITS) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(__file__).with_name("coefficients.py"))

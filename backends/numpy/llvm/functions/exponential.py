@@ -1,0 +1,113 @@
+"""Exponentials and the functions that are made of one: hyperbolic, logistic.
+
+The method is that of W. J. Cody and W. Waite, "Software Manual for the Elementary Functions", 1980, and P. T. P. Tang,
+"Table-driven implementation of the exponential function", 1989, without the table: x = n log(2) + r with a whole n, the
+logarithm in two parts so that r is exact to the last place, then 2**n times a polynomial in r.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from graphc.backends.numpy.llvm import coefficients
+from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.functions.formats import format_of
+
+LOG2E: Final = 1.4426950408889634
+# beyond these exp is inf or 0; where the sum of exponents still fits
+EXP_RANGE: Final = {F32: (-104.0, 89.0), F64: (-746.0, 710.0)}
+EXP2_RANGE: Final = {F32: (-151.0, 129.0), F64: (-1076.0, 1025.0)}
+# from here on expm1 is -1
+EXPM1_LOWEST: Final = {F32: -18.0, F64: -40.0}
+# here exp(x) / 2 is inf, but exp(x) / 4 is not
+HYPERBOLIC_HIGHEST: Final = {F32: 89.5, F64: 710.5}
+# below this expm1, sinh, ... of x are x
+TINY: Final = {F32: 2.0**-25, F64: 2.0**-54}
+# from here on tanh is 1
+TANH_HIGHEST: Final = {F32: 9.5, F64: 20.0}
+TANH_MIDDLE: Final = 0.55
+
+
+def reduce(e: Emitter, x: Value, offset: int) -> tuple[Value, Value]:
+    """r with x = n log(2) + r, and an integer whose low bits are n + offset."""
+    f = format_of(x)
+    shifter = f.shifter + offset
+    shifted = e.fma(x, LOG2E, shifter)
+    n = shifted - shifter
+    r = e.fma(n, -f.log2_high, x)
+    return e.fma(n, -f.log2_low, r), e.bits(shifted)
+
+
+def expm1_near(e: Emitter, r: Value) -> Value:
+    """exp(r) - 1 for |r| <= log(2) / 2."""
+    return e.fma(e.horner(r, coefficients.EXPM1[r.dtype]), r * r, r)
+
+
+def power_of_two(e: Emitter, biased: Value, like: Value) -> Value:
+    """2**k from an integer whose low bits are k + bias; whatever stands in the high ones."""
+    return e.bitcast(biased << format_of(like).digits, like.dtype)
+
+
+def scale(e: Emitter, p: Value, n: Value) -> Value:
+    """p 2**n, with one rounding where it is subnormal; the low bits of the integer are n plus twice the bias."""
+    half = n.shift_right_logical(1)
+    return p * power_of_two(e, half, p) * power_of_two(e, n - half, p)
+
+
+def exp(e: Emitter, x: Value) -> Value:
+    low, high = EXP_RANGE[x.dtype]
+    r, n = reduce(e, e.at_most(high, e.at_least(low, x)), 2 * format_of(x).bias)
+    return scale(e, e.fma(e.horner(r, coefficients.EXP[x.dtype]), r * r, r) + 1.0, n)
+
+
+def exp2(e: Emitter, x: Value) -> Value:
+    f = format_of(x)
+    low, high = EXP2_RANGE[x.dtype]
+    x = e.at_most(high, e.at_least(low, x))
+    shifter = f.shifter + 2 * f.bias
+    shifted = x + shifter
+    r = x - (shifted - shifter)
+    return scale(e, e.fma(e.horner(r, coefficients.EXP2[x.dtype]), r, 1.0), e.bits(shifted))
+
+
+def expm1_scaled(e: Emitter, x: Value, highest: float, shift: int) -> Value:
+    """(exp(x) - 1) / 2**shift for x at most `highest`, of which it takes that of larger ones; not for tiny x."""
+    x = e.at_most(highest, e.at_least(EXPM1_LOWEST[x.dtype], x))
+    r, n = reduce(e, x, format_of(x).bias - shift)
+    power = power_of_two(e, n, x)
+    return e.fma(expm1_near(e, r), power, power - 2.0**-shift)
+
+
+def expm1(e: Emitter, x: Value) -> Value:
+    half = expm1_scaled(e, x, EXP_RANGE[x.dtype][1], 1)
+    return e.select(e.abs(x) < TINY[x.dtype], x, half + half)
+
+
+def sinh(e: Emitter, x: Value) -> Value:
+    size = e.abs(x)
+    quarter = expm1_scaled(e, size, HYPERBOLIC_HIGHEST[x.dtype], 2)
+    half = quarter + quarter
+    y = half + quarter / (half + 0.5)
+    return e.copysign(e.select(size < TINY[x.dtype], size, y), x)
+
+
+def cosh(e: Emitter, x: Value) -> Value:
+    quarter = expm1_scaled(e, e.abs(x), HYPERBOLIC_HIGHEST[x.dtype], 2)
+    return (0.125 / (quarter + 0.25) + 0.5) + (quarter + quarter)
+
+
+def tanh(e: Emitter, x: Value) -> Value:
+    size = e.abs(x)
+    z = x * x
+    near = e.fma(size * z, e.horner(z, coefficients.TANH[x.dtype]), size)
+    twice = e.at_most(2 * TANH_HIGHEST[x.dtype], size + size)
+    r, n = reduce(e, twice, format_of(x).bias)
+    power = power_of_two(e, n, x)
+    far = 1.0 - 2.0 / e.fma(expm1_near(e, r), power, power + 1.0)
+    return e.copysign(e.select(size < TANH_MIDDLE, near, far), x)
+
+
+def sigmoid(e: Emitter, x: Value) -> Value:
+    """1 / (1 + exp(-x)), by an exponential that cannot overflow."""
+    t = exp(e, -e.abs(x))
+    return e.select(x < 0, t, 1.0) / (t + 1.0)
