@@ -119,13 +119,13 @@ def samples(values: Sequence[Traced]) -> list[Array] | None:
 
 
 def _elementwise(*operands: Array, **_: Any) -> Array:
-    flags = [["readonly"]] * len(operands) + [["writeonly", "allocate"]]
-    iterator = np.nditer([*operands, None], ["zerosize_ok"], flags, [np.dtype(np.int8)] * (len(operands) + 1))
-    return iterator.operands[-1]
+    given: Any = [*operands, None]
+    flags: Any = [["readonly"]] * len(operands) + [["writeonly", "allocate"]]
+    return np.nditer(given, ["zerosize_ok"], flags, [np.dtype(np.int8)] * len(given)).operands[-1]
 
 
 def _reduced(x: Array, *, axes: tuple[int, ...], keepdims: bool = False, **_: Any) -> Array:
-    return np.asarray(np.add.reduce(x, axis=axes, keepdims=keepdims, dtype=np.int8))
+    return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int8))
 
 
 def _same(x: Array, **_: Any) -> Array:
