@@ -40,6 +40,7 @@ from graphc.numpy import (
     vectors,
     windows,
 )
+from graphc.numpy.alternatives import method_advice as method_advice
 from graphc.numpy.arranging import *
 from graphc.numpy.assignment import *
 from graphc.numpy.assignment import fill as fill
@@ -56,7 +57,6 @@ from graphc.numpy.diagonals import *
 from graphc.numpy.dispatch import FUNCTIONS as FUNCTIONS
 from graphc.numpy.dispatch import apply_function as apply_function
 from graphc.numpy.dispatch import outside_of
-from graphc.numpy.dispatch import unsupported as unsupported
 from graphc.numpy.einstein import *
 from graphc.numpy.elementwise import *
 from graphc.numpy.elementwise import power_operator as power_operator

@@ -159,7 +159,7 @@ PLAIN: Final[dict[str, tuple[str, ...]]] = {
 MODULES: Final[dict[str, str]] = {
     "char": "numbers, not text: text cannot be traced",
     "strings": "numbers, not text: text cannot be traced",
-    "ma": "masks as arrays of their own: np.where(mask, x, 0), or the functions that pass over NaN, np.nansum and its kin",
+    "ma": "a mask as an array of its own: np.where(mask, x, 0); or np.nansum and its kin, which pass over NaN",
     "random": "draw before the call and pass the array in",
     "rec": BEFORE,
     "polynomial": "np.polyval and its kin; a polynomial whose coefficients are known can be called on traced values",
@@ -200,7 +200,7 @@ def advice(name: str) -> str | None:
         if name in refused.instead:
             return refused.instead[name]
         if name in refused.not_yet:
-            return f"not yet: {refused.not_yet[name]}"
+            return f"{refused.not_yet[name]}; or call it on plain arrays before the trace"
     return MODULES.get(name.partition(".")[0]) if "." in name else None
 
 

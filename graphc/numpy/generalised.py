@@ -27,7 +27,7 @@ def generalised(name: str, signature: str) -> Callable[[Callable[..., Any]], Any
     shared = len({letter for letters in cores for letter in letters}) == 1
 
     def decorate(function: Callable[..., Any]) -> Any:
-        ufunc = newer(name)
+        ufunc: Any = newer(name)
 
         @wraps(function)
         def apply(

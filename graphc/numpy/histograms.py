@@ -93,8 +93,7 @@ def _edges(function: str, x: Any, bins: Any, range: Any, dtype: Any = None) -> A
     if count < 1:
         raise ValueError("`bins` must be positive, when an integer")
     if range is not None and not holds_traced(range):
-        kind = np.zeros(0, x.type.dtype if dtype is None else dtype)
-        return np.histogram_bin_edges(kind, count, range)
+        return np.histogram_bin_edges(np.zeros(0, x.type.dtype if dtype is None else dtype), count, range)
     first, last = _outer(x, range)
     kind = np.result_type(x.type.dtype, first.type.dtype, last.type.dtype)
     if dtype is not None or kind.kind != "f":

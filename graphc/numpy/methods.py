@@ -25,7 +25,7 @@ from graphc.tracing import Traced
 Combine = Callable[[Any, Any], Any]
 
 # ufuncs whose reduction is one op
-REDUCERS: Final = {
+REDUCERS: Final[dict[np.ufunc, str]] = {
     np.add: "reduce_sum",
     np.multiply: "reduce_prod",
     np.maximum: "reduce_max",
@@ -35,11 +35,16 @@ REDUCERS: Final = {
     np.hypot: "reduce_norm",
     np.logaddexp: "logsumexp",
 }
-RUNNERS: Final = {np.add: "cumsum", np.multiply: "cumprod", np.maximum: "cummax", np.minimum: "cummin"}
+RUNNERS: Final[dict[np.ufunc, str]] = {
+    np.add: "cumsum",
+    np.multiply: "cumprod",
+    np.maximum: "cummax",
+    np.minimum: "cummin",
+}
 # of booleans, sums and products are `or` and `and`
-OF_BOOLEANS: Final = {np.add: np.logical_or, np.multiply: np.logical_and}
+OF_BOOLEANS: Final[dict[np.ufunc, np.ufunc]] = {np.add: np.logical_or, np.multiply: np.logical_and}
 # ufuncs that give the same, but for rounding, however the elements are grouped
-ASSOCIATIVE: Final = frozenset(
+ASSOCIATIVE: Final[frozenset[np.ufunc]] = frozenset(
     {
         *REDUCERS,
         *(np.fmax, np.fmin, np.logaddexp2, np.logical_xor, np.gcd, np.lcm),

@@ -110,7 +110,7 @@ def _without_nan(rows: Rows, result: Any) -> Any:
 
 @traceable(np.median)
 def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
-    """The element in the middle over axes; of an even number, the two in the middle share result and derivative."""
+    """The element in the middle over axes, or the mean of the two in the middle; ties share the derivative equally."""
     rows = _rows("median", a, axis)
     return rows.restored(_without_nan(rows, _median(rows, False)), keepdims)
 

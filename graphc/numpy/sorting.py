@@ -44,7 +44,10 @@ def _kind(name: str, kind: Any, order: Any, stable: Any) -> bool:
 
 @traceable(np.sort)
 def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
-    """The elements in ascending order along an axis, NaN last; equal elements share their derivatives equally."""
+    """The elements in ascending order along an axis, NaN last.
+
+    Equal elements share their derivatives equally.
+    """
     _kind("sort", kind, order, stable)
     x, place = _line("sort", strong(a, common_world(a)), axis)
     return x.world.sort(x, axis=place)
@@ -80,7 +83,7 @@ def _check_partition(function: str, x: Any, kth: Any, axis: Any, kind: Any, orde
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
     """The elements along an axis so that the k-th stands where it does in order, and no smaller one behind it.
 
-    The elements are all in order here, which NumPy does not promise, and of equals the first stays the first.
+    The elements are all in order here, which NumPy does not promise.
     """
     x = strong(a, common_world(a))
     _check_partition("partition", x, kth, axis, kind, order)

@@ -151,7 +151,7 @@ def store_all(what: str, out: Any, result: Any, rule: Out, where: Any = True) ->
 
 def check_order(order: Any) -> None:
     """Raise ValueError unless NumPy knows the memory order, which means nothing here."""
-    if order not in ("K", "A", "C", "F"):
+    if order not in ("K", "A", "C", "F", None):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
 
 

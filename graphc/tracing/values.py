@@ -193,7 +193,7 @@ class Traced(Value):
             expected="a method or function of graphc.numpy",
             actual=f"{describe(self)}.{name} of a traced {self.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix=namespace().unsupported(name).fix,
+            fix=namespace().method_advice(name),
         )
 
     def __pow__(self, other: Any) -> Any:
@@ -378,7 +378,7 @@ Traced.copy = _copy  # type: ignore[attr-defined]
 Traced.flatten = _flatten  # type: ignore[attr-defined]
 
 
-for _name in ["choose", "diagonal", "repeat", "trace"]:
+for _name in ["argpartition", "choose", "diagonal", "repeat", "trace"]:
     setattr(Traced, _name, _method(_name))
 
 
