@@ -12,6 +12,7 @@ from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
 from graphc.passes import stabilise as stabilisation
 from graphc.passes.rewrite import Rows, rewrite_graph
+from graphc.passes.writes import forward_writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     return rewrite_graph(graph, MARKER_ROWS)
 
 
+WRITES: Final = Pass("writes", "float-exact", forward_writes)
 FOLD: Final = Pass("fold", "float-exact", fold)
 CSE: Final = Pass("cse", "float-exact", cse)
 DCE: Final = Pass("dce", "float-exact", dce)
@@ -102,11 +104,11 @@ STABILISE: Final = Pass("stabilise", "real-exact", stabilise)
 UNMARK: Final = Pass("unmark", "float-exact", unmark)
 
 # Before a derivative is taken, at every order.
-FORWARD: Final = (STABILISE,)
+FORWARD: Final = (WRITES, STABILISE)
 # What a graph goes through to be run.
-PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY, STABILISE)
+PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY, STABILISE)
 # The same without the pass that changes rounding.
-EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY)
+EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY)
 
 
 def run(graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], None] | None = None) -> tuple[Step, ...]:

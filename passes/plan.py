@@ -65,12 +65,12 @@ def _overwritable(
     i: int,
     data: dict[str, Any],
 ) -> int | None:
-    """An operand that dies here and whose storage fits the result of a ufunc exactly."""
-    type = data["type"]
-    if not TABLE[data["op"]].ufunc or not type.shape:
+    """An operand that dies here and whose storage fits the result exactly, of an op that can write there."""
+    type, op = data["type"], TABLE[data["op"]]
+    if not (op.ufunc or op.updates) or not type.shape:
         return None
     args = data["args"]
-    for a in args:
+    for a in args[:1] if op.updates else args:
         if (
             root[a] == a
             and nodes[a]["type"] is type

@@ -454,5 +454,6 @@ MUTATIONS: Final[dict[str, Callable[[Op], Values]]] = {
     "ulps": of_ulps,
     "elementwise": flipped("elementwise"),
     "view": flipped("view"),
+    "updates": flipped("updates"),
     "reasons": of_reasons,
 }

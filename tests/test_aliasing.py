@@ -167,7 +167,7 @@ def lines(draw: Any) -> tuple[str, int, int]:
         "n": lambda: draw(st.integers(-1, 3)),
         "v": lambda: draw(st.integers(-3, 3)) / 2,
         "places": lambda: draw(st.lists(st.integers(-1, 1), min_size=1, max_size=3)),
-        "requirements": lambda: draw(st.sampled_from(["'C'", "'F'", "'W'", "'O'", "'CW'"])),
+        "requirements": lambda: draw(st.sampled_from(["'C'", "'F'", "'W'", "'CW'"])),
     }
     for name, value in fill.items():
         while "{" + name + "}" in template:

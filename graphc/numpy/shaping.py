@@ -29,8 +29,7 @@ from graphc.tracing import (
     same_storage,
     view_of,
 )
-from graphc.tracing.layout import strides_of
-from graphc.tracing.strides import order_of
+from graphc.tracing.layout import reading_order
 
 __all__ = [
     "arange",
@@ -116,7 +115,10 @@ def ravel(a: Any, order: str = "C") -> Any:
     if order == "A":
         order = "F" if not in_c_order(x) and in_f_order(x) else "C"
     if order != "C":
-        x = transpose(x, order_in_memory(x) if order == "K" else None)
+        axes = reading_order(x) if order == "K" else None
+        if order == "K" and axes is None:
+            raise _unknown_order("ravel", x)
+        x = transpose(x, axes)
     return line_of(x)
 
 
@@ -393,14 +395,6 @@ def _unknown_order(function: str, x: Any) -> UnsupportedError:
         actual=repr(x.type),
         fix="copy it first: x.copy()",
     )
-
-
-def order_in_memory(x: Any) -> tuple[int, ...]:
-    """The axes of an array from the slowest to the fastest, as order "K" takes them."""
-    strides = strides_of(x)
-    if strides is None:
-        raise _unknown_order("ravel", x)
-    return order_of(strides, x.type.shape) or tuple(range(x.ndim))
 
 
 @traceable(np.asarray, np.asanyarray, view=True)

@@ -152,9 +152,9 @@ def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tup
     return result
 
 
-def insert_slice(x: Array, u: Array, index: tuple[tuple[int, int | None, int], ...]) -> Array:
-    """A copy of `x` with `u` written to the slice."""
-    result = np.array(x)
+def insert_slice(x: Array, u: Array, index: tuple[tuple[int, int | None, int], ...], out: Array | None = None) -> Array:
+    """A copy of `x` with `u` written to the slice; `x` itself where it is given as `out`."""
+    result = np.array(x) if out is None else out
     result[slices(index)] = u
     return result
 

@@ -299,6 +299,7 @@ OPS = (
         "insert_slice",
         type=insert_slice_type,
         numpy="nk.insert_slice({0}, {1}, {index})",
+        updates=True,
         rule=Linear(None, insert_back, mask=insert_mask),
         domains=("real", "real"),
         samples=(

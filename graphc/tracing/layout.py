@@ -124,6 +124,17 @@ def _elementwise(*operands: Array, **_: Any) -> Array:
     return np.nditer(given, ["zerosize_ok"], flags, [np.dtype(np.int8)] * len(given)).operands[-1]
 
 
+def reading_order(value: Traced) -> Order | None:
+    """The axes of an array from the slowest to the fastest, as NumPy goes through its elements where any order will do.
+
+    None where the order in memory is not known.
+    """
+    shape, strides = value.type.shape, strides_of(value)
+    if strides is None or len(strides) > MOST_AXES:
+        return None
+    return order_of_array(_elementwise(sample(shape, strides)), shape) or tuple(range(len(shape)))
+
+
 def _reduced(x: Array, *, axes: tuple[int, ...], keepdims: bool = False, **_: Any) -> Array:
     return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int8))
 
