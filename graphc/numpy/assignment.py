@@ -10,7 +10,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
-from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.dispatch import FUNCTIONS, common_world, strong, traceable
 from graphc.numpy.elementwise import astype
 from graphc.numpy.elementwise import where as where_
 from graphc.numpy.indexing import getitem
@@ -79,24 +79,41 @@ def target_of(what: str, array: Any) -> Traced:
     return array
 
 
-def ufunc_at(ufunc: np.ufunc, array: Any, indices: Any, values: Any = None, /) -> None:
+# ufuncs of which each element takes all its updates, however often an index names it
+REPEATABLE = ("add", "subtract", "multiply", "divide", "minimum", "maximum")
+
+
+def ufunc_at(ufunc: np.ufunc, array: Any, indices: Any, *values: Any) -> None:
     """`ufunc.at(array, indices, values)`: elements that are named twice are changed twice."""
     name = f"np.{ufunc.__name__}.at"
     x = target_of(name, array)
-    if ufunc.nin != 2 or ufunc.__name__ not in AT:
+    if len(values) != ufunc.nin - 1 or ufunc.nout != 1:
+        raise ValueError(f"{name} takes one operand, its indices, and values for a second operand if there is one")
+    if _named_once(x, indices):
+        # here NumPy casts whatever comes out to what the array holds
+        write(x, _updated(x, indices, "set", FUNCTIONS[ufunc](getitem(x, indices), *values)), name)
+    elif ufunc.__name__ in REPEATABLE:
+        write(x, _updated(x, indices, ufunc.__name__, *values), name)
+    else:
         raise UnsupportedError(
-            f"{name} cannot be traced",
-            expected=", ".join(f"np.{one}.at" for one in AT),
-            actual=name,
+            f"{name} cannot be traced where an index may name an element twice",
+            expected="positions that are known when the graph is traced, each named once",
+            actual=f"an index into {x.type!r}",
             loc=(user_locs() or (None,))[0],
-            fix=f"x[index] = np.{ufunc.__name__}(x[index], ...), where no index names an element twice",
+            fix=f"x[index] = np.{ufunc.__name__}(x[index], ...), if no element is named twice",
         )
-    write(x, _updated(x, indices, AT[ufunc.__name__], values), name)
+
+
+def _named_once(x: Traced, indices: Any) -> bool:
+    """Whether an index is known, and names no element twice."""
+    items = indices if isinstance(indices, tuple) else (indices,)
+    if any(isinstance(i, Traced) for i in items) or any(not isinstance(d, int) for d in x.type.shape):
+        return False
+    named = np.arange(int(np.prod(x.type.shape, dtype=int))).reshape(x.type.shape)[indices]
+    return bool(np.unique(named).size == named.size)
 
 
 METHODS_OF_TRACED["at"] = ufunc_at
-
-AT = {name: name for name in ("add", "subtract", "multiply", "divide", "minimum", "maximum")}
 
 
 @traceable(np.copyto)

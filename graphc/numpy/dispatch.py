@@ -64,8 +64,8 @@ def traceable(
                 if given(target) and not is_ufunc:
                     bound = signature.bind(*args, **kwargs)
                     del bound.arguments["out"]
-                    if out.computes and isinstance(target, Traced) and not given(bound.arguments.get("dtype")):
-                        bound.arguments["dtype"] = target.type.dtype
+                    if out.computes:
+                        name_dtype(bound, target)
                     return store(f"np.{name}", target, call(*bound.args, **bound.kwargs), out)
                 result = function(*args, **kwargs)
             except GraphcError as error:
@@ -73,7 +73,8 @@ def traceable(
                     error.loc = (user_locs() or (None,))[0]
                 error.graph_line = error.graph_line or call_text(own, args)
                 raise
-            result = result if view else separate(result)
+            # an array that was written into comes back as it is
+            result = result if view or (is_ufunc and given(target)) else separate(result)
             return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
         name = getattr(own, "__name__", function.__name__)
@@ -83,6 +84,14 @@ def traceable(
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def name_dtype(bound: inspect.BoundArguments, out: Any) -> None:
+    """Let a reduction into an array compute in the dtype that holds the operand's elements and the array's."""
+    if isinstance(out, Traced) and not given(bound.arguments.get("dtype")):
+        operand = next(v for k, v in bound.arguments.items() if k != "ufunc")
+        kind = operand.type.dtype if isinstance(operand, Traced) else np.asarray(operand).dtype
+        bound.arguments["dtype"] = np.promote_types(kind, out.type.dtype)
 
 
 def separate(result: Any) -> Any:
@@ -163,8 +172,10 @@ def strong(value: Any, world: TracingWorld) -> Any:
     return world.convert(x, x.type.dtype) if x.type.weak else x
 
 
-def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`__array_function__` of traced values."""
+def apply_function(value: Traced, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`__array_function__` of a traced value."""
+    if not any_traced(args, kwargs):
+        kwargs = {**kwargs, "like": value}  # NumPy keeps that argument to itself
     version = FUNCTIONS.get(function)
     if version is None:
         raise unsupported(f"{function.__module__}.{function.__name__}".removeprefix("numpy."))

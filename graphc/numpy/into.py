@@ -17,7 +17,7 @@ class Out:
     """What a function of NumPy's allows of the array `out`.
 
     casting: the casts that results may undergo.
-    computes: whether the dtype that is computed in is that of `out`, if no other is named.
+    computes: whether it is computed in a dtype that also holds what `out` does, if no other is named.
     spread: whether the result is broadcast to the array, as that of a ufunc is. The array never is to the result.
     """
 

@@ -14,7 +14,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError
-from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, given, strong
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, given, name_dtype, strong
 from graphc.numpy.into import Out, store
 from graphc.numpy.picking import fixed_size, static_array
 from graphc.numpy.shaping import broadcast_to
@@ -317,8 +317,7 @@ def into(method: Callable[..., Any]) -> Callable[..., Any]:
         bound = signature.bind(*args, **kwargs)
         out = bound.arguments.pop("out", None)
         out = out[0] if isinstance(out, tuple) else out
-        if given(out) and isinstance(out, Traced) and not given(bound.arguments.get("dtype")):
-            bound.arguments["dtype"] = out.type.dtype
+        name_dtype(bound, out)
         ufunc, *rest = bound.args
         compute = method if any_traced((*rest,), bound.kwargs) else getattr(np.ufunc, method.__name__)
         result = compute(ufunc, *rest, **bound.kwargs)

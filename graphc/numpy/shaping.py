@@ -19,6 +19,7 @@ from graphc.tracing import (
     TracingWorld,
     as_size,
     copied,
+    holds_traced,
     in_c_order,
     in_f_order,
     is_scalar,
@@ -353,6 +354,9 @@ def arange(
 ) -> Any:
     """As `numpy.arange` for whole sizes, symbolic ones included."""
     world = common_world(start, stop, step, like)
+    if not any(map(holds_traced, (start, stop, step))):
+        known = np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype)
+        return placed(lift(known, world))
     first, last = (0, as_size(start)) if stop is None else (as_size(start), as_size(stop))
     if not isinstance(step, int) or step == 0:
         raise UnsupportedError("np.arange: the step must be a whole number that is not 0", actual=repr(step))

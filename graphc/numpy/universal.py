@@ -117,6 +117,7 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
             check_order(order)
             if is_given(out):
                 options = {"casting": casting, "dtype": dtype, "signature": signature}
+                options = {key: value for key, value in options.items() if value is not None}
                 # without traced operands the result is known: NumPy's own
                 compute: Any = apply if any_traced(operands, {}) else ufunc
                 return store_all(f"np.{name}", out, compute(*operands, **options), Out(casting, spread=True), where)

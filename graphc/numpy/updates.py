@@ -164,7 +164,8 @@ def _fit(new: Any, shape: Any) -> Any:
     extra = new.ndim - len(shape)
     if extra > 0 and all(d == 1 for d in new.type.shape[:extra]):
         new = _shaped(new, new.type.shape[extra:])
-    if new.ndim > len(shape):
+    sizes = zip(new.type.shape[::-1], shape[::-1], strict=False)
+    if new.ndim > len(shape) or not all(a == 1 or new.world.facts.equal(a, b) for a, b in sizes):
         raise ShapeError(
             "could not broadcast the values into the part of the array",
             expected=f"values that broadcast to {show(shape)}",

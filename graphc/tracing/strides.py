@@ -6,7 +6,7 @@ of traces.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -57,8 +57,8 @@ def reshaped(shape: Shape, strides: Shape | None, target: Shape) -> tuple[bool |
         first, start = i, j
         count, wanted = old[i][0], target[new[j]]
         i, j = i + 1, j + 1
-        while dims.equal(count, wanted) is not True:
-            shorter = dims.less(count, wanted)
+        while not _decided(dims.equal, count, wanted):
+            shorter = _decided(dims.less, count, wanted)
             if shorter is None or (i if shorter else j) == len(old if shorter else new):
                 return None, None
             if shorter:
@@ -66,7 +66,7 @@ def reshaped(shape: Shape, strides: Shape | None, target: Shape) -> tuple[bool |
             else:
                 wanted, j = wanted * target[new[j]], j + 1
         for k in range(first, i - 1):
-            joined = _equal(old[k][1], old[k + 1][0] * old[k + 1][1])
+            joined = _decided(dims.equal, old[k][1], old[k + 1][0] * old[k + 1][1])
             if not joined:
                 return joined, None
         step = old[i - 1][1]
@@ -86,19 +86,19 @@ def contiguous(shape: Shape, strides: Shape | None) -> bool | None:
         return True
     step: Size = 1
     for axis in reversed([k for k, size in enumerate(shape) if size != 1]):
-        same = None if strides is None else _equal(strides[axis], step)
+        same = None if strides is None else _decided(dims.equal, strides[axis], step)
         if not same:
             return same
         step = step * shape[axis]
     return True
 
 
-def _equal(a: Size, b: Size) -> bool | None:
-    """Whether two numbers of elements are equal wherever no named size is 0 or 1."""
-    known = dims.equal(a, b)
+def _decided(comparison: Callable[[Size, Size], bool | None], a: Size, b: Size) -> bool | None:
+    """A comparison of numbers of elements, wherever no named size is 0 or 1."""
+    known = comparison(a, b)
     if known is None:
         larger = {name: dims.symbol(name) + 2 for name in dims.symbols(a) | dims.symbols(b)}
-        known = dims.equal(dims.substitute(a, larger), dims.substitute(b, larger))
+        known = comparison(dims.substitute(a, larger), dims.substitute(b, larger))
     return known
 
 

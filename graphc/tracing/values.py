@@ -125,7 +125,7 @@ class Traced(Value):
         return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        result = namespace().apply_function(function, args, kwargs)
+        result = namespace().apply_function(self, function, args, kwargs)
         return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
@@ -398,9 +398,9 @@ def _compress(self: Traced, condition: Any, axis: int | None = None, out: Any = 
 Traced.compress = _compress  # type: ignore[attr-defined]
 
 
-def _reshape(self: Traced, *shape: Any, order: str = "C") -> Any:
+def _reshape(self: Traced, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     """As `numpy.ndarray.reshape`."""
-    return namespace().reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+    return namespace().reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)
 
 
 def _transpose(self: Traced, *axes: Any) -> Any:
