@@ -13,14 +13,15 @@ from graphc.errors import DTypeError, ShapeError, UnsupportedError
 from graphc.numpy.dispatch import FUNCTIONS, common_world, strong, traceable
 from graphc.numpy.elementwise import astype
 from graphc.numpy.elementwise import where as where_
-from graphc.numpy.indexing import getitem
+from graphc.numpy.indexing import getitem, written_out
 from graphc.numpy.into import Out, refuse_plain, store
 from graphc.numpy.joining import without_leading_ones
+from graphc.numpy.marked import check_mask, over
 from graphc.numpy.picking import fixed_size
 from graphc.numpy.shaping import ravel, reshape
 from graphc.numpy.sorting import partition, sort
 from graphc.numpy.universal import METHODS_OF_TRACED
-from graphc.numpy.updates import update
+from graphc.numpy.updates import uncounted, update
 from graphc.ops.typing import normalise_axis
 from graphc.ops.world import size_value
 from graphc.tracing import (
@@ -48,14 +49,50 @@ def setitem(x: Traced, key: Any, values: Any) -> None:
         if part.memory is not None and values.memory is not None and part.memory.path == values.memory.path:
             return
     items = key if isinstance(key, tuple) else (key,)
-    if len(items) == x.ndim and np.ndim(values) and all(_is_position(i) for i in items):
+    if len(items) == x.ndim and all(map(_is_position, items)) and np.ndim(values):
         raise ShapeError(
             "setting an array element with a sequence",
             expected="a number for one element",
             actual=repr(values.type) if isinstance(values, Traced) else f"an array of shape {np.shape(values)}",
             fix="assign values[()] or values[0], or a slice: x[i : i + 1] = values",
         )
-    write(x, _updated(x, key, "set", values), what)
+    if len(items) > 1 and any(map(_is_mask, items)):
+        _assign_where(x, items, values, what)
+    else:
+        write(x, _updated(x, key, "set", values), what)
+
+
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, Traced) and item.type.dtype.kind == "b"
+
+
+def _assign_where(x: Traced, items: tuple[Any, ...], values: Any, what: str) -> None:
+    """`x[:, mask] = values` and the like: a traced mask beside slices and integers."""
+    items = tuple(written_out(items, x))
+    place = next(k for k, i in enumerate(items) if _is_mask(i))
+    mask, before, after = items[place], items[:place], items[place + 1 :]
+    simple = all(i is None or isinstance(i, slice) for i in (*before, *after))
+    if not mask.ndim or not all(i is None or isinstance(i, slice) or _is_position(i) for i in (*before, *after)):
+        raise UnsupportedError(
+            "a traced boolean mask beside index arrays gives a part whose size depends on values",
+            expected="one mask beside slices, integers and new axes",
+            actual=f"an index of {len(items)} parts",
+            loc=(user_locs() or (None,))[0],
+            fix="np.where(mask, new, x)",
+        )
+    part = getitem(x, (*before, *(slice(None),) * mask.ndim, *after))
+    axis = sum(not _is_position(i) for i in before)
+    check_mask(part, mask, axis)
+    rest = part.ndim - axis - mask.ndim
+    world = common_world(part, mask, values)
+    new = world.convert(lift(values, world), x.type.dtype)
+    if new.ndim > rest:
+        # where the marked elements are counted, there has to be a 1; and integers apart from the mask move that axis
+        lead = new.ndim - rest - 1
+        if not simple or new.type.shape[lead] != 1:
+            raise uncounted(new, part.type.shape[axis + mask.ndim :])
+        new = reshape(new, (*new.type.shape[:lead], *(1,) * mask.ndim, *new.type.shape[lead + 1 :]))
+    write(part, where_(over(mask, rest), new, part), what)
 
 
 def _is_position(item: Any) -> bool:

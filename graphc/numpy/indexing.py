@@ -12,6 +12,7 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError, ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.marked import Marked, check_mask
 from graphc.numpy.methods import axes_of
 from graphc.numpy.views import Picked, Reshaped, Sliced, Transposed
 from graphc.ops.structure import sliced_size
@@ -64,6 +65,10 @@ class Selection:
 
 def getitem(x: Traced, key: Any) -> Any:
     """`x[key]` as NumPy indexes; masks and index arrays follow its advanced-indexing rules."""
+    mask = traced_mask(key)
+    if mask is not None and mask.ndim:
+        check_mask(x, mask)
+        return Marked(x, mask)
     items = key if isinstance(key, tuple) else (key,)
     part = resolve(x, key)
     if any(a.ndim for a in part.arrays):
@@ -75,6 +80,12 @@ def getitem(x: Traced, key: Any) -> Any:
     if shown.ndim or any(i is Ellipsis for i in items):
         return copied(shown) if by_array else shown
     return snapshot(shown)
+
+
+def traced_mask(key: Any) -> Any:
+    """The key, if it is a traced boolean mask."""
+    only = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+    return only if isinstance(only, Traced) and only.type.dtype.kind == "b" else None
 
 
 def is_number(item: Any) -> bool:
@@ -157,7 +168,21 @@ def resolve(x: Traced, key: Any) -> Selection:
 
 def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
     """The key with lists as arrays, masks as index arrays, and the ellipsis written out."""
-    plain = [_item(i) for i in items]
+    plain = written_out([_item(i) for i in items], x)
+    result: list[Any] = []
+    axis = 0
+    for item in plain:
+        if isinstance(item, np.ndarray) and item.dtype == np.bool_:
+            result.extend(_mask_indices(item, x, axis))
+        else:
+            result.append(item)
+        axis += _axes_taken(item)
+    return result
+
+
+def written_out(items: Sequence[Any], x: Traced) -> list[Any]:
+    """The key with slices for all that it leaves out, and for its ellipsis."""
+    plain = list(items)
     used = sum(map(_axes_taken, plain))
     if used > x.ndim:
         raise IndexingError(
@@ -176,15 +201,7 @@ def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
         )
     at = places[0] if places else len(plain)
     plain[at : at + 1] = [slice(None)] * (x.ndim - used)
-    result: list[Any] = []
-    axis = 0
-    for item in plain:
-        if isinstance(item, np.ndarray) and item.dtype == np.bool_:
-            result.extend(_mask_indices(item, x, axis))
-        else:
-            result.append(item)
-        axis += _axes_taken(item)
-    return result
+    return plain
 
 
 def _item(item: Any) -> Any:
@@ -205,7 +222,7 @@ def _axes_taken(item: Any) -> int:
     """How many axes of the operand an item of a key speaks of."""
     if item is None or item is Ellipsis:
         return 0
-    return item.ndim if isinstance(item, np.ndarray) and item.dtype == np.bool_ else 1
+    return item.ndim if isinstance(item, (np.ndarray, Traced)) and item.dtype == np.bool_ else 1
 
 
 def _mask_indices(mask: np.ndarray[Any, Any], x: Traced, axis: int) -> tuple[Any, ...]:

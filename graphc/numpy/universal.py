@@ -14,6 +14,7 @@ from graphc.errors import UnsupportedError
 from graphc.ir import DTYPE_NAMES
 from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, traceable, unsupported
 from graphc.numpy.into import Out, store
+from graphc.numpy.marked import Marked
 from graphc.ops import lookup
 from graphc.tracing import TracingWorld, lift, user_locs
 
@@ -231,6 +232,8 @@ def comparison(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
 
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_ufunc__` of traced values."""
+    if any(isinstance(x, Marked) for x in inputs):
+        return NotImplemented  # NumPy asks the other operand
     if ufunc not in FUNCTIONS and getattr(np, ufunc.__name__, None) is not ufunc:
         import_module("graphc.scipy.special")
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"

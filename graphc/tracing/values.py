@@ -125,6 +125,8 @@ class Traced(Value):
         return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if not all(issubclass(t, (Traced, np.ndarray)) for t in types):
+            return NotImplemented
         result = namespace().apply_function(self, function, args, kwargs)
         return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
