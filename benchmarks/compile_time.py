@@ -73,7 +73,7 @@ class EmittedNodes:
             self.count += len(builder.nodes)
             return self._finish(builder, *args, **kwargs)
 
-        Builder.finish = finish  # type: ignore[method-assign]
+        Builder.finish = finish  # type: ignore[method-assign,assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +106,7 @@ def networkx_cost(graph: Graph) -> float:
     nodes = [(i, dict(data)) for i, data in graph.nodes(data=True)]
     edges = list(graph.edges)
     t0 = time.perf_counter()
-    built = nx.DiGraph()
+    built: nx.DiGraph[int] = nx.DiGraph()
     for i, data in nodes:
         built.add_node(i, **data)
     for a, b in edges:

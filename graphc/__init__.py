@@ -14,8 +14,10 @@ if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
     __path__.append(str(_root))
 
 from graphc import numpy
+from graphc.callbacks import pure_callback
 from graphc.compiler import Compiled, Spec, compile, jit, parse, trace
 from graphc.inspection import cost
+from graphc.printing import debug_print
 from graphc.text import dump
 from graphc.tracing import Traced, is_traced
 from graphc.transforms import (
@@ -51,6 +53,7 @@ __all__ = [
     "Traced",
     "compile",
     "cost",
+    "debug_print",
     "dump",
     "grad",
     "gradients",
@@ -65,6 +68,7 @@ __all__ = [
     "linearize",
     "numpy",
     "parse",
+    "pure_callback",
     "scipy",
     "stop_gradient",
     "symbol",

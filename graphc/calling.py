@@ -13,9 +13,10 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.errors import GraphcError, Loc, TraceError
-from graphc.tracing import STACK, locate, user_frame
+from graphc.tracing import STACK, locate, tracing, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
+_MAKER: Final = re.compile(r"\b(?:np|numpy)\.(arange|zeros|ones|empty|full|eye|identity|tri)\(")
 _DRAW: Final = re.compile(r"\b(?:np|numpy)\.random\.(\w+)")
 
 
@@ -28,11 +29,13 @@ def call(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
         result = f(*args, **kwargs)
     except GraphcError as error:
         locate(error)
+        _name_maker(error)
         raise
     except Exception as error:
-        hidden = hidden_error(error)
+        hidden = hidden_error(error) or _failed_maker(error)
         if hidden is None:
             raise
+        _name_maker(hidden)
         error.__cause__ = None  # the two would name each other as causes
         raise hidden from error
     if outermost and generator_state() != before:
@@ -55,6 +58,32 @@ def hidden_error(error: Exception) -> GraphcError | None:
         seen.add(id(inner))
         inner = inner.__cause__ or inner.__context__
     return None
+
+
+def _name_maker(error: GraphcError) -> None:
+    """Where NumPy was to make an array of a size that is not known yet, name the function that can."""
+    made = _MAKER.search(error.loc.source) if error.loc is not None else None
+    if made is not None and isinstance(error, TraceError) and "known only when the graph runs" in error.problem:
+        error.fix = f"graphc.numpy.{made[1]}, which takes sizes that are known only when the graph runs"
+
+
+def _failed_maker(error: Exception) -> GraphcError | None:
+    """The error in words, if it is NumPy's for a size that is no number, of which it hides the cause."""
+    if (
+        not isinstance(error, TypeError)
+        or "expected a sequence of integers" not in str(error)
+        or _raised_by_user(error)
+    ):
+        return None
+    found = TraceError(
+        "NumPy needs a size that is known only when the graph runs",
+        expected="a fixed size",
+        actual=str(error).rpartition(", got ")[2].strip("'"),
+        fix="write a number for it in the spec",
+    )
+    found.__traceback__ = error.__traceback__
+    locate(found)
+    return found
 
 
 def _explain_assignment(error: TraceError) -> None:
@@ -99,7 +128,8 @@ def refuse_draw(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
     before = sys.gettrace()
     sys.settrace(watcher.enter)
     try:
-        f(*args, **kwargs)
+        with tracing("again"):  # takes in the effects, which are in the graph already
+            f(*args, **kwargs)
     finally:
         sys.settrace(before)
     if watcher.found is None:

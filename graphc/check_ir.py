@@ -10,7 +10,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import GraphcError, IRError, Loc
-from graphc.ir import DTYPES, Constant, Graph, Guard, TensorType, TupleType, Type
+from graphc.ir import DTYPES, NOTHING, Callback, Constant, Graph, Guard, TensorType, TupleType, Type
 
 FIELDS: Final = frozenset({"op", "args", "attrs", "type", "loc", "region", "origin"})
 RELATIONS: Final = ("==", "!=", "<", "<=")
@@ -137,7 +137,7 @@ class _Check:
             case tuple() if type(value) is tuple:
                 for one in value:
                     self.value(i, name, one, nesting + 1)
-            case None | bool() | Dim() | TensorType() | Constant() | Graph():
+            case None | bool() | Dim() | TensorType() | Constant() | Callback() | Graph():
                 return
             case int() | str() if type(value) in (int, str):
                 return
@@ -145,14 +145,12 @@ class _Check:
                 return
             case np.dtype() if value in DTYPES.values():
                 return
-            case _ if callable(value) and not isinstance(value, type):
-                return
             case _:
                 raise self.broken(
                     i,
                     f"attribute {name} has a value that graphs do not hold",
-                    "None, a Python bool, int, float (not nan) or str, a size, dtype, type, constant, graph, "
-                    "function, or a tuple of these",
+                    "None, a Python bool, int, float (not nan) or str, a size, dtype, type, constant, callback, "
+                    "graph, or a tuple of these",
                     f"{type(value).__name__} {value!r}"[:80],
                 )
 
@@ -237,6 +235,8 @@ class _Check:
         for _, value in attrs:
             self.inner(i, value, self.nesting)
         types = tuple([self.nodes[a]["type"] for a in data["args"]])
+        if NOTHING in types:
+            raise self.broken(i, "an operand has no result: it is an effect", actual=str(types))
         key = (op, types, attrs)
         expected = self.results.get(key)
         if expected is None:

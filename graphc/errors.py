@@ -125,6 +125,10 @@ class DTypeError(GraphcError, TypeError):
     """Dtypes do not fit the operation, or a cast would lose values."""
 
 
+class IntegerRangeError(GraphcError, OverflowError):
+    """A Python integer does not fit into the dtype that it would have."""
+
+
 class UnsupportedError(GraphcError, TypeError):
     """The operation exists in NumPy but cannot be traced (yet)."""
 

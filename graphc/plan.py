@@ -8,23 +8,31 @@ from typing import Any, Final
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.ir import Graph, TensorType
+from graphc.ir import Graph, TensorType, Type
+from graphc.kernels import Kernel
 
 MOST_CANDIDATES: Final = 32  # formulas of which the largest depends on the named sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Run a group of nodes as one unit.
+    """Run one node by its NumPy meaning, or a group of nodes as a kernel.
 
-    nodes: the group, in order; one node until a kernel generator takes fused groups.
-    into: an operand whose storage the result overwrites, or None for fresh storage.
+    nodes: what the step computes, in order.
+    into: for results that overwrite an operand's storage, that operand; the others get fresh storage.
     frees: nodes whose storage nobody reads after this step.
+    kernel: what computes the group; its stores are the results. None for a single node run by NumPy.
     """
 
     nodes: tuple[int, ...]
-    into: int | None
+    into: Mapping[int, int]
     frees: tuple[int, ...]
+    kernel: Kernel | None = None
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The nodes whose values the step leaves behind."""
+        return self.nodes if self.kernel is None else self.kernel.nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +74,22 @@ class Plan:
         alive: Any = 0
         held: dict[int, Any] = {}
         for step in self.steps:
-            for node in step.nodes:
+            for node in step.results:
                 if node in storage:
                     held[node] = storage[node]
                     alive = alive + held[node]
-                elif step.into is not None:
-                    held[node] = held.pop(step.into, 0)
+                elif node in step.into:
+                    held[node] = held.pop(step.into[node], 0)
             yield alive
             for node in step.frees:
                 alive = alive - held.pop(node, 0)
 
 
-def nbytes(type: TensorType) -> Size:
-    """The size of a dense array of this type, in bytes."""
-    return dims.product((*type.shape, type.dtype.itemsize))
+def nbytes(type: Type) -> Size:
+    """The size of a dense array of this type, or of several of them, in bytes."""
+    if isinstance(type, TensorType):
+        return dims.product((*type.shape, type.dtype.itemsize))
+    total: Size = 0
+    for item in type.items:
+        total = total + nbytes(item)
+    return total

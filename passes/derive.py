@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.ir import Builder, Graph, TensorType, copy_into, set_name
+from graphc.ir import Builder, Graph, TensorType, copy_into, set_name, without_effects
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.linearize import forward
 from graphc.passes.transpose import backward
 
 
-def _open(graph: Graph, name: str) -> tuple[GraphWorld, list[int], list[int]]:
-    """Copy a graph into a fresh builder; the world to go on building in, input ids and output ids."""
+def _open(graph: Graph, name: str, with_value: bool = True) -> tuple[GraphWorld, list[int], list[int]]:
+    """Copy a graph into a fresh builder; the world to go on building in, input ids and output ids.
+
+    The effects of a function belong to its value: a derivative without the value has none of them.
+    """
     builder = Builder(name)
+    graph = graph if with_value else without_effects(graph)
     nodes = graph._node
     inputs = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
     ids = copy_into(builder, graph, inputs)
@@ -38,7 +42,7 @@ def vjp_graph(graph: Graph, wrt: Sequence[int], with_value: bool = False) -> Gra
 
     `with_value` puts the outputs of `graph` first. A disconnected input's cotangent is zeros.
     """
-    w, inputs, outputs = _open(graph, f"{graph.name}_vjp")
+    w, inputs, outputs = _open(graph, f"{graph.name}_vjp", with_value)
     seeded = differentiable_outputs(graph)
     cotangents: list[Value | None] = []
     for k in seeded:
@@ -51,7 +55,7 @@ def vjp_graph(graph: Graph, wrt: Sequence[int], with_value: bool = False) -> Gra
 
 def jvp_graph(graph: Graph, wrt: Sequence[int], with_value: bool = False) -> Graph:
     """Inputs: those of `graph`, then a tangent per `wrt`. Outputs: a tangent per differentiable output."""
-    w, inputs, outputs = _open(graph, f"{graph.name}_jvp")
+    w, inputs, outputs = _open(graph, f"{graph.name}_jvp", with_value)
     tangents: list[Value | None] = []
     for k in wrt:
         name = f"t_{dict(graph._node[graph.inputs[k]]['attrs'])['name']}"
@@ -68,7 +72,7 @@ def gradients_graph(graph: Graph, results: int) -> Graph:
     Inputs: those of `graph`, then a cotangent per result. The nodes to differentiate by are given as outputs, so
     that they may be inputs or intermediate values (then marked by `identity`, which no rewrite sees through).
     """
-    w, _, outputs = _open(graph, f"{graph.name}_gradients")
+    w, _, outputs = _open(graph, f"{graph.name}_gradients", with_value=False)
     cotangents: list[Value | None] = [
         Value(w, w.builder.input(f"ct_{k}", t)) for k, t in enumerate(graph.output_types[:results])
     ]

@@ -15,7 +15,7 @@ from graphc.ops.world import Value
 from graphc.passes.rewrite import Nodes, Procedure, RewritingWorld
 
 LIMIT: Final = 1024  # bytes; larger results would only bloat the graph and its text
-KEEP: Final = frozenset({"const", "stop_gradient", "identity", "broadcast_to"})
+KEEP: Final = frozenset({"const", "stop_gradient", "identity", "broadcast_to", "pure_callback", "debug_print"})
 
 
 def may_fold(nodes: Nodes, data: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from graphc.errors import UnsupportedError
 from graphc.ir import Builder, Graph, copy_into
+from graphc.passes import expand as expansion
 from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
 from graphc.passes import stabilise as stabilisation
@@ -41,20 +42,21 @@ PROCEDURES: Final = (simplification.STRENGTHEN, simplification.DROP_BROADCAST, f
 
 
 def cse(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
-    """Merge nodes of one region that apply the same op to the same operands."""
+    """Merge nodes of one region that apply the same op to the same operands; never effects."""
     nodes = graph._node
-    keys = {(d["op"], d["args"], d["attrs"], d["region"]) for d in nodes.values() if d["op"] != "input"}
-    if len(keys) + len(graph.inputs) == len(nodes):
+    apart = {*graph.inputs, *graph.effects}
+    keys = {(d["op"], d["args"], d["attrs"], d["region"]) for i, d in nodes.items() if i not in apart}
+    if len(keys) + len(apart) == len(nodes):
         return graph, {}
     merged = _copied(graph)
     return merged, {"merged": len(nodes) - len(merged)}
 
 
 def dce(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
-    """Drop every node that no output needs."""
+    """Drop every node that no output and no effect needs."""
     nodes = graph._node
     live = set(graph.inputs)
-    stack = list(graph.outputs)
+    stack = [*graph.outputs, *graph.effects]
     while stack:
         i = stack.pop()
         if i not in live:
@@ -90,6 +92,11 @@ def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     return rewrite_graph(graph, STABILISE_ROWS, (*stabilisation.PROCEDURES, *PROCEDURES))
 
 
+def expand(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Write out ops that stand for several, for kernels to fuse."""
+    return rewrite_graph(graph, NO_ROWS, (expansion.EXPAND,))
+
+
 def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Remove the markers that only differentiation reads."""
     return rewrite_graph(graph, MARKER_ROWS)
@@ -101,12 +108,15 @@ CSE: Final = Pass("cse", "float-exact", cse)
 DCE: Final = Pass("dce", "float-exact", dce)
 SIMPLIFY: Final = Pass("simplify", "float-exact", simplify)
 STABILISE: Final = Pass("stabilise", "real-exact", stabilise)
+EXPAND: Final = Pass("expand", "real-exact", expand)
 UNMARK: Final = Pass("unmark", "float-exact", unmark)
 
 # Before a derivative is taken, at every order.
 FORWARD: Final = (WRITES, STABILISE)
 # What a graph goes through to be run.
 PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY, STABILISE)
+# What follows where kernels run it.
+KERNEL_PIPELINE: Final = (*PIPELINE, EXPAND)
 # The same without the pass that changes rounding.
 EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY)
 

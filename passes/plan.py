@@ -1,44 +1,121 @@
-"""Planning: when each value dies, which results may overwrite an operand, which outputs must be copied."""
+"""Planning: what runs when, when each value dies, which results may overwrite an operand, which outputs are copied."""
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from graphc.dims import Size
-from graphc.ir import Graph, TensorType
+from graphc.ir import NOTHING, Graph, TensorType
+from graphc.kernels import Kernel, Load
 from graphc.ops import TABLE
+from graphc.passes.fuse import Group
+from graphc.passes.lowering import lower
+from graphc.passes.reading import VIEWS
 from graphc.plan import Plan, Step, nbytes
 
 SOURCES = frozenset({"input", "const"})
+Nodes = Mapping[int, dict[str, Any]]
 
 
-def plan(graph: Graph, overwrite: bool = True) -> Plan:
-    """Assign storage. A value lives until the last step that reads it or a view of it.
+def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = ()) -> Plan:
+    """Order the steps and assign storage. A value lives until the last step that reads it or a view of it.
 
     A result that overwrites an operand takes over its memory layout, and NumPy sums other layouts in another order;
     `overwrite=False` gives every result NumPy's own layout.
     """
-    nodes = graph._node
+    nodes: Nodes = graph._node
     root = _roots(nodes)
-    last_use = _last_uses(nodes, root, graph.outputs)
+    units = _ordered(graph, _units(graph, groups))
+    last_use = _last_uses(graph, units, root)
     dying: dict[int, list[int]] = {}
     for r, at in last_use.items():
         dying.setdefault(at, []).append(r)
     steps: list[Step] = []
     storage: dict[int, Size] = {}
-    for i, data in nodes.items():
-        if data["op"] in SOURCES:
-            continue
-        into = _overwritable(nodes, root, last_use, i, data) if overwrite else None
-        if into is None and root[i] == i and isinstance(data["type"], TensorType):
-            storage[i] = nbytes(data["type"])
+    for position, unit in enumerate(units):
+        into: dict[int, int] = {}
+        for i in unit.results:
+            operand = _overwritable(nodes, root, last_use, position, unit, i, into) if overwrite else None
+            if operand is not None:
+                into[i] = operand
+            elif root[i] == i and nodes[i]["type"] is not NOTHING:
+                storage[i] = nbytes(nodes[i]["type"])
         # an unread result dies where it is made; an overwritten operand's storage lives on in the result
-        frees = tuple(r for r in dying.get(i, ()) if r != into and nodes[r]["op"] not in SOURCES)
-        steps.append(Step((i,), into, frees))
+        taken = set(into.values())
+        frees = tuple(r for r in dying.get(position, ()) if r not in taken and _stored(nodes[r]))
+        steps.append(Step(unit.nodes, into, frees, unit.kernel))
     return Plan(graph, tuple(steps), _copies(graph, root), storage)
 
 
-def _roots(nodes: dict[int, dict[str, Any]]) -> dict[int, int]:
+def _stored(data: dict[str, Any]) -> bool:
+    """Whether a node's result is stored by the plan: not one of the sources, and no effect."""
+    return data["op"] not in SOURCES and data["type"] is not NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What becomes a step: nodes, what it reads, what it leaves behind."""
+
+    nodes: tuple[int, ...]
+    reads: tuple[int, ...]
+    results: tuple[int, ...]
+    kernel: Kernel | None
+
+
+def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
+    """A unit for each group, and for each other node that something reads outside the kernels."""
+    nodes: Nodes = graph._node
+    units: list[_Unit] = []
+    grouped: set[int] = set()
+    needed = {*graph.outputs, *graph.effects}
+    for group in groups:
+        kernel = lower(graph, group)
+        units.append(_Unit(group.nodes, kernel.roots, kernel.nodes, kernel))
+        grouped.update(group.nodes)
+        needed.update(kernel.roots)
+    for i in reversed(graph._node):
+        data = nodes[i]
+        if i in grouped or data["op"] in SOURCES:
+            continue
+        # without kernels an unread node runs all the same: passes have dropped what is dead
+        if groups and i not in needed and (data["op"] in VIEWS or TABLE[data["op"]].elementwise or not data["args"]):
+            continue
+        needed.update(data["args"])
+        units.append(_Unit((i,), data["args"], (i,), None))
+    return units
+
+
+def _ordered(graph: Graph, units: list[_Unit]) -> list[_Unit]:
+    """The units, each after what it reads and effects as they were written, else in the order of their last nodes."""
+    earlier = dict(zip(graph.effects[1:], graph.effects, strict=False))
+    maker = {i: number for number, unit in enumerate(units) for i in unit.results}
+    waiting: list[int] = []
+    users: dict[int, list[int]] = {}
+    ready: list[tuple[int, int]] = []
+    for number, unit in enumerate(units):
+        reads = (*unit.reads, *(earlier[i] for i in unit.nodes if i in earlier))
+        before = {maker[a] for a in reads if a in maker}
+        waiting.append(len(before))
+        for b in before:
+            users.setdefault(b, []).append(number)
+        if not before:
+            heapq.heappush(ready, (unit.nodes[-1], number))
+    result: list[_Unit] = []
+    while ready:
+        _, number = heapq.heappop(ready)
+        result.append(units[number])
+        for user in users.get(number, ()):
+            waiting[user] -= 1
+            if not waiting[user]:
+                heapq.heappush(ready, (units[user].nodes[-1], user))
+    assert len(result) == len(units), "kernels wait for one another"
+    return result
+
+
+def _roots(nodes: Nodes) -> dict[int, int]:
     """For each node, the node whose storage it may show: itself, or for a view the root of its first operand."""
     root: dict[int, int] = {}
     for i, data in nodes.items():
@@ -47,42 +124,59 @@ def _roots(nodes: dict[int, dict[str, Any]]) -> dict[int, int]:
     return root
 
 
-def _last_uses(nodes: dict[int, dict[str, Any]], root: dict[int, int], outputs: tuple[int, ...]) -> dict[int, int]:
+def _last_uses(graph: Graph, units: Sequence[_Unit], root: Mapping[int, int]) -> dict[int, int]:
+    """For each node with storage the position of the last unit that reads it; outputs outlive every unit."""
     last: dict[int, int] = {}
-    for i, data in nodes.items():
-        last.setdefault(root[i], i)
-        for a in data["args"]:
-            last[root[a]] = i
-    for o in outputs:
-        last.pop(root[o], None)  # outputs outlive every step
+    for position, unit in enumerate(units):
+        for i in unit.results:
+            last.setdefault(root[i], position)
+        for a in unit.reads:
+            last[root[a]] = position
+    for o in graph.outputs:
+        last.pop(root[o], None)
     return last
 
 
 def _overwritable(
-    nodes: dict[int, dict[str, Any]],
-    root: dict[int, int],
-    last_use: dict[int, int],
-    i: int,
-    data: dict[str, Any],
+    nodes: Nodes,
+    root: Mapping[int, int],
+    last_use: Mapping[int, int],
+    position: int,
+    unit: _Unit,
+    result: int,
+    taken: Mapping[int, int],
 ) -> int | None:
     """An operand that dies here and whose storage fits the result exactly, of an op that can write there."""
-    type, op = data["type"], TABLE[data["op"]]
-    if not (op.ufunc or op.updates) or not type.shape:
+    type = nodes[result]["type"]
+    if not isinstance(type, TensorType) or not type.shape:
         return None
-    args = data["args"]
-    for a in args[:1] if op.updates else args:
+    op = TABLE[nodes[result]["op"]]
+    if unit.kernel is None and not (op.ufunc or op.updates):
+        return None
+    for a in unit.reads[:1] if unit.kernel is None and op.updates else unit.reads:
         if (
             root[a] == a
             and nodes[a]["type"] is type
             and nodes[a]["op"] not in SOURCES
-            and last_use.get(a) == i
-            and sum(root[b] == a for b in set(args)) == 1
+            and last_use.get(a) == position
+            and a not in taken.values()
+            and sum(root[b] == a for b in set(unit.reads)) == 1
+            and (unit.kernel is None or _elementwise(unit.kernel, a, result))
         ):
             return int(a)
     return None
 
 
-def _copies(graph: Graph, root: dict[int, int]) -> frozenset[int]:
+def _elementwise(kernel: Kernel, operand: int, result: int) -> bool:
+    """Whether each element of the operand is read only where the same element of the result is written."""
+    if kernel.reduced:
+        return False
+    place = next(s.at for s in kernel.stores if s.node == result)
+    loads = [v for v in kernel.values if isinstance(v, Load) and v.root == operand]
+    return all(v.at == place and not v.within for v in loads) and all(s != 0 for s in place.strides)
+
+
+def _copies(graph: Graph, root: Mapping[int, int]) -> frozenset[int]:
     """Outputs that must not share storage with what the caller or another output holds."""
     nodes = graph._node
     taken: set[int] = set()

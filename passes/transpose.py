@@ -16,6 +16,7 @@ from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
+from graphc.passes.barriers import FLAT, no_rule
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def backward(
 
 
 def _active(nodes: list[dict[str, Any]], wrt: Sequence[int], stop: int) -> bytearray:
-    """Mark the nodes that depend on `wrt` and can carry a tangent."""
+    """Mark the nodes that depend on `wrt` and can vary with it."""
     active = bytearray(max(stop, max(wrt, default=0) + 1))
     for i in wrt:
         active[i] = 1
@@ -81,7 +82,8 @@ def _active(nodes: list[dict[str, Any]], wrt: Sequence[int], stop: int) -> bytea
             for a in data["args"]:
                 if active[a]:
                     type = data["type"]
-                    active[i] = not isinstance(type, TensorType) or type.differentiable
+                    carries = not isinstance(type, TensorType) or type.differentiable
+                    active[i] = carries and data["op"] not in FLAT
                     break
     return active
 
@@ -164,8 +166,11 @@ def _transpose_node(
             _deposit(w, pending, operands[k], args[k], Cotangent(part))
     elif isinstance(rule, Jvp):
         _transpose_jvp(w, i, ct.select(w), rule, operands, wanted, attrs, pending)
+    elif op.name == "get":
+        producer = w.builder.nodes[args[0]]
+        raise no_rule(TABLE[producer["op"]], dict(producer["attrs"]), producer["loc"])
     else:
-        raise RuleError(f"{op.name}: has a float result but no derivative rule")
+        raise no_rule(op, attrs, data["loc"])
 
 
 def _carried_mask(

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.errors import GraphcError
+from graphc.inspection.counting import work_of
 from graphc.ir import DTYPES, Builder, TensorType
 from graphc.ops import TABLE
 from graphc.ops.record import ErrorSample, Jvp, Linear, Masked, Multilinear, Op, Partials, Sample
@@ -56,7 +57,20 @@ EXACT: Final = frozenset(
         *("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "maximum", "minimum"),
         *("reduce_max", "reduce_min", "reduce_any", "reduce_all", "reshape", "transpose", "broadcast_to"),
         *("concatenate", "slice", "unslice", "insert_slice", "get", "gather"),
-        *("floor", "ceil", "trunc", "rint", "fmod", "copysign", "heaviside", "signbit", "ldexp", "fmax", "fmin"),
+        *(
+            "exponent",
+            "floor",
+            "ceil",
+            "trunc",
+            "rint",
+            "fmod",
+            "copysign",
+            "heaviside",
+            "signbit",
+            "ldexp",
+            "fmax",
+            "fmin",
+        ),
         *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
         *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted", "cummax", "cummin"),
         "last_write",
@@ -435,6 +449,26 @@ def of_reasons(op: Op) -> Values:
             yield f"{name} though it is there", {**op.reasons, name: "no operands"}
 
 
+def of_work(op: Op) -> Values:
+    """Other counts than the record's; a view does nothing."""
+    if op.view:
+        return
+    if op.work is not None:
+        yield "dropped", None
+
+    def doubled(result: Any, *operands: Any, **attrs: Any) -> Any:
+        return {kind: 2 * count for kind, count in work_of(op, result, list(operands), attrs).items()}
+
+    def another(result: Any, *operands: Any, **attrs: Any) -> Any:
+        return {"add": 1, **work_of(op, result, list(operands), attrs)}
+
+    counts = [work_of(op, case.result, list(case.types), case.attrs) for case in cases(op)]
+    if any(sum(c.values()) for c in counts):
+        yield "doubled", doubled
+    if not all("add" in c for c in counts):
+        yield "one addition more", another
+
+
 def of_name(op: Op) -> Values:
     """A record's name is its key: another name is another op."""
     return iter(())
@@ -451,6 +485,7 @@ MUTATIONS: Final[dict[str, Callable[[Op], Values]]] = {
     "samples": of_samples,
     "errors": of_errors,
     "kinks": of_kinks,
+    "work": of_work,
     "ulps": of_ulps,
     "elementwise": flipped("elementwise"),
     "view": flipped("view"),

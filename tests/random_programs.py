@@ -214,6 +214,8 @@ SPECIAL: Final[tuple[Row, ...]] = (
     ("n", "np.argsort({0}, axis={k}, stable=True)"),
     *(("n", f"np.{name}({{0}}, axis={{k}})") for name in ("argmax", "argmin", "cumprod")),
     ("n", "emit('cumprod', {0}, axis={k}, reverse={o})"),
+    *(("n", f"np.{name}.accumulate({{0}}, axis={{k}})") for name in ("maximum", "minimum")),
+    ("f", "np.frexp({0})[0]"),
     ("n", "np.searchsorted(np.array([-1.0, 0.0, 2.0]), {0})"),
     ("f", "np.nansum({0}, axis={K}, keepdims={o})"),
     ("f", "np.median({0}, axis={k})"),

@@ -56,6 +56,12 @@ class Net:
     def forward(x):
         return np.tanh(x)
 
+def rounds(x):
+    h = np.exp(x)
+    for _ in range(5):
+        h = np.sin(h) * 2
+    return np.sum(h)
+
 def nearest(x, points, order, f):
     return np.sum((x - points) ** 2) * order + f
 '''
@@ -117,6 +123,9 @@ def test_help(command: str, call: Callable[..., Any], golden: Callable[[str, str
         ("diff_after", ["model:loss", "--args", "f64[n,3]", "f64[3]", "--diff", "--after", "stabilise"]),
         ("tree", ["model:linear", "--args", '{"w": "f32[3]", "b": 0.5}', "x=f32[n,3]"]),
         ("dot", ["model:tidy", "--args", "f64[3]", "--fmt", "dot"]),
+        ("fold", ["model:rounds", "--args", "f64[n]", "--fold", "repeat", "--depth", "1"]),
+        ("only", ["model:rounds", "--args", "f64[n]", "--only", "exp", "--only", "%h.3"]),
+        ("around", ["model:rounds", "--args", "f64[n]", "--grad", "0", "--around", "%h.3", "--radius", "1"]),
     ],
 )
 def test_dump(name: str, words: list[str], call: Callable[..., Any], golden: Callable[[str, str], None]) -> None:
@@ -255,6 +264,8 @@ TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", 
         ("unknown_pass", ["dump", "model:tidy", "--args", "f64[3]", "--after", "simplfy"]),
         ("bad_grad", ["dump", "model:tidy", "--args", "f64[3]", "--grad", "x"]),
         ("diff_as_json", ["dump", "model:tidy", "--args", "f64[3]", "--diff", "--fmt", "json"]),
+        ("view_as_diff", ["dump", "model:tidy", "--args", "f64[3]", "--diff", "--fold", "all"]),
+        ("view_as_dot", ["dump", "model:tidy", "--args", "f64[3]", "--only", "mul", "--fmt", "dot"]),
         ("unknown_option", ["dump", "model:tidy", "--argz", "f64[3]"]),
         ("unknown_format", ["dump", "model:tidy", "--args", "f64[3]", "--fmt", "svg"]),
         ("unknown_command", ["dmp", "model:tidy"]),

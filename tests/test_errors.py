@@ -77,6 +77,8 @@ PROGRAMS = (
     Program("range", TypeError,
             'def f(x, n):\n    for _ in range(n):\n        x = x * 2\n    return x\n\n'
             'graphc.trace(f, "f64[]", "i64[]")'),
+    Program("arange_of_a_size", TraceError, 'graphc.trace(lambda x: x + np.arange(x.shape[0]), "f64[n]")'),
+    Program("zeros_of_a_size", TraceError, 'graphc.trace(lambda x: x + np.zeros(x.shape[0]), "f64[n]")'),
     Program("range_of_a_size", TypeError, 'graphc.trace(lambda x: [x[i] for i in range(len(x))], "f64[n]")'),
     Program("compare_a_size", TypeError,
             'def f(x):\n    if x.shape[0] > 3:\n        return x\n    return 2 * x\n\ngraphc.trace(f, "f64[n]")'),

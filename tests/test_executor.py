@@ -289,14 +289,14 @@ def replay(compiled: Any, sizes: dict[str, int]) -> int:
     alive: dict[int, int] = {}  # buffer -> bytes
     peak = 0
     for step in compiled.plan.steps:
-        for i in step.nodes:
+        for i in step.results:
             data = nodes[i]
             if TABLE[data["op"]].view:
                 if data["args"][0] in owner:
                     owner[i] = owner[data["args"][0]]
-            elif step.into is not None:
-                assert size[owner[step.into]] == size[i]
-                owner[i] = owner[step.into]
+            elif i in step.into:
+                assert size[owner[step.into[i]]] == size[i]
+                owner[i] = owner[step.into[i]]
             else:
                 owner[i] = i
                 alive[i] = size[i]
@@ -378,15 +378,16 @@ def test_reused_storage_is_never_read_again(steps: list[tuple[int, int, int]], p
         return tuple(values[p % len(values)] for p in picks)
 
     x, y = np.arange(6.0).reshape(2, 3) / 7, np.cos(np.arange(6.0)).reshape(2, 3)
-    compiled = graphc.compile(f, x, y)
+    compiled = graphc.compile(f, x, y, kernels="none")
     expected = op_by_op(compiled.plan.graph, x, y)
     for _ in range(2):
         for actual, wanted in zip(compiled(x, y), expected, strict=True):
             np.testing.assert_array_equal(actual, wanted)
     with np.errstate(all="ignore"):
         direct = f(x, y)
-    for actual, wanted in zip(compiled(x, y), direct, strict=True):
-        np.testing.assert_allclose(actual, wanted, rtol=1e-9, atol=1e-9)
+    for kernels in ("none", "ufunc", "llvm"):
+        for actual, wanted in zip(graphc.compile(f, x, y, kernels=kernels)(x, y), direct, strict=True):
+            np.testing.assert_allclose(actual, wanted, rtol=1e-9, atol=1e-9)
 
 
 # --- pickles and threads ------------------------------------------------------------------------------------

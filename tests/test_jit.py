@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.compiler import Jitted
+from graphc.compiler import Compiled, Jitted
 from graphc.errors import GraphcError, TraceError
 
 Function = Callable[..., Any]
+X = np.array([1.0, 2.0, 3.0])
 
 
 def compiles(f: Any) -> int:
@@ -52,7 +53,7 @@ def test_sizes_that_change_alike_share_a_name() -> None:
     for n in (2, 3, 4):
         f(np.ones(n), np.ones(n))
     assert compiles(f) == 2
-    assert "f64[n], f64[n]" in f.explain()
+    assert "(x: f64[n], y: f64[n])" in f.explain()
     with pytest.raises((GraphcError, ValueError)):
         f(np.ones(5), np.ones(6))
     check(f, lambda x, y: x * y, np.ones(7), np.ones(7))
@@ -137,13 +138,35 @@ def test_the_number_of_variants_is_bounded() -> None:
     f = graphc.jit(lambda x: sum(x[i] for i in range(x.shape[0])) + x.sum())
     for n in range(2, 60):
         assert f(np.ones(n)) == 2 * n
-    buckets = f._buckets.values()
-    assert sum(len(b.variants) for b in buckets) <= 32
-    g = graphc.jit(lambda x, k: x * k, static_argnums=1)
-    for k in range(150):
+    assert len(f._variants) == 58
+    g = graphc.jit(lambda x, k: x * k, static_argnums=1, cache_size=10)
+    for k in range(50):
         assert g(2.0, k) == 2.0 * k
-    assert len(g._buckets) <= Jitted.LIMIT
-    assert g(2.0, 0) == 0.0
+        assert g(3.0, 0) == 0.0  # used all the time, so it is kept
+    assert len(g._variants) == 10
+    assert len(g._signatures) == 10
+    assert len(g._fast) <= 10
+    assert compiles(g) == 50
+    assert g(2.0, 5) == 10.0
+    assert g.explain().endswith("k=5): needed again after it was dropped: cache_size is 10")
+    everything = graphc.jit(lambda x, k: x * k, static_argnums=1, cache_size=None)
+    for k in range(300):
+        everything(2.0, k)
+    assert len(everything._variants) == 300
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, "3"])
+def test_a_cache_size_is_a_positive_number(size: Any) -> None:
+    with pytest.raises(TraceError, match="cache_size"):
+        graphc.jit(np.sin, cache_size=size)
+
+
+def test_one_compiled_function_is_enough_to_keep() -> None:
+    f = graphc.jit(lambda x: x * 2, cache_size=1)
+    for x in (1, 1.0, np.ones(3), np.ones((2, 2)), 1, 1.0):
+        np.testing.assert_array_equal(f(x), np.asarray(x) * 2)
+    assert len(f._variants) == len(f._signatures) == 1
+    assert compiles(f) == 6
 
 
 # --- arguments ----------------------------------------------------------------------------------------------
@@ -273,10 +296,81 @@ def test_explain_tells_why() -> None:
     f(np.ones(3))
     f(np.ones(4))
     f(np.ones(3, np.float32))
-    first, second, third = f.explain().splitlines()
-    assert first == "compiled for (f64[3]): first call with this structure, dtypes and ranks"
-    assert second.startswith("compiled for (f64[n]): new sizes (4 where 3 was compiled)")
-    assert third == "compiled for (f32[3]): first call with this structure, dtypes and ranks"
+    assert f.explain().splitlines() == [
+        "compiled for (x: f64[3]): first call",
+        "compiled for (x: f64[n]): new sizes (x.shape[0] is 4, 3 was compiled); guards: 1 <= n",
+        "compiled for (x: f32[3]): x is float32, before float64",
+    ]
+
+
+REASONS: tuple[tuple[tuple[Any, ...], dict[str, Any], str], ...] = (
+    ((X.astype(np.float32),), {}, "x is float32, before float64"),
+    ((X.reshape(1, 3),), {}, "x has 2 axes, before 1"),
+    ((X[:1],), {}, "x.shape[0] is 1, which broadcasts"),
+    ((2.0,), {}, "x is a Python float, before float64 with 1 axis"),
+    ((3,), {}, "x is a Python int, before float64 with 1 axis"),
+    ((True,), {}, "x is a Python bool, before float64 with 1 axis"),
+    ((X, 2.0), {}, "y is new"),
+    ((X,), {"y": 2.0}, "y is new"),
+    (({"a": X},), {}, "x_a is new; x is missing"),
+    ((X,), {"mode": "b"}, "mode='b', before 'a'"),
+    ((X,), {"y": 2.0, "mode": "b"}, "mode='b', before 'a'; y is new"),
+    ((), {"x": X}, "the arguments come in other tuples, lists or dicts, or by other names"),
+)
+
+
+@pytest.mark.parametrize(("args", "kwargs", "reason"), REASONS)
+def test_explain_names_what_is_new(args: tuple[Any, ...], kwargs: dict[str, Any], reason: str) -> None:
+    def plain(x: Any, y: Any = 1.0, *, mode: str = "a") -> Any:
+        return {"m": mode == "a"}, x
+
+    f = graphc.jit(plain, static_argnames="mode")
+    f(X, mode="a")
+    f(*args, **{"mode": "a", **kwargs})
+    first, second = f.explain().splitlines()
+    assert first == "compiled for (x: f64[3], mode='a'): first call"
+    assert second.split("): ")[1] == reason
+
+
+def test_explain_compares_with_the_nearest() -> None:
+    f = graphc.jit(lambda x, n: x * n, static_argnames="n")
+    f(X, 2)
+    f(X.reshape(1, 3), 2)
+    f(X.reshape(1, 3), 3)
+    assert f.explain().splitlines()[-1] == "compiled for (x: f64[1,3], n=3): n=3, before 2"
+    f(X[:1], 3)
+    assert f.explain().splitlines()[-1].endswith("x has 1 axis, before 2")
+
+
+def test_explain_says_where_a_size_was_asked_for() -> None:
+    @graphc.jit
+    def f(x: Any) -> Any:
+        y = x + np.ones(x.shape[0])
+        return y if x.shape[0] > 3 else -y
+
+    for n in (5, 6):
+        f(np.ones(n))
+    asked = f.__wrapped__.__code__.co_firstlineno + 2
+    assert f.explain().splitlines()[1].endswith(f"guards: n == 6 (test_jit.py:{asked})")
+    g = graphc.jit(lambda x: x if x.shape[0] > 3 else -x)
+    for n in (5, 6):
+        g(np.ones(n))
+    asked = g.__wrapped__.__code__.co_firstlineno
+    assert g.explain().splitlines()[1].endswith(f"guards: 3 < n (test_jit.py:{asked})")
+
+
+def test_explain_names_the_function_that_takes_sizes() -> None:
+    f = graphc.jit(lambda x: x + np.arange(x.shape[0]))
+    for n in (5, 6, 7):
+        np.testing.assert_array_equal(f(np.ones(n)), 1 + np.arange(n))
+    assert compiles(f) == 3
+    line = f.explain().splitlines()[1]
+    assert "could not be made symbolic" in line
+    assert f"at test_jit.py:{f.__wrapped__.__code__.co_firstlineno}, fix: graphc.numpy.arange" in line
+    g = graphc.jit(lambda x: x + graphc.numpy.arange(x.shape[0]))
+    for n in (5, 6, 7):
+        np.testing.assert_array_equal(g(np.ones(n)), 1 + np.arange(n))
+    assert compiles(g) == 2
 
 
 def test_a_retrace_that_fails_falls_back_to_one_size_at_a_time() -> None:
@@ -378,3 +472,128 @@ def test_a_compiled_function_keeps_its_guards_where_it_is_inlined() -> None:
     added = graphc.compile(lambda x, y: x + y, "f64[n]", "f64[m]")
     with pytest.raises(graphc.errors.GuardError, match="assumption"):
         graphc.trace(lambda x, y: added(x, y), "f64[3]", "f64[4]")
+
+
+# --- what runs ----------------------------------------------------------------------------------------------
+
+
+def test_what_runs_can_be_looked_at() -> None:
+    @graphc.jit(static_argnames="n")
+    def f(x: Any, n: int = 2) -> Any:
+        return np.log(1 + np.exp(x)) * n
+
+    compiled = f.compiled_for(X, n=3)
+    assert isinstance(compiled, Compiled)
+    assert compiles(f) == 1
+    assert "softplus" in compiled.source
+    assert [compiled.graph.attrs(i)["name"] for i in compiled.graph.inputs] == ["x"]
+    np.testing.assert_array_equal(compiled(X), f(X, n=3))
+    assert f.compiled_for(X + 1, n=3) is compiled
+    assert f.compiled_for(X, 3) is compiled
+    assert f.compiled_for(X) is not compiled
+    assert compiles(f) == 2
+    g = graphc.grad(lambda p, k: np.sum(p["w"] ** k))
+    assert repr(g.compiled_for({"w": X}, 3).graph.output_types) == "(f64[3],)"
+    with pytest.raises(TraceError, match="part of their trace"):
+        graphc.jit(lambda x: f.compiled_for(x))(X)
+
+
+def test_the_cache_can_be_cleared() -> None:
+    scale = [2.0]
+    f = graphc.jit(lambda x: x * scale[0])
+    assert f(1.0) == 2.0
+    scale[0] = 3.0
+    assert f(1.0) == 2.0
+    f.clear_cache()
+    assert f.explain() == "nothing compiled yet"
+    assert f(1.0) == 3.0
+    g = graphc.grad(lambda x: x * scale[0])
+    assert g(1.0) == 3.0
+    scale[0] = 4.0
+    g.clear_cache()
+    assert g(1.0) == 4.0
+
+
+def test_names_of_graphs_and_inputs_are_the_users() -> None:
+    def loss(w: Any, *, scale: Any, bias: Any = 0.0) -> Any:
+        return np.sum(w["a"] * scale + bias)
+
+    graph = graphc.jit(loss).compiled_for({"a": X}, scale=2.0).graph
+    assert graph.name == "loss"
+    assert [graph.attrs(i)["name"] for i in graph.inputs] == ["w_a", "scale"]
+    graph = graphc.grad(loss).compiled_for({"a": X}, scale=2.0).graph
+    assert graph.name == "grad_loss"
+    assert [graph.attrs(i)["name"] for i in graph.inputs] == ["w_a", "scale"]
+
+
+# --- threads and re-entrancy --------------------------------------------------------------------------------
+
+
+def test_calling_itself() -> None:
+    @graphc.jit(static_argnames="n")
+    def power(x: Any, n: int) -> Any:
+        return x if n == 1 else x * power(x, n - 1)
+
+    np.testing.assert_array_equal(power(X, 4), X**4)
+    assert compiles(power) == 1
+    forever = graphc.jit(lambda x: forever(x))
+    with pytest.raises(RecursionError):
+        forever(X)
+    np.testing.assert_array_equal(power(X, 3), X**3)
+
+
+def test_compiling_itself_while_it_is_traced() -> None:
+    @graphc.jit(static_argnames="n")
+    def f(x: Any, n: int) -> Any:
+        return x * (1.0 if n == 0 else float(f(2.0, n - 1)))  # on plain numbers: compiled and run in the trace
+
+    assert f(3.0, 3) == 3.0 * 2.0**3
+    assert compiles(f) == 4
+
+
+def test_two_threads_that_call_each_others_functions() -> None:
+    start = threading.Barrier(2)
+    waited = [False, False]
+
+    def make(k: int) -> Any:
+        def f(x: Any, deep: bool) -> Any:
+            if deep and not waited[k]:
+                waited[k] = True
+                start.wait(timeout=30)
+            return x + (float(functions[1 - k](1.0, False)) if deep else 0.0)
+
+        return graphc.jit(f, static_argnames="deep")
+
+    functions = [make(0), make(1)]
+    found: list[Any] = [None, None]
+
+    def work(k: int) -> None:
+        found[k] = functions[k](2.0, True)
+
+    threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert found == [3.0, 3.0]
+
+
+def test_eviction_while_other_threads_call() -> None:
+    f = graphc.jit(lambda x, k: x * k, static_argnames="k", cache_size=3)
+    errors: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            for i in range(60):
+                k = (i * seed) % 7
+                assert f(2.0, k) == 2.0 * k
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2, 3, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(f._variants) == 3

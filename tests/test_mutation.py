@@ -10,16 +10,25 @@ import pytest
 
 from graphc.ops import TABLE
 from graphc.ops.record import Op
+from graphc.verification.cases import cases
 from graphc.verification.rules import check_op
-from tests.mutation import EQUIVALENT, EXACT, MUTATIONS, SYMMETRIC, equivalent, mutants
+from tests.mutation import EQUIVALENT, EXACT, MUTATIONS, SYMMETRIC, Mutant, equivalent, mutants
+from tests.test_cost import complaint
 
 
-@pytest.mark.parametrize("name", TABLE)
+def killed(mutant: Mutant) -> bool:
+    """Whether a check of the table sees the mutant. What the counts of work are held against is an execution."""
+    if mutant.field == "work":
+        return any(map(complaint, cases(mutant.op)))
+    return bool(check_op(mutant.op, prove=False))
+
+
+@pytest.mark.parametrize("name", [name for name, op in TABLE.items() if not op.opaque])
 def test_no_mutant_survives(name: str, record_property: Callable[[str, object], None]) -> None:
     alive: list[str] = []
     counts = Counter({"survivors": 0})
     for mutant in mutants(name):
-        if check_op(mutant.op, prove=False):
+        if killed(mutant):
             counts[f"killed: {mutant.field}"] += 1
         else:
             alive.append(str(mutant))
@@ -36,7 +45,7 @@ def test_every_field_is_mutated() -> None:
 def test_every_excuse_is_needed() -> None:
     """A mutant that is listed as meaning the same exists, and does survive."""
     found = {}
-    for op in TABLE.values():
+    for op in (op for op in TABLE.values() if not op.opaque):
         for field, mutate in MUTATIONS.items():
             for kind, value in mutate(op):
                 if equivalent(op, field, kind) is not None:

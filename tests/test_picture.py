@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.errors import UnsupportedError
+from graphc.errors import IRError, TraceError, UnsupportedError
 from graphc.inspection import draw, repr_html
+from graphc.inspection.boxes import COLOURS, WIDEST, Box, flow_of, parts
 from graphc.inspection.layout import layered
-from graphc.inspection.picture import COLOURS, boxes
 from graphc.ir import Graph
 
 
@@ -26,6 +26,10 @@ def loss(w, x):
 @pytest.fixture(scope="module")
 def gradient() -> Graph:
     return graphc.compile(graphc.value_and_grad(loss), "f64[3]", "f64[n,3]").passes[-1].graph
+
+
+def boxes(graph: Graph) -> dict[int, Box]:
+    return dict(parts(graph).boxes)
 
 
 def long_chain(length: int) -> Graph:
@@ -143,8 +147,88 @@ def test_a_failed_picture_leaves_the_old_file(gradient: Graph, tmp_path: Path, m
 
 
 def test_large_graphs_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"(?s)too many nodes.*at most 400.*501.*dump"):
+    with pytest.raises(UnsupportedError, match=r'(?s)too many nodes.*at most 400.*501.*fold="all".*dump'):
         draw(long_chain(500), "never.png")
+
+
+def network(x, layers):
+    for w in layers:
+        x = layer(x, w)
+    return np.sum(x)
+
+
+def layer(x, w):
+    return np.tanh(x @ w)
+
+
+@pytest.fixture(scope="module")
+def deep() -> Graph:
+    return graphc.compile(graphc.value_and_grad(network), "f64[n,4]", ["f64[4,4]"] * 6).passes[-1].graph
+
+
+def test_a_folded_picture_has_a_box_for_each_section(deep: Graph) -> None:
+    drawn = parts(deep, "function")
+    named = [box for box in drawn.boxes.values() if box.kind != "input"]
+    assert [box.title for box in named] == ["6 x layer", "reduce_sum axes=0, 1", "derivative of layer"]
+    assert [box.kind for box in named] == ["folded", "reduction", "derivative"]
+    assert [box.folded for box in named] == [True, False, True]
+    assert named[0].below.startswith("12 nodes → ")
+    assert named[-1].result == "result 1"
+    assert set(drawn.owners) >= {node for node in deep if deep.nodes[node]["args"]}
+
+
+@pytest.mark.parametrize("fold", [None, "function", "repeat", "all"])
+def test_the_flow_between_boxes_is_that_between_their_nodes(deep: Graph, fold: str | None) -> None:
+    drawn = parts(deep, fold)  # type: ignore[arg-type]
+    flow = flow_of(deep, drawn)
+    assert nx.is_directed_acyclic_graph(flow)
+    expected = {
+        (drawn.owners[a], drawn.owners[node])
+        for node, data in deep.nodes(data=True)
+        for a in data["args"]
+        if node in drawn.owners and a in drawn.owners and drawn.owners[a] != drawn.owners[node]
+    }
+    assert set(flow.edges) == expected
+    assert set(flow) == set(drawn.boxes)
+
+
+def test_a_folded_picture_of_a_graph_too_large_to_draw(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert draw(long_chain(500), tmp_path / "folded.png", fold="repeat").stat().st_size > 3_000
+
+
+def test_long_words_are_shortened() -> None:
+    long = "x" * 80
+    x = graphc.symbol(long, "f64[a_rather_long_name_of_a_size,another_long_name_of_a_size]")
+    graph = graphc.compile([x], [np.sin(x) + 1]).graph
+    for box in boxes(graph).values():
+        assert len(box.title) <= WIDEST
+        assert len(box.below) <= WIDEST + 2
+    assert boxes(graph)[0].title == "x" * 17 + "…" + "x" * 18
+
+
+def test_a_large_constant_is_described() -> None:
+    eye = np.eye(9)
+    graph = graphc.trace(lambda x: x @ eye, "f64[n,9]")
+    assert ("the identity", "%eye: f64[9,9]") in {(box.title, box.below) for box in boxes(graph).values()}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda: graphc.compile(np.sin, "f64[n]"), r"a Compiled is no graph.*draw\(x\.graph\)"),
+        (lambda: np.sin, r"a ufunc is no graph.*draw\(graphc\.trace"),
+        (lambda: "loss", r"a str is no graph.*graphc\.trace"),
+    ],
+)
+def test_what_is_no_graph_is_refused(given, words: str) -> None:
+    with pytest.raises(TraceError, match=f"(?s)draw: {words}"):
+        draw(given(), "never.png")
+
+
+def test_an_unknown_fold_is_refused(deep: Graph) -> None:
+    with pytest.raises(IRError, match="no fold 'loops'"):
+        draw(deep, "never.png", fold="loops")  # type: ignore[arg-type]
 
 
 def test_without_matplotlib(gradient: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,8 +254,29 @@ def test_notebooks_see_a_drawing(gradient: Graph) -> None:
     assert "-&gt;" in html[html.index("<pre>") :]
 
 
-def test_notebooks_see_the_text_of_a_large_graph() -> None:
-    assert repr_html(long_chain(100)).startswith("<pre>graph f(%x: f64[n])")
+def test_notebooks_see_a_large_graph_folded() -> None:
+    html = repr_html(long_chain(100))
+    assert "100 x (sin)" in html
+    assert "%x.100: f64[n] = sin(%x.99)" in html
+    larger = repr_html(long_chain(2000))
+    assert "2000 x (sin)" in larger
+    assert "# a view of 2000 nodes" in larger
+    assert len(larger) < 5_000
+
+
+def test_notebooks_see_the_beginning_of_a_large_graph_that_does_not_fold() -> None:
+    rng = np.random.default_rng(0)
+
+    def f(x):
+        values = [x]
+        for _ in range(3000):
+            a, b = (values[rng.integers(0, len(values))] for _ in range(2))
+            values.append([a * b, np.sin(a), a + b, np.exp(b)][rng.integers(0, 4)])
+        return values
+
+    html = repr_html(graphc.trace(f, "f64[2]"))
+    assert html.startswith("<pre># a view of ")
+    assert html.count("\n") <= 401
 
 
 def test_names_are_escaped() -> None:

@@ -26,7 +26,9 @@ def test_every_float_op_has_an_exact_meaning_and_a_derivative() -> None:
     reasons: Counter[str] = Counter()
     for op in TABLE.values():
         reasons.update(op.reasons.values())
-        assert op.exact is not None or op.reasons["exact"] == structural
+        assert op.exact is not None or op.reasons["exact"] == structural or op.opaque
+        if op.opaque:
+            continue
         for case in cases(op):
             if case.floats and case.result.differentiable:
                 assert op.rule is not None, op.name
@@ -34,6 +36,7 @@ def test_every_float_op_has_an_exact_meaning_and_a_derivative() -> None:
     # few ops may do without a field; more need a look
     assert reasons["integer or boolean result: no tangent"] <= 28
     assert reasons[structural] <= 12
+    assert {name for name, op in TABLE.items() if op.opaque} == {"debug_print", "pure_callback"}
 
 
 def test_every_record_with_operands_is_tried_on_some() -> None:

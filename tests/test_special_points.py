@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 import graphc
 from tests.special_points import POINTS, SECTIONS, Point
@@ -248,6 +249,8 @@ def test_where_is_safe(f: Function, modes: str) -> None:
     np.testing.assert_allclose(derived[taken], thrice(f, modes)(inside)[taken], rtol=1e-9)
 
 
+ORDER = np.array([5, 2, 1, 0, 3, 4])
+OTHER = np.array([0.0, 1.0, 2.0, -1.0, 0.0, 3.0])
 SHIELDS: tuple[tuple[str, Function], ...] = (
     ("through a broadcast", lambda x: np.where(x > 0, np.log(x) * np.ones((2, 1)), 0)),
     ("through a row of one", lambda x: np.where((x > 0)[:, None], np.log(x)[:, None] * np.array([1.0, 2.0]), 0)),
@@ -265,6 +268,88 @@ SHIELDS: tuple[tuple[str, Function], ...] = (
     ("into max", lambda x: np.max(np.where(x > 0, np.log(x), -9.0))),
     ("into maximum", lambda x: np.maximum(np.where(x > 0, np.log(x), -9.0), -8.0)),
     ("into matmul", lambda x: np.where(x > 0, np.log(x), 0) @ np.arange(6.0)),
+    (
+        "nested three",
+        lambda x: np.where(x > 1, np.log(x - 1), np.where(x > 0, np.sqrt(x), np.where(x < 0, np.log(-x), 0))),
+    ),
+    ("both branches bad", lambda x: np.where(x > 0, np.log(x), np.where(x < 0, np.sqrt(-x), 1.0))),
+    ("cond from where", lambda x: np.where(np.where(x > 0, np.log(x), -1) > -0.5, np.log(x), 0)),
+    ("where feeding bad", lambda x: np.where(x > 0, np.log(np.where(x > 1, x, np.sqrt(x))), 0)),
+    ("gather before", lambda x: np.where(x[ORDER] > 0, np.log(x[ORDER]), 0)),
+    ("gather after", lambda x: np.where(x > 0, np.log(x), 0)[ORDER]),
+    ("gather inside", lambda x: np.where(x[ORDER] > 0, np.log(x)[ORDER], 0)),
+    ("take_along", lambda x: np.take_along_axis(np.where(x > 0, np.log(x), 0), ORDER, 0)),
+    (
+        "flip roll",
+        lambda x: np.where(x[::-1] > 0, np.flip(np.log(x)), 0) + np.where(np.roll(x, 1) > 0, np.roll(np.log(x), 1), 0),
+    ),
+    ("repeat tile", lambda x: np.where(np.repeat(x, 2) > 0, np.repeat(np.log(x), 2), 0)),
+    ("pad", lambda x: np.pad(np.where(x > 0, np.log(x), 0), 2)),
+    ("stack", lambda x: np.where(np.stack([x, -x]) > 0, np.log(np.stack([x, -x])), 0)),
+    ("stack in", lambda x: np.where(np.stack([x, x]) > 0, np.stack([np.log(x), np.sqrt(x)]), 0)),
+    ("outer", lambda x: np.where(x[:, None] * x[None] > 0, np.log(x[:, None] * x[None]), 0)),
+    ("outer log", lambda x: np.where((x[:, None] > 0) & (x[None] > 0), np.log(x)[:, None] * np.log(x)[None], 0)),
+    ("ratio", lambda x: np.where(x != 0, 1.0 / x, 0)),
+    ("ratio2", lambda x: np.where(x != 0, np.sin(x) / x, 1)),
+    ("y/x", lambda x: np.where(x > 0, OTHER / x, 0)),
+    ("x/y", lambda x: np.where(OTHER > 0, x / OTHER, 0)),
+    ("x**y", lambda x: np.where(x > 0, x**OTHER, 0)),
+    ("y**x", lambda x: np.where(OTHER > 0, OTHER**x, 0)),
+    ("x**x", lambda x: np.where(x > 0, x**x, 0)),
+    ("mod", lambda x: np.where(x > 0, 1.0 % x, 0)),
+    ("arctan2", lambda x: np.where(x > 0, np.arctan2(1, 1 / x), 0)),
+    ("arcsin", lambda x: np.where(np.abs(x) < 1, np.arcsin(x), 0)),
+    ("arccosh", lambda x: np.where(x > 1, np.arccosh(x), 0)),
+    ("arctanh", lambda x: np.where(np.abs(x) < 1, np.arctanh(x), 0)),
+    ("logaddexp", lambda x: np.where(x > 0, np.logaddexp(np.log(x), np.log(x)), 0)),
+    ("maximum", lambda x: np.where(x > 0, np.maximum(np.log(x), np.log(2 * x)), 0)),
+    ("clip b", lambda x: np.where(x > 0, np.clip(1.0, np.log(x), 5), 0)),
+    ("clip of where", lambda x: np.clip(np.where(x > 0, np.log(x), 0), -0.5, 0.5)),
+    ("max of maximum", lambda x: np.maximum(np.where(x > 0, np.sqrt(x), 0.0), 0.3)),
+    ("select", lambda x: np.select([x > 1, x > 0], [np.log(x - 1), np.sqrt(x)], 0.0)),
+    ("piecewise", lambda x: np.piecewise(x, [x > 0, x < 0], [lambda v: np.log(v), lambda v: np.sqrt(-v), 0.0])),
+    ("matmul", lambda x: np.where(x.reshape(2, 3) > 0, np.log(x.reshape(2, 3)), 0) @ np.arange(6.0).reshape(3, 2)),
+    ("matmul vec sq", lambda x: np.where(x > 0, np.log(x), 0) @ np.where(x > 0, np.sqrt(x), 0)),
+    ("einsum", lambda x: np.einsum("i,j->ij", np.where(x > 0, np.log(x), 0), np.ones(3))),
+    ("cumsum", lambda x: np.cumsum(np.where(x > 0, np.log(x), 0))),
+    ("cumprod", lambda x: np.cumprod(np.where(x > 0, np.log(x), 1))),
+    ("prod", lambda x: np.prod(np.where(x > 0, np.sqrt(x), 1))),
+    ("logsumexp", lambda x: np.log(np.sum(np.exp(np.where(x > 0, np.log(x), -5.0))))),
+    ("softmax", lambda x: (lambda z: np.exp(z) / np.sum(np.exp(z)) * np.arange(6.0))(np.where(x > 0, np.log(x), -5.0))),
+    ("norm", lambda x: np.linalg.norm(np.where(x > 0, np.log(x), 0))),
+    ("std", lambda x: np.std(np.where(x > 0, np.log(x), 0))),
+    ("sort", lambda x: np.sort(np.where(x > 0, np.log(x), 0)) * np.arange(6.0)),
+    ("median", lambda x: np.median(np.where(x > 0, np.log(x), 0))),
+    ("masked mean", lambda x: np.sum(np.where(x > 0, np.log(x), 0)) / np.sum(x > 0)),
+    (
+        "row condition",
+        lambda x: np.where(
+            (np.sum(x.reshape(3, 2), axis=1, keepdims=True) > 0),
+            np.sqrt(np.sum(x.reshape(3, 2), axis=1, keepdims=True)) * x.reshape(3, 2),
+            0,
+        ),
+    ),
+    (
+        "normalise rows",
+        lambda x: (
+            lambda z: np.where(
+                np.linalg.norm(z, axis=1, keepdims=True) > 0, z / np.linalg.norm(z, axis=1, keepdims=True), 0
+            )
+        )(np.where(x > 0, x, 0).reshape(3, 2)),
+    ),
+    ("xlogy", lambda x: np.where(x > 0, special.xlogy(x, x), 0)),
+    ("gammaln", lambda x: np.where(x > 0, special.gammaln(x), 0)),
+    ("cast", lambda x: np.where(x > 0, np.log(x.astype(np.float32)), 0).astype(np.float64)),
+    ("where of where shared", lambda x: (lambda y: np.where(x > 0, y, 0) * np.where(x > 1, y, 1))(np.log(x))),
+    ("logs in both", lambda x: np.where(x > 0, np.log(x), 0) - np.where(x > 0, np.log(np.where(x > 0, x, 1) + 1), 0)),
+    ("reduced in mask", lambda x: np.where(x > 0, np.log(x) - np.max(np.where(x > 0, np.log(x), -9)), 0)),
+    ("bcast scalar", lambda x: np.where(x > 0, np.log(x[1] * np.ones(6) + x), 0)),
+    ("scalar where", lambda x: np.where(x[0] > 0, np.log(x[0]), 0) + np.where(x[1] > 0, np.sqrt(x[1]) / x[1], 0)),
+    ("scalar where bcast", lambda x: np.where(x[1] > 0, np.log(x[1]), 0) * x),
+    ("scalar inside", lambda x: np.where(x[1] > 0, x / x[1], x)),
+    ("entropy", lambda x: -np.sum(np.where(x > 0, x * np.log(x), 0))),
+    ("selu", lambda x: np.where(x > 0, x, np.exp(x * 1000) - 1)),
+    ("softplus naive", lambda x: np.where(x > 1, x, np.log(1 + np.exp(1000 * x)))),
     ("maximum of a singular branch", lambda x: np.maximum(np.sqrt(np.where(x > 0, x, 1.0)), 0.5)),
 )
 
@@ -280,6 +365,32 @@ def test_where_is_safe_in_context(f: Function) -> None:
         assert np.isfinite(second(SIX)).all()
     third = graphc.grad(lambda v: np.sum(first(v) ** 2 * v))
     assert np.isfinite(third(SIX)).all()
+
+
+# Where a selection makes an operand constant, a singular function of it is constant too.
+# name, function of x, a point at which it is constant beside it
+CLAMPED: tuple[tuple[str, Function, Any], ...] = (
+    ("root of maximum", lambda x: np.sqrt(np.maximum(x, 0)), -1.0),
+    ("root of where", lambda x: np.sqrt(np.where(x > 0, x, 0.0)), -1.0),
+    ("log of clip", lambda x: np.log(np.clip(x, 0, 1)), -1.0),
+    ("power of minimum", lambda x: (1 - np.minimum(x, 1)) ** 0.3, 2.0),
+    ("product of roots", lambda x: np.sqrt(np.maximum(x, 0)) * np.cbrt(np.maximum(x, 0)), -2.0),
+    ("root of a product", lambda x: np.sqrt(np.maximum(x, 0) * np.maximum(x + 0.5, 0)), -2.0),
+    ("nested", lambda x: np.sqrt(np.where(x > 0, x, np.where(x > -0.5, -x, 0))), -2.0),
+    ("other mask", lambda x: np.sqrt(np.where(x > 0, x, 0) + np.maximum(x - 1, 0)), -2.0),
+    ("moved", lambda x: np.sum(np.sqrt(np.maximum(x, 0).reshape(2, 1).T[:, ::-1])), -np.ones(2)),
+    ("picked", lambda x: np.sum(np.sqrt(np.maximum(x, 0)[np.array([1, 1, 0])])), -np.ones(2)),
+    ("broadcast", lambda x: np.sum(np.sqrt(np.broadcast_to(np.maximum(x, 0), (2, 2)))), -np.ones(2)),
+    ("cast", lambda x: np.sum(np.sqrt(np.maximum(x, 0).astype(np.float32))), -np.ones(2)),
+    ("a variance that has come to 0", lambda x: np.sqrt(np.maximum(0.1 * x + np.sqrt(np.maximum(x, 0)), 0)), -1.0),
+)
+
+
+@pytest.mark.parametrize(("f", "x"), [row[1:] for row in CLAMPED], ids=[row[0] for row in CLAMPED])
+def test_a_function_of_a_clamped_value_is_constant(f: Function, x: Any) -> None:
+    first, second = derivatives(f, x)
+    for found in (*first, *second, *(graphc.jacfwd(lambda v, g=g: g(f)(v))(x) for g in (graphc.jacfwd, graphc.grad))):
+        np.testing.assert_array_equal(found, np.zeros(np.shape(found)))
 
 
 def test_a_taken_branch_keeps_ieee_arithmetic() -> None:

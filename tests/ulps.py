@@ -79,8 +79,9 @@ def _round(y: Real, dtype: np.dtype[Any]) -> tuple[Any, float]:
 
 def _scaled(y: Real, unit: float) -> float:
     """y / unit as a float, where the quotient may be a float although y is none."""
-    mantissa, exponent = y.mid().man_exp()
-    power = int(exponent) - math.frexp(unit)[1] + 1
+    mantissa, exponent = map(int, y.mid().man_exp())
+    extra = max(mantissa.bit_length() - 64, 0)
+    power = exponent + extra - math.frexp(unit)[1] + 1
     if power > 100:
         return math.copysign(math.inf, mantissa) if mantissa else 0.0
-    return math.ldexp(float(int(mantissa)), max(power, -(10**6)))
+    return math.ldexp(mantissa >> extra, max(power, -(10**6)))

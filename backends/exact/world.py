@@ -11,8 +11,8 @@ import numpy as np
 from graphc import dims
 from graphc.backends.exact.fields import Array, Field, apply_each, as_array
 from graphc.dims import Dim, Size
-from graphc.errors import ShapeError
-from graphc.ir import Attrs, Constant, Graph, TensorType, Type
+from graphc.errors import ShapeError, UnsupportedError
+from graphc.ir import NOTHING, Attrs, Constant, Graph, TensorType, Type
 from graphc.ops import lookup
 from graphc.ops.meaning import evaluate as numpy_meaning
 from graphc.ops.record import Op
@@ -74,6 +74,13 @@ class ExactWorld(World):
 def apply(field: Field, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any], result_type: Type) -> Any:
     """The op's exact meaning on object arrays; ops that only move elements act as they do in NumPy."""
     exact = op.exact
+    if op.opaque:
+        raise UnsupportedError(
+            f"{op.name} has no exact meaning: it runs Python code",
+            expected="ops of NumPy",
+            actual=attrs["callback"].name if "callback" in attrs else op.name,
+            fix='backend="numpy"',
+        )
     if exact is None:
         moved = [field.integers(x) if _is_index(op, k) else x for k, x in enumerate(operands)]
         result = numpy_meaning(op, moved, attrs)
@@ -121,8 +128,8 @@ def run(graph: Graph, inputs: Sequence[Array], field: Field, env: Mapping[str, i
     sizes = bind_sizes(graph, [x.shape for x in inputs], env)
     values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
     for i, data in graph._node.items():
-        if i in values:
-            continue
+        if i in values or data["type"] is NOTHING:
+            continue  # effects are no mathematics
         attrs = {name: bind(value, sizes) for name, value in data["attrs"]}
         type = bind_type(data["type"], sizes)
         values[i] = apply(field, lookup(data["op"]), [values[a] for a in data["args"]], attrs, type)

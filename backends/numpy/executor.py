@@ -5,7 +5,9 @@ from __future__ import annotations
 import builtins
 import linecache
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from itertools import count
 from typing import Any, Final
 
@@ -14,31 +16,59 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import DTypeError, GuardError, ShapeError
-from graphc.ir import DTYPE_NAMES, DTYPES, Graph, Guard, TensorType
+from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
+from graphc.kernels import Kernel
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, into, namespace, render
 from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
-    ["np", "nk", "scipy", "ndarray", "errstate", "slices", "solve_size", "refuse_guard", *DTYPES, *dir(builtins)]
+    [
+        "np",
+        "nk",
+        "scipy",
+        "calls",
+        "ndarray",
+        "errstate",
+        "slices",
+        "solve_size",
+        "refuse_guard",
+        *DTYPES,
+        *dir(builtins),
+    ]
 )
 _serial = count()
+_ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
-def generate(plan: Plan) -> tuple[str, dict[str, Any]]:
+GENERATORS: Final = {
+    "llvm": "graphc.backends.numpy.llvm.generator",
+    "ufunc": "graphc.backends.numpy.blocked",
+}
+
+
+def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
     """Source text of the plan's function, and the constants and helpers it refers to."""
-    return _Writer(plan).write()
+    writer = _Writer(plan)
+    source, scope = writer.write()
+    if writer.kernels:
+        generator = import_module(GENERATORS[kernels])
+        scope.update((f"kernel{i}", run) for i, run in enumerate(generator.load(writer.kernels, fast)))
+    return source, scope
 
 
-def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
-    """Compile the plan to a Python function over input arrays, and give its source."""
-    source, scope = generate(plan)
+def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> tuple[Callable[..., tuple[Any, ...]], str]:
+    """Compile the plan to a Python function over input arrays, and give its source; `kernels` names the generator."""
+    source, scope = generate(plan, kernels, fast)
     filename = f"<graphc {plan.graph.name} {next(_serial)}>"
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
-    weakref.finalize(scope["run"], linecache.cache.pop, filename, None)
+    # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
+    while _ended:
+        linecache.cache.pop(_ended.popleft(), None)
+    weakref.finalize(scope["run"], _ended.append, filename)
     return scope["run"], source
 
 
@@ -49,7 +79,7 @@ class _Writer:
         self.nodes = self.graph._node
         self.scope: dict[str, Any] = {}
         self.names: dict[int, str] = {}
-        self.lines: list[str] = []
+        self.kernels: list[Kernel] = []
         used = {s for t in self.graph.input_types for d in t.shape for s in dims.symbols(d)}
         # named sizes whose names mean something else in the text
         self.renamed: dict[str, Size] = {}
@@ -79,11 +109,13 @@ class _Writer:
         for step in self.plan.steps:
             body.extend(self._step(step))
         body.append(f"return ({''.join(f'{r}, ' for r in self._results())})")
+        # kernels raise no warnings, and rearranging does not either
+        silent = all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
         lines = [
             f"def run({', '.join(inputs)}):",
             *(f"    {line}" for line in checks),
-            '    with errstate(all="ignore"):',
-            *(f"        {line}" for line in body),
+            *([] if silent else ['    with errstate(all="ignore"):']),
+            *(f"    {line}" if silent else f"        {line}" for line in body),
         ]
         source = "\n".join(lines) + "\n"
         self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
@@ -167,24 +199,48 @@ class _Writer:
         return tuple(sorted(found, key=str))
 
     def _step(self, step: Step) -> list[str]:
-        lines = []
-        for i in step.nodes:
+        lines = [] if step.kernel is None else self._kernel(step, step.kernel)
+        for i in step.nodes if step.kernel is None else ():
             data = self.nodes[i]
             op = TABLE[data["op"]]
             operands = [self._operand(a) for a in data["args"]]
             attrs = {name: self._attr(i, name, value) for name, value in data["attrs"]}
             call = render(op, operands, attrs)
             name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
-            if step.into is not None:
-                call = into(call, self.names[step.into])
+            if i in step.into:
+                call = into(call, self.names[step.into[i]])
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
-            lines.append(f"{name} = {call}{comment}")
-        dead = [self.names[i] for i in step.frees]
+            lines.append(f"{call}{comment}" if data["type"] is NOTHING else f"{name} = {call}{comment}")
+        dead = [self.names[i] for i in step.frees if i in self.names]
         if dead:
             lines.append(f"del {', '.join(dead)}")
         return lines
+
+    def _kernel(self, step: Step, kernel: Kernel) -> list[str]:
+        """Room for the results, and the call."""
+        lines = []
+        number = len(self.kernels)
+        self.kernels.append(kernel)
+        reads = [self._operand(i) for i in kernel.roots]
+        for i in kernel.nodes:
+            name = self.names[i] = self._fresh(self.nodes[i].get("name")) or f"v{i}"
+            if i in step.into:
+                lines.append(f"{name} = {self.names[step.into[i]]}")
+                continue
+            type: TensorType = self.nodes[i]["type"]
+            lines.append(f"{name} = np.empty({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})")
+        results = [self.names[i] for i in kernel.nodes]
+        sizes = [str(self._spelled(s)) for s in kernel.symbolic]
+        ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
+        lines.append(f"kernel{number}({', '.join([*reads, *results, *sizes])})  # {ops}")
+        return lines
+
+    def _dtype(self, dtype: np.dtype[Any]) -> str:
+        label = DTYPE_NAMES[dtype]
+        self.scope[label] = dtype
+        return label
 
     def _operand(self, i: int) -> str:
         data = self.nodes[i]
@@ -200,8 +256,10 @@ class _Writer:
     def _attr(self, i: int, name: str, value: Any) -> str:
         value = self._spelled(value)
         if isinstance(value, np.dtype):
-            label = DTYPE_NAMES[value]
-            self.scope[label] = value
+            return self._dtype(value)
+        if isinstance(value, Callback):
+            label = f"callback{i}"
+            self.scope[label] = Callback(value.name, value.function)  # which refuses one known by its name alone
             return label
         if name == "index":
             return attr_text(name, value) if "!slice" in TABLE[self.nodes[i]["op"]].numpy else attr_text("", value)
@@ -228,7 +286,7 @@ def _reserved(name: str) -> bool:
     return (
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
-        or name.startswith(("spec", "dtype", "guard"))
+        or name.startswith(("spec", "dtype", "guard", "callback", "kernel"))
     )
 
 

@@ -54,6 +54,14 @@ class Format(StrEnum):
     dot = "dot"
 
 
+class Fold(StrEnum):
+    """What a view folds."""
+
+    function = "function"
+    repeat = "repeat"
+    all = "all"
+
+
 @app.callback(invoke_without_command=True)
 def _graphc(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """NumPy code compiled to static graphs, with derivatives of any order that can be proved.
@@ -76,6 +84,15 @@ def dump(
     ] = False,
     fmt: Annotated[Format, typer.Option(help="The graph's own text, JSON, or a drawing for Graphviz.")] = Format.text,
     grad: Grad = None,
+    fold: Annotated[
+        Fold | None, typer.Option(help="A view: calls of functions, what repeats, or both, each in one line.")
+    ] = None,
+    depth: Annotated[int, typer.Option(min=0, help="How many levels of folds to open.")] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A view: only this op, function or label; may be repeated.")
+    ] = None,
+    around: Annotated[str | None, typer.Option(metavar="LABEL", help="A view: only what lies near this node.")] = None,
+    radius: Annotated[int, typer.Option(min=0, help="How near, in edges.")] = 2,
     exact_order: ExactOrder = False,
     to: Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
     traceback: Traceback = False,
@@ -88,10 +105,21 @@ def dump(
       graphc dump model.py:loss --args "f64[3]" --grad 0 --after simplify
       graphc dump model:loss --args '{"w": "f64[3]", "b": 0.5}' --diff
       graphc dump model:loss --args "f64[3]" --fmt dot -o loss.dot
+      graphc dump model:loss --args "f64[n,3]" "f64[3]" --grad 0 --fold all --depth 1
+      graphc dump model:loss --args "f64[n,3]" "f64[3]" --around %h --radius 1
     """  # noqa: D301  click reads the backspace: keep these lines as they are
     if diff and fmt is not Format.text:
         raise UsageError(
             "a diff is text", expected="--fmt text", actual=f"--fmt {fmt.value}", fix="leave out --diff or --fmt"
+        )
+    views = {"fold": fold.value if fold is not None else None, "only": only or None, "around": around}
+    used = [f"--{name}" for name, value in views.items() if value is not None]
+    if used and (diff or fmt is not Format.text):
+        raise UsageError(
+            "a view is text, and of one graph",
+            expected=f"{used[0]} without --diff, and with --fmt text",
+            actual=f"{used[0]} {'--diff' if diff else f'--fmt {fmt.value}'}",
+            fix=f"leave out {used[0]} or the other",
         )
     with users_code():
         function = derivative(load(target), grad)
@@ -102,7 +130,13 @@ def dump(
             steps = graphc.compile(graph, exact_order=exact_order).passes
     if after is not None:
         steps = up_to(after, steps)
-    text = changes(graph, steps, after) if diff else dump_graph(steps[-1].graph if steps else graph, fmt.value)
+    shown = steps[-1].graph if steps else graph
+    if diff:
+        text = changes(graph, steps, after)
+    elif used:
+        text = dump_graph(shown, depth=depth, radius=radius, **views)  # type: ignore[arg-type]
+    else:
+        text = dump_graph(shown, fmt.value)
     output.emit(text, to)
 
 

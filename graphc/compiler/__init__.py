@@ -9,6 +9,7 @@ from graphc.compiler.jitting import Jitted, jit
 from graphc.compiler.pytrees import flatten, function_name, show_tree, unflatten
 from graphc.compiler.sizes import mismatch
 from graphc.compiler.specs import Spec, type_of
+from graphc.compiler.wrapping import Wrapper
 
 __all__ = [
     "Compiled",
@@ -16,6 +17,7 @@ __all__ = [
     "Options",
     "Spec",
     "Traceout",
+    "Wrapper",
     "backend_module",
     "check",
     "checker",

@@ -9,19 +9,23 @@ from typing import Any
 from graphc.calling import call
 from graphc.compiler.pytrees import flatten, function_name, leaf_names, unflatten
 from graphc.compiler.specs import type_of
-from graphc.errors import TraceError
-from graphc.ir import Graph, paused_gc
+from graphc.errors import Loc, TraceError
+from graphc.ir import Graph, Guard, paused_gc
 from graphc.tracing import Traced, TracingWorld, definition, lift, located, snapshot, tracing, user_locs
 
 
 @dataclass(frozen=True, slots=True)
 class Traceout:
-    """A traced function: its graph, the structures of its arguments and result, captured outer values."""
+    """A traced function: its graph, the structures of its arguments and result, captured outer values.
+
+    `asked` says where the function asked what the graph's guards answer.
+    """
 
     graph: Graph
     in_tree: Any
     out_tree: Any
     captures: tuple[Traced, ...]
+    asked: Mapping[Guard, Loc]
 
 
 def trace_call(
@@ -46,7 +50,19 @@ def trace_call(
         call_args, call_kwargs = unflatten(in_tree, leaves)
         outputs, out_tree = flatten(call(f, call_args, call_kwargs))
         graph = world.builder.finish([output_value(o, world, f).id for o in outputs])
-        return Traceout(graph, in_tree, out_tree, tuple(world.captures))
+        return Traceout(graph, in_tree, out_tree, tuple(world.captures), world.asked)
+
+
+def copied_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments whose traced arrays are copies, for a function that may write into them."""
+
+    def copied(argument: Any) -> Any:
+        leaves, structure = flatten(argument)
+        if not any(isinstance(leaf, Traced) for leaf in leaves):
+            return argument
+        return unflatten(structure, [snapshot(leaf) if isinstance(leaf, Traced) else leaf for leaf in leaves])
+
+    return tuple(map(copied, args)), {name: copied(value) for name, value in kwargs.items()}
 
 
 def output_value(output: Any, world: TracingWorld, f: Callable[..., Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,18 @@ def check(graph: Graph, line: Callable[[Graph, int], str] = format_node) -> None
     check_ir(graph, TABLE, lambda guards: Facts(dict(guards), assume=False), line)
 
 
-def parse(source: str, constants: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Graph:
+def parse(
+    source: str,
+    constants: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    callbacks: Sequence[Callable[..., Any]] | None = None,
+) -> Graph:
     """The graph that a text written by `dump` describes; checked, and never running code.
 
     Args:
         source: the text.
         constants: the arrays that the text only names, by SHA-256. Without them the graph compares but does not run.
+        callbacks: the functions that the text only names, in its order; likewise. Each takes the operands as arrays and
+            gives one array, or a tuple of several.
 
     Raises:
         ParseError: the text is not a graph; the message has line and column.
@@ -40,4 +46,4 @@ def parse(source: str, constants: Mapping[str, np.ndarray[Any, Any]] | None = No
     >>> parse("graph f(%x: f64[n]) -> f64[n] { return %x }").input_types
     (f64[n],)
     """
-    return parse_text(source, constants, check)
+    return parse_text(source, constants, check, callbacks)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 import optree
@@ -17,12 +19,14 @@ from graphc.dims import Size
 from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
+from graphc.passes.fuse import Fusion, fuse
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
-from graphc.text import constants_of, dump
-from graphc.tracing import Traced, assigned, inline, lift, locate, world_of
+from graphc.text import callbacks_of, constants_of, dump
+from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
+KERNELS: Final = ("llvm", "ufunc", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +35,39 @@ class Options:
 
     backend: str = "numpy"
     exact_order: bool = False
+    kernels: str | None = None
+    fast_math: bool = False
     passes: tuple[pipeline.Pass, ...] | None = None
 
     @property
     def pipeline(self) -> tuple[pipeline.Pass, ...]:
         if self.passes is not None:
             return self.passes
-        return pipeline.EXACT_PIPELINE if self.exact_order else pipeline.PIPELINE
+        if self.exact_order:
+            return pipeline.EXACT_PIPELINE
+        return pipeline.KERNEL_PIPELINE if self.generator is not None else pipeline.PIPELINE
+
+    @property
+    def generator(self) -> str | None:
+        """The kernel generator: the one asked for, else that of ``GRAPHC_KERNELS``, else the best there is."""
+        if self.exact_order or self.backend != "numpy":
+            return None
+        name = self.kernels or os.environ.get("GRAPHC_KERNELS") or ("llvm" if find_spec("llvmlite") else "ufunc")
+        if name not in KERNELS:
+            raise UnsupportedError(
+                f"there is no kernel generator called {name!r}",
+                expected=" or ".join(KERNELS),
+                actual=repr(name),
+                fix='kernels="llvm", or leave it out; the variable GRAPHC_KERNELS sets it for a process',
+            )
+        return None if name == "none" else name
 
 
 class Compiled:
     """A compiled function: immutable, thread-safe, picklable. Call it on arrays of the types it was compiled for.
 
-    Attributes: `graph` as traced, `passes` (every step with the graph after it), `plan`, `source`.
+    Attributes: `graph` as traced, `passes` (every step with the graph after it), `fusion` (which nodes run as kernels,
+    and why others do not), `plan`, `source`.
     """
 
     def __init__(self, graph: Graph, in_tree: Any, out_tree: Any, options: Options | None = None) -> None:
@@ -55,19 +79,26 @@ class Compiled:
         with paused_gc():
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
-            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order)
-            self._run, self.source = backend_module(options.backend).load(self.plan)
+            generator = options.generator
+            self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised)
+            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=self.fusion.groups)
+            settings = {} if generator is None else {"kernels": generator, "fast": options.fast_math}
+            self._run, self.source = backend_module(options.backend).load(self.plan, **settings)
         self._flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
+        self._effects = bool(graph.effects)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             if kwargs or not self._flat or len(args) != self._arity:
                 args = tuple(self._leaves(args, kwargs))
+            if self._effects and STACK.worlds:
+                # acts when the graph that is being traced runs
+                return assigned(self._inline(STACK.worlds[-1], args), sys._getframe(1))
             for leaf in args:
                 if isinstance(leaf, Traced):
-                    return assigned(self._inline(args), sys._getframe(1))
+                    return assigned(self._inline(world_of(args), args), sys._getframe(1))
             results = self._run(*args)
         except GraphcError as error:
             locate(error)
@@ -88,8 +119,7 @@ class Compiled:
             )
         return leaves
 
-    def _inline(self, args: Sequence[Any]) -> Any:
-        world = world_of(args)
+    def _inline(self, world: TracingWorld | None, args: Sequence[Any]) -> Any:
         assert world is not None
         values = [lift(a, world) for a in args]
         sizes: dict[str, Size] = {}
@@ -106,8 +136,9 @@ class Compiled:
         return results[0] if self._single else self._pack(results)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = Options(self.options.backend, self.options.exact_order)
-        return _from_text, (dump(self.graph), constants_of(self.graph), self.in_tree, self.out_tree, options)
+        beside = constants_of(self.graph), callbacks_of(self.graph)
+        options = replace(self.options, passes=None)
+        return _from_text, (dump(self.graph), *beside, self.in_tree, self.out_tree, options)
 
     def __repr__(self) -> str:
         arguments = ", ".join(map(repr, self.graph.input_types))
@@ -118,8 +149,8 @@ class Compiled:
         return self.plan.peak_bytes(sizes)
 
 
-def _from_text(text: str, constants: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
-    return Compiled(parse(text, constants), in_tree, out_tree, options)
+def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
+    return Compiled(parse(text, constants, callbacks), in_tree, out_tree, options)
 
 
 def _is_flat(in_tree: Any) -> bool:

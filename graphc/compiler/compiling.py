@@ -12,7 +12,16 @@ from graphc.ir import Graph
 from graphc.tracing import located
 
 
-def compile(f: Any, /, *specs: Any, backend: str = "numpy", exact_order: bool = False, **kwargs: Any) -> Compiled:
+def compile(
+    f: Any,
+    /,
+    *specs: Any,
+    backend: str = "numpy",
+    exact_order: bool = False,
+    kernels: str | None = None,
+    fast_math: bool = False,
+    **kwargs: Any,
+) -> Compiled:
     """Compile a function for arguments of given types, or expressions of symbols.
 
     Args:
@@ -20,7 +29,10 @@ def compile(f: Any, /, *specs: Any, backend: str = "numpy", exact_order: bool = 
             expressions to compute: ``compile([x], [y])``.
         specs: as for `trace`.
         backend: "numpy", or "sympy" to evaluate on SymPy expressions.
-        exact_order: keep NumPy's own operations and rounding; skip the stabilising rewrites.
+        exact_order: keep NumPy's own operations and rounding; no kernels, no stabilising rewrites.
+        kernels: what runs fused operations: "llvm" (machine code), "ufunc" (NumPy's functions on blocks), or "none". By
+            default ``GRAPHC_KERNELS``, else "llvm" if llvmlite is there, else "ufunc".
+        fast_math: take elementary functions with a larger, documented error where that is faster.
 
     Returns:
         A `Compiled` that takes arrays in the structure of the specs.
@@ -30,7 +42,7 @@ def compile(f: Any, /, *specs: Any, backend: str = "numpy", exact_order: bool = 
     >>> f(np.array([0.0, 1000.0]))
     array([6.93147181e-01, 1.00000000e+03])
     """
-    options = Options(backend, exact_order)
+    options = Options(backend, exact_order, kernels, fast_math)
     with located():
         if isinstance(f, Graph):
             if specs or kwargs:

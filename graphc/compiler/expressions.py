@@ -8,7 +8,7 @@ from typing import Any
 from graphc.compiler.compiled import Compiled, Options
 from graphc.compiler.pytrees import flatten, show_call
 from graphc.errors import TraceError
-from graphc.ir import Builder, Graph, set_name
+from graphc.ir import NOTHING, Builder, Graph, set_name
 from graphc.tracing import Traced, TracingWorld, lift
 
 
@@ -23,7 +23,7 @@ def compile_expressions(symbols: list[Any], outputs: Any, options: Options) -> C
             fix='make inputs with graphc.symbol("x", "f64[3]")',
         )
     world = next(iter(worlds.values()))
-    graph, _ = extract(world, symbols, [lift(v, world) for v in leaves], name="expression")
+    graph, _ = extract(world, symbols, [lift(v, world) for v in leaves], name="expression", effects=True)
     _, in_tree = flatten((tuple(symbols), {}))
     return Compiled(graph, in_tree, out_tree, options)
 
@@ -35,11 +35,13 @@ def extract(
     name: str,
     marked: Sequence[Traced] = (),
     open_inputs: bool = False,
+    effects: bool = False,
 ) -> tuple[Graph, list[int]]:
     """The part of a running trace that computes `outputs` from `inputs`, and the ids its inputs had there.
 
     Inputs of the trace that are needed but not listed are refused, or appended if `open_inputs`. Values in
-    `marked` are wrapped in `identity`, and their wrapped nodes are appended to the outputs.
+    `marked` are wrapped in `identity`, and their wrapped nodes are appended to the outputs. With `effects`, the graph
+    has those of the trace's effects of which it computes the operands.
     """
     world.builder.settle_names()
     nodes = world.builder.nodes
@@ -52,6 +54,10 @@ def extract(
             needed.add(i)
             if i not in cut:
                 stack.extend(nodes[i]["args"])
+    if effects:
+        for i, data in enumerate(nodes):
+            if data["type"] is NOTHING and needed.issuperset(data["args"]):
+                needed.add(i)
     builder = Builder(name)
     builder.guards.update(world.builder.guards)
     ids: dict[int, int] = {}

@@ -2,233 +2,284 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
-from types import MethodType
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from graphc.compiler.capture import CaptureError, check_no_captures, trace_call
+from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, quick_key, take_apart
+from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
 from graphc.compiler.compiled import Compiled, Options
-from graphc.compiler.pytrees import flatten, function_name, unflatten
-from graphc.compiler.specs import Spec, not_an_array, type_of
-from graphc.compiler.variants import Variants
+from graphc.compiler.pytrees import flatten, function_name
+from graphc.compiler.specs import type_of
+from graphc.compiler.statics import static_parameters
+from graphc.compiler.variants import Variant, Variants
+from graphc.compiler.wrapping import Wrapper
 from graphc.errors import GraphcError, TraceError
-from graphc.ir import Graph, TensorType
-from graphc.tracing import STACK, SymbolicSize, Traced, assigned, deepest, lift, locate, snapshot, user_locs, world_of
+from graphc.ir import TensorType
+from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, located
+
+CACHE_SIZE = 256
+FAST_CALLS = 1024  # calls remembered with all their types and sizes
 
 
-class Jitted:
+class Jitted(Wrapper):
     """A function compiled on demand: per structure, dtype, weakness, rank and static arguments.
 
     The first call is specialised to its sizes. When sizes change, those that did become symbolic; a call that
-    breaks a guard compiles again. `explain()` tells what was compiled and why.
+    breaks a guard compiles again. `explain()` tells what was compiled and why, `compiled_for(*args)` gives it,
+    `clear_cache()` forgets it.
     """
-
-    LIMIT: Final = 64
 
     def __init__(
         self,
         f: Callable[..., Any],
-        static_argnums: Sequence[int] = (),
-        static_argnames: Sequence[str] = (),
+        static_argnums: int | Sequence[int] = (),
+        static_argnames: str | Sequence[str] = (),
         options: Options | None = None,
+        cache_size: int | None = CACHE_SIZE,
+        varying: Varying | None = None,
     ) -> None:
-        self._f = f
-        self._static_argnums, self._static_argnames = _static_parameters(f, static_argnums, static_argnames)
+        super().__init__(f, "jit")
+        if cache_size is not None and (type(cache_size) is not int or cache_size < 1):
+            raise TraceError(
+                "jit: cache_size is the number of compiled functions to keep",
+                expected="an int of at least 1, or None for all of them",
+                actual=repr(cache_size)[:60],
+            )
+        self._arguments = (static_argnums, static_argnames, options, cache_size)
+        self._statics = static_parameters(self._f, static_argnums, static_argnames)
         self._options = options or Options()
-        self._fast: dict[Any, Compiled] = {}
-        self._buckets: OrderedDict[Any, Variants] = OrderedDict()
+        self._cache_size = cache_size
+        self._varying = varying
+        self._plain = not self._statics and varying is None
         self._lock = threading.RLock()
-        self._log: deque[str] = deque(maxlen=1000)
-        self.__name__ = function_name(f)
-        self.__doc__ = f.__doc__
-        self.__wrapped__ = f
+        self.clear_cache()
+
+    def clear_cache(self) -> None:
+        """Forget what was compiled, and why."""
+        with self._lock:
+            self._fast: dict[Any, Variant] = {}
+            self._exact: dict[Any, Variant] = {}
+            self._signatures: dict[Any, Variants] = {}
+            self._variants: OrderedDict[int, Variant] = OrderedDict()
+            self._dropped: set[int] = set()
+            self._by_value: set[Any] = set()
+            self._log: deque[str] = deque(maxlen=1000)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if self._static_argnums or self._static_argnames:
-            return self._call_static(args, kwargs)
-        return self._call(self._f, (), args, kwargs)
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
-
-    def _call_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        nums = {n % len(args) for n in self._static_argnums if -len(args) <= n < len(args)}
-        statics = tuple((n, args[n]) for n in sorted(nums)) + tuple(
-            (k, kwargs[k]) for k in sorted(self._static_argnames & kwargs.keys())
-        )
-        try:
-            hash(statics)
-        except TypeError:
-            raise TraceError(
-                "a static argument must be hashable: it is part of the key of what was compiled",
-                expected="numbers, strings, tuples of them",
-                actual=", ".join(f"{name}={value!r}" for name, value in statics)[:80],
-                loc=(user_locs() or (None,))[0],
-                fix="pass a tuple in place of a list, or pass it as an array",
-            ) from None
-
-        def call(*dynamic: Any, **keywords: Any) -> Any:
-            rest = iter(dynamic)
-            merged = [args[n] if n in nums else next(rest) for n in range(len(args))]
-            return self._f(*merged, **keywords, **{k: v for k, v in statics if isinstance(k, str)})
-
-        call.__name__ = self.__name__
-        dynamic = tuple(a for n, a in enumerate(args) if n not in nums)
-        keywords = {k: v for k, v in kwargs.items() if k not in self._static_argnames}
-        return self._call(call, _typed(statics), dynamic, keywords)
-
-    def _call(self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            return self._run(f, statics, args, kwargs)
-        except GraphcError as error:
-            locate(error)
-            raise
-
-    def _run(self, f: Callable[..., Any], statics: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        leaves, structure = flatten((args, kwargs))
-        key = [structure, statics]
-        for leaf in leaves:
-            if type(leaf) is np.ndarray:
-                key.append((leaf.dtype, leaf.shape))
-            elif isinstance(leaf, (Traced, SymbolicSize)):
-                world_of(leaves)  # refuses values of a trace that has ended
-                # as everywhere in jit, what the function writes into its arguments stays inside
-                args, kwargs = unflatten(
-                    structure, [snapshot(leaf) if isinstance(leaf, Traced) else leaf for leaf in leaves]
-                )
-                return assigned(f(*args, **kwargs), sys._getframe(1))
+        # nearly every call is one seen before, of plain arrays and numbers
+        if self._plain and not kwargs:
+            parts: list[Any] = []
+            for a in args:
+                kind = type(a)
+                if kind is np.ndarray:
+                    parts.append(a.dtype)
+                    parts.append(a.shape)
+                elif kind in SCALARS or (kind is int and SMALLEST <= a <= LARGEST):
+                    parts.append(kind)
+                else:
+                    break
             else:
-                if isinstance(leaf, (str, Spec, TensorType)):
-                    raise not_an_array(leaf)  # a type may be traced with, but not called with
-                t = type_of(leaf)
-                key.append((t.dtype, t.shape, t.weak))
-        exact = tuple(key)
-        compiled = self._fast.get(exact)
-        if compiled is None:
+                key = tuple(parts)
+                variant = self._fast.get(key)
+                if variant is None:
+                    return self._call(args, kwargs, key)
+                variant.used = True
+                results = variant.run(*args)
+                return results[0] if variant.single else variant.compiled._pack(results)
+        known = quick_key(args, kwargs, self._statics, self._varying is None)
+        if known is None:
+            return self._call(args, kwargs, None)
+        variant = self._fast.get(known[0])
+        if variant is None:
+            return self._call(args, kwargs, known[0])
+        variant.used = True
+        return variant(known[1])
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], quick: Any) -> Any:
+        with located():
+            call = take_apart(self._f, self._statics, args, kwargs, self._varying)
+            if call is None:
+                # as everywhere in jit, what the function writes into its arguments stays inside
+                args, kwargs = copied_arguments(args, kwargs)
+                return assigned(self._f(*args, **kwargs), sys._getframe(1))
             try:
-                compiled = self._find(f, exact, leaves, structure, args, kwargs)
+                call, variant = self._variant(call)
             except CaptureError as error:
                 # only the closure is traced: the call is a part of that trace
-                world = deepest(error.captures)
-                args, kwargs = unflatten(structure, [lift(leaf, world) for leaf in leaves])
-                return assigned(f(*args, **kwargs), sys._getframe(1))
-        results = compiled._run(*leaves)
-        return results[0] if compiled._single else compiled._pack(results)
+                return self._inside(call, deepest(error.captures))
+            if variant.effects:
+                if STACK.worlds:
+                    # acts when the graph that is being traced runs
+                    return self._inside(call, STACK.worlds[-1])
+            elif quick is not None and not call.fixed:
+                if len(self._fast) >= FAST_CALLS:
+                    self._fast = {}
+                self._fast[quick] = variant
+            return variant(call.leaves)
 
-    def _find(
-        self, f: Callable[..., Any], exact: Any, leaves: list[Any], structure: Any, args: Any, kwargs: Any
-    ) -> Compiled:
-        types = [type_of(leaf) for leaf in leaves]
-        signature = (
-            structure,
-            exact[1],
-            tuple((t.dtype, t.weak, t.ndim, tuple(d == 1 for d in t.shape)) for t in types),
-        )
+    def _inside(self, call: Call, world: TracingWorld) -> Any:
+        args, kwargs = call.with_leaves([lift(leaf, world) for leaf in call.leaves])
+        return assigned(call.f(*args, **kwargs), sys._getframe(1))
+
+    def compiled_for(self, /, *args: Any, **kwargs: Any) -> Compiled:
+        """What runs for a call with these arguments, compiled now if need be: for its `graph`, `passes`, `source`, ...
+
+        It takes the arguments that are not static.
+
+        >>> import numpy as np
+        >>> print(jit(lambda x: 2 * x).compiled_for(np.ones(3)).plan.graph.output_types)
+        (f64[3],)
+        """
+        with located():
+            call = take_apart(self._f, self._statics, args, kwargs, self._varying)
+            if call is None:
+                raise TraceError(
+                    f"{function_name(self)}: a call with traced values is a part of their trace, and not compiled",
+                    expected="arrays and numbers",
+                    actual="a traced value",
+                    fix="graphc.trace(f, ...), and look at the graph",
+                )
+            return self._variant(call)[1].compiled
+
+    def _variant(self, call: Call) -> tuple[Call, Variant]:
+        """The compiled function that serves the call; and the call, if more of it had to be fixed."""
+        if self._by_value and self._loose_key(call) in self._by_value:
+            call = call.by_value() or call
+        exact = call.exact_key()
+        variant = self._exact.get(exact)
+        if variant is None:
+            return self._find(call, exact)
+        variant.used = True
+        return call, variant
+
+    def _loose_key(self, call: Call) -> Any:
+        return call.structure, call.static, tuple([type(leaf) for leaf in call.everything])
+
+    def _find(self, call: Call, exact: Any) -> tuple[Call, Variant]:
+        types = [type_of(leaf) for leaf in call.leaves]
+        key = call.signature_key(types)
         # A thread that is tracing never waits here: two functions that call each other would wait for ever.
         # At worst one of them is compiled twice.
         held = self._lock.acquire(blocking=not STACK.worlds)
         try:
-            bucket = self._buckets.get(signature)
-            if bucket is None:
-                bucket = self._buckets[signature] = Variants()
-                while len(self._buckets) > self.LIMIT:
-                    self._buckets.popitem(last=False)
-                    self._fast.clear()
-            compiled = bucket.find(types)
-            if compiled is None:
-                compiled = self._compile(f, bucket, types, structure)
-            if len(self._fast) >= 1024:
-                self._fast.clear()
-            self._fast[exact] = compiled
-            if signature in self._buckets:
-                self._buckets.move_to_end(signature)
-            return compiled
+            variants = self._signatures.get(key)
+            variant, broken = variants.find(types) if variants is not None else (None, None)
+            if variant is not None:
+                variant.used = True
+            else:
+                again = None if self._varying is None else call.by_value()
+                try:
+                    variant = self._compile(call, key, variants, types, broken)
+                except CaptureError:
+                    raise
+                except Exception:
+                    if again is None:
+                        raise
+                    # perhaps Python needs the value of a float: then it stays one, as ints do
+                    found = self._find(again, again.exact_key())
+                    self._by_value.add(self._loose_key(call))
+                    return found
+            if len(self._exact) >= FAST_CALLS:
+                self._exact = {}
+            self._exact[exact] = variant
+            return call, variant
         finally:
             if held:
                 self._lock.release()
 
-    def _compile(self, f: Callable[..., Any], bucket: Variants, types: list[TensorType], structure: Any) -> Compiled:
-        symbolic, hints = bucket.generalise(types)
-        why = bucket.why(types)
+    def _compile(
+        self, call: Call, key: Any, variants: Variants | None, types: list[TensorType], broken: str | None
+    ) -> Variant:
+        if variants is None:
+            signature = call.signature(types)
+            if hash(key) in self._dropped:
+                why = f"needed again after it was dropped: cache_size is {self._cache_size}"
+            else:
+                why = signature.why(kept.signature for kept in self._signatures.values())
+            variants = Variants(key, signature)
+        else:
+            why = f"new sizes ({broken})" if broken else "new sizes"
+        symbolic, hints = variants.generalise(types)
         if hints:
             try:
-                compiled = self._build(f, symbolic, structure, hints)
-                self._note(symbolic, why, compiled.graph)
-                bucket.add(compiled, types)
-                return compiled
+                return self._add(variants, *self._build(call, symbolic, hints), types, symbolic, why)
             except CaptureError:
                 raise
             except Exception as error:
                 # what the function itself raises, the specialised trace raises again
-                first = (str(error).splitlines() or [type(error).__name__])[0]
-                why = f"{why}; the sizes could not be made symbolic ({first})"
-        compiled = self._build(f, types, structure, None)
-        self._note(types, why, compiled.graph)
-        bucket.add(compiled, types)
-        return compiled
+                why = f"{why}; the sizes could not be made symbolic ({_in_short(error)})"
+        return self._add(variants, *self._build(call, types, None), types, types, why)
 
-    def _build(self, f: Callable[..., Any], types: Sequence[TensorType], structure: Any, hints: Any) -> Compiled:
-        args, kwargs = unflatten(structure, types)
-        out = trace_call(f, args, kwargs, hints)
+    def _build(self, call: Call, types: Sequence[TensorType], hints: Any) -> tuple[Compiled, Traceout]:
+        args, kwargs = call.with_leaves(types)
+        out = trace_call(call.f, args, kwargs, hints, call.free if call.fixed else None)
         check_no_captures(out)
-        return Compiled(out.graph, out.in_tree, out.out_tree, self._options)
+        in_tree = flatten((tuple(types), {}))[1] if call.fixed else out.in_tree
+        return Compiled(out.graph, in_tree, out.out_tree, self._options), out
 
-    def _note(self, types: Sequence[TensorType], why: str, graph: Graph) -> None:
-        guards = f"; guards: {', '.join(map(str, graph.guards))}" if graph.guards else ""
-        self._log.append(f"compiled for ({', '.join(map(repr, types))}): {why}{guards}")
+    def _add(
+        self,
+        variants: Variants,
+        compiled: Compiled,
+        out: Traceout,
+        types: Sequence[TensorType],
+        shown: Sequence[TensorType],
+        why: str,
+    ) -> Variant:
+        """Keep what was compiled; drop what was not used for longest if there is too much."""
+        guards = [f"{g} ({out.asked[g]})" if g in out.asked else str(g) for g in compiled.graph.guards]
+        because = f"; guards: {', '.join(guards)}" if guards else ""
+        self._log.append(f"compiled for {variants.signature.shown(shown)}: {why}{because}")
+        variants = self._signatures.setdefault(variants.key, variants)
+        variant = variants.add(compiled, types)
+        self._variants[id(variant)] = variant
+        while self._cache_size is not None and len(self._variants) > self._cache_size:
+            number, oldest = next(iter(self._variants.items()))
+            if oldest.used or oldest is variant:
+                # a second chance
+                oldest.used = False
+                self._variants.move_to_end(number)
+            else:
+                self._drop(number, oldest)
+        return variant
+
+    def _drop(self, number: int, variant: Variant) -> None:
+        del self._variants[number]
+        home = self._signatures[variant.key]
+        home.variants.remove(variant)
+        if not home.variants:
+            del self._signatures[variant.key]
+            self._dropped.add(hash(variant.key))
+        self._fast = {key: kept for key, kept in self._fast.items() if kept is not variant}
+        self._exact = {key: kept for key, kept in self._exact.items() if kept is not variant}
 
     def explain(self) -> str:
         """What was compiled so far and why, one line each."""
         return "\n".join(self._log) if self._log else "nothing compiled yet"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """The function and how to compile it; what was compiled so far is compiled again where it is needed."""
-        kept = ("_f", "_static_argnums", "_static_argnames", "_options", "__name__")
-        return {k: self.__dict__[k] for k in kept}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(  # type: ignore[misc]
-            state["_f"], state["_static_argnums"], tuple(state["_static_argnames"]), state["_options"]
-        )
-        self.__name__ = state["__name__"]
+        return Jitted, (self._f, *self._arguments)
 
     def __repr__(self) -> str:
-        return f"<jit {self.__name__}>"
+        return f"<jit {function_name(self)}>"
 
 
-def _static_parameters(
-    f: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]
-) -> tuple[tuple[int, ...], frozenset[str]]:
-    """The static arguments by position and by name: one named here is static however the call passes it."""
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):
-        return tuple(numbers), frozenset(names)
-    either = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    by_number = {positional[n] for n in numbers if -len(positional) <= n < len(positional)}
-    by_name = {positional.index(name) for name in names if name in positional}
-    return tuple(sorted({*numbers, *by_name})), frozenset({*names, *(by_number & {*either})})
-
-
-def _typed(value: Any) -> Any:
-    """A key for a static value that tells 1 from True and 1.0, and 0.0 from -0.0."""
-    if isinstance(value, tuple):
-        return type(value), tuple(map(_typed, value))
-    if isinstance(value, frozenset):
-        return type(value), frozenset(map(_typed, value))
-    if isinstance(value, (float, complex, np.number)):
-        return type(value), repr(value)  # tells the zeros apart and finds a NaN again
-    if is_dataclass(value) and not isinstance(value, type):
-        return type(value), value, tuple(_typed(getattr(value, field.name)) for field in fields(value))
-    return type(value), value
+def _in_short(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, GraphcError):
+        parts = [
+            error.problem,
+            f"at {error.loc}" if error.loc is not None else "",
+            f"fix: {error.fix}" if error.fix else "",
+        ]
+        return ", ".join(filter(None, parts))
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def jit(
@@ -238,12 +289,27 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     backend: str = "numpy",
     exact_order: bool = False,
+    kernels: str | None = None,
+    fast_math: bool = False,
+    cache_size: int | None = CACHE_SIZE,
 ) -> Any:
     """Compile a function on its first call, and again only when types, structure or static arguments change.
 
     Args:
         f: a function of arrays and pytrees of arrays. Inside another trace it is traced through.
-        static_argnums, static_argnames: arguments that stay Python values; they must be hashable.
+        static_argnums, static_argnames: arguments that stay Python values; they must be hashable. Each is static
+            however a call passes it, and negative numbers count from the last positional parameter.
+        backend, exact_order, kernels, fast_math: as for `compile`.
+        cache_size: how many compiled functions to keep; beyond it the one not used for longest is dropped. None
+            keeps all.
+
+    Returns:
+        A function of the same arguments, with the methods `explain`, `compiled_for` and `clear_cache`. In a class it
+        is a method.
+
+    Raises:
+        TraceError: a parameter named as static does not exist. When called: an argument is no array or number, a
+            static one has no hash, or the function needs the value of a traced one.
 
     Usable as a decorator, with or without arguments.
 
@@ -252,9 +318,7 @@ def jit(
     >>> double(np.arange(3.0))
     array([0., 2., 4.])
     """
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    options = Options(backend, exact_order)
+    options = Options(backend, exact_order, kernels, fast_math)
     if f is None:
-        return lambda g: Jitted(g, numbers, names, options)
-    return Jitted(f, numbers, names, options)
+        return lambda g: Jitted(g, static_argnums, static_argnames, options, cache_size)
+    return Jitted(f, static_argnums, static_argnames, options, cache_size)

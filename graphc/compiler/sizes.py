@@ -23,13 +23,13 @@ def bind_sizes(wanted: Sequence[Size], have: Sequence[Size], sizes: dict[str, Si
 def mismatch(graph: Graph, types: Sequence[TensorType]) -> str | None:
     """Why arguments of these types do not fit a graph's sizes and guards; None if they fit."""
     env: dict[str, int] = {}
-    for want, have in zip(graph.input_types, types, strict=True):
-        for d, s in zip(want.shape, have.shape, strict=True):
+    for i, have in zip(graph.inputs, types, strict=True):
+        for axis, (d, s) in enumerate(zip(graph._node[i]["type"].shape, have.shape, strict=True)):
             if isinstance(d, Dim):
                 if env.setdefault(str(d), int(s)) != s:  # type: ignore[arg-type]
                     return f"{d} is {env[str(d)]} in one place and {s} in another"
             elif d != s:
-                return f"{s} where {d} was compiled"
+                return f"{graph.attrs(i)['name']}.shape[{axis}] is {s}, {d} was compiled"
     for guard in graph.guards:
         if not guard.holds(env):
             return f"guard {guard} fails"

@@ -9,10 +9,10 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim
-from graphc.errors import TraceError
-from graphc.ir import TensorType
+from graphc.errors import DTypeError, IntegerRangeError, TraceError
+from graphc.ir import DTYPE_NAMES, DTYPES, TensorType
 from graphc.text import parse_type
-from graphc.tracing import Traced
+from graphc.tracing import SymbolicSize, Traced, as_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Spec:
     f32[2,n]
     """
 
-    shape: tuple[int | str | Dim, ...]
+    shape: tuple[int | str | Dim | SymbolicSize, ...]
     dtype: Any = np.float64
 
     @property
     def type(self) -> TensorType:
-        sizes = tuple(dims.parse(d) if isinstance(d, str) else d for d in self.shape)
+        sizes = tuple(dims.parse(d) if isinstance(d, str) else as_size(d) for d in self.shape)
         return TensorType(sizes, np.dtype(self.dtype))
 
 
@@ -45,18 +45,45 @@ def type_of(spec: Any) -> TensorType:
     if isinstance(spec, (bool, int, float)) and not isinstance(spec, np.generic):
         dtype = np.asarray(spec).dtype
         if isinstance(spec, int) and dtype not in (np.int64, np.bool_):
-            raise OverflowError(f"the Python integer {spec} does not fit into int64")
+            raise IntegerRangeError(
+                f"the Python integer {spec} does not fit into int64",
+                expected="-2**63 to 2**63 - 1",
+                actual=str(spec),
+                fix="a float, or np.uint64 of it if that holds it",
+            )
         return TensorType((), dtype, weak=True)
-    if hasattr(spec, "shape") and hasattr(spec, "dtype"):
+    if is_array(spec):
         array = np.asarray(spec)
-        return TensorType(array.shape, array.dtype.newbyteorder("="))
-    raise not_an_array(spec, 'a type such as "f64[n,3]", a Spec, an example array or a number')
+        dtype = array.dtype.newbyteorder("=")
+        if dtype not in DTYPE_NAMES:
+            raise DTypeError(
+                f"an array of dtype {array.dtype} cannot be traced",
+                expected=f"one of {' '.join(DTYPES)}",
+                actual=f"{array.dtype} of shape {array.shape}",
+                fix="convert it with astype, or pass parts of it that are numbers",
+            )
+        return TensorType(array.shape, dtype)
+    raise not_an_array(spec, None, 'a type such as "f64[n,3]", a Spec, an example array or a number')
 
 
-def not_an_array(given: Any, expected: str = "an array or a number") -> TraceError:
+def is_array(value: Any) -> bool:
+    """Whether something is an array or a real number, by what it has."""
+    return isinstance(value, (bool, int, float)) or (hasattr(value, "shape") and hasattr(value, "dtype"))
+
+
+def not_an_array(given: Any, name: str | None, expected: str = "an array or a number") -> TraceError:
+    """The error of an argument, called `name` if that is known, that is neither an array nor stands for one."""
+    kind = type(given)
+    static = f"jit's static_argnames={name!r}" if name is not None and name.isidentifier() else "jit's static_argnames"
+    if isinstance(given, complex):
+        fix = "pass real and imaginary parts: complex values cannot be traced yet"
+    elif isinstance(given, (str, bytes, type)) or callable(given):
+        fix = f"{static}, if it decides what the function does"
+    else:
+        fix = f"optree.register_pytree_node({kind.__name__}, ..., namespace='graphc'), if it holds arrays; or {static}"
     return TraceError(
-        f"a {type(given).__name__} is not an array",
+        f"{f'argument {name}: ' if name is not None else ''}a {kind.__name__} is not an array",
         expected=expected,
         actual=repr(given)[:60],
-        fix="name arguments that are not arrays in static_argnums or static_argnames",
+        fix=fix,
     )

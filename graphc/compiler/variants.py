@@ -2,48 +2,67 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from typing import Final
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
 
 from graphc import dims
 from graphc.compiler.compiled import Compiled
+from graphc.compiler.signatures import Signature
 from graphc.compiler.sizes import mismatch
 from graphc.dims import Size
 from graphc.ir import TensorType
 
 
+class Variant:
+    """One compiled function, with what a call needs of it at hand.
+
+    `used` says that it was called again since it was made, or since it was last spared.
+    """
+
+    __slots__ = ("compiled", "effects", "key", "run", "single", "used")
+
+    def __init__(self, compiled: Compiled, key: Any) -> None:
+        self.compiled = compiled
+        self.run = compiled._run
+        self.single = compiled._single
+        self.effects = bool(compiled.graph.effects)
+        self.key = key  # of its signature
+        self.used = False
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        results = self.run(*leaves)
+        return results[0] if self.single else self.compiled._pack(results)
+
+
 class Variants:
     """The compiled variants of one signature, and the shapes seen."""
 
-    LIMIT: Final = 32
+    HISTORY: Final = 32
 
-    def __init__(self) -> None:
-        self.variants: OrderedDict[int, Compiled] = OrderedDict()
-        self.seen: deque[tuple[tuple[Size, ...], ...]] = deque(maxlen=self.LIMIT)
-        self.broken: str | None = None
+    def __init__(self, key: Any, signature: Signature) -> None:
+        self.key = key
+        self.signature = signature
+        self.variants: list[Variant] = []
+        self.seen: deque[tuple[tuple[Size, ...], ...]] = deque(maxlen=self.HISTORY)
 
-    def find(self, types: list[TensorType]) -> Compiled | None:
-        self.broken = None
-        for key, compiled in list(self.variants.items()):
-            broken = mismatch(compiled.plan.graph, types)
-            if broken is None:
-                self.variants.move_to_end(key)
-                return compiled
-            self.broken = broken
-        return None
+    def find(self, types: Sequence[TensorType]) -> tuple[Variant | None, str | None]:
+        """The variant that fits, the latest first; if none does, why the latest does not."""
+        broken = None
+        for variant in reversed(self.variants):
+            why = mismatch(variant.compiled.plan.graph, types)
+            if why is None:
+                return variant, None
+            broken = broken or why
+        return None, broken
 
-    def add(self, compiled: Compiled, types: list[TensorType]) -> None:
+    def add(self, compiled: Compiled, types: Sequence[TensorType]) -> Variant:
         self.seen.append(tuple(t.shape for t in types))
-        self.variants[id(compiled)] = compiled
-        while len(self.variants) > self.LIMIT:
-            self.variants.popitem(last=False)
+        variant = Variant(compiled, self.key)
+        self.variants.append(variant)
+        return variant
 
-    def why(self, types: list[TensorType]) -> str:
-        if not self.seen:
-            return "first call with this structure, dtypes and ranks"
-        return f"new sizes ({self.broken})" if self.broken else "new sizes"
-
-    def generalise(self, types: list[TensorType]) -> tuple[list[TensorType], dict[str, int]]:
+    def generalise(self, types: Sequence[TensorType]) -> tuple[list[TensorType], dict[str, int]]:
         """Make the sizes that changed between calls symbolic; those that changed alike share a symbol."""
         history = [*self.seen, tuple(t.shape for t in types)]
         symbols: dict[tuple[Size, ...], str] = {}

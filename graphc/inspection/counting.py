@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.ir import Graph, TensorType, TupleType, Type
+from graphc.ir import Callback, Graph, TensorType, TupleType, Type
 from graphc.ops import TABLE
 from graphc.ops.record import Arithmetic, Op
 from graphc.ops.work import elements
@@ -25,7 +25,8 @@ def arithmetic(graph: Graph, node: int) -> Mapping[Arithmetic, Size] | None:
     if data["op"] == "input":
         return {}
     op = TABLE.get(data["op"])
-    if op is None or (op.work is None and any(isinstance(value, Graph) for _, value in data["attrs"])):
+    opaque = any(isinstance(value, (Callback, Graph)) for _, value in data["attrs"])
+    if op is None or (op.work is None and opaque):
         return None
     return work_of(op, data["type"], [graph._node[a]["type"] for a in data["args"]], dict(data["attrs"]))
 

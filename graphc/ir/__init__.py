@@ -1,16 +1,19 @@
 """The intermediate representation: types, constants, guards, and the graph itself."""
 
-from graphc.ir.building import Builder, copy_into, paused_gc
+from graphc.ir.building import Builder, copy_into, paused_gc, without_effects
+from graphc.ir.callbacks import Callback
 from graphc.ir.constants import Constant
-from graphc.ir.graphs import Attrs, Graph, Guard, Locs
+from graphc.ir.graphs import Attrs, Graph, Guard, Locs, check_graph
 from graphc.ir.naming import set_name
-from graphc.ir.types import DTYPE_NAMES, DTYPES, TensorType, TupleType, Type, static_shape
+from graphc.ir.types import DTYPE_NAMES, DTYPES, NOTHING, TensorType, TupleType, Type, static_shape
 
 __all__ = [
     "DTYPES",
     "DTYPE_NAMES",
+    "NOTHING",
     "Attrs",
     "Builder",
+    "Callback",
     "Constant",
     "Graph",
     "Guard",
@@ -18,8 +21,10 @@ __all__ = [
     "TensorType",
     "TupleType",
     "Type",
+    "check_graph",
     "copy_into",
     "paused_gc",
     "set_name",
     "static_shape",
+    "without_effects",
 ]

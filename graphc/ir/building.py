@@ -11,7 +11,7 @@ import networkx as nx
 
 from graphc.ir.graphs import Attrs, Graph, Guard, Locs
 from graphc.ir.naming import Assignment, set_name, settle
-from graphc.ir.types import TensorType, Type
+from graphc.ir.types import NOTHING, TensorType, Type
 
 
 @contextmanager
@@ -33,7 +33,7 @@ class Builder:
     """Appends nodes, each after its operands, and merges the ones that compute the same thing.
 
     The key of a node is its op, operands, attributes and region; merging unions locations. A builder knows no
-    op's meaning: types come from the caller.
+    op's meaning: types come from the caller. A node of type `NOTHING` is an effect, and never merged.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -45,6 +45,7 @@ class Builder:
         self.region = 0
         self._last_region = 0
         self._table: dict[tuple[Any, ...], int] = {}
+        self._effects: list[int] = []
         self._assignments: list[Assignment] = []
 
     def input(self, name: str, type: TensorType, loc: Locs = ()) -> int:
@@ -76,7 +77,11 @@ class Builder:
         key = (op, args, attrs, self.region)
         node = self._table.get(key)
         if node is None:
-            node = self._table[key] = len(self.nodes)
+            node = len(self.nodes)
+            if type is NOTHING:
+                self._effects.append(node)
+            else:
+                self._table[key] = node
             self.nodes.append(
                 {
                     "op": op,
@@ -113,13 +118,13 @@ class Builder:
         if known is not loc and len(known) < 8:
             data["loc"] = known + tuple(x for x in loc if x not in known)
 
-    def finish(self, outputs: Iterable[int], donated: Sequence[int] = ()) -> Graph:
-        """Freeze what the outputs need, and every input, into a graph with dense ids."""
+    def finish(self, outputs: Iterable[int], donated: Sequence[int] = (), effects: bool = True) -> Graph:
+        """Freeze what outputs and effects need, and every input, into a graph with dense ids."""
         outputs = tuple(outputs)
         self.settle_names()
         nodes = self.nodes
         live = bytearray(len(nodes))
-        for i in (*outputs, *self.inputs):
+        for i in (*outputs, *self.inputs, *(self._effects if effects else ())):
             live[i] = 1
         for i in range(len(nodes) - 1, -1, -1):
             if live[i]:
@@ -214,3 +219,14 @@ def copy_into(
             set_name(builder.nodes[ids[i]], data["name"])
     builder.region = base
     return ids
+
+
+def without_effects(graph: Graph) -> Graph:
+    """The graph with nothing but what its outputs need."""
+    if not graph.effects:
+        return graph
+    builder = Builder(graph.name)
+    nodes = graph._node
+    inputs = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    ids = copy_into(builder, graph, inputs)
+    return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"], effects=False)

@@ -49,6 +49,11 @@ class Constant:
         return self._array
 
     @property
+    def loaded(self) -> bool:
+        """Whether the content is here, and not only its name."""
+        return self._array is not None
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self._key[1]
 

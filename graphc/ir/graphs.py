@@ -10,8 +10,8 @@ import networkx as nx
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.errors import Loc
-from graphc.ir.types import TensorType
+from graphc.errors import Loc, TraceError
+from graphc.ir.types import NOTHING, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         return self.graph["guards"]  # type: ignore[no-any-return]
 
     @property
+    def effects(self) -> tuple[int, ...]:
+        """Ids of the nodes without results, in the order in which they act. No pass drops, merges or reorders them."""
+        return tuple(i for i, data in self._node.items() if data["type"] is NOTHING)
+
+    @property
     def input_types(self) -> tuple[TensorType, ...]:
         return tuple(self._node[i]["type"] for i in self.inputs)
 
@@ -101,7 +106,7 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         return dump(self)
 
     def _repr_html_(self) -> str:
-        from graphc.inspection.picture import repr_html
+        from graphc.inspection.notebook import repr_html
 
         return repr_html(self)
 
@@ -118,7 +123,7 @@ def _typed(attrs: Attrs) -> tuple[Any, ...]:
 
 
 def _canonical(graph: Graph) -> tuple[Any, ...]:
-    """Number the nodes by depth-first order from the outputs; ids, dead nodes and locations drop out."""
+    """Number the nodes depth-first from outputs, then effects; ids, dead nodes and locations drop out."""
     number: dict[int, int] = {}
     regions: dict[int, int] = {0: 0}
     rows: list[tuple[Any, ...]] = []
@@ -126,7 +131,7 @@ def _canonical(graph: Graph) -> tuple[Any, ...]:
     for i in graph.inputs:
         number[i] = len(number)
         rows.append(("input", nodes[i]["attrs"], nodes[i]["type"]))
-    for output in graph.outputs:
+    for output in (*graph.outputs, *graph.effects):
         stack = [output]
         while stack:
             node = stack[-1]
@@ -152,4 +157,18 @@ def _canonical(graph: Graph) -> tuple[Any, ...]:
         outputs,
         frozenset(graph.guards),
         graph.graph["donated"],
+    )
+
+
+def check_graph(what: str, given: object) -> None:
+    """Raise TraceError, with what to write instead, unless something is a graph."""
+    if isinstance(given, Graph):
+        return
+    fix = "graphc.trace(f, ...) gives the graph of a function"
+    if isinstance(getattr(given, "graph", None), Graph):
+        fix = f"{what}(x.graph) for the graph as traced, {what}(x.passes[-1].graph) for what runs"
+    elif callable(given):
+        fix = f'{what}(graphc.trace(f, "f64[n]"))'
+    raise TraceError(
+        f"{what}: a {type(given).__name__} is no graph", expected="a Graph", actual=repr(given)[:60], fix=fix
     )

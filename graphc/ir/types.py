@@ -97,6 +97,8 @@ class TupleType:
 
 
 Type = TensorType | TupleType
+NOTHING: Final = TupleType(())
+"""The type of an effect: a node without results, which is there for what it does when the graph runs."""
 
 
 def static_shape(shape: Sequence[Size]) -> tuple[int, ...] | None:

@@ -37,7 +37,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     value = strong(y, world)
     place = normalise_axis("trapezoid", axis, value.ndim)
     if x is None:
-        step = dx if type(dx) in (int, float) else strong(dx, world)
+        step = dx if type(dx) in (int, float) else lift(dx, world)
     else:
         points = strong(x, world)
         step = _along(diff(points), place, value.ndim) if points.ndim == 1 else diff(points, axis=place)

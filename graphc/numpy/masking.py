@@ -36,14 +36,21 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     for k, c in enumerate(conditions):
         if c.type.dtype.kind != "b":
             raise TypeError(f"invalid entry {k} in condlist: should be boolean ndarray")
-    # a bool is no weak number here
-    written = [v if type(v) in (int, float) else strong(v, world) for v in (*choicelist, default)]
+    written = [_number(v, world) for v in (*choicelist, default)]
     values = [strong(v, world) for v in world.promote(written)]
     result = values[-1]
     for condition, value in zip(conditions[::-1], values[-2::-1], strict=True):
         result = where(condition, value, result)
     shape = broadcast(world.facts, "select", *[v.type.shape for v in (*conditions, *values)])
     return broadcast_to(result, shape)
+
+
+def _number(v: Any, world: Any) -> Any:
+    """A Python number stays weak, traced or not; a bool is no weak number here."""
+    if type(v) in (int, float):
+        return v
+    value = lift(v, world)
+    return value if value.type.weak and value.type.dtype.kind != "b" else strong(value, world)
 
 
 @traceable(np.choose)

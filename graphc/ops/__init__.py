@@ -23,6 +23,7 @@ FAMILIES: Final = (
     "structure",
     "indexing",
     "contraction",
+    "python",
 )
 
 

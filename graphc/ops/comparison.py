@@ -19,6 +19,7 @@ def comparison(name: str, numpy: str, exact: Rule, doc: str) -> Op:
         name,
         type=elementwise(name, "biuf", result="bool"),
         numpy=numpy,
+        kernel=name,
         work="other",
         exact=exact,
         domains=("real", "real"),
@@ -34,6 +35,7 @@ def logic(name: str, arity: int, exact: Rule, doc: str) -> Op:
         name,
         type=elementwise(name, "b"),
         numpy=f"np.{name}",
+        kernel=name,
         exact=exact,
         domains=("bool",) * arity,
         errors=(ErrorSample(("f64[2]",) * arity, {}, DTypeError, "not defined for f64"),),
@@ -66,6 +68,7 @@ OPS = (
         "where",
         type=where_type,
         numpy="np.where({0}, {1}, {2})",
+        kernel="where",
         work="other",
         exact=lambda s, c, x, y: s.where(c, x, y),
         rule=Linear(
@@ -86,6 +89,7 @@ OPS = (
         "maximum",
         type=elementwise("maximum", "biuf"),
         numpy="np.maximum",
+        kernel="maximum",
         work="other",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
@@ -101,6 +105,7 @@ OPS = (
         "minimum",
         type=elementwise("minimum", "biuf"),
         numpy="np.minimum",
+        kernel="minimum",
         work="other",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(
@@ -116,6 +121,7 @@ OPS = (
         "fmax",
         type=elementwise("fmax", "biuf"),
         numpy="np.fmax",
+        kernel="fmax",
         work="other",
         exact=lambda s, a, b: s.maximum(a, b),
         rule=Partials(
@@ -131,6 +137,7 @@ OPS = (
         "fmin",
         type=elementwise("fmin", "biuf"),
         numpy="np.fmin",
+        kernel="fmin",
         work="other",
         exact=lambda s, a, b: s.minimum(a, b),
         rule=Partials(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from graphc.errors import DTypeError
-from graphc.ops.record import ErrorSample, Masked, Op, Partials
+from graphc.ops.record import NOT_FUSED, ErrorSample, Masked, Op, Partials
 from graphc.ops.typing import elementwise
 from graphc.ops.work import per_element
 
@@ -22,11 +23,23 @@ def log_of(w: Any, base: int, x: Any) -> Any:
     return w.log(w.constant(base, x.dtype))
 
 
+def sin_arctan_kernel(k: Any, x: Any) -> Any:
+    one = k.number(1, x)
+    return k.copysign(k.where(k.eq(k.abs(x), k.number(math.inf, x)), one, x / k.hypot(x, one)), x)
+
+
+def log1mexp_kernel(k: Any, x: Any) -> Any:
+    decay = k.exp(-x)
+    near = k.log(k.where(x > 0.0, -k.expm1(-x), 1.0 - decay))
+    return k.where(x < math.log(2), near, k.log1p(-decay))
+
+
 OPS = (
     Op(
         "exp",
         type=elementwise("exp", "f"),
         numpy="np.exp",
+        kernel="exp",
         exact="exp",
         rule=Partials(lambda w, y, x: y),
         domains=("real",),
@@ -39,6 +52,7 @@ OPS = (
         "log",
         type=elementwise("log", "f"),
         numpy="np.log",
+        kernel="log",
         exact="log",
         rule=Partials(lambda w, y, x: 1 / x),
         domains=("positive",),
@@ -51,6 +65,7 @@ OPS = (
         "xlogx",
         type=elementwise("xlogx", "f"),
         numpy="np.where({0} == 0, 0, {0} * np.log({0}))",
+        kernel=lambda k, x: k.where(k.eq(x, k.number(0, x)), k.number(0, x), x * k.log(x)),
         exact=lambda s, x: x * s.log(x),
         rule=Partials(lambda w, y, x: w.log(x) + 1),
         domains=("positive",),
@@ -64,6 +79,7 @@ OPS = (
         "expm1",
         type=elementwise("expm1", "f"),
         numpy="np.expm1",
+        kernel="expm1",
         exact=lambda s, x: s.exp(x) - 1,
         rule=Partials(lambda w, y, x: w.exp(x)),
         domains=("real",),
@@ -76,6 +92,7 @@ OPS = (
         "log1p",
         type=elementwise("log1p", "f"),
         numpy="np.log1p",
+        kernel="log1p",
         exact=lambda s, x: s.log(1 + x),
         rule=Partials(lambda w, y, x: 1 / (1 + x)),
         domains=("above -1",),
@@ -88,6 +105,7 @@ OPS = (
         "sqrt",
         type=elementwise("sqrt", "f"),
         numpy="np.sqrt",
+        kernel="sqrt",
         work="div",
         exact="sqrt",
         rule=Partials(lambda w, y, x: 0.5 / y),
@@ -101,6 +119,7 @@ OPS = (
         "sigmoid",
         type=elementwise("sigmoid", "f"),
         numpy="nk.expit({0})",
+        kernel="sigmoid",
         exact=lambda s, x: 1 / (1 + s.exp(-x)),
         # 1 - y cancels for large x, sigmoid(-x) does not
         rule=Partials(lambda w, y, x: y * w.sigmoid(-x)),
@@ -114,6 +133,7 @@ OPS = (
         "softplus",
         type=elementwise("softplus", "f"),
         numpy="np.logaddexp({0}, 0)",
+        kernel="softplus",
         exact=lambda s, x: s.log(1 + s.exp(x)),
         rule=Partials(lambda w, y, x: w.sigmoid(x)),
         domains=("real",),
@@ -126,6 +146,7 @@ OPS = (
         "logaddexp",
         type=elementwise("logaddexp", "f"),
         numpy="np.logaddexp",
+        kernel="logaddexp",
         exact=lambda s, a, b: s.log(s.exp(a) + s.exp(b)),
         rule=Partials(lambda w, y, a, b: w.sigmoid(w.gap(a, b)), lambda w, y, a, b: w.sigmoid(w.gap(b, a))),
         domains=("real", "real"),
@@ -138,6 +159,7 @@ OPS = (
         "gap",
         type=elementwise("gap", "f"),
         numpy="np.where({0} == {1}, 0, {0} - {1})",
+        kernel=lambda k, a, b: k.where(k.eq(a, b), k.number(0, a), a - b),
         exact=lambda s, a, b: a - b,
         rule=Partials(lambda w, y, a, b: 1, lambda w, y, a, b: -1),
         domains=("real", "real"),
@@ -155,6 +177,7 @@ OPS = (
             "np.where({0} < 0.6931471805599453, "
             "np.log(np.where({0} > 0, -np.expm1(-{0}), 1 - np.exp(-{0}))), np.log1p(-np.exp(-{0})))"
         ),
+        kernel=log1mexp_kernel,
         exact=lambda s, x: s.log(1 - s.exp(-x)),
         # 1 / expm1(x) overflows on the way to its own derivative
         rule=Partials(lambda w, y, x: w.exp(-x) / -w.expm1(-x)),
@@ -168,6 +191,7 @@ OPS = (
         "hypot",
         type=elementwise("hypot", "f"),
         numpy="np.hypot",
+        kernel="hypot",
         exact=lambda s, a, b: s.sqrt(a * a + b * b),
         rule=Partials(lambda w, y, a, b: hypot_partial(w, y, a), lambda w, y, a, b: hypot_partial(w, y, b)),
         domains=("real", "real"),
@@ -180,6 +204,7 @@ OPS = (
         "sin_arctan",
         type=elementwise("sin_arctan", "f"),
         numpy="np.copysign(np.where(np.isinf({0}), 1, {0} / np.hypot({0}, 1)), {0})",
+        kernel=sin_arctan_kernel,
         exact=lambda s, x: x / s.sqrt(x * x + 1),
         # the cosine's cube: no difference of nearly equal terms at any order
         rule=Partials(lambda w, y, x: w.integer_pow(w.cos_arctan(x), exponent=3)),
@@ -193,6 +218,7 @@ OPS = (
         "cos_arctan",
         type=elementwise("cos_arctan", "f"),
         numpy="1 / np.hypot({0}, 1)",
+        kernel=lambda k, x: 1.0 / k.hypot(x, k.number(1, x)),
         exact=lambda s, x: 1 / s.sqrt(x * x + 1),
         rule=Partials(lambda w, y, x: -(w.sin_arctan(x) * y * y)),
         domains=("real",),
@@ -205,6 +231,7 @@ OPS = (
         "exp2",
         type=elementwise("exp2", "f"),
         numpy="np.exp2",
+        kernel="exp2",
         exact=lambda s, x: s.exp(x * s.log(s.number(2))),
         rule=Partials(lambda w, y, x: y * log_of(w, 2, x)),
         domains=("real",),
@@ -217,6 +244,7 @@ OPS = (
         "log2",
         type=elementwise("log2", "f"),
         numpy="np.log2",
+        kernel="log2",
         exact=lambda s, x: s.log(x) / s.log(s.number(2)),
         rule=Partials(lambda w, y, x: 1 / (x * log_of(w, 2, x))),
         domains=("positive",),
@@ -229,6 +257,7 @@ OPS = (
         "log10",
         type=elementwise("log10", "f"),
         numpy="np.log10",
+        kernel="log10",
         exact=lambda s, x: s.log(x) / s.log(s.number(10)),
         rule=Partials(lambda w, y, x: 1 / (x * log_of(w, 10, x))),
         domains=("positive",),
@@ -251,11 +280,13 @@ OPS = (
         elementwise=True,
         ulps=4,
         doc="log2(2**a + 2**b) without overflow.",
+        reasons=NOT_FUSED,
     ),
     Op(
         "cbrt",
         type=elementwise("cbrt", "f"),
         numpy="np.cbrt",
+        kernel="cbrt",
         exact="cbrt",
         rule=Partials(lambda w, y, x: 1 / (3 * y * y)),
         domains=("real",),

@@ -10,10 +10,11 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
-from graphc.ops.record import ErrorSample, Op, Reason, Sample
+from graphc.ops.record import NOT_FUSED, ErrorSample, Op, Reason, Sample
 from graphc.ops.typing import elementwise
 
 NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: no tangent"}
+BY_LIBRARY: Final = frozenset({"gcd", "lcm"})
 A = np.array([[0, 1, 12, -5], [6, -8, 7, 2**40]])
 B = np.array([3, 5, 18, 2])
 
@@ -33,6 +34,7 @@ def integers(
         name,
         type=elementwise(name, "iu", result=result),
         numpy=f"np.{name}",
+        kernel=None if name in BY_LIBRARY else name,
         exact=exact,
         domains=("real",) * arity,
         samples=(Sample((A, B)[:arity]), Sample((B, np.array(3))[:arity]), *more),
@@ -41,7 +43,7 @@ def integers(
             *((ErrorSample(("i64[2]", "i64[3]"), {}, ShapeError, "do not broadcast"),) if arity == 2 else ()),
         ),
         elementwise=True,
-        reasons=NO_TANGENT,
+        reasons={**NO_TANGENT, **(NOT_FUSED if name in BY_LIBRARY else {})},
         doc=doc,
     )
 

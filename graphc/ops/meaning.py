@@ -73,6 +73,8 @@ def namespace(text: str) -> dict[str, Any]:
     """The modules that a meaning's source refers to; SciPy is loaded only where it occurs."""
     functions = import_module("graphc.ops.functions")
     scope: dict[str, Any] = {"np": np, "nk": functions, "slices": functions.slices}
+    if "calls." in text:
+        scope["calls"] = import_module("graphc.ops.calls")
     if "scipy." in text:
         scope["scipy"] = import_module("scipy")
         import_module("scipy.special")

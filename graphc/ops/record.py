@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from graphc.dims import Size
 from graphc.ir import Type
+from graphc.kernels import Fold
 
 # Rules receive the world `w` they build in: a graph under construction, or exact arithmetic.
 Rule = Callable[..., Any]
@@ -92,7 +93,14 @@ Reason = Literal[
     "structural: acts on exact values as NumPy acts on object arrays",
     "any input is accepted",
     "gives masks itself, or adds up elements under different ones",
+    "computed by a library: not part of kernels",
+    "opaque: what the user's Python code does is not known",
+    "its operand has several results, which no sample gives",
 ]
+OPAQUE: Final[Reason] = "opaque: what the user's Python code does is not known"
+
+
+NOT_FUSED: Final[Mapping[str, Reason]] = {"kernel": "computed by a library: not part of kernels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,11 @@ class Op:
     elementwise: whether elements of the result are made of those of the operands at the same place.
     view: whether the NumPy meaning may show an operand's elements instead of copying them.
     updates: whether the result is the first operand with elements replaced; the NumPy meaning takes it as `out` too.
+    kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k` (see
+        graphc.kernels.Scalars); a string names one of them.
+    kernel_kinds: the kinds of dtype, in NumPy's letters, at which it means what NumPy means.
+    fold: for a reduction that kernels compute, what it folds by.
+    expansion: for an op that stands for several, `(w, *operands, **attrs)` built of simple ones that kernels can fuse.
     doc: one or two lines with the formula; cites its source where it is not obvious.
     reasons: for each missing field, why.
     """
@@ -141,6 +154,10 @@ class Op:
     numpy: str
     doc: str
     exact: str | Rule | None = None
+    kernel: str | Rule | None = None
+    kernel_kinds: str = "biuf"
+    fold: Fold | None = None
+    expansion: Rule | None = None
     rule: Derivative | None = None
     domains: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -152,6 +169,11 @@ class Op:
     view: bool = False
     updates: bool = False
     reasons: Mapping[str, Reason] = field(default_factory=dict)
+
+    @property
+    def opaque(self) -> bool:
+        """Whether the op runs Python code of the user's, of which nothing is known."""
+        return self.reasons.get("exact") == OPAQUE
 
     @property
     def ufunc(self) -> bool:

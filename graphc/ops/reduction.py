@@ -11,7 +11,7 @@ from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops import work
 from graphc.ops.record import ErrorSample, Jvp, Linear, Op, Sample
-from graphc.ops.typing import Facts, check_axes, check_kind, normalise_axis, reduction, tensor
+from graphc.ops.typing import Facts, check_axes, check_kind, normalise_axis, reduced_shape, reduction, tensor
 
 SAMPLES = tuple(
     Sample((shape,), {"axes": axes, "keepdims": keepdims})
@@ -150,6 +150,51 @@ def softmax_exact(s: Any, x: Any, axes: tuple[int, ...]) -> Any:
     return e / s.sum(e, axes, True)
 
 
+def finite_top(w: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """The largest element, or 0 where it is not finite and would turn its neighbours into NaN."""
+    top = w.reduce_max(x, axes=axes, keepdims=True)
+    return w.where(w.abs(top) < w.constant(np.inf, x.dtype), top, w.constant(0, x.dtype))
+
+
+def logsumexp_expansion(w: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+    shift = finite_top(w, x, axes)
+    result = w.log(w.reduce_sum(w.exp(x - shift), axes=axes, keepdims=True)) + shift
+    return result if keepdims else w.reshape(result, shape=reduced_shape(x.shape, set(axes), False))
+
+
+# powers of 2 that bring what squares to 0, or to inf, back into range
+SCALES = {np.dtype(np.float32): (2.0**90, 2.0**-75), np.dtype(np.float64): (2.0**600, 2.0**-600)}
+
+
+def norm_expansion(w: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """Three sums of squares in one sweep, two of them scaled; of these the one that neither over- nor underflows.
+
+    The method is that of J. L. Blue, "A Portable Fortran Program to Find the Euclidean Norm of a Vector", 1978, with
+    one sum for each range instead of a choice for each element.
+    """
+    up, down = SCALES[x.dtype]
+    limits = np.finfo(x.dtype)
+
+    def root(scale: float) -> Any:
+        y = x if scale == 1 else x * w.constant(scale, x.dtype)
+        return w.sqrt(w.reduce_sum(y * y, axes=axes, keepdims=keepdims))
+
+    plain = root(1)
+    low = plain <= w.constant(np.sqrt(limits.tiny) / limits.eps, x.dtype)
+    small, large = root(up) / w.constant(up, x.dtype), root(down) / w.constant(down, x.dtype)
+    return w.where(low, small, w.where(plain < w.constant(np.inf, x.dtype), plain, large))
+
+
+def softmax_expansion(w: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+    e = w.exp(x - finite_top(w, x, axes))
+    return e / w.reduce_sum(e, axes=axes, keepdims=True)
+
+
+def log_softmax_expansion(w: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+    shifted = x - finite_top(w, x, axes)
+    return shifted - w.log(w.reduce_sum(w.exp(shifted), axes=axes, keepdims=True))
+
+
 SOFTMAX_SAMPLES = (
     Sample(((3,),), {"axes": (0,)}),
     Sample(((2, 3),), {"axes": (1,)}),
@@ -164,6 +209,7 @@ SOFTMAX_ERRORS = (
 OPS = (
     Op(
         "reduce_sum",
+        fold="sum",
         type=reduction("reduce_sum", "iuf"),
         numpy="np.add.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
         work=work.for_each("add"),
@@ -177,6 +223,7 @@ OPS = (
     ),
     Op(
         "reduce_prod",
+        fold="prod",
         type=reduction("reduce_prod", "iuf"),
         numpy="np.multiply.reduce({0}, axis={axes}, dtype={0}.dtype, keepdims={keepdims})",
         work=work.for_each("mul"),
@@ -190,6 +237,7 @@ OPS = (
     ),
     Op(
         "reduce_max",
+        fold="max",
         type=reduction("reduce_max", "biuf", empty=False),
         numpy="np.maximum.reduce({0}, axis={axes}, keepdims={keepdims})",
         work=work.for_each("other"),
@@ -202,6 +250,7 @@ OPS = (
     ),
     Op(
         "reduce_min",
+        fold="min",
         type=reduction("reduce_min", "biuf", empty=False),
         numpy="np.minimum.reduce({0}, axis={axes}, keepdims={keepdims})",
         work=work.for_each("other"),
@@ -214,6 +263,7 @@ OPS = (
     ),
     Op(
         "reduce_any",
+        fold="any",
         type=reduction("reduce_any", "b"),
         numpy="np.logical_or.reduce({0}, axis={axes}, keepdims={keepdims})",
         work=work.for_each("other"),
@@ -226,6 +276,7 @@ OPS = (
     ),
     Op(
         "reduce_all",
+        fold="all",
         type=reduction("reduce_all", "b"),
         numpy="np.logical_and.reduce({0}, axis={axes}, keepdims={keepdims})",
         work=work.for_each("other"),
@@ -238,6 +289,7 @@ OPS = (
     ),
     Op(
         "reduce_norm",
+        expansion=norm_expansion,
         type=reduction("reduce_norm", "f"),
         numpy="nk.norm({0}, {axes}, {keepdims})",
         work=work.norm,
@@ -252,6 +304,7 @@ OPS = (
     ),
     Op(
         "logsumexp",
+        expansion=logsumexp_expansion,
         type=reduction("logsumexp", "f"),
         numpy="nk.logsumexp({0}, {axes}, {keepdims})",
         work=work.logsumexp,
@@ -265,6 +318,7 @@ OPS = (
     ),
     Op(
         "softmax",
+        expansion=softmax_expansion,
         type=softmax_type,
         numpy="nk.softmax({0}, {axes})",
         work=work.softmax,
@@ -278,6 +332,7 @@ OPS = (
     ),
     Op(
         "log_softmax",
+        expansion=log_softmax_expansion,
         type=softmax_type,
         numpy="nk.log_softmax({0}, {axes})",
         work=work.log_softmax,

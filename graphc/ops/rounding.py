@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
-from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Reason, Rule, Sample
+from graphc.ops.record import NOT_FUSED, ErrorSample, Linear, Masked, Op, Partials, Reason, Rule, Sample
 from graphc.ops.typing import Facts, broadcast, check_kind, elementwise, tensor
 
 INTEGER = ErrorSample(("i64[2]",), {}, DTypeError, "not defined for i64")
@@ -26,6 +26,7 @@ def rounding(name: str, exact: Rule, doc: str, kinks: tuple[float, ...]) -> Op:
         name,
         type=elementwise(name, "f"),
         numpy=f"np.{name}",
+        kernel=name,
         work="other",
         exact=exact,
         rule=Partials(None),
@@ -40,6 +41,11 @@ def rounding(name: str, exact: Rule, doc: str, kinks: tuple[float, ...]) -> Op:
 def fmod_partial(w: Any, y: Any, a: Any, b: Any) -> Any:
     # the quotient cut towards zero; a - y is a multiple of b, so rint only undoes the division's rounding
     return -w.rint((a - y) / b)
+
+
+def heaviside_kernel(k: Any, x: Any, h: Any) -> Any:
+    zero, one = k.number(0, x), k.number(1, x)
+    return k.where(k.is_nan(x), x, k.where(k.eq(x, zero), h, k.where(x < 0, zero, one)))
 
 
 def ldexp_type(facts: Facts, operand: Type, exponent: Type) -> TensorType:
@@ -100,6 +106,7 @@ OPS = (
         "fmod",
         type=elementwise("fmod", "iuf"),
         numpy="np.fmod",
+        kernel="fmod",
         work="div",
         exact=lambda s, a, b: a - b * s.trunc(a / b),
         rule=Partials(lambda w, y, a, b: 1, fmod_partial),
@@ -112,6 +119,7 @@ OPS = (
         "copysign",
         type=elementwise("copysign", "f"),
         numpy="np.copysign",
+        kernel="copysign",
         work="other",
         exact=lambda s, a, b: s.where(s.less(b, s.number(0)), -s.abs(a), s.abs(a)),
         rule=Partials(lambda w, y, a, b: w.sign(a) * w.copysign(w.constant(1, a.dtype), b), None),
@@ -124,6 +132,7 @@ OPS = (
         "heaviside",
         type=elementwise("heaviside", "f"),
         numpy="np.heaviside",
+        kernel=heaviside_kernel,
         work="other",
         exact=lambda s, x, h: s.where(
             s.equal(x, s.number(0)), h, s.where(s.less(x, s.number(0)), s.number(0), s.number(1))
@@ -138,6 +147,7 @@ OPS = (
         "signbit",
         type=elementwise("signbit", "f", result="bool"),
         numpy="np.signbit",
+        kernel="signbit",
         work="other",
         exact=lambda s, x: s.less(x, s.number(0)),
         domains=("real",),
@@ -162,6 +172,7 @@ OPS = (
         ),
         elementwise=True,
         doc="x times 2 to the power of an integer n.",
+        reasons=NOT_FUSED,
     ),
     Op(
         "exponent",
@@ -171,7 +182,8 @@ OPS = (
         domains=("real",),
         errors=(INTEGER,),
         elementwise=True,
-        reasons=NO_TANGENT,
+        work="other",
+        reasons={**NO_TANGENT, **NOT_FUSED},
         doc="The exponent n for which x / 2**n has a size from 0.5 to 1; 0 for 0.",
     ),
 )

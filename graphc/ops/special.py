@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.errors import DTypeError
-from graphc.ops.record import ErrorSample, Masked, Op, Partials, Rule, Sample
+from graphc.ops.record import NOT_FUSED, ErrorSample, Masked, Op, Partials, Rule, Sample
 from graphc.ops.trigonometric import INTEGERS, UNORDERED, ordered, unary
 from graphc.ops.typing import elementwise
 
@@ -25,7 +25,9 @@ def erf_partial(w: Any, y: Any, x: Any) -> Any:
     return 2 / root(w, 1, x) * w.exp(-(x * x))
 
 
-def binary(name: str, exact: Rule, first: Rule, second: Rule, domains: tuple[str, str], doc: str, ulps: float) -> Op:
+def binary(
+    name: str, exact: Rule, first: Rule, second: Rule, domains: tuple[str, str], doc: str, ulps: float, **more: Any
+) -> Op:
     return Op(
         name,
         type=elementwise(name, "f"),
@@ -37,7 +39,19 @@ def binary(name: str, exact: Rule, first: Rule, second: Rule, domains: tuple[str
         elementwise=True,
         ulps=ulps,
         doc=doc,
+        **more,
     )
+
+
+def logit_kernel(k: Any, x: Any) -> Any:
+    # near 1/2, where the quotient is near 1, by its distance
+    near = 2.0 * k.arctanh(2.0 * (x - 0.5))
+    return k.where(k.abs(x - 0.5) < 0.2, near, k.log(x / (1.0 - x)))
+
+
+def times_log(k: Any, x: Any, y: Any, log: Any) -> Any:
+    nothing = k.logical_and(k.eq(x, k.number(0, x)), k.eq(y, y))
+    return k.where(nothing, k.number(0, x), x * log)
 
 
 def family(
@@ -95,6 +109,7 @@ OPS = (
         erf_partial,
         "The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
         ulps=4,
+        kernel="erf",
     ),
     unary(
         "erfc",
@@ -103,6 +118,7 @@ OPS = (
         lambda w, y, x: -erf_partial(w, y, x),
         "1 - erf(x) without cancellation for large x.",
         ulps=16,
+        kernel="erfc",
     ),
     unary(
         "erfcx",
@@ -111,6 +127,7 @@ OPS = (
         lambda w, y, x: 2 * (x * y) - 2 / root(w, 1, x),
         "exp(x**2) erfc(x), the scaled complementary error function.",
         ulps=16,
+        kernel="erfcx",
     ),
     unary(
         "log_erfc",
@@ -119,6 +136,7 @@ OPS = (
         lambda w, y, x: -2 / root(w, 1, x) / w.erfcx(x),
         "log(erfc(x)) without underflow for large x, and without cancellation near 0.",
         ulps=16,
+        kernel="log_erfc",
     ),
     unary(
         "erfinv",
@@ -128,6 +146,7 @@ OPS = (
         "The number whose error function is x, between -1 and 1.",
         domain="unit",
         ulps=4,
+        reasons=NOT_FUSED,
     ),
     unary(
         "erfcinv",
@@ -137,6 +156,7 @@ OPS = (
         "The number whose complementary error function is x, between 0 and 2.",
         domain="inside 0 to 2",
         ulps=4,
+        reasons=NOT_FUSED,
     ),
     unary(
         "ndtr",
@@ -145,6 +165,7 @@ OPS = (
         lambda w, y, x: w.exp(-0.5 * (x * x)) / root(w, 2, x),
         "The standard normal distribution function.",
         ulps=16,
+        kernel="ndtr",
     ),
     unary(
         "log_ndtr",
@@ -154,6 +175,7 @@ OPS = (
         lambda w, y, x: 2 / root(w, 2, x) / w.erfcx(-x / w.sqrt(w.constant(2, x.dtype))),
         "log of the standard normal distribution function, without underflow.",
         ulps=16,
+        kernel="log_ndtr",
     ),
     unary(
         "ndtri",
@@ -163,6 +185,7 @@ OPS = (
         "The number whose normal distribution function is x, between 0 and 1.",
         domain="inside 0 to 1",
         ulps=8,
+        reasons=NOT_FUSED,
     ),
     unary(
         "logit",
@@ -172,6 +195,7 @@ OPS = (
         "log(x / (1 - x)), the inverse of the logistic function.",
         domain="inside 0 to 1",
         ulps=4,
+        kernel=logit_kernel,
     ),
     binary(
         "xlogy",
@@ -181,6 +205,7 @@ OPS = (
         ("real", "positive"),
         "x log(y), and 0 where x is 0, whatever y is; its derivative by x is log(y) throughout.",
         ulps=4,
+        kernel=lambda k, x, y: times_log(k, x, y, k.log(y)),
     ),
     binary(
         "xlog1py",
@@ -190,6 +215,7 @@ OPS = (
         ("real", "above -1"),
         "x log(1 + y), and 0 where x is 0, whatever y is; its derivative by x is log1p(y) throughout.",
         ulps=4,
+        kernel=lambda k, x, y: times_log(k, x, y, k.log1p(y)),
     ),
     unary(
         "gamma",
@@ -199,6 +225,7 @@ OPS = (
         "The gamma function, (x - 1)! at whole numbers.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "gammaln",
@@ -208,6 +235,7 @@ OPS = (
         "log of the absolute value of the gamma function, without overflow.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     unary(
         "digamma",
@@ -217,6 +245,7 @@ OPS = (
         "The derivative of gammaln.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     family(
         "polygamma",
@@ -226,6 +255,7 @@ OPS = (
         "The derivative of digamma of a whole order.",
         domain="off the poles of gamma",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     family(
         "bessel_i",
@@ -234,6 +264,7 @@ OPS = (
         bessel_i_partial,
         "Modified Bessel function of the first kind of a whole order.",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
     family(
         "bessel_ie",
@@ -243,6 +274,7 @@ OPS = (
         "exp(-|x|) times the modified Bessel function of the first kind; its derivative at 0 is the mean of two sides.",
         ulps=16,
         kinks=(0.0,),
+        reasons=NOT_FUSED,
     ),
     family(
         "bessel_j",
@@ -251,5 +283,6 @@ OPS = (
         bessel_j_partial,
         "Bessel function of the first kind of a whole order.",
         ulps=16,
+        reasons=NOT_FUSED,
     ),
 )

@@ -328,6 +328,7 @@ OPS = (
             "exact": "structural: acts on exact values as NumPy acts on object arrays",
             "rule": "no operands",
             "domains": "no operands",
+            "samples": "its operand has several results, which no sample gives",
         },
     ),
 )

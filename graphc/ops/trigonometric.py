@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from graphc.errors import DTypeError
 from graphc.ir import TensorType, Type
-from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Rule, Sample
+from graphc.ops.record import NOT_FUSED, ErrorSample, Linear, Masked, Op, Partials, Rule, Sample
 from graphc.ops.typing import Facts, elementwise
 from graphc.ops.work import per_element
 
@@ -82,11 +83,34 @@ def carried(w: Any, m: Any, x: Any) -> tuple[Any]:
     return (m,)
 
 
+def sech2_kernel(k: Any, x: Any) -> Any:
+    y = 1.0 / k.cosh(x)
+    return y * y
+
+
+def log_cosh_kernel(k: Any, x: Any) -> Any:
+    # near 0 by the half angle
+    size, one = k.abs(x), k.number(1, x)
+    half = k.sinh(k.minimum(size, one) * 0.5)
+    far = size + k.log1p(k.exp(-2.0 * size)) - math.log(2)
+    return k.where(size < 1.0, k.log1p(2.0 * half * half), far)
+
+
+def sinc_kernel(k: Any, x: Any) -> Any:
+    # from the distance to the nearest whole number
+    whole = k.rint(x)
+    half = whole * 0.5
+    sine = k.sin((x - whole) * math.pi)
+    sine = k.where(k.eq(half, k.floor(half)), sine, -sine)
+    return k.where(k.eq(x, k.number(0, x)), k.number(1, x), sine / (x * math.pi))
+
+
 OPS = (
     Op(
         "sin",
         type=elementwise("sin", "f"),
         numpy="np.sin",
+        kernel="sin",
         exact="sin",
         rule=Partials(lambda w, y, x: w.cos(x)),
         domains=("real",),
@@ -99,6 +123,7 @@ OPS = (
         "cos",
         type=elementwise("cos", "f"),
         numpy="np.cos",
+        kernel="cos",
         exact="cos",
         rule=Partials(lambda w, y, x: -w.sin(x)),
         domains=("real",),
@@ -111,6 +136,7 @@ OPS = (
         "tanh",
         type=elementwise("tanh", "f"),
         numpy="np.tanh",
+        kernel="tanh",
         exact="tanh",
         rule=Partials(lambda w, y, x: w.sech2(x)),
         domains=("real",),
@@ -126,6 +152,7 @@ OPS = (
         lambda w, y, x: -2 * (w.tanh(x) * y),
         "1 - tanh(x)**2, the square of the hyperbolic secant, without cancellation for large x.",
         ulps=8,
+        kernel=sech2_kernel,
     ),
     unary(
         "tan",
@@ -134,6 +161,7 @@ OPS = (
         lambda w, y, x: 1 + y * y,
         "Tangent of x in radians.",
         ulps=4,
+        kernel="tan",
     ),
     unary(
         "arcsin",
@@ -143,6 +171,7 @@ OPS = (
         "The angle in [-pi/2, pi/2] whose sine is x; its derivative at -1 and 1 is inf.",
         domain="unit",
         kinks=(-1.0, 1.0),
+        kernel="arcsin",
     ),
     unary(
         "arccos",
@@ -152,6 +181,7 @@ OPS = (
         "The angle in [0, pi] whose cosine is x; its derivative at -1 and 1 is -inf.",
         domain="unit",
         kinks=(-1.0, 1.0),
+        kernel="arccos",
     ),
     unary(
         "cos_arcsin",
@@ -163,6 +193,7 @@ OPS = (
         domain="unit",
         kinks=(-1.0, 1.0),
         work=per_element(add=2, mul=1, div=1),
+        kernel=lambda k, x: k.sqrt((1.0 - x) * (1.0 + x)),
     ),
     unary(
         "arctan",
@@ -170,11 +201,13 @@ OPS = (
         "atan",
         lambda w, y, x: 1 / (1 + x * x),
         "The angle in [-pi/2, pi/2] whose tangent is x.",
+        kernel="arctan",
     ),
     Op(
         "arctan2",
         type=elementwise("arctan2", "f"),
         numpy="np.arctan2",
+        kernel="arctan2",
         exact="atan2",
         rule=Partials(
             lambda w, y, a, b: angle_partial(w, b, a, b),
@@ -192,6 +225,7 @@ OPS = (
         lambda s, x: (s.exp(x) - s.exp(-x)) / 2,
         lambda w, y, x: w.cosh(x),
         "Hyperbolic sine of x.",
+        kernel="sinh",
     ),
     unary(
         "cosh",
@@ -199,6 +233,7 @@ OPS = (
         lambda s, x: (s.exp(x) + s.exp(-x)) / 2,
         lambda w, y, x: w.sinh(x),
         "Hyperbolic cosine of x.",
+        kernel="cosh",
     ),
     unary(
         "log_cosh",
@@ -207,6 +242,7 @@ OPS = (
         lambda w, y, x: w.tanh(x),
         "log(cosh(x)) without overflow, and without cancellation near 0.",
         ulps=4,
+        kernel=log_cosh_kernel,
     ),
     unary(
         "arcsinh",
@@ -214,6 +250,7 @@ OPS = (
         "asinh",
         lambda w, y, x: w.cos_arctan(x),
         "The number whose hyperbolic sine is x.",
+        kernel="arcsinh",
     ),
     unary(
         "arccosh",
@@ -223,6 +260,7 @@ OPS = (
         "The number from 0 on whose hyperbolic cosine is x >= 1; its derivative at 1 is inf.",
         domain="above 1",
         kinks=(1.0,),
+        kernel="arccosh",
     ),
     unary(
         "sinh_arccosh",
@@ -233,6 +271,7 @@ OPS = (
         domain="above 1",
         kinks=(1.0,),
         work=per_element(add=2, mul=1, div=2),
+        kernel=lambda k, x: k.sqrt(x - 1.0) * k.sqrt(x + 1.0),
     ),
     unary(
         "arctanh",
@@ -241,11 +280,13 @@ OPS = (
         lambda w, y, x: 1 / ((1 - x) * (1 + x)),
         "The number whose hyperbolic tangent is x, between -1 and 1.",
         domain="unit",
+        kernel="arctanh",
     ),
     Op(
         "deg2rad",
         type=elementwise("deg2rad", "f"),
         numpy="np.deg2rad",
+        kernel=lambda k, x: x * (math.pi / 180),
         work="mul",
         exact=lambda s, x: x * s.pi() / 180,
         rule=Linear(None, radians, mask=carried),
@@ -259,6 +300,7 @@ OPS = (
         "rad2deg",
         type=elementwise("rad2deg", "f"),
         numpy="np.rad2deg",
+        kernel=lambda k, x: x * (180 / math.pi),
         work="mul",
         exact=lambda s, x: x * 180 / s.pi(),
         rule=Linear(None, degrees, mask=carried),
@@ -276,6 +318,7 @@ OPS = (
         lambda w, y, x: -(w.pi(dtype=x.dtype) * w.spherical_jn(w.pi(dtype=x.dtype) * x, order=1)),
         "sin(pi x) / (pi x), and 1 at 0, where its derivative is 0.",
         ulps=4,
+        kernel=sinc_kernel,
     ),
     Op(
         "spherical_jn",
@@ -289,5 +332,6 @@ OPS = (
         elementwise=True,
         ulps=16,
         doc="Spherical Bessel function of the first kind of a whole order; order 0 is sin(x) / x.",
+        reasons=NOT_FUSED,
     ),
 )

@@ -15,7 +15,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, GraphcError, UnsupportedError
-from graphc.ir import Attrs, Builder, Constant, Locs, TensorType, Type
+from graphc.ir import Attrs, Builder, Callback, Constant, Locs, TensorType, Type
 from graphc.ops import lookup
 from graphc.ops.record import Op
 from graphc.ops.typing import Facts, reduced_shape
@@ -317,14 +317,14 @@ _TYPES: dict[tuple[Any, ...], Type] = {}
 
 
 def infer(op: Op, types: tuple[Type, ...], attrs: Attrs, facts: Facts) -> Type:
-    """The result type by the op's rule; remembered when no guard took part in it."""
+    """The result type by the op's rule; remembered when no guard took part in it, and no array is kept by it."""
     key = (op.name, types, attrs)
     found = _TYPES.get(key)
     if found is not None:
         return found
     facts.consulted = False
     result = op.type(facts, *types, **dict(attrs))
-    if not facts.consulted:
+    if not facts.consulted and not any(isinstance(value, (Constant, Callback)) for _, value in attrs):
         if len(_TYPES) > 50_000:
             _TYPES.clear()
         _TYPES[key] = result

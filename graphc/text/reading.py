@@ -12,11 +12,12 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import IRError, Loc, ParseError
-from graphc.ir import DTYPE_NAMES, DTYPES, Attrs, Constant, Graph, Guard, TensorType, TupleType, Type
+from graphc.ir import DTYPE_NAMES, DTYPES, Attrs, Callback, Constant, Graph, Guard, TensorType, TupleType, Type
 from graphc.text.scalars import (
     MAX_DIGITS,
     MAX_NESTING,
     NAME,
+    VIEW,
     Element,
     Line,
     Operand,
@@ -54,19 +55,34 @@ def parse(
     text: str,
     constants: Mapping[str, np.ndarray[Any, Any]] | None = None,
     check: Callable[[Graph, Line], None] | None = None,
+    callbacks: Sequence[Callable[..., Any]] | None = None,
 ) -> Graph:
     """The graph that a text describes; ParseError, with line and column, if it describes none.
 
     `constants` holds the arrays that the text only names, by SHA-256 (see `constants_of`); without one of
-    them the graph compares equal but does not run. `check(graph, line)` is the verifier: it knows the ops,
+    them the graph compares equal but does not run. `callbacks` holds the functions that the text only names, in
+    its order (see `callbacks_of`); without them likewise. `check(graph, line)` is the verifier: it knows the ops,
     which this module does not, and `line` gives it the line that a node stands in. No text runs code.
 
     >>> parse("graph f(%x: f64[n]) -> f64[n] { return %x }").input_types
     (f64[n],)
     """
-    reader = _Reader(text, "graph text", constants or {})
+    reader = _Reader(text, "graph text", constants or {}, callbacks)
+    if text.lstrip().startswith(VIEW):
+        raise ParseError(
+            "this text is a view of a graph",
+            expected="a graph in full",
+            actual="a text with parts folded or left out",
+            fix="dump(graph) without fold, only and around writes what parse reads",
+        )
     graph = reader.graph(0)
     reader.finish()
+    if callbacks is not None and reader.called != len(callbacks):
+        raise ParseError(
+            "graph text: the callbacks given are not those of the text",
+            expected=f"{reader.called} functions, one for each callback in the text, in its order",
+            actual=str(len(callbacks)),
+        )
     if check is not None:
         check(graph, reader.line)
     return graph
@@ -87,10 +103,17 @@ def parse_type(text: str) -> TensorType:
 class _Reader:
     """A recursive-descent reader, one token ahead: `kind` and `token`, from `start` to `stop`."""
 
-    def __init__(self, text: str, what: str, constants: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def __init__(
+        self,
+        text: str,
+        what: str,
+        constants: Mapping[str, np.ndarray[Any, Any]],
+        callbacks: Sequence[Callable[..., Any]] | None = None,
+    ) -> None:
         if not isinstance(text, str):
             raise ParseError(f"{what}: expected a str, got {type(text).__name__}")
-        self.text, self.what, self.constants = text, what, constants
+        self.text, self.what, self.constants, self.callbacks = text, what, constants, callbacks
+        self.called = 0  # how many callbacks the text has named so far
         self.types: dict[str, TensorType] = {}
         self.known: dict[Any, Constant] = {}
         self.locs: dict[str, tuple[Loc, ...]] = {}
@@ -278,6 +301,9 @@ class _Reader:
         if token == "const":
             self.advance()
             return self.constant(self.tensor_type())
+        if token == "callback":
+            self.advance()
+            return self.callback()
         if token == "size":
             self.advance()
             self.expect("(")
@@ -293,6 +319,12 @@ class _Reader:
         if kind in ("name", "number") or token == "-":
             return self.size()
         raise self.error("a value", fix="a Python object in an attribute has no text" if token == "<" else None)
+
+    def callback(self) -> Callback:
+        name = self.string()
+        given = self.callbacks
+        self.called += 1
+        return Callback(name, given[self.called - 1] if given is not None and self.called <= len(given) else None)
 
     def number(self) -> int | float:
         token = self.token

@@ -16,8 +16,9 @@ from graphc.ir import DTYPES, Graph, TensorType, Type
 MAX_NESTING: Final = 48  # of graphs, tuples and arrays inside one another: a text never exhausts Python's stack
 MAX_DIGITS: Final = 4000  # of a decimal integer: Python reads longer ones in quadratic time, or not at all
 COMMENT_COLUMN: Final = 56
+VIEW: Final = "# a view of "  # how a text begins that shows a graph and is not read back
 NAME: Final = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
-WORDS: Final = frozenset({*DTYPES, "const", "graph", "inf", "nan", "size"})
+WORDS: Final = frozenset({*DTYPES, "callback", "const", "graph", "inf", "nan", "size"})
 BITS: Final = {2: "e", 4: "f", 8: "d"}  # struct's letters of the floats, by size
 DIGITS: Final = {"e": 5, "f": 9}  # significant decimals that tell all floats apart
 PARTS: Final[dict[str, np.dtype[Any]]] = {"c8": np.dtype("f4"), "c16": np.dtype("f8")}

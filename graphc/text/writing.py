@@ -12,7 +12,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim
 from graphc.errors import Loc
-from graphc.ir import DTYPE_NAMES, Constant, Graph, TensorType, Type
+from graphc.ir import DTYPE_NAMES, Callback, Constant, Graph, TensorType, Type
 from graphc.text.scalars import (
     COMMENT_COLUMN,
     NAME,
@@ -24,6 +24,7 @@ from graphc.text.scalars import (
     printable,
     quote,
 )
+from graphc.text.summaries import summary
 
 _NUMBERED: Final = re.compile(r"\.[0-9]+\Z")
 
@@ -138,6 +139,8 @@ class Writer:
             yield f"  guard {guard}"
         for i, data in self.nodes.items():
             if i not in self.inputs and i not in self.inline:
+                if (words := summary_of(data)) is not None:
+                    yield f"  # {words}"
                 yield self._located("  " + self.node(i).replace("\n", "\n  "), data["loc"])
         yield f"  return {', '.join(self.labels[i] for i in graph.outputs)}".rstrip()
         yield "}"
@@ -178,6 +181,13 @@ class Labels:
                 label = f"{base}.{self.last[base]}"
         self.taken.add(label)
         return label
+
+
+def summary_of(data: Mapping[str, Any]) -> str | None:
+    """What a node holds, in words, if it is a constant that the text only names."""
+    if data["op"] != "const" or not plain_constant(data) or data["attrs"][0][1].inline:
+        return None
+    return summary(data["attrs"][0][1])
 
 
 def plain_constant(data: Mapping[str, Any]) -> bool:
@@ -224,6 +234,8 @@ def _value(value: Any, nested: Callable[[Graph], str]) -> str:
             return repr(value)
         case Constant() if value.dtype in DTYPE_NAMES:
             return f"const {TensorType(value.shape, value.dtype)!r} {_content(value)}"
+        case Callback():
+            return f"callback {quote(value.name)}"
         case Graph():
             return nested(value)
     shown = str(value) if isinstance(value, np.generic) else getattr(value, "__qualname__", "")
@@ -258,3 +270,26 @@ def constants_of(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
             case Graph() as nested:
                 waiting.extend(data["attrs"] for data in nested._node.values())
     return dict(sorted(found.items()))
+
+
+def callbacks_of(graph: Graph) -> list[Callable[..., Any]]:
+    """The functions that the graph's text only names, in the order of the text: what `parse` takes as `callbacks`.
+
+    >>> from graphc.text.reading import parse
+    >>> callbacks_of(parse("graph f() -> () { return }"))
+    []
+    """
+    return [callback.function for callback in _callbacks(graph)]
+
+
+def _callbacks(value: Any) -> Iterator[Callback]:
+    match value:
+        case Callback():
+            yield value
+        case tuple():
+            for one in value:
+                yield from _callbacks(one)
+        case Graph():
+            for data in value._node.values():
+                for _, one in data["attrs"]:
+                    yield from _callbacks(one)

@@ -136,7 +136,9 @@ class SymbolicSize:
         hints = self.world.facts.hints
         if hints is not None and dims.symbols(self.dim) <= hints.keys():
             value = dims.evaluate(self.dim, hints)
+            known = len(self.world.builder.guards)
             self.world.builder.guards.setdefault(Guard("==", self.dim, value))
+            _note_question(self.world, known)
             return value
         raise TraceError(
             f"Python needs the number behind the size {self.dim}, which is known only when the graph runs",
@@ -186,4 +188,14 @@ def decide(world: TracingWorld, relation: Any, a: Size, b: Size) -> bool:
             loc=(user_locs() or (None,))[0],
             fix="write numbers for these sizes in the spec, or use jit, which guards the answer and compiles again",
         )
-    return facts.record(relation, a, b)
+    before = len(facts.guards)
+    answer = facts.record(relation, a, b)
+    _note_question(world, before)
+    return answer
+
+
+def _note_question(world: TracingWorld, before: int) -> None:
+    """Note the user's line for the guards beyond the first `before`."""
+    here = user_locs()
+    if here:
+        world.asked.update(dict.fromkeys(list(world.builder.guards)[before:], here[0]))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from graphc.errors import UnsupportedError
-from graphc.ir import Builder, Locs, set_name
+from graphc.errors import Loc, UnsupportedError
+from graphc.ir import Builder, Guard, Locs, set_name
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
 from graphc.tracing.layout import arrange, like, ordered_as
@@ -55,6 +55,7 @@ class TracingWorld(GraphWorld):
         self.active = True
         self.captured: dict[tuple[int, int], int] = {}
         self.captures: list[Traced] = []
+        self.asked: dict[Guard, Loc] = {}
         self._constants: dict[int, tuple[Any, int]] = {}
         self._goal: Goal | None = None  # where the program assigns the value that it is making
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
-from graphc.compiler import Jitted, flatten, function_name, show_tree
+from graphc.compiler import Compiled, Jitted, Wrapper, flatten, function_name, show_tree
 from graphc.errors import DifferentiationError, DTypeError, ShapeError, StructureError, TraceError
 from graphc.ir import Graph, TensorType
 from graphc.passes import pipeline
@@ -44,26 +45,45 @@ def check_differentiable(type: TensorType, transform: str) -> None:
         )
 
 
-class Transform:
-    """A differentiated function. Inside a trace it inlines; on arrays it compiles once per signature and runs."""
+class Transform(Wrapper):
+    """A differentiated function. Inside a trace it inlines; on arrays it compiles once per signature and runs.
+
+    Of the arguments that are not differentiated, what is no array, NumPy scalar or Python float stays as it is.
+    """
 
     def __init__(self, f: Callable[..., Any], name: str) -> None:
-        self._f = f
-        self._jitted = Jitted(self._traced)
-        self.__name__ = f"{name}_{function_name(f)}"
-        self._jitted.__name__ = self.__name__
-        self.__doc__ = f.__doc__
-        self.__wrapped__ = f
+        super().__init__(f, name)
+        self.__name__ = f"{name}_{function_name(self._f)}"
+
+        @wraps(self._f)  # the inputs of the graph get the function's names
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            return self._traced(*args, **kwargs)
+
+        traced.__name__ = self.__name__
+        self._jitted = Jitted(traced, varying=self._varying)
 
     def _traced(self, *args: Any, **kwargs: Any) -> Any:
+        """The derivative at traced arguments."""
         raise NotImplementedError
+
+    def _varying(self, count: int) -> Collection[int]:
+        """The positions of the arguments that are differentiated, or are such tangents, out of `count`."""
+        return range(count)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._jitted(*args, **kwargs)
 
     def explain(self) -> str:
-        """What was compiled so far and why."""
+        """What was compiled so far and why, one line each."""
         return self._jitted.explain()
+
+    def compiled_for(self, /, *args: Any, **kwargs: Any) -> Compiled:
+        """What runs for a call with these arguments; see `jit`."""
+        return self._jitted.compiled_for(*args, **kwargs)
+
+    def clear_cache(self) -> None:
+        """Forget what was compiled, and why."""
+        self._jitted.clear_cache()
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
@@ -97,20 +117,23 @@ def matching(tree: Any, structure: Any, types: Sequence[TensorType], world: Trac
     """The leaves of `tree`, which has to have the structure, as values of the shapes and dtypes of `types`."""
     leaves, given = flatten(tuple(tree) if isinstance(tree, list) else tree)
     check_structure(given, structure, leaves, types, what)
-    values = []
-    for leaf, type in zip(leaves, types, strict=True):
-        value = lift(leaf, world)
-        if value.type.shape != type.shape:
+    values = [lift(leaf, world) for leaf in leaves]
+    check_fit([value.type for value in values], types, what)
+    return [world.convert(value, type.dtype, type.weak) for value, type in zip(values, types, strict=True)]
+
+
+def check_fit(given: Sequence[TensorType], wanted: Sequence[TensorType], what: str) -> None:
+    """Raise ShapeError or DTypeError unless values of the types given can stand for those wanted."""
+    for have, want in zip(given, wanted, strict=True):
+        if have.shape != want.shape:
             raise ShapeError(
                 f"{what} differ in shape",
-                expected=repr(type),
-                actual=repr(value.type),
+                expected=repr(want),
+                actual=repr(have),
                 fix="each has the shape of the value it belongs to",
             )
-        if not value.type.weak and not np.can_cast(value.type.dtype, type.dtype, "safe"):
-            raise DTypeError(f"{what}: no safe cast", expected=repr(type), actual=repr(value.type))
-        values.append(world.convert(value, type.dtype, type.weak))
-    return values
+        if not have.weak and not np.can_cast(have.dtype, want.dtype, "safe"):
+            raise DTypeError(f"{what}: no safe cast", expected=repr(want), actual=repr(have))
 
 
 def check_structure(given: Any, wanted: Any, leaves: Sequence[Any], types: Sequence[TensorType], what: str) -> None:

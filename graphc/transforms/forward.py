@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc.compiler import flatten, trace_call, unflatten
+from graphc.compiler import Compiled, flatten, trace_call, type_of, unflatten
+from graphc.ir import Graph
 from graphc.passes.derive import jvp_graph
-from graphc.tracing import TracingWorld, deepest, inline, located, world_of
-from graphc.transforms.arguments import Transform, lift_argument, matching, prepared, surrounding
-from graphc.transforms.linear_map import LinearMap, split_at, trace_point
+from graphc.tracing import Traced, TracingWorld, inline, located, world_of
+from graphc.transforms.arguments import (
+    Transform,
+    check_fit,
+    check_structure,
+    lift_argument,
+    matching,
+    prepared,
+    surrounding,
+)
+from graphc.transforms.linear_map import LinearMap, SplitFunction, derived, surroundings, trace_point, zeros
 
 
 class Jvp(Transform):
@@ -41,7 +50,31 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     >>> jvp(np.sin, (0.0,), (1.0,))
     (np.float64(0.0), np.float64(1.0))
     """
-    return Jvp(f)(tuple(primals), tuple(tangents))  # type: ignore[no-any-return]
+    primals, tangents = tuple(primals), tuple(tangents)
+    arrays, structure = flatten(primals)
+    pushed, given = flatten(tangents)
+    if world_of([*arrays, *pushed]) is None:
+        with located():
+            out = trace_point(f, primals, "jvp")
+            if surroundings(out) is None:
+                types = out.graph.input_types
+                check_structure(given, structure, pushed, types, "jvp: tangents")
+                check_fit([type_of(t) for t in pushed], types, "jvp: tangents")
+                values = derived("jvp", out.graph, _joint)._run(*arrays, *pushed)
+                count = len(out.graph.outputs)
+                found = iter(values[count:])
+                filled = [next(found) if t.differentiable else zeros(t) for t in out.graph.output_types]
+                return unflatten(out.out_tree, values[:count]), unflatten(out.out_tree, filled)
+    return Jvp(f)(primals, tangents)  # type: ignore[no-any-return]
+
+
+def _joint(graph: Graph) -> Compiled:
+    return Compiled(jvp_graph(prepared(graph), range(len(graph.inputs)), with_value=True), None, None)
+
+
+def _split(graph: Graph) -> SplitFunction:
+    joint = jvp_graph(prepared(graph), range(len(graph.inputs)), with_value=True)
+    return SplitFunction.of(joint, len(graph.inputs), len(graph.outputs))
 
 
 def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -60,18 +93,37 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
         return _traced_linearize(f, primals, world)
     with located():
         out = trace_point(f, primals, "linearize")
-    if out.captures:
-        return _traced_linearize(f, primals, deepest(out.captures))
-    joint = jvp_graph(prepared(out.graph), range(len(leaves)), with_value=True)
-    value, residuals, linear = split_at(joint, leaves, len(out.graph.outputs))
+    if (around := surroundings(out)) is not None:
+        return _traced_linearize(f, primals, around)
+    parts = derived("linearize", out.graph, _split)
+    value, residuals = parts.at(leaves)
     ins = (structure, out.graph.input_types)
-    map_ = LinearMap(linear, residuals, ins, (out.out_tree, out.graph.output_types), "tangents")
+    map_ = LinearMap(parts.linear, residuals, ins, (out.out_tree, out.graph.output_types), "tangents")
     return unflatten(out.out_tree, value), map_
 
 
 def _traced_linearize(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[..., Any]]:
     lifted, structure = lift_argument(primals, world, "linearize")
+    return traced_linearize(f, lifted, structure, world)
+
+
+def traced_linearize(
+    f: Callable[..., Any], lifted: Sequence[Traced], structure: Any, world: TracingWorld
+) -> tuple[Any, Callable[..., Any]]:
+    """`linearize` inside a trace, at leaves of the structure that belong to the trace."""
     out = trace_call(f, unflatten(structure, lifted), {})
-    values = inline(world, prepared(out.graph), [*lifted, *out.captures])
-    point = unflatten(structure, lifted)
-    return unflatten(out.out_tree, values), lambda *tangents: Jvp(f)._traced(point, tangents)[1]
+    graph = prepared(out.graph)
+    types = [x.type for x in lifted]
+    operands = [*lifted, *out.captures]
+    values = inline(world, graph, operands)
+    linear = jvp_graph(graph, range(len(lifted)))
+
+    def push(*tangents: Any) -> Any:
+        """The tangent of the result for tangents of the primals."""
+        here = world_of([*flatten(tangents)[0], *operands]) or world
+        pushed = matching(tangents, structure, types, here, "tangents")
+        found = iter(inline(here, linear, [*operands, *pushed]))
+        filled = [next(found) if t.differentiable else here.full(0, t) for t in graph.output_types]
+        return unflatten(out.out_tree, filled)
+
+    return unflatten(out.out_tree, values), push

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.compiler import Jitted, flatten, function_name, unflatten
+from graphc.compiler import flatten, unflatten
 from graphc.errors import DifferentiationError
 from graphc.ir import TensorType, static_shape
 from graphc.tracing import TracingWorld, lift
-from graphc.transforms.arguments import Transform, positions, surrounding
-from graphc.transforms.forward import Jvp, jvp
+from graphc.transforms.arguments import Transform, lift_argument, positions, surrounding
+from graphc.transforms.forward import jvp, traced_linearize
 from graphc.transforms.reverse import grad, traced_vjp
 
 
@@ -23,6 +23,12 @@ class _Jacobian(Transform):
         self.argnums = argnums
         self.forward = forward
         super().__init__(f, "jacfwd" if forward else "jacrev")
+
+    def _varying(self, count: int) -> Collection[int]:
+        return positions(self.argnums, count, "jacobian")
+
+    def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _Jacobian, (self._f, self.argnums, self.forward)
 
     def _traced(self, *args: Any, **kwargs: Any) -> Any:
         world = surrounding((args, kwargs), "jacobian")
@@ -76,24 +82,14 @@ def _forward_jacobian(
     f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld
 ) -> tuple[list[list[Any]], Any]:
     """Columns by pushing unit tangents; result[output][argument]."""
-    leaves, structure = flatten(picked)
-    leaves = [lift(leaf, world) for leaf in leaves]
-    point = unflatten(structure, leaves)
+    leaves, structure = lift_argument(picked, world, "jacobian")
+    value, push = traced_linearize(f, leaves, structure, world)
+    outputs, out_tree = flatten(value)
     columns: list[list[Any]] = []
-    out_tree = None
-    outputs: list[Any] = []
-    push = Jvp(f)
     for k, x in enumerate(leaves):
-        columns.append([])
-        for unit in _units(x.type, world, "argument"):
-            tangents = unflatten(structure, [unit if j == k else world.full(0, v.type) for j, v in enumerate(leaves)])
-            value, tangent = push._traced(point, tangents)
-            outputs, out_tree = flatten(value)
-            columns[k].append(flatten(tangent)[0])
-    if not outputs:
-        outputs, out_tree = flatten(
-            push._traced(point, unflatten(structure, [world.full(0, v.type) for v in leaves]))[0]
-        )
+        units = _units(x.type, world, "argument")
+        zeros = [world.full(0, v.type) for v in leaves]
+        columns.append([flatten(push(*unflatten(structure, [*zeros[:k], u, *zeros[k + 1 :]])))[0] for u in units])
     result = []
     for j, y in enumerate(outputs):
         blocks = [
@@ -155,6 +151,30 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callabl
     return jacrev(f, argnums)
 
 
+class _HessianProduct(Transform):
+    """Takes the arguments of the function and a vector after them."""
+
+    def __init__(self, f: Callable[..., Any], argnums: int) -> None:
+        self.argnums = argnums
+        self._gradient = grad(f, argnums)
+        super().__init__(f, "hvp")
+
+    def _varying(self, count: int) -> Collection[int]:
+        return (*positions(self.argnums, count - 1, "hvp"), count - 1)
+
+    def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _HessianProduct, (self._f, self.argnums)
+
+    def _traced(self, *args: Any, **kwargs: Any) -> Any:
+        *point, v = args
+        (n,) = positions(self.argnums, len(point), "hvp")
+
+        def along(x: Any) -> Any:
+            return self._gradient(*point[:n], x, *point[n + 1 :], **kwargs)
+
+        return jvp(along, (point[n],), (v,))[1]
+
+
 def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The matrix of second derivatives of a scalar function, forward over reverse.
 
@@ -173,16 +193,4 @@ def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     >>> hvp(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
-    gradient = grad(f, argnums)
-
-    def product(*args: Any, **kwargs: Any) -> Any:
-        *point, v = args
-        n = positions(argnums, len(point), "hvp")[0]
-
-        def along(x: Any) -> Any:
-            return gradient(*point[:n], x, *point[n + 1 :], **kwargs)
-
-        return jvp(along, (point[n],), (v,))[1]
-
-    product.__name__ = f"hvp_{function_name(f)}"
-    return Jitted(product)
+    return _HessianProduct(f, argnums)

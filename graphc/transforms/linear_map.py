@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from graphc.compiler import Compiled, Traceout, flatten, trace_call, type_of, unflatten
 from graphc.ir import Graph, TensorType, static_shape
 from graphc.passes.derive import split
-from graphc.tracing import inline, lift, located, world_of
-from graphc.transforms.arguments import check_differentiable, check_structure, matching
+from graphc.tracing import STACK, TracingWorld, deepest, inline, lift, located, world_of
+from graphc.transforms.arguments import check_differentiable, check_fit, check_structure, matching
 
 
 def trace_point(f: Callable[..., Any], primals: tuple[Any, ...], transform: str) -> Traceout:
@@ -21,11 +24,56 @@ def trace_point(f: Callable[..., Any], primals: tuple[Any, ...], transform: str)
     return trace_call(f, primals, {})
 
 
-def split_at(joint: Graph, arrays: Sequence[Any], outputs: int) -> tuple[Sequence[Any], Sequence[Any], Graph]:
-    """Run what a joint graph computes of its first inputs: the outputs, the residuals, and the linear rest."""
-    known, linear = split(joint, range(len(arrays), len(joint.inputs)), outputs)
-    first = Compiled(known, None, None)._run(*arrays)
-    return first[:outputs], first[outputs:], linear
+def surroundings(out: Traceout) -> TracingWorld | None:
+    """The trace that a function of plain arrays is a part of: it uses values of it, or has effects when it runs."""
+    if out.captures:
+        return deepest(out.captures)
+    return STACK.worlds[-1] if STACK.worlds and out.graph.effects else None
+
+
+# What was derived and compiled of which graph. The function is traced at each call, which sees what has changed
+# around it since; the rest takes far longer, and depends on the graph alone.
+_DERIVED: Final[OrderedDict[tuple[str, Graph], Any]] = OrderedDict()
+_LOCK: Final = threading.Lock()
+LIMIT: Final = 128
+
+T = TypeVar("T")
+
+
+def derived(what: str, graph: Graph, make: Callable[[Graph], T]) -> T:
+    """`make(graph)`, or what it gave for an equal graph before. `what` names it."""
+    key = (what, graph)
+    with _LOCK:
+        found: T | None = _DERIVED.get(key)
+        if found is not None:
+            _DERIVED.move_to_end(key)
+            return found
+    made = make(graph)
+    with _LOCK:
+        _DERIVED[key] = made
+        while len(_DERIVED) > LIMIT:
+            _DERIVED.popitem(last=False)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFunction:
+    """A joint graph in two parts: the outputs and residuals at a point, and the linear rest."""
+
+    known: Compiled
+    linear: Compiled
+    outputs: int
+
+    @classmethod
+    def of(cls, joint: Graph, arrays: int, outputs: int) -> SplitFunction:
+        """The parts of a graph whose first inputs are the point, and whose first outputs are the function's."""
+        known, linear = split(joint, range(arrays, len(joint.inputs)), outputs)
+        return cls(Compiled(known, None, None), Compiled(linear, None, None), outputs)
+
+    def at(self, arrays: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+        """The outputs and the residuals at a point."""
+        results = self.known._run(*arrays)
+        return results[: self.outputs], results[self.outputs :]
 
 
 class LinearMap:
@@ -37,13 +85,13 @@ class LinearMap:
 
     def __init__(
         self,
-        linear: Graph,
+        linear: Compiled,
         residuals: Sequence[Any],
         ins: tuple[Any, Sequence[TensorType]],
         outs: tuple[Any, Sequence[TensorType]],
         what: str,
     ) -> None:
-        self._compiled = Compiled(linear, None, None)
+        self._compiled = linear
         self._residuals = residuals
         self._in_tree, self._in_types = ins
         self._out_tree, self._out_types = outs
@@ -59,13 +107,20 @@ class LinearMap:
         world = world_of(leaves)
         if world is not None:
             leaves = matching(given, self._in_tree, self._in_types, world, self._what)
+        else:
+            check_fit([type_of(leaf) for leaf in leaves], self._in_types, self._what)
         kept = [leaf for leaf, t in zip(leaves, self._in_types, strict=True) if t.differentiable]
         if world is None:
             values: Sequence[Any] = self._compiled._run(*self._residuals, *kept)
         else:
             values = inline(world, self._compiled.graph, [lift(v, world) for v in (*self._residuals, *kept)])
         found = iter(values)
-        filled = [
-            next(found) if t.differentiable else np.zeros(static_shape(t.shape) or (), t.dtype) for t in self._out_types
-        ]
+        filled = [next(found) if t.differentiable else zeros(t) for t in self._out_types]
         return unflatten(self._out_tree, filled)
+
+
+def zeros(type: TensorType) -> Any:
+    """The derivative of integers and booleans."""
+    shape = static_shape(type.shape)
+    assert shape is not None, "at a point every size is known"
+    return np.zeros(shape, type.dtype)

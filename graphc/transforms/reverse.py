@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from graphc.compiler import Traceout, flatten, function_name, trace_call, unflatten
 from graphc.errors import DifferentiationError
+from graphc.ir import Graph
 from graphc.passes.derive import value_and_gradient_graph, vjp_graph
-from graphc.tracing import Traced, TracingWorld, deepest, definition, inline, located, world_of
+from graphc.tracing import Traced, TracingWorld, definition, inline, located, world_of
 from graphc.transforms.arguments import Transform, lift_argument, matching, positions, prepared, surrounding
-from graphc.transforms.linear_map import LinearMap, split_at, trace_point
+from graphc.transforms.linear_map import LinearMap, SplitFunction, derived, surroundings, trace_point
 
 
 class _Gradient(Transform):
@@ -19,6 +20,12 @@ class _Gradient(Transform):
         self.has_aux = has_aux
         self.with_value = with_value
         super().__init__(f, "value_and_grad" if with_value else "grad")
+
+    def _varying(self, count: int) -> Collection[int]:
+        return positions(self.argnums, count, "grad")
+
+    def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _Gradient, (self._f, self.argnums, self.has_aux, self.with_value)
 
     def _traced(self, *args: Any, **kwargs: Any) -> Any:
         world = surrounding((args, kwargs), "grad")
@@ -117,13 +124,18 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
         return traced_vjp(f, primals, world)
     with located():
         out = trace_point(f, primals, "vjp")
-    if out.captures:
-        return traced_vjp(f, primals, deepest(out.captures))
-    joint = vjp_graph(prepared(out.graph), range(len(leaves)), with_value=True)
-    value, residuals, linear = split_at(joint, leaves, len(out.graph.outputs))
+    if (around := surroundings(out)) is not None:
+        return traced_vjp(f, primals, around)
+    parts = derived("vjp", out.graph, _split)
+    value, residuals = parts.at(leaves)
     result = unflatten(out.out_tree, value)
     ins = (flatten((result,))[1], out.graph.output_types)
-    return result, LinearMap(linear, residuals, ins, (structure, out.graph.input_types), "cotangents")
+    return result, LinearMap(parts.linear, residuals, ins, (structure, out.graph.input_types), "cotangents")
+
+
+def _split(graph: Graph) -> SplitFunction:
+    joint = vjp_graph(prepared(graph), range(len(graph.inputs)), with_value=True)
+    return SplitFunction.of(joint, len(graph.inputs), len(graph.outputs))
 
 
 def traced_vjp(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[[Any], Any]]:

@@ -9,15 +9,16 @@ from typing import Any
 
 from graphc.compiler import trace
 from graphc.errors import DifferentiationError, TraceError
-from graphc.ir import Graph
+from graphc.ir import Graph, without_effects
+from graphc.ops import lookup
 from graphc.passes import pipeline
-from graphc.passes.derive import vjp_graph
+from graphc.passes.derive import differentiable_outputs, vjp_graph
 from graphc.verification.branches import choices
 from graphc.verification.coverage import capped, cover
 from graphc.verification.edges import audit
 from graphc.verification.evidence import Evidence
 from graphc.verification.identities import Derived, derive
-from graphc.verification.report import Report
+from graphc.verification.report import Entry, Report
 from graphc.verification.sampling import choose_sizes, inexact_constant, sample_points
 from graphc.verification.search import Search
 
@@ -68,7 +69,8 @@ def verify(
         raise DifferentiationError("verify: order must be 1 or 2", actual=str(order))
     if isinstance(fn, Graph) and (specs or kwargs):
         raise TraceError("verify: a graph has its types already", expected="verify(graph)", actual="specs with it")
-    graph = fn if isinstance(fn, Graph) else trace(fn, *specs, **(kwargs or {}))
+    # what is printed is no mathematics
+    graph = without_effects(fn if isinstance(fn, Graph) else trace(fn, *specs, **(kwargs or {})))
     started = time.monotonic()
     names = [graph.attrs(i)["name"] for i in graph.inputs]
     if wrt is None:
@@ -76,11 +78,20 @@ def verify(
     for k in wrt:
         if not graph.input_types[k].differentiable:
             raise DifferentiationError(f"verify: argument {names[k]} is not a float", actual=repr(graph.input_types[k]))
+    outputs = differentiable_outputs(graph)
+    results = [f"y{o}" if len(graph.outputs) > 1 else "y" for o in range(len(graph.outputs))]
+    if wrt and outputs and (calls := python_calls(graph, range(len(results)))):
+        unknown = f"not verified: it may depend on {', '.join(calls)}"
+        nobody = [
+            Entry(results[o], tuple(names[k] for k in inputs), len(inputs), "undecided", unknown)
+            for o in outputs
+            for inputs in _inputs(wrt, order)
+        ]
+        return Report(graph.name, tuple(nobody), (), (f"{', '.join(calls)}: Python code is not looked into",))
     derived = derive(graph, wrt, order) if wrt else None
     if derived is None or not derived.outputs:
         raise DifferentiationError("verify: nothing to differentiate", expected="a float argument and a float output")
     sizes = choose_sizes(graph, env)
-    results = [f"y{o}" if len(graph.outputs) > 1 else "y" for o in range(len(graph.outputs))]
     obstacle = inexact_constant(graph)
     sampled = [] if obstacle else sample_points(graph, sizes, points, seed, domain)
     chosen = choices(graph, derived.outputs, sizes, domain) if sampled else []
@@ -98,6 +109,24 @@ def verify(
         found = audit(graph, vjp_graph(prepared, wrt), wrt, derived.outputs, sampled, sizes, (names, results), roots)
     seconds = round(time.monotonic() - started, 3)
     return Report(graph.name, tuple(entries), tuple(found), tuple(notes), seconds)
+
+
+def python_calls(graph: Graph, outputs: Sequence[int]) -> list[str]:
+    """The calls of the user's Python code that the outputs at these positions depend on."""
+    nodes = graph._node
+    needed: set[int] = set()
+    stack = [graph.outputs[o] for o in outputs]
+    while stack:
+        i = stack.pop()
+        if i not in needed:
+            needed.add(i)
+            stack.extend(nodes[i]["args"])
+    found = []
+    for i in sorted(needed):
+        if nodes[i]["op"] != "input" and lookup(nodes[i]["op"]).opaque:
+            loc = nodes[i]["loc"]
+            found.append(f"{graph.attrs(i)['callback'].name}{f' at {loc[0]}' if loc else ''}")
+    return found
 
 
 def _inputs(wrt: Sequence[int], order: int) -> Iterator[tuple[int, ...]]:

@@ -51,8 +51,10 @@ def check_op(op: Op, prove: bool = True) -> list[str]:
     []
     """
     with installed(op):
-        stages = [completeness, refusals, values, declarations, derivatives, masks, kinks]
-        if prove:
+        stages = [completeness, refusals]
+        if not op.opaque:
+            stages += [values, declarations, derivatives, masks, kinks]
+        if prove and not op.opaque:
             stages.append(proof)
         for stage in stages:
             try:
@@ -93,6 +95,9 @@ def completeness(op: Op) -> Iterator[str]:
         "mask": not isinstance(op.rule, Linear) or op.rule.mask is not None,
         "domains": bool(op.domains),
         "errors": bool(op.errors),
+        "samples": bool(samples(op)),
+        # only elementwise ops have scalar meanings, and those that show their operand need none
+        "kernel": op.kernel is not None or not op.elementwise or op.view,
     }
     for name, present in fields.items():
         if not present and name not in op.reasons:
@@ -106,8 +111,6 @@ def completeness(op: Op) -> Iterator[str]:
     for domain in op.domains:
         if domain not in points.DOMAINS and domain != "index":
             yield f"{op.name}: there is no domain {domain!r}"
-    if not samples(op) and op.name != "get":
-        yield f"{op.name}: no samples"
     if op.elementwise and any(len(sample.operands) != len(op.domains) for sample in samples(op)):
         yield f"{op.name}: a sample has another number of operands than there are domains"
     if not op.doc.endswith("."):

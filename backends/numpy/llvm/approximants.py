@@ -32,9 +32,38 @@ class Fit:
     degrees: Mapping[DType, int]
 
 
-# a little beyond half of log 2: the reduced argument may lie there by rounding
+# intervals are a little wider than they need be: rounding may lead a reduced argument beyond its end
+
+
 def half_log2() -> Real:
     return mp.log(2) / 2 * mp.mpf("1.0001")
+
+
+def quotient_of_sqrt2() -> Real:
+    """(m - 1) / (m + 1) for m = sqrt(2)."""
+    return (3 - 2 * mp.sqrt(2)) * mp.mpf("1.0001")
+
+
+def scaled_erfcx(t: Real, c: float) -> Real:
+    """(1 + a x) exp(x**2) erfc(x), where t = (x - c) / (x + c).
+
+    a is nearly 2 / sqrt(pi), which makes the slope at x = 0 small; the c below make the value at x = c almost a float.
+    """
+    x = c * (1 + t) / (1 - t)
+    factor = 1 + mp.mpf("1.128173828125") * x
+    if x < 50:
+        return factor * mp.exp(x * x) * mp.erfc(x)
+    # the asymptotic series, https://dlmf.nist.gov/7.12
+    term, total, n = mp.mpf(1), mp.mpf(1), 1
+    while abs(term) > mp.eps and n < 200:
+        term *= -(2 * n - 1) / (2 * x * x)
+        total += term
+        n += 1
+    return factor * total / (x * mp.sqrt(mp.pi))
+
+
+def eighth_turn() -> Real:
+    return mp.pi / 4 * mp.mpf("1.0001")
 
 
 FITS: Final = (
@@ -66,7 +95,7 @@ FITS: Final = (
         "LOG",
         "log((1 + s) / (1 - s)) = 2 s + s z P(z) with z = s**2, for (1 + s) / (1 - s) between sqrt(1/2) and sqrt(2)",
         lambda z: (mp.atanh(mp.sqrt(z)) * 2 / mp.sqrt(z) - 2) / z,
-        lambda: (mp.mpf(0), (3 - 2 * mp.sqrt(2)) ** 2 * mp.mpf("1.0001")),
+        lambda: (mp.mpf(0), quotient_of_sqrt2() ** 2),
         lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))),
         {F32: 2, F64: 6},
     ),
@@ -85,5 +114,103 @@ FITS: Final = (
         lambda: (mp.mpf(0), mp.mpf(1) / 9 * mp.mpf("1.0001")),
         lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))),
         {F32: 4, F64: 10},
+    ),
+    Fit(
+        "SIN",
+        "sin(r) = r + r z P(z) with z = r**2, for |r| <= pi / 4",
+        lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+        lambda: (mp.mpf(0), eighth_turn() ** 2),
+        lambda z: z * mp.sqrt(z) / mp.sin(mp.sqrt(z)),
+        {F32: 2, F64: 5},
+    ),
+    Fit(
+        "COS",
+        "cos(r) = 1 - z / 2 + z**2 P(z) with z = r**2, for |r| <= pi / 4",
+        lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
+        lambda: (mp.mpf(0), eighth_turn() ** 2),
+        lambda z: z**2 / mp.cos(mp.sqrt(z)),
+        {F32: 2, F64: 5},
+    ),
+    Fit(
+        "ATAN",
+        "atan(t) = t + t z P(z) with z = t**2, for t up to 1",
+        lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+        lambda: (mp.mpf(0), mp.mpf(1)),
+        lambda z: z * mp.sqrt(z) / mp.atan(mp.sqrt(z)),
+        {F32: 8, F64: 19},
+    ),
+    Fit(
+        "ASIN",
+        "asin(t) = t + t z P(z) with z = t**2, for t up to 1/2",
+        lambda z: (mp.asin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+        lambda: (mp.mpf(0), mp.mpf("0.25")),
+        lambda z: z * mp.sqrt(z) / mp.asin(mp.sqrt(z)),
+        {F32: 4, F64: 11},
+    ),
+    Fit(
+        "LOG2_TAIL",
+        "log2((1 + s) / (1 - s)) = s (2 / log(2) + z (2 / (3 log(2)) + z P(z))) with z = s**2, for s up to 0.1716",
+        lambda z: (
+            mp.log((1 + mp.sqrt(z)) / (1 - mp.sqrt(z)), 2) / (z**2 * mp.sqrt(z)) - (2 / z**2 + 2 / (3 * z)) / mp.log(2)
+        ),
+        lambda: (mp.mpf("1e-5"), quotient_of_sqrt2() ** 2),
+        lambda z: z**2,
+        {F64: 7},
+    ),
+    Fit(
+        "LOG2_SHORT",
+        "log2((1 + s) / (1 - s)) = s P(z) with z = s**2, for s up to 0.1716, to be rounded to single precision",
+        lambda z: mp.atanh(mp.sqrt(z)) * 2 / mp.sqrt(z) / mp.log(2),
+        lambda: (mp.mpf(0), quotient_of_sqrt2() ** 2),
+        lambda z: 1 / mp.atanh(mp.sqrt(z)) * mp.sqrt(z),
+        {F64: 5},
+    ),
+    Fit(
+        "EXP2_SHORT",
+        "2**r = P(r) for |r| <= 1/2, to be rounded to single precision",
+        lambda r: mp.power(2, r),
+        lambda: (-mp.mpf("0.5001"), mp.mpf("0.5001")),
+        lambda r: mp.power(2, -r),
+        {F64: 6},
+    ),
+    Fit(
+        "CBRT",
+        "m**(1/3) for m between sqrt(1/2) and sqrt(2), a first approximation",
+        lambda m: mp.cbrt(m),
+        lambda: (mp.sqrt(mp.mpf(1) / 2), mp.sqrt(2)),
+        lambda m: 1 / mp.cbrt(m),
+        {F32: 2, F64: 5},
+    ),
+    Fit(
+        "ERF_NEAR",
+        "erf(x) = x + x P(z) with z = x**2, for |x| <= 1",
+        lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+        lambda: (mp.mpf(0), mp.mpf(1)),
+        lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+        {F32: 6, F64: 12},
+    ),
+    Fit(
+        "ERF_FAR",
+        "log(erfc(x)) = P(x - 1), for x from 1 to 6, in single precision to 4; the error is that of erf",
+        lambda v: mp.log(mp.erfc(v + 1)),
+        lambda: (mp.mpf(0), mp.mpf(5)),
+        lambda v: mp.erfc(v + 1),
+        {F32: 8, F64: 19},
+    ),
+    Fit(
+        "ERFCX_SINGLE",
+        "exp(x**2) erfc(x) = P((x - c) / (x + c)) / (1 + a x) for x >= 0, with a = 1.128173828125, c = 3.05859375",
+        lambda t: scaled_erfcx(t, 3.05859375),
+        lambda: (-mp.mpf(1), mp.mpf("0.9999")),
+        lambda t: 1 / scaled_erfcx(t, 3.05859375),
+        {F32: 11},
+    ),
+    Fit(
+        "ERFCX_DOUBLE",
+        "exp(x**2) erfc(x) = P((x - c) / (x + c)) / (1 + a x) for x >= 0, with a = 1.128173828125, c = 3.12109375",
+        lambda t: scaled_erfcx(t, 3.12109375),
+        lambda: (-mp.mpf(1), mp.mpf("0.9999")),
+        lambda t: 1 / scaled_erfcx(t, 3.12109375),
+        {F64: 24},
     ),
 )

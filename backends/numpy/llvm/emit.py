@@ -11,7 +11,7 @@ that may fuse.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -224,7 +224,7 @@ class Emitter:
       %v4 = select <8 x i1> %v1, <8 x double> %v3, <8 x double> %x
     """
 
-    __slots__ = ("_constants", "_count", "_known", "block", "lanes", "lines", "module")
+    __slots__ = ("_constants", "_count", "_known", "_shared", "block", "lanes", "lines", "module")
 
     def __init__(self, module: Module, lanes: int = 1) -> None:
         self.module = module
@@ -233,6 +233,7 @@ class Emitter:
         self.block = "entry"
         self._count = 0
         self._known: dict[tuple[str, DType], Value] = {}
+        self._shared: dict[tuple[str, ...], tuple[Value, ...]] = {}
         self._constants: dict[tuple[str, DType, int], Value] = {}
 
     # Writing
@@ -251,6 +252,37 @@ class Emitter:
         self.lines.append(f"{name}:")
         self.block = name
         self._known.clear()
+        self._shared.clear()
+
+    def once(self, key: tuple[str, ...], build: Callable[[], tuple[Value, ...]]) -> tuple[Value, ...]:
+        """What `build` gives, or gave before in this block: for computations that are more than instructions."""
+        if key not in self._shared:
+            self._shared[key] = build()
+        return self._shared[key]
+
+    def rarely(
+        self, flag: Value, usual: tuple[Value, ...], build: Callable[[], tuple[Value, ...]]
+    ) -> tuple[Value, ...]:
+        """The usual values, or if the scalar flag is true those that `build` writes in a block of its own.
+
+        The code after it stands in a new block, but still knows what was computed before.
+        """
+        before, known, shared = self.block, dict(self._known), dict(self._shared)
+        rare, joined = self.fresh("rare"), self.fresh("joined")
+        weights = '!prof !{!"branch_weights", i32 1, i32 10000}'
+        self.statement(f"br i1 {flag.text}, label %{rare}, label %{joined}, {weights}")
+        self.label(rare)
+        instead = build()
+        after = self.block
+        self.statement(f"br label %{joined}")
+        self.label(joined)
+        self._known, self._shared = known, shared
+        return tuple(
+            self.instruction(
+                f"phi {a.type} [ {a.text}, %{before} ], [ {b.text}, %{after} ]", a.dtype, a.lanes, pure=False
+            )
+            for a, b in zip(usual, instead, strict=True)
+        )
 
     def instruction(self, text: str, dtype: DType, lanes: int | None = None, pure: bool = True) -> Value:
         """Write an instruction; its result has `lanes` lanes, the emitter's own number unless given.

@@ -84,6 +84,11 @@ def assembly(text: str, machine: Machine) -> str:
     return str(_target(machine).emit_assembly(module))
 
 
+def llvm_version() -> str:
+    """Which LLVM compiles, to tell code made by another."""
+    return ".".join(map(str, _llvm().llvm_version_info))
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """Code in memory; it stays as long as this object lives."""

@@ -6,7 +6,19 @@ from collections.abc import Callable
 from typing import Final
 
 from graphc.backends.numpy.llvm.emit import Value
-from graphc.backends.numpy.llvm.functions import exponential, logarithmic
+from graphc.backends.numpy.llvm.functions import (
+    division,
+    error,
+    exponential,
+    inverse,
+    logarithmic,
+    power,
+    roots,
+    trigonometric,
+)
+from graphc.backends.numpy.llvm.functions.power import integer_pow, pow_constant
+
+__all__ = ["ACCURATE", "Function", "integer_pow", "pow_constant"]
 
 Function = Callable[..., Value]  # of an emitter and one or more values
 
@@ -20,8 +32,32 @@ ACCURATE: Final[dict[str, Function]] = {
     "tanh": exponential.tanh,
     "sigmoid": exponential.sigmoid,
     "log": logarithmic.log,
+    "log2": logarithmic.log2,
+    "log10": logarithmic.log10,
     "log1p": logarithmic.log1p,
     "softplus": logarithmic.softplus,
     "log_sigmoid": logarithmic.log_sigmoid,
     "logaddexp": logarithmic.logaddexp,
+    "pow": power.pow,
+    "cbrt": roots.cbrt,
+    "hypot": roots.hypot,
+    "erf": error.erf,
+    "erfc": error.erfc,
+    "erfcx": error.erfcx,
+    "log_erfc": error.log_erfc,
+    "ndtr": error.ndtr,
+    "log_ndtr": error.log_ndtr,
+    "fmod": division.fmod,
+    "remainder": division.remainder,
+    "floor_divide": division.floor_divide,
+    "sin": trigonometric.sin,
+    "cos": trigonometric.cos,
+    "tan": trigonometric.tan,
+    "arcsin": inverse.arcsin,
+    "arccos": inverse.arccos,
+    "arctan": inverse.arctan,
+    "arctan2": inverse.arctan2,
+    "arcsinh": inverse.arcsinh,
+    "arccosh": inverse.arccosh,
+    "arctanh": inverse.arctanh,
 }

@@ -17,10 +17,35 @@ from graphc.backends.numpy.llvm import coefficients
 from graphc.backends.numpy.llvm.emit import BITS, F32, F64, Emitter, Value
 from graphc.backends.numpy.llvm.functions.exponential import exp, power_of_two
 from graphc.backends.numpy.llvm.functions.formats import format_of
+from graphc.backends.numpy.llvm.functions.pairs import fast_two_sum, two_product
 
 SQRT_HALF: Final = {dtype: int(np.array(math.sqrt(0.5), dtype).view(bits)) for dtype, bits in BITS.items()}
 # by how much a subnormal number is scaled to become normal
 SCALE: Final = {F32: 25, F64: 54}
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Of a logarithm: 1 / log(base), and log(2) / log(base), whose first part times an exponent is exact."""
+
+    inverse: tuple[float, float]
+    two: tuple[float, float]
+
+
+BASE_2: Final = {
+    F32: Base((float.fromhex("0x1.715476p+0"), float.fromhex("0x1.4ae0c0p-26")), (1.0, 0.0)),
+    F64: Base((float.fromhex("0x1.71547652b82fep+0"), float.fromhex("0x1.777d0ffda0d24p-56")), (1.0, 0.0)),
+}
+BASE_10: Final = {
+    F32: Base(
+        (float.fromhex("0x1.bcb7b2p-2"), float.fromhex("-0x1.5b235ep-27")),
+        (float.fromhex("0x1.344p-2"), float.fromhex("0x1.3509f8p-18")),
+    ),
+    F64: Base(
+        (float.fromhex("0x1.bcb7b1526e50ep-2"), float.fromhex("0x1.95355baaafad3p-57")),
+        (float.fromhex("0x1.34413509f8p-2"), float.fromhex("-0x1.80433b83b532ap-44")),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +99,54 @@ def log(e: Emitter, x: Value) -> Value:
     return outside(e, x, log_sum(e, parts.m - 1.0, parts.k), 0.0)
 
 
+def log_in_base(e: Emitter, x: Value, base: Base) -> Value:
+    """A logarithm rounded nearly once, so that powers of the base have exact logarithms."""
+    parts = split(e, x)
+    f = parts.m - 1.0
+    s = f / (f + 2.0)
+    z = s * s
+    half, half_rest = two_product(e, f, f * 0.5)
+    high, low = fast_two_sum(f, -half)
+    low = low + (s * (half + z * e.horner(z, coefficients.LOG[f.dtype])) - half_rest)
+    product, rest = two_product(e, high, base.inverse[0])
+    rest = e.fma(low, base.inverse[0], e.fma(high, base.inverse[1], rest))
+    total, lost = fast_two_sum(parts.k * base.two[0], product)
+    if base.two[1]:
+        rest = e.fma(parts.k, base.two[1], rest)
+    return outside(e, x, total + (lost + rest), 0.0)
+
+
+def log2(e: Emitter, x: Value) -> Value:
+    return log_in_base(e, x, BASE_2[x.dtype])
+
+
+def log10(e: Emitter, x: Value) -> Value:
+    return log_in_base(e, x, BASE_10[x.dtype])
+
+
 def log1p(e: Emitter, x: Value) -> Value:
-    form = format_of(x)
+    return outside(e, x, e.copysign(log1p_times(e, x), x), -1.0)
+
+
+def log1p_times(e: Emitter, x: Value, doubled: Value | None = None) -> Value:
+    """log(1 + x) for finite x > -1, and log(2 (1 + x)) where the mask is true."""
     u = x + 1.0
-    parts = split(e, u, subnormal=False)
-    # what the sum lost, over 2**k m; 1 / m by a line, since it is a correction in the last place
     lost = e.at_most(1.0, x) - (u - e.at_least(1.0, x))
-    power = power_of_two(e, 2 * form.bias + 2 - parts.biased, x)
+    return log_of_sum(e, u, lost, x, doubled)
+
+
+def log_of_sum(e: Emitter, u: Value, lost: Value, near: Value, doubled: Value | None = None) -> Value:
+    """log(u + lost), where `lost` is below the last place of u, and `near` is u + lost - 1 if u is close to 1."""
+    form = format_of(u)
+    parts = split(e, u, subnormal=False)
+    # over 2**k m; 1 / m by a line, since it is a correction in the last place
+    power = power_of_two(e, 2 * form.bias + 2 - parts.biased, u)
     f = parts.m - 1.0
     correction = lost * power * e.fma(f, -math.sqrt(0.125), 0.5)
-    near = parts.biased.equals(form.bias + 1)
-    zero = e.const(0.0, x.dtype, x.lanes)
-    y = log_sum(e, e.select(near, x, f), parts.k, e.select(near, zero, correction))
-    return outside(e, x, e.copysign(y, x), -1.0)
+    close = parts.biased.equals(form.bias + 1)
+    zero = e.const(0.0, u.dtype, u.lanes)
+    k = parts.k if doubled is None else parts.k + e.select(doubled, e.const(1.0, u.dtype, u.lanes), zero)
+    return log_sum(e, e.select(close, near, f), k, e.select(close, zero, correction))
 
 
 def log1p_unit(e: Emitter, t: Value) -> Value:
@@ -94,7 +154,7 @@ def log1p_unit(e: Emitter, t: Value) -> Value:
     s = t / (t + 2.0)
     z = s * s
     # 2 s = t - s t
-    return e.fma(-s, e.fma(-z, e.horner(z, coefficients.LOG1P_UNIT[t.dtype]), t), t)
+    return e.fma(-s, e.fma(-z, e.estrin(z, coefficients.LOG1P_UNIT[t.dtype]), t), t)
 
 
 def softplus(e: Emitter, x: Value) -> Value:

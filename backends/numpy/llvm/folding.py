@@ -1,0 +1,61 @@
+"""Reductions in registers: what they start from, how they combine, how lanes and totals come together."""
+
+from __future__ import annotations
+
+from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value, llvm_type
+from graphc.kernels import Fold, fold_identity
+
+
+def wide(fold: Fold, dtype: DType) -> DType:
+    """The dtype of a reduction's total: sums of single precision are added up in double."""
+    return F64 if dtype == F32 and fold in ("sum", "prod") else dtype
+
+
+def identity(e: Emitter, fold: Fold, dtype: DType, lanes: int) -> Value:
+    """What changes nothing, in every lane."""
+    return e.const(fold_identity(fold, dtype), dtype, lanes)
+
+
+def combine(e: Emitter, fold: Fold, a: Value, b: Value) -> Value:
+    """Two partial results as one."""
+    match fold:
+        case "sum":
+            return a + b
+        case "prod":
+            return a * b
+        case "any":
+            return a | b
+        case "all":
+            return a & b
+        case "max":
+            return e.maximum(a, b)
+        case _:
+            return e.minimum(a, b)
+
+
+def across(e: Emitter, fold: Fold, vector: Value) -> Value:
+    """All lanes as one, in a fixed order: halves upon halves."""
+    while vector.lanes > 1:
+        half = vector.lanes // 2
+        kind = llvm_type(vector.dtype, vector.lanes)
+
+        def part(first: int, kind: str = kind, half: int = half, vector: Value = vector) -> Value:
+            mask = f"<{half} x i32> <" + ", ".join(f"i32 {first + k}" for k in range(half)) + ">"
+            found = e.instruction(f"shufflevector {vector!r}, {kind} poison, {mask}", vector.dtype, half)
+            return e.lane(found, 0) if half == 1 else found
+
+        if half == 1:
+            low, high = e.lane(vector, 0), e.lane(vector, 1)
+        else:
+            low, high = part(0), part(half)
+        vector = combine(e, fold, low, high)
+    return vector
+
+
+def folded(e: Emitter, fold: Fold, total: Value, rest: Value, dtype: DType) -> Value:
+    """The result of a reduction, from its total and the rounding errors of it."""
+    if fold == "sum" and total.dtype == F64:
+        # where the total has overflowed, the errors are no numbers
+        exact = total + rest
+        total = e.select(e.is_nan(exact), total, exact)
+    return e.convert(total, dtype)

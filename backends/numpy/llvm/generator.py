@@ -1,0 +1,94 @@
+"""The LLVM generator: kernels in, functions over NumPy arrays out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from functools import lru_cache
+from typing import Any
+
+from graphc.backends.numpy import cache
+from graphc.backends.numpy.arrays import Arguments
+from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm.emit import Module
+from graphc.backends.numpy.llvm.loops import TILE, Shape, function
+from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link, llvm_version
+from graphc.kernels import Kernel
+
+Run = Callable[..., None]
+
+
+def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None = None) -> list[Run]:
+    """Functions that run the kernels: called with the arrays of the roots, those of the results, and the sizes.
+
+    machine: what to make code for, if not all that this processor offers.
+    """
+    machine = machine or host()
+    text, names = source(kernels, machine, fast)
+    library = _linked(text, machine, names)
+    runs: list[Run] = []
+    for number, kernel in enumerate(kernels):
+        slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
+        runs.append(entry.bind(library.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
+    return runs
+
+
+def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> tuple[str, tuple[str, ...]]:
+    """The kernels as one LLVM module, and the names in it whose addresses are wanted."""
+    module = Module(machine.features_used)
+    texts = []
+    for number, kernel in enumerate(kernels):
+        texts.append(function(kernel, f"kernel{number}", machine, module, fast))
+        if entry.SUPPORTED:
+            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}", _work(kernel)))
+    kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
+    names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
+    return "\n".join([module.text(), entry.DECLARATIONS, *texts]), (*names, *entry.GLOBALS)
+
+
+@lru_cache(maxsize=256)
+def _linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
+    """The text in memory as code: from this process's memory, from disk, or compiled."""
+    name = cache.key(text, *map(str, astuple(machine)), llvm_version())
+    code = cache.get(name)
+    if code is None:
+        code = assemble(text, machine)
+        cache.put(name, code)
+    library = link(code, names)
+    entry.settle(library.addresses)
+    return library
+
+
+def _work(kernel: Kernel) -> int | None:
+    """The number of the loop that `first` and `last` count; None without one."""
+    shape = Shape.of(kernel)
+    if shape.outer:
+        return shape.outer[0]
+    return len(kernel.sizes) - 1 if shape.inner and (shape.tiled or not kernel.reduced) else None
+
+
+class _Caller:
+    """Calls a kernel by ctypes: on any interpreter, and on arrays that are not dense."""
+
+    def __init__(self, kernel: Kernel, address: int, library: Any) -> None:
+        self.kernel = kernel
+        self.library = library
+        self.function = ctypes.CFUNCTYPE(
+            ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+        )(address)
+        self.loop = _work(kernel)
+        self.tiled = Shape.of(kernel).tiled and not Shape.of(kernel).outer
+
+    def __call__(self, *args: Any) -> None:
+        arguments = Arguments(self.kernel, args)
+        pointers = (ctypes.c_void_p * len(arguments.dense))(*[a.ctypes.data for a in arguments.dense])
+        numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
+        last = 1
+        if self.loop is not None:
+            extent = self.kernel.sizes[self.loop]
+            last = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
+            last = -(-last // TILE) if self.tiled else last
+        if self.function(pointers, numbers, 0, last):
+            raise MemoryError
+        arguments.write_back()

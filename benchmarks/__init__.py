@@ -1,0 +1,1 @@
+"""graphc measured side by side with its peers: `python -m benchmarks.run --help`."""

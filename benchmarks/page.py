@@ -1,0 +1,203 @@
+"""Results as a page of the documentation, written from the results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks import plots
+from benchmarks.harness import ROOT
+from benchmarks.plots import share
+from benchmarks.results import BASE, Outcome, Report, Row
+from benchmarks.tables import seconds, size, times
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+RESULTS = ROOT / "benchmarks" / "results.json"
+IMAGES = ROOT / "docs" / "images"
+
+INTRODUCTION = """\
+# Benchmarks
+
+graphc beside its peers, on one machine, in one run. This page is written by `make bench-publish` from
+`benchmarks/results.json`; `make bench` measures on your machine and writes to `out/`.
+"""
+
+METHOD = """\
+## How it is measured
+
+- Every peer works in a process of its own, on the same CPU. One batch of calls of each peer is taken in turn, again
+  and again, while the others are idle, so that whatever the machine does meanwhile touches all alike. A batch takes
+  at least 10 ms. Times are medians over batches; a ratio is the median over rounds of the ratio within a round.
+- Before anything is timed, results are compared with a reference: float64 for float32, long double for float64 where
+  NumPy has the functions, exact sums for the sum of squares. A wrong result is a missing time, and said so.
+- Each program is what a user of that library would write, in its best setting. **jax** takes and gives NumPy arrays;
+  **jax, resident** keeps its own arrays, donates those that a step feeds to itself, and waits for each result.
+  **torch.compile** compiles the whole program, derivatives included, in its default mode or, where matrix products
+  dominate, in max-autotune mode if that is faster; without derivatives under `inference_mode`. **PyTensor** is in
+  Numba mode with static shapes, trusted inputs, borrowed outputs, and shared variables for what a step feeds to
+  itself. **Numba** is hand-written loops with `fastmath`. **CasADi** is called through buffers that are bound once,
+  so a call passes no arguments; on its virtual machine or as compiled C, whichever is faster. **NumPy** has its
+  derivatives written by hand.
+- Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
+  PyTensor and NumExpr do, and jax donates.
+- Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
+  of the library left out. Peak memory is by how much a fresh process grows during a call, by the system's own count.
+- The copy bandwidth is the best of many copies between two arrays that are in memory already, for several sizes; the
+  limit of a row is that of the size nearest to its own. Its traffic is what has to move at least: arguments and
+  results once. Rows that need no more than that can reach 100%.
+"""
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1) -> str:
+    """A Markdown table whose first columns are text and whose others are numbers."""
+    headings = list(headings)
+    lines = [
+        f"| {' | '.join(headings)} |",
+        f"|{'|'.join('---' if k < left else '---:' for k in range(len(headings)))}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def circumstances(report: Report) -> str:
+    """The machine, the date, the versions."""
+    machine, limits = report.machine, report.limits
+    copies = ", ".join(f"{rate / 1e9:.3g} GB/s at {size(amount)}" for amount, rate in limits["copy"])
+    pinned = f", pinned to CPU {', '.join(map(str, machine['pinned']))}" if machine["pinned"] else ""
+    memory = f", {size(machine['memory'])} of memory" if machine["memory"] else ""
+    facts = [
+        ("date", f"{machine['date']}{', a quick run: small sizes, few rounds' if machine['quick'] else ''}"),
+        ("graphc", f"commit {machine['commit']}"),
+        ("processor", f"{machine['cpu']} ({', '.join(machine['flags'])}), {machine['cores']} cores{memory}"),
+        ("threads", f"{machine['threads']} for each peer{pinned}; load average before the run {machine['load']}"),
+        ("system", f"{machine['system']}, Python {machine['python']}"),
+        ("copy bandwidth", copies),
+        ("matrix product", f"{limits['sgemm'] / 1e9:.3g} GFLOP/s float32, {limits['dgemm'] / 1e9:.3g} float64"),
+    ]
+    found = [(peer.title, peer.version, seconds(peer.seconds)) for peer in report.peers.values() if not peer.reason]
+    absent = [f"- {peer.title}: {peer.reason}\n" for peer in report.peers.values() if peer.reason]
+    return (
+        "## The machine\n\n"
+        + table(("", ""), facts, left=2)
+        + "\n"
+        + table(("peer", "version", "import"), found, left=2)
+        + ("\nMissing:\n\n" + "".join(absent) if absent else "")
+    )
+
+
+def running_times(report: Report) -> str:
+    """Each peer relative to graphc."""
+    peers = [peer for peer in report.peers if peer != BASE and any(peer in row.measured() for row in report.rows)]
+    rows = []
+    for row in report.rows:
+        base = row.measured().get(BASE)
+        best = row.best_peer()
+        cells = [
+            row.name,
+            seconds(base.summary.median) if base else "",
+            f"±{100 * base.summary.spread:.0f}%" if base else "",
+        ]
+        for peer in peers:
+            value = row.ratio(peer)
+            text = times(value) if value is not None else ""
+            cells.append(f"**{text}**" if peer == best and text else text)
+        rows.append(cells)
+    means = [report.mean_ratio(peer) for peer in peers]
+    rows.append(["geometric mean", "", "", *(times(mean[0]) if mean else "" for mean in means)])
+    rows.append(["over rows", "", "", *(str(mean[1]) if mean else "" for mean in means)])
+    best_mean = report.mean_ratio_to_best()
+    lead = "How many times as long as graphc each peer takes: above 1, graphc is faster. Bold is the fastest peer.\n"
+    if best_mean:
+        lead += (
+            f"Against the fastest peer of every row, graphc is {times(best_mean[0])} as fast in geometric mean over "
+            f"{best_mean[1]} rows.\n"
+        )
+    headings = ["workload", "graphc", "spread", *(report.peers[peer].title for peer in peers)]
+    notes: dict[str, list[str]] = {}
+    for row in report.rows:
+        if row.note:
+            notes.setdefault(row.note, []).append(row.name)
+    below = [f"- {', '.join(names)}: {note}.\n" for note, names in notes.items()]
+    return "\n".join(["## Running time\n", lead, table(headings, rows), *(["".join(below)] if below else [])])
+
+
+def workloads(report: Report) -> str:
+    """What the rows are, and how near graphc and its best peer come to the machine's limits."""
+    rows = []
+    for row in report.rows:
+        best = row.best_peer()
+        cells = [row.name, row.title, "gemm" if row.flops else "copy"]
+        for peer in (BASE, best):
+            outcome = row.measured().get(peer or "")
+            cells.append(f"{100 * share(row, outcome, report):.0f}%" if outcome else "")
+        rows.append([*cells, report.peers[best].title if best else ""])
+    headings = ("workload", "what is computed", "limit", "graphc reaches", "best peer reaches", "best peer")
+    return f"## The workloads, and the machine's limits\n\n{table(headings, rows, left=3)}"
+
+
+def by_peer(rows: list[Row], report: Report, cell: str) -> str:
+    """A table of rows and peers; `cell` is "seconds", "bytes" or "error"."""
+    peers = [peer for peer in report.peers if any(shown(row.outcomes.get(peer), cell) for row in rows)]
+    cells = [[row.name, *(shown(row.outcomes.get(peer), cell) for peer in peers)] for row in rows]
+    return table(["", *(report.peers[peer].title for peer in peers)], cells)
+
+
+def shown(outcome: Outcome | None, cell: str) -> str:
+    if outcome is None:
+        return ""
+    if cell == "error":
+        return f"{outcome.error:.2g}" if outcome.error is not None else ""
+    if not outcome.samples:
+        return ""
+    median = outcome.summary.median
+    return seconds(median) if cell == "seconds" else size(median)
+
+
+def missing(report: Report) -> str:
+    """Why there is no figure: the rows of each peer by reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for rows in (report.rows, report.latency, report.memory):
+        for row in rows:
+            for peer, outcome in row.outcomes.items():
+                if outcome.reason is not None:
+                    reason = ("wrong: " if outcome.wrong else "") + outcome.reason.replace("|", "/")
+                    names = found.setdefault((report.peers[peer].title, reason), [])
+                    if row.name not in names:
+                        names.append(row.name)
+    lines = [(peer, reason, ", ".join(names)) for (peer, reason), names in sorted(found.items())]
+    return "## Missing figures\n\n" + table(("peer", "why", "rows"), lines, left=3) if lines else ""
+
+
+def render(report: Report) -> str:
+    """The page."""
+    pictures = plots.figures(report)
+
+    def picture(name: str, text: str) -> str:
+        return f"\n![{text}](images/benchmarks-{name}.png)\n" if name in pictures else ""
+
+    parts = [INTRODUCTION, circumstances(report)]
+    if report.rows:
+        parts += [
+            running_times(report) + picture("times", "Running times relative to graphc"),
+            workloads(report) + picture("limits", "Shares of the machine's limits"),
+        ]
+    if report.latency:
+        table = by_peer(report.latency, report, "seconds")
+        parts.append(f"## Compile latency\n\n{table}{picture('latency', 'Compile latency against operations')}")
+    if report.memory:
+        rows = [f"- {row.name}: arguments and results are {size(row.bytes)}\n" for row in report.memory]
+        table = by_peer(report.memory, report, "bytes")
+        parts.append(f"## Peak memory of a call\n\n{table}\n{''.join(rows)}{picture('memory', 'Peak memory')}")
+    if report.rows:
+        lead = "The largest error of a result, relative to its largest element, in units of its precision's epsilon."
+        parts.append(f"## Errors\n\n{lead}\n\n{by_peer(report.rows, report, 'error')}")
+    parts += [missing(report), METHOD]
+    return "\n".join(part for part in parts if part)
+
+
+def publish(report: Report, page: Path = PAGE, results: Path = RESULTS, images: Path = IMAGES) -> None:
+    """Renew the page, its pictures, and the results they come from."""
+    report.save(results)
+    report = Report.load(results)  # as rounded in the file, so that the page can be made again from it
+    plots.draw_all(report, images)
+    page.write_text(render(report), encoding="utf-8")

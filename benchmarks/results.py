@@ -1,0 +1,122 @@
+"""What a run found: one JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Summary, geometric_mean, ratio
+
+BASE = "graphc"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One peer on one row: samples in seconds or bytes, or the reason why there are none."""
+
+    samples: list[float] = field(default_factory=list)
+    error: float | None = None
+    reason: str | None = None
+    wrong: bool = False
+
+    @property
+    def summary(self) -> Summary:
+        return Summary.of(self.samples)
+
+
+@dataclass(slots=True)
+class Row:
+    """One workload: its size, and what each peer made of it."""
+
+    name: str
+    title: str
+    bytes: int
+    """Those of the arguments and results, each once: what has to be moved at least."""
+
+    flops: float | None = None
+    dtype: str = "float64"
+    note: str = ""
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def measured(self) -> dict[str, Outcome]:
+        return {peer: outcome for peer, outcome in self.outcomes.items() if outcome.samples}
+
+    def ratio(self, peer: str) -> float | None:
+        """How many times as long as graphc the peer takes."""
+        found = self.measured()
+        if peer not in found or BASE not in found:
+            return None
+        times, base = found[peer].samples, found[BASE].samples
+        if len(times) == len(base):
+            return ratio(times, base)
+        return Summary.of(times).median / Summary.of(base).median
+
+    def best_peer(self) -> str | None:
+        """The fastest but graphc."""
+        found = {peer: outcome for peer, outcome in self.measured().items() if peer != BASE}
+        return min(found, key=lambda peer: found[peer].summary.median) if found else None
+
+
+@dataclass(slots=True)
+class Peer:
+    """A library as it was found: its version and the seconds its import took, or why it is missing."""
+
+    title: str
+    version: str = ""
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """A whole run."""
+
+    machine: dict[str, Any]
+    limits: dict[str, Any]
+    peers: dict[str, Peer]
+    rows: list[Row] = field(default_factory=list)
+    latency: list[Row] = field(default_factory=list)
+    """Samples are seconds from the program to its first results, in a fresh process with empty caches."""
+
+    memory: list[Row] = field(default_factory=list)
+    """A sample is the bytes by which the process grew during one call."""
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_rounded(asdict(self)), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        tables = {name: [_row(entry) for entry in found[name]] for name in ("rows", "latency", "memory")}
+        peers = {name: Peer(**entry) for name, entry in found["peers"].items()}
+        return cls(found["machine"], found["limits"], peers, **tables)
+
+    def mean_ratio(self, peer: str) -> tuple[float, int] | None:
+        """The geometric mean of a peer's ratios, and how many there are."""
+        found = [value for row in self.rows if (value := row.ratio(peer)) is not None]
+        return (geometric_mean(found), len(found)) if found else None
+
+    def mean_ratio_to_best(self) -> tuple[float, int] | None:
+        """The same against the fastest peer of each row."""
+        ratios = [row.ratio(best) for row in self.rows if (best := row.best_peer()) is not None]
+        found = [value for value in ratios if value is not None]
+        return (geometric_mean(found), len(found)) if found else None
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    outcomes = {peer: Outcome(**outcome) for peer, outcome in entry.pop("outcomes").items()}
+    return Row(**entry, outcomes=outcomes)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to five digits: more is noise."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return value

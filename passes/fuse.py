@@ -1,0 +1,550 @@
+"""Fusion: which nodes run together as one kernel.
+
+Fusion is a schedule, not a rewrite: the graph stays as it is, and every node belongs to one kernel or to none. So what
+a fused graph computes is beyond doubt, and forgetting the groups gives the identical graph back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graphc.dims import Size
+from graphc.ir import Graph, TensorType, static_shape
+from graphc.kernels import KERNEL_DTYPES, Affine
+from graphc.ops import TABLE
+from graphc.passes.reading import VIEWS, Nodes, Read, read
+
+SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
+LIMIT: Final = 256  # nodes of a kernel: beyond, registers spill and compiling takes longer than it saves
+LARGE: Final = 1 << 16  # elements: a second sweep over more of them finds nothing left in the cache
+
+# of a fold in a kernel: over its reduced loops, over the others, or over loops that become the reduced ones
+ROLES: Final = ("reduced", "across", "instead")
+
+Axes = tuple[int | None, ...]  # for each axis of a node the loop that runs along it; None along size 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Nodes that one kernel computes over loops of the sizes `domain`; reductions run over the loops `reduced`.
+
+    axes: for each node, which loop runs along each of its axes.
+    across: reductions that run over all other loops instead.
+    """
+
+    nodes: tuple[int, ...]
+    domain: tuple[Size, ...]
+    reduced: frozenset[int]
+    axes: Mapping[int, Axes]
+    across: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a node is not in the kernel of one of its operands."""
+
+    producer: int
+    consumer: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """The groups of a graph, and what was kept apart. Its text is a line for each kernel and each refusal."""
+
+    graph: Graph
+    groups: tuple[Group, ...]
+    refusals: tuple[Refusal, ...]
+
+    def explain(self, producer: int, consumer: int) -> str:
+        """Why two nodes, the second reading the first, run in one kernel or do not."""
+        for group in self.groups:
+            if producer in group.nodes and consumer in group.nodes:
+                return "they run in one kernel"
+        for refusal in self.refusals:
+            if (refusal.producer, refusal.consumer) == (producer, consumer):
+                return refusal.why
+        return "they are not neighbours that kernels could join"
+
+    def __str__(self) -> str:
+        nodes = self.graph._node
+        lines = []
+        for number, group in enumerate(self.groups):
+            ops = ", ".join(f"%{i} {nodes[i]['op']}" for i in group.nodes)
+            domain = ",".join(map(str, group.domain))
+            folds = "".join(f" folding axis {k}" for k in sorted(group.reduced))
+            across = "".join(f", and %{i} across" for i in sorted(group.across))
+            lines.append(f"kernel {number} over [{domain}]{folds}{across}: {ops}")
+        lines += [f"%{r.producer} and %{r.consumer} apart: {r.why}" for r in self.refusals]
+        return "\n".join(lines)
+
+
+def fuse(graph: Graph) -> Fusion:
+    """Group the nodes that kernels can compute. Law: nothing changes but what runs together.
+
+    Nodes are taken in order. One joins the kernel of an operand if it runs over the same loops and reads the operand
+    where it was just computed, and if no path leads from the kernel to the node through other steps.
+    """
+    return _Fuser(graph).run()
+
+
+def kernel_node(nodes: Nodes, node: int) -> bool:
+    """Whether a kernel can compute the node: its op has a scalar meaning, or folds, at dtypes that kernels hold."""
+    data = nodes[node]
+    op = TABLE.get(data["op"])
+    if op is None or (op.kernel is None and op.fold is None) or data["op"] in VIEWS:
+        return False
+    types = [data["type"], *(nodes[a]["type"] for a in data["args"])]
+    return all(isinstance(t, TensorType) and t.dtype in KERNEL_DTYPES for t in types) and (
+        data["type"].dtype.kind in op.kernel_kinds
+    )
+
+
+def cheap_scalars(graph: Graph) -> frozenset[int]:
+    """0-d nodes that follow from constants and sizes alone: every kernel that needs one computes it itself."""
+    nodes = graph._node
+    found: set[int] = set()
+    for i, data in nodes.items():
+        if not isinstance(data["type"], TensorType) or data["type"].shape:
+            continue
+        follows = data["args"] and found.issuperset(data["args"]) and kernel_node(nodes, i)
+        if data["op"] in ("const", "dim", "pi") or follows:
+            found.add(i)
+    return frozenset(found)
+
+
+def operand_index(nodes: Nodes, node: int, operand: int, axes: Axes, loops: int) -> tuple[Affine, ...]:
+    """Where an elementwise node with these axes reads an operand: axes aligned from the right, size 1 broadcasts."""
+    shape = nodes[operand]["type"].shape
+    lead = len(axes) - len(shape)
+    return tuple(
+        Affine.constant(0, loops) if d == 1 or (loop := axes[lead + j]) is None else Affine.index(loop, loops)
+        for j, d in enumerate(shape)
+    )
+
+
+@dataclass(slots=True)
+class _Unit:
+    """A kernel under construction, or a single step. `bits` are the numbers merged into it, `before` its ancestors."""
+
+    bits: int
+    before: int
+    nodes: list[int] = field(default_factory=list)
+    domain: tuple[Size, ...] = ()
+    reduced: frozenset[int] | None = None
+    axes: dict[int, Axes] = field(default_factory=dict)
+    across: set[int] = field(default_factory=set)
+    users: set[int] = field(default_factory=set)
+    kernel: bool = False
+
+
+class _Fuser:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: Nodes = graph._node
+        self.scalars = cheap_scalars(graph)
+        self.units: list[_Unit] = []
+        self.unit_of: dict[int, int] = {}
+        self.merged: dict[int, int] = {}
+        self.readers: dict[tuple[int, tuple[Size, ...]], list[int]] = {}
+        self.refusals: list[Refusal] = []
+
+    def run(self) -> Fusion:
+        for i, data in self.nodes.items():
+            if data["op"] in SOURCES or i in self.scalars:
+                continue
+            if data["op"] in VIEWS:
+                continue
+            if kernel_node(self.nodes, i):
+                self.place(i)
+            else:
+                self.alone(i)
+        groups = [
+            Group(tuple(sorted(u.nodes)), u.domain, u.reduced or frozenset(), u.axes, frozenset(u.across))
+            for number, u in enumerate(self.units)
+            if u.kernel and number not in self.merged and self.worthwhile(u)
+        ]
+        return Fusion(self.graph, tuple(groups), tuple(self.refusals))
+
+    def worthwhile(self, unit: _Unit) -> bool:
+        """Whether a kernel gains anything: NumPy does a single cheap operation as fast, and without compiling."""
+        if len(unit.nodes) > 1:
+            return True
+        op = TABLE[self.nodes[unit.nodes[0]]["op"]]
+        return op.fold is not None or op.work in (None, "transcendental") or not op.ufunc
+
+    # dependencies
+
+    def unit(self, node: int) -> int | None:
+        """The unit that computes what `node` shows; None for inputs, constants and sizes."""
+        while self.nodes[node]["op"] in VIEWS:
+            node = self.nodes[node]["args"][0]
+        found = self.unit_of.get(node)
+        while found in self.merged:
+            found = self.merged[found]
+        return found
+
+    def operand_units(self, node: int) -> set[int]:
+        return {u for a in self.nodes[node]["args"] if (u := self.unit(a)) is not None}
+
+    def alone(self, node: int) -> int:
+        """A unit of its own for a node, after everything that it reads."""
+        number = len(self.units)
+        unit = _Unit(1 << number, 0, [node])
+        self.units.append(unit)
+        self.unit_of[node] = number
+        for u in self.operand_units(node) - {number}:
+            unit.before |= self.units[u].bits | self.units[u].before
+            self.units[u].users.add(number)
+        return number
+
+    def depends(self, later: int, earlier: int) -> bool:
+        return bool(self.units[later].before & self.units[earlier].bits)
+
+    def gain(self, number: int, before: int) -> None:
+        """Let a unit come after more of the others, and with it what comes after the unit."""
+        stack = [number]
+        while stack:
+            unit = self.units[stack.pop()]
+            if before & ~unit.before:
+                unit.before |= before
+                stack.extend(self.live(unit.users))
+
+    def live(self, numbers: Iterable[int]) -> Iterator[int]:
+        for number in numbers:
+            while number in self.merged:
+                number = self.merged[number]
+            yield number
+
+    # joining
+
+    def place(self, node: int) -> None:
+        """Put a node into the kernel of one of its operands, merging kernels if that helps, or begin another."""
+        for number in sorted(self.operand_units(node), reverse=True):
+            if not self.units[number].kernel:
+                continue
+            axes = self.fit(node, number)
+            if isinstance(axes, str):
+                self.refuse(node, number, axes)
+                continue
+            self.join(node, number, axes)
+            for other in sorted(self.operand_units(node) - {number}, reverse=True):
+                self.merge(number, other, node)
+            return
+        self.begin(node)
+
+    def fit(self, node: int, number: int) -> Axes | str:
+        """The axes that the node would have in a kernel, or why it cannot join."""
+        unit = self.units[number]
+        if len(unit.nodes) >= LIMIT:
+            return f"the kernel has {LIMIT} nodes already"
+        for u in self.operand_units(node) - {number}:
+            if self.depends(u, number):
+                return "another step between the two needs the kernel's results first"
+        fold = TABLE[self.nodes[node]["op"]].fold
+        axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, unit)
+        if isinstance(axes, str) or fold is not None:
+            return axes
+        if unit.reduced is not None and self.sweeps_again(unit, axes):
+            return "a second sweep over so many elements would find nothing left in the cache"
+        return axes
+
+    def sweeps_again(self, unit: _Unit, axes: Axes) -> bool:
+        """Whether a node would walk a whole large array again after a reduction of it to one number."""
+        assert unit.reduced is not None
+        shape = static_shape(unit.domain)
+        varies = any(loop in unit.reduced for loop in axes if loop is not None)
+        whole = all(k in unit.reduced or d == 1 for k, d in enumerate(unit.domain))
+        return varies and whole and shape is not None and math.prod(shape) > LARGE
+
+    def fold_axes(self, node: int, unit: _Unit) -> Axes | str:
+        data = self.nodes[node]
+        attrs = dict(data["attrs"])
+        operand = data["args"][0]
+        shape = self.nodes[operand]["type"].shape
+        own = unit.axes.get(self.plain(operand))
+        if own is None or self.nodes[self.plain(operand)]["type"].shape != shape:
+            return "it folds a rearranged result of the kernel"
+        over = frozenset(loop for a in attrs["axes"] if (loop := own[a]) is not None)
+        role = self.role(unit, over, own)
+        return role if role not in ROLES else self.folded(own, attrs)
+
+    def role(self, unit: _Unit, over: frozenset[int], own: Axes) -> str:
+        """What a fold over some loops, of a value with these axes, would be in a kernel; or why it cannot be there."""
+        loops = {k for k, d in enumerate(unit.domain) if d != 1}
+        named = {loop for loop in own if loop is not None}
+        if not over:
+            return "it folds over no loop of the kernel"
+        reduced = unit.reduced
+        if reduced is None:
+            if named != loops:
+                return "it folds what not all loops of the kernel run along"
+            return "reduced" if not any(self.lower(unit, i) for i in unit.nodes) else "the kernel has other axes"
+        if named == loops and over == reduced:
+            return "reduced"
+        last = max(loops)
+        rest = loops - reduced
+        if over != rest or not rest or named not in (loops, rest):
+            return "the kernel folds over other loops"
+        if last in reduced:
+            return "across"
+        if named == loops and not unit.across and all(self.unread(unit, i) for i in unit.nodes if self.fold_of(i)):
+            return "instead"
+        return "the kernel folds over other loops, and uses the results"
+
+    def fold_of(self, node: int) -> str | None:
+        return TABLE[self.nodes[node]["op"]].fold
+
+    def unread(self, unit: _Unit, node: int) -> bool:
+        """Whether no other node of the kernel reads this one."""
+        inside = set(unit.nodes)
+        stack = [node]
+        while stack:
+            for user in self.graph.successors(stack.pop()):
+                if user in inside:
+                    return False
+                if self.nodes[user]["op"] in VIEWS:
+                    stack.append(user)
+        return True
+
+    def take(self, unit: _Unit, node: int, role: str, over: frozenset[int]) -> None:
+        """Note what a fold is in the kernel."""
+        if role == "across":
+            unit.across.add(node)
+            return
+        if role == "instead":
+            unit.across = {i for i in unit.nodes if self.fold_of(i)}
+            unit.across.discard(node)
+        unit.reduced = over
+
+    def plain(self, node: int) -> int:
+        """The node behind markers, which have its shape."""
+        while self.nodes[node]["op"] in ("identity", "stop_gradient"):
+            node = self.nodes[node]["args"][0]
+        return node
+
+    def lower(self, unit: _Unit, node: int) -> bool:
+        return {loop for loop in unit.axes[node] if loop is not None} != {
+            k for k in range(len(unit.domain)) if unit.domain[k] != 1
+        }
+
+    @staticmethod
+    def folded(own: Axes, attrs: Mapping[str, Any]) -> Axes:
+        if attrs["keepdims"]:
+            return tuple(None if a in attrs["axes"] else loop for a, loop in enumerate(own))
+        return tuple(loop for a, loop in enumerate(own) if a not in attrs["axes"])
+
+    def element_axes(self, node: int, unit: _Unit) -> Axes | str:
+        """Axes that follow from where the node reads the kernel's values; the whole domain is tried first."""
+        shape = self.nodes[node]["type"].shape
+        candidates = []
+        if shape == unit.domain:
+            candidates.append(tuple(None if d == 1 else k for k, d in enumerate(shape)))
+        derived = self.derived_axes(node, unit)
+        if derived is not None and derived not in candidates:
+            candidates.append(derived)
+        for axes in candidates:
+            if self.reads_in_place(node, unit, axes):
+                return axes
+        return "it reads elements of the kernel's results at other places, or runs over other loops"
+
+    def derived_axes(self, node: int, unit: _Unit) -> Axes | None:
+        shape = self.nodes[node]["type"].shape
+        rank = len(shape)
+        own: list[int | None] = [None] * rank
+        identity: Axes = tuple(range(rank))
+        for a in self.nodes[node]["args"]:
+            found = read(self.nodes, a, operand_index(self.nodes, node, a, identity, rank), rank)
+            loops = unit.axes.get(found.root)
+            if loops is None or found.index is None or found.within:
+                continue
+            for index, loop in zip(found.index, loops, strict=True):
+                axis = index.loop
+                if loop is None:
+                    continue
+                if axis is None or own[axis] not in (None, loop):
+                    return None
+                own[axis] = loop
+        named = [loop for loop in own if loop is not None]
+        fits = all(
+            (loop is None and d == 1) or (loop is not None and unit.domain[loop] == d)
+            for loop, d in zip(own, shape, strict=True)
+        )
+        return tuple(own) if fits and len(set(named)) == len(named) else None
+
+    def reads_in_place(self, node: int, unit: _Unit, axes: Axes) -> bool:
+        """Whether every value that the node takes from the kernel is the one of the same iteration."""
+        loops = len(unit.domain)
+        for a in self.nodes[node]["args"]:
+            found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
+            own = unit.axes.get(found.root)
+            if found.root in unit.across:
+                return False
+            if own is None:
+                if self.unit(found.root) is not None and self.units[self.unit(found.root) or 0] is unit:
+                    return False
+                continue
+            if not in_place(found, own):
+                return False
+        return True
+
+    def join(self, node: int, number: int, axes: Axes) -> None:
+        unit = self.units[number]
+        data = self.nodes[node]
+        if TABLE[data["op"]].fold is not None:
+            own = unit.axes[self.plain(data["args"][0])]
+            over = frozenset(loop for a in dict(data["attrs"])["axes"] if (loop := own[a]) is not None)
+            self.take(unit, node, self.role(unit, over, own), over)
+        unit.nodes.append(node)
+        unit.axes[node] = axes
+        self.unit_of[node] = number
+        self.register(node, number)
+        for u in self.operand_units(node) - {number}:
+            self.units[u].users.add(number)
+            self.gain(number, self.units[u].bits | self.units[u].before)
+
+    def register(self, node: int, number: int) -> None:
+        """Remember which arrays the kernel reads, for kernels beside it that read the same."""
+        domain = self.units[number].domain
+        for root in self.roots(node):
+            known = self.readers.setdefault((root, domain), [])
+            if number not in known:
+                known.append(number)
+
+    def roots(self, node: int) -> Iterator[int]:
+        """Arrays of the kernel's rank that the node reads, other than scalars."""
+        for a in self.nodes[node]["args"]:
+            while self.nodes[a]["op"] in VIEWS:
+                a = self.nodes[a]["args"][0]
+            if self.nodes[a]["type"].shape:
+                yield a
+
+    def begin(self, node: int) -> None:
+        """A new kernel, or one that already reads the same array over the same loops."""
+        data = self.nodes[node]
+        fold = TABLE[data["op"]].fold
+        domain = self.nodes[data["args"][0]]["type"].shape if fold is not None else data["type"].shape
+        whole: Axes = tuple(None if d == 1 else k for k, d in enumerate(domain))
+        if fold is None:
+            axes, reduced = whole, None
+        else:
+            attrs = dict(data["attrs"])
+            over = frozenset(loop for a in attrs["axes"] if (loop := whole[a]) is not None)
+            if not over:
+                self.alone(node)
+                return
+            axes, reduced = self.folded(whole, attrs), over
+        number = self.beside(node, domain, reduced, whole)
+        if number is None:
+            number = self.alone(node)
+            unit = self.units[number]
+            unit.kernel, unit.domain, unit.reduced = True, domain, reduced
+            unit.axes[node] = axes
+            self.register(node, number)
+            return
+        unit = self.units[number]
+        if reduced is not None:
+            self.take(unit, node, self.role(unit, reduced, whole), reduced)
+        unit.nodes.append(node)
+        unit.axes[node] = axes
+        self.unit_of[node] = number
+        self.register(node, number)
+        for u in self.operand_units(node) - {number}:
+            self.units[u].users.add(number)
+            self.gain(number, self.units[u].bits | self.units[u].before)
+
+    def beside(self, node: int, domain: tuple[Size, ...], reduced: frozenset[int] | None, whole: Axes) -> int | None:
+        """A kernel over the same loops that reads one of the node's arrays, and is no ancestor of the node's."""
+        operands = self.operand_units(node)
+        for root in self.roots(node):
+            for number in reversed(self.readers.get((root, domain), ())[-8:]):
+                while number in self.merged:
+                    number = self.merged[number]
+                unit = self.units[number]
+                if number in operands or len(unit.nodes) >= LIMIT:
+                    continue
+                if reduced is not None and self.role(unit, reduced, whole) not in ROLES:
+                    continue
+                if any(self.depends(u, number) for u in operands):
+                    continue
+                return number
+        return None
+
+    def merge(self, into: int, other: int, node: int) -> None:
+        """Make one kernel of two that `node` reads, if they run over the same loops and neither needs the other."""
+        a, b = self.units[into], self.units[other]
+        if not b.kernel or a.domain != b.domain or len(a.nodes) + len(b.nodes) > LIMIT:
+            return
+        if a.reduced is not None and b.reduced is not None and a.reduced != b.reduced:
+            return
+        if (a.reduced is None) != (b.reduced is None):
+            plain = a if a.reduced is None else b
+            if any(self.lower(plain, i) for i in plain.nodes):
+                return
+        # `node` has joined `into`: it reads `other`, and may be all that does
+        apart = not (self.depends(into, other) or self.depends(other, into))
+        if not apart and not self.only_by(node, into, other):
+            return
+        if not self.node_reads_in_place(node, into, other):
+            return
+        a.nodes += b.nodes
+        a.across |= b.across
+        a.axes.update(b.axes)
+        a.reduced = a.reduced if a.reduced is not None else b.reduced
+        a.bits |= b.bits
+        a.users |= b.users
+        self.merged[other] = into
+        b.users.clear()
+        a.users.discard(into)
+        a.before &= ~a.bits
+        self.gain(into, b.before & ~a.bits)
+        for user in list(self.live(a.users)):
+            if user != into:
+                self.gain(user, a.bits | a.before)
+
+    def only_by(self, node: int, into: int, other: int) -> bool:
+        """Whether `into` comes after `other` only because `node` reads it."""
+        if self.depends(other, into):
+            return False
+        bits = self.units[other].bits
+        for member in self.units[into].nodes:
+            for u in self.operand_units(member) - {into}:
+                if u == other:
+                    if member != node:
+                        return False
+                elif self.units[u].before & bits:
+                    return False
+        return True
+
+    def node_reads_in_place(self, node: int, into: int, other: int) -> bool:
+        """Whether the node, with its axes in `into`, reads the values of `other` where they are computed."""
+        unit = self.units[other]
+        loops = len(unit.domain)
+        axes = self.units[into].axes[node]
+        if TABLE[self.nodes[node]["op"]].fold is not None:
+            return True
+        for a in self.nodes[node]["args"]:
+            found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
+            if self.unit(found.root) == other and not (
+                found.root in unit.axes and in_place(found, unit.axes[found.root])
+            ):
+                return False
+        return True
+
+    def refuse(self, node: int, number: int, why: str) -> None:
+        for a in self.nodes[node]["args"]:
+            if self.unit(a) == number:
+                self.refusals.append(Refusal(a, node, why))
+
+
+def in_place(found: Read, own: Axes) -> bool:
+    """Whether a read takes the value of the same iteration from a node with these axes."""
+    if found.index is None or found.within:
+        return False
+    return all(
+        index.loop == loop if loop is not None else not index.loops and index.offset == 0
+        for index, loop in zip(found.index, own, strict=True)
+    )

@@ -1,0 +1,381 @@
+"""The benchmark harness: its statistics, its turns, what it does when a peer fails, its page. No time is asserted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchmarks import page, plots, run, tables, workloads
+from benchmarks.harness import Missing, Process, Settings, Summary, interleave, ratio
+from benchmarks.peers import PEERS
+from benchmarks.prepared import Calls, Steps
+from benchmarks.results import Outcome, Peer, Report, Row
+from benchmarks.tree import leaves, mapped, rebuilt
+from benchmarks.workload import Workload
+
+ROWS = {**workloads.timed(quick=True), **workloads.compiled(quick=True)}
+
+
+# --- statistics
+
+
+def test_a_summary_is_the_median_and_its_quartiles() -> None:
+    assert Summary.of([5.0, 1.0, 2.0, 4.0, 3.0]) == Summary(3.0, 2.0, 4.0)
+    assert Summary.of([7.0]) == Summary(7.0, 7.0, 7.0)
+    assert Summary(4.0, 3.0, 5.0).spread == 0.25
+
+
+def test_a_ratio_compares_within_a_round() -> None:
+    """The machine slowed down tenfold in the last rounds: medians alone would say 2 or 20."""
+    base, times = [1.0, 1.0, 10.0, 10.0, 10.0], [2.0, 2.0, 20.0, 20.0, 20.0]
+    assert ratio(times, base) == 2.0
+
+
+# --- taking turns
+
+
+def recorder(calls: list[str], name: str, fails_at: int = -1) -> Callable[[], float]:
+    def batch() -> float:
+        calls.append(name)
+        if calls.count(name) - 1 == fails_at:
+            raise Missing("crashed (SIGSEGV)")
+        return float(calls.count(name))
+
+    return batch
+
+
+def test_peers_take_turns() -> None:
+    calls: list[str] = []
+    samples, lost = interleave({name: recorder(calls, name) for name in "ABC"}, rounds=3)
+    assert "".join(calls) == "ABCABCABC"
+    assert samples == {name: [1.0, 2.0, 3.0] for name in "ABC"}
+    assert lost == {}
+
+
+def test_a_peer_that_fails_leaves_and_the_others_go_on() -> None:
+    calls: list[str] = []
+    batches = {"A": recorder(calls, "A"), "B": recorder(calls, "B", fails_at=1), "C": recorder(calls, "C")}
+    samples, lost = interleave(batches, rounds=3)
+    assert "".join(calls) == "ABCABCAC"
+    assert samples == {"A": [1.0, 2.0, 3.0], "C": [1.0, 2.0, 3.0]}
+    assert lost == {"B": "crashed (SIGSEGV)"}
+
+
+def test_rounds_end_with_the_budget_but_not_before_the_fifth() -> None:
+    clock = iter(range(0, 1000, 10))
+    samples, _ = interleave({"A": recorder([], "A")}, rounds=50, budget=3, clock=lambda: float(next(clock)))
+    assert len(samples["A"]) == 5
+
+
+# --- worker processes
+
+MISBEHAVING = """
+import os, sys, time
+from multiprocessing.connection import Connection
+
+connection = Connection(int(sys.argv[2]))
+connection.send(("ok", {"version": "1", "import": 0.0}))
+while True:
+    request, *_ = connection.recv()
+    if request == "sleep":
+        time.sleep(60)
+    if request == "abort":
+        os.abort()
+    if request == "leave":
+        print("out of memory", file=sys.stderr, flush=True)
+        os._exit(3)
+    connection.send(("failed", "ValueError: no") if request == "fail" else ("ok", request))
+"""
+
+
+@pytest.fixture
+def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
+    (tmp_path / "misbehaving.py").write_text(MISBEHAVING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = Process("nobody", Settings(), tmp_path, module="misbehaving")
+    yield process
+    process.close()
+
+
+def test_an_answer(misbehaving: Process) -> None:
+    assert misbehaving.ask("anything") == "anything"
+    assert misbehaving.alive
+
+
+def test_an_error_in_a_worker_is_missing_and_it_lives_on(misbehaving: Process) -> None:
+    with pytest.raises(Missing, match=r"^ValueError: no$"):
+        misbehaving.ask("fail")
+    assert misbehaving.ask("anything") == "anything"
+
+
+def test_a_worker_that_hangs_is_ended(misbehaving: Process) -> None:
+    with pytest.raises(Missing, match="no answer in 0 s"):
+        misbehaving.ask("sleep", timeout=0.2)
+    assert not misbehaving.alive
+
+
+def test_a_worker_that_crashes_says_how(misbehaving: Process) -> None:
+    with pytest.raises(Missing, match="SIGABRT"):
+        misbehaving.ask("abort")
+    assert not misbehaving.alive
+    with pytest.raises(Missing):
+        misbehaving.ask("anything")
+
+
+def test_a_worker_that_leaves_says_what_it_printed_last(misbehaving: Process) -> None:
+    with pytest.raises(Missing, match=r"exit code 3.*: out of memory"):
+        misbehaving.ask("leave")
+
+
+def test_a_peer_that_is_not_installed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numexpr.py").write_text("raise ImportError('No module named numexpr')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(Missing, match="not installed: No module named numexpr"):
+        Process("numexpr", Settings(quick=True), tmp_path)
+
+
+# --- programs
+
+
+def test_trees() -> None:
+    tree = {"b": (1, [2]), "a": 3}
+    assert leaves(tree) == [3, 1, 2]
+    assert rebuilt(tree, [30, 10, 20]) == {"b": (10, [20]), "a": 30}
+    assert mapped(str, tree) == {"b": ("1", ["2"]), "a": "3"}
+
+
+def test_calls_wait_for_every_result() -> None:
+    waited: list[int] = []
+    Calls(lambda x: x + 1, (1,), wait=waited.append).run(3)
+    assert waited == [2, 2, 2]
+
+
+def test_steps_feed_themselves_and_start_again() -> None:
+    def step(total: Any, x: Any) -> Any:
+        total += x  # in place, as it may
+        return total, total.copy()
+
+    steps = Steps(step, lambda: (np.zeros(1), np.ones(1)), carry=1)
+    steps.run(3)
+    assert steps.args[0] == 3
+    assert [float(result[0]) for result in steps.results()] == [1, 1]
+    assert steps.args[0] == 0
+
+
+# --- workloads
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_programs_of_numpy_and_graphc_are_right(name: str) -> None:
+    """Derivatives written by hand, and graphc's own, against the same in higher precision."""
+    workload, reference = ROWS[name], ROWS[name].reference()
+    for peer in ("numpy", "graphc"):
+        results = PEERS[peer].load().prepare(workload).results()
+        assert workload.error(results, reference) <= workload.tolerance, peer
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_inputs_are_the_same_every_time(name: str) -> None:
+    first, second = (leaves(ROWS[name].inputs()) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(a.dtype in (ROWS[name].dtype, np.int32) for a in first)
+
+
+def test_names_are_unique_and_the_full_run_has_them_all() -> None:
+    full = {**workloads.timed(quick=False), **workloads.compiled(quick=False)}
+    assert set(ROWS) <= set(full)
+    assert all(workload.name == name for name, workload in full.items())
+
+
+class Doubling(Workload):
+    name = "doubling"
+    title = "twice three numbers"
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (np.arange(3.0),)
+
+    def numpy(self) -> Any:
+        return lambda x: 2 * x
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (np.array([0.0, 2.0, 5.0]), "off by"),
+        (np.array([0.0, 2.0, np.nan]), "not finite"),
+        (np.array([0.0, 2.0, 4.0], np.float32), "float32 where float64"),
+        (np.array([0.0, 2.0]), "shape"),
+    ],
+)
+def test_wrong_results_are_found(result: Any, reason: str) -> None:
+    outcome = run.checked(Doubling(), [result], Doubling().reference())
+    assert outcome.wrong
+    assert outcome.reason is not None
+    assert reason in outcome.reason
+
+
+def test_right_results_pass_with_their_error() -> None:
+    outcome = run.checked(Doubling(), [np.array([0.0, 2.0, 4.0 + 16 * np.finfo(float).eps])], Doubling().reference())
+    assert (outcome.reason, outcome.wrong) == (None, False)
+    assert outcome.error == 4
+
+
+def test_a_missing_result_is_wrong() -> None:
+    assert run.checked(Doubling(), [], Doubling().reference()).reason == "0 results where 1 were expected"
+
+
+def test_a_step_is_judged_by_how_much_it_changes() -> None:
+    """A step that does nothing would be right to many digits, if it were judged by the size of its state."""
+
+    class Nudge(Doubling):
+        carry = 1
+
+        def numpy(self) -> Any:
+            return lambda x: x + 1e-12
+
+    workload = Nudge()
+    assert run.checked(workload, [np.arange(3.0)], workload.reference()).wrong
+
+
+# --- the report
+
+
+def report() -> Report:
+    """Two rows: jax twice as fast on the first, missing on the second; numpy wrong on the second."""
+    machine = {
+        "date": "2030-01-02 03:04 UTC",
+        "cpu": "a processor",
+        "flags": ["avx2"],
+        "cores": 2,
+        "memory": 2**33,
+        "system": "Linux",
+        "python": "3.12.0",
+        "commit": "0123abc",
+        "load": 0.1,
+        "threads": 1,
+        "pinned": [1],
+        "quick": False,
+    }
+    limits = {"copy": [[2**18, 4e10], [2**28, 1e10]], "sgemm": 5e10, "dgemm": 2.5e10}
+    peers = {"graphc": Peer("graphc", "1"), "jax": Peer("jax", "2"), "numpy": Peer("NumPy", "3")}
+    peers["numba"] = Peer("Numba", reason="not installed: No module named 'numba'")
+    first = Row("first", "the first row", 2**20, None, "float64")
+    first.outcomes = {
+        "graphc": Outcome([2e-3, 2e-3, 4e-3], 1.0),
+        "jax": Outcome([1e-3, 1e-3, 2e-3], 2.0),
+        "numpy": Outcome([8e-3, 8e-3, 16e-3], 0.0),
+    }
+    second = Row("second", "the second row", 2**20, 1e6, "float32")
+    second.note = "graphc unrolls it"
+    second.outcomes = {
+        "graphc": Outcome([1e-4], 1.0),
+        "jax": Outcome(reason="crashed (SIGSEGV)"),
+        "numpy": Outcome(reason="off by 1e+05 eps where 512 are allowed", wrong=True),
+    }
+    compile_30 = Row("compile-30", "a graph", 0, outcomes={"graphc": Outcome([0.25]), "jax": Outcome([0.5])})
+    memory = Row("first", "the first row", 2**20, outcomes={"graphc": Outcome([2**20]), "jax": Outcome([2**21])})
+    return Report(machine, limits, peers, [first, second], [compile_30], [memory])
+
+
+def test_ratios_and_their_means() -> None:
+    found = report()
+    assert found.rows[0].ratio("jax") == 0.5
+    assert found.rows[0].ratio("numpy") == 4.0
+    assert found.rows[1].ratio("numpy") is None
+    assert found.rows[0].best_peer() == "jax"
+    assert found.rows[1].best_peer() is None
+    assert found.mean_ratio("numpy") == (4.0, 1)
+    assert found.mean_ratio_to_best() == (0.5, 1)
+
+
+def test_a_report_survives_its_file(tmp_path: Path) -> None:
+    report().save(tmp_path / "new" / "results.json")
+    assert Report.load(tmp_path / "new" / "results.json") == report()
+
+
+def test_the_page_says_all() -> None:
+    text = page.render(report())
+    assert "| first | 2 ms | ±25% | **0.50×** | 4.00× |" in text
+    assert "| compile-30 | 250 ms | 500 ms |" in text
+    assert "| first | 1 MiB | 2 MiB |" in text
+    assert "- Numba: not installed: No module named 'numba'" in text
+    assert "| jax | crashed (SIGSEGV) | second |" in text
+    assert "| NumPy | wrong: off by 1e+05 eps where 512 are allowed | second |" in text
+    assert "- second: graphc unrolls it.\n" in text
+    assert "20%" in text  # 1e6 operations in 1e-4 s are 1e10 of 5e10 per second
+    for fact in ("2030-01-02 03:04 UTC", "a processor (avx2)", "1 for each peer, pinned to CPU 1", "Python 3.12.0"):
+        assert fact in text
+
+
+def test_tables_show_every_peer() -> None:
+    console = Console(width=200, record=True, file=StringIO())
+    tables.show(report(), console)
+    text = console.export_text()
+    for part in ("wrong: off by", "crashed (SIGSEGV)", "0.50×", "10 GFLOP/s, 20%", "0.524 GB/s, 1%", "250 ms", "2 MiB"):
+        assert part in text
+
+
+def test_a_comparison_tells_graphc_from_the_machine() -> None:
+    old, new = report(), report()
+    for outcome in old.rows[0].outcomes.values():
+        outcome.samples = [3 * sample for sample in outcome.samples]
+    old.rows[0].outcomes["graphc"].samples = [6 * sample for sample in new.rows[0].outcomes["graphc"].samples]
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(tables.comparison_table(new, old))
+    assert re.search(r"first .*12 ms.*2 ms.*6\.00×.*3\.00×", console.export_text())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2.5, "2.5 s"), (0.9996, "1e+03 ms"), (1.234e-3, "1.23 ms"), (5e-7, "500 ns"), (2e-11, "0.02 ns")],
+)
+def test_times_are_shown_with_their_unit(value: float, text: str) -> None:
+    assert tables.seconds(value) == text.replace("1e+03", "1000")
+
+
+def test_publishing_writes_page_pictures_and_results(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page.publish(report(), tmp_path / "page.md", tmp_path / "results.json", tmp_path / "images")
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert text == page.render(Report.load(tmp_path / "results.json"))
+    for image in re.findall(r"\]\((images/[^)]+)\)", text):
+        assert (tmp_path / image).stat().st_size > 5_000
+    assert set(plots.figures(report())) == {"times", "limits", "latency", "memory"}
+
+
+def test_the_page_of_the_documentation_comes_from_its_results() -> None:
+    assert page.PAGE.read_text(encoding="utf-8") == page.render(Report.load(page.RESULTS)), "make bench-publish"
+
+
+# --- the command line
+
+
+@pytest.mark.parametrize("more", [["--quick"], ["--only", "gelu"], ["--peers", "numpy"]])
+def test_only_a_whole_run_is_published(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.arguments(["--publish", *more])
+    assert "whole run" in capsys.readouterr().err
+
+
+def test_patterns_choose_rows() -> None:
+    names = [workload.name for workload in run.chosen(ROWS, ["softmax", "hess*"])]
+    assert names == ["softmax", "rosenbrock-hessian"]
+
+
+def test_a_run_from_beginning_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--quick", "--only", "call-overhead", "compile-30", "--peers", "graphc", "numpy", "--out", str(tmp_path)]
+    assert run.main(words) == 0
+    found = Report.load(tmp_path / "partial.json")
+    (row,) = found.rows
+    assert {peer: len(outcome.samples) for peer, outcome in row.outcomes.items()} == {"graphc": 7, "numpy": 7}
+    assert [set(row.measured()) for row in found.latency] == [{"graphc"}]
+    assert (tmp_path / "benchmarks-times.png").exists()
+    assert run.main(["--load", str(tmp_path / "partial.json"), "--out", str(tmp_path / "again")]) == 0
+    assert "call-overhead" in capsys.readouterr().out

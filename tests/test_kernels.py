@@ -1,0 +1,372 @@
+"""Kernels: every generator against the NumPy meaning of every op, and of programs over every kind of array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.backends.numpy import blocked
+from graphc.backends.numpy.llvm import generator, machine
+from graphc.ir import Builder, Graph, TensorType
+from graphc.kernels import KERNEL_DTYPES, Kernel
+from graphc.ops import TABLE
+from graphc.ops.meaning import evaluate
+from graphc.ops.record import Op
+from graphc.ops.world import GraphWorld, Value
+from graphc.passes.fuse import Group
+from graphc.passes.lowering import lower
+from graphc.verification.cases import samples
+
+GENERATORS: dict[str, Callable[..., Any]] = {"llvm": generator.load, "ufunc": blocked.load}
+# what runs on this processor: code for it, and for plainer ones of its kind
+MACHINES = {"host": machine.host()}
+if "x86_64" in machine.host().triple:
+    features = machine.host().features
+    MACHINES["baseline"] = machine.X86_BASELINE
+    if "+avx2" in features and "+fma" in features:
+        MACHINES["avx2"] = machine.X86_AVX2
+RUNNERS: dict[str, Callable[..., Any]] = {
+    **{name: lambda kernels, m=m: generator.load(kernels, machine=m) for name, m in MACHINES.items()},
+    "ufunc": blocked.load,
+}
+FOREIGN = {"avx512": machine.X86_AVX512, "neon": machine.ARM_NEON}
+ELEMENTWISE = [op for op in TABLE.values() if op.kernel is not None]
+FOLDS = [op for op in TABLE.values() if op.fold is not None]
+# numbers at which floats differ from reals, and at which functions turn
+FLOATS = np.array(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, -3.0, 0.1, 1e-3, 40.0, -40.0, 88.5, -104.0, 710.0, -746.0, 1e-300,
+     -1e-320, 1e300, np.inf, -np.inf, np.nan, 1e-38, 1e-45, 3e38, 1e7, -1e9, 0.7853981633974483, 1.5707963]
+)  # fmt: skip
+WHOLE = (0, 1, -1, 2, 3, 5, -7, 31, 63, 64, 100, -128, 127, -(2**31), 2**31 - 1, -(2**63), 2**63 - 1)
+
+
+def numbers(dtype: np.dtype[Any]) -> Any:
+    if dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            return FLOATS.astype(dtype)
+    if dtype.kind == "b":
+        return np.array([True, False, True])
+    limits = np.iinfo(dtype)
+    return np.array([w for w in WHOLE if limits.min <= w <= limits.max], dtype)
+
+
+def one_node(op: Op, types: list[TensorType], attrs: dict[str, Any]) -> Graph:
+    builder = Builder("one")
+    world = GraphWorld(builder)
+    operands = [Value(world, builder.input(f"x{k}", t)) for k, t in enumerate(types)]
+    result = world.apply(op.name, operands, **attrs)
+    return builder.finish([result.id])
+
+
+def kernel_of(graph: Graph) -> Kernel:
+    """The kernel of the one node of a graph."""
+    node = graph.outputs[0]
+    data = graph._node[node]
+    op = TABLE[data["op"]]
+    if op.fold is None:
+        domain = data["type"].shape
+        return lower(graph, Group((node,), domain, frozenset(), {node: axes_of(domain)}))
+    domain = graph._node[data["args"][0]]["type"].shape
+    attrs = dict(data["attrs"])
+    own = axes_of(domain)
+    over = frozenset(own[a] for a in attrs["axes"] if own[a] is not None)
+    axes = (
+        tuple(None if a in attrs["axes"] else k for a, k in enumerate(own))
+        if attrs["keepdims"]
+        else tuple(k for a, k in enumerate(own) if a not in attrs["axes"])
+    )
+    return lower(graph, Group((node,), domain, over, {node: axes}))
+
+
+def axes_of(domain: tuple[Any, ...]) -> tuple[int | None, ...]:
+    return tuple(None if d == 1 else k for k, d in enumerate(domain))
+
+
+def run(load: Callable[..., Any], graph: Graph, operands: list[Any]) -> Any:
+    kernel = kernel_of(graph)
+    type = graph.output_types[0]
+    result = np.empty(type.shape, type.dtype)
+    by_node = dict(zip(graph.inputs, operands, strict=True))
+    with np.errstate(all="ignore"):
+        load([kernel])[0](*[by_node[r] for r in kernel.roots], result)
+    return result
+
+
+def assert_near(actual: Any, expected: Any, ulps: float, what: object) -> None:
+    """Equal, or for floats within units in the last place; the same NaN, infinities and dtype."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype, what
+    assert actual.shape == expected.shape, what
+    if expected.dtype.kind != "f":
+        np.testing.assert_array_equal(actual, expected, err_msg=str(what))
+        return
+    with np.errstate(all="ignore"):
+        close = np.abs(actual - expected) <= ulps * np.spacing(np.abs(expected))
+        # where rounding decides between the largest number and infinity either is right
+        top = np.finfo(expected.dtype).max
+        border = (np.abs(actual) >= top) & (np.abs(expected) >= top) & (np.sign(actual) == np.sign(expected))
+        fine = (actual == expected) | (np.isnan(actual) & np.isnan(expected)) | close | border
+    assert np.all(fine), (what, actual[~fine][:5], expected[~fine][:5])
+
+
+def dtypes_of(op: Op, arity: int) -> Iterator[np.dtype[Any]]:
+    """The dtypes that kernels hold and the op takes."""
+    for dtype in sorted((d for d in KERNEL_DTYPES if d.kind in op.kernel_kinds), key=str):
+        types = [TensorType((2,), dtype)] * arity
+        if op.name == "where":
+            types[0] = TensorType((2,), np.dtype(np.bool_))
+        attrs = dict(samples(op)[0].attrs) if samples(op) else {}
+        try:
+            one_node(op, types, attrs)
+        except graphc.errors.GraphcError:
+            continue
+        yield dtype
+
+
+@pytest.mark.parametrize("load", RUNNERS.values(), ids=RUNNERS)
+@pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
+def test_elementwise_ops_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
+    """Every pair of special numbers, at every dtype; integers bit for bit, floats within the record's ulps."""
+    arity = len(op.domains)
+    tried = 0
+    for dtype in dtypes_of(op, arity):
+        line = numbers(dtype)
+        first = numbers(np.dtype(np.bool_)) if op.name == "where" else line
+        shapes = [(-1, *(1,) * (arity - 1 - k)) for k in range(arity)]
+        operands = [np.ascontiguousarray((first if k == 0 else line).reshape(shape)) for k, shape in enumerate(shapes)]
+        for attrs in {str(dict(s.attrs)): dict(s.attrs) for s in samples(op)}.values() or [{}]:
+            try:
+                graph = one_node(op, [TensorType(o.shape, o.dtype) for o in operands], attrs)
+            except graphc.errors.GraphcError:
+                continue
+            if attrs.get("dtype", dtype).kind in "iu" and dtype.kind == "f":
+                operands = [np.nan_to_num(o, posinf=5, neginf=-5).clip(-100, 100) for o in operands]
+            with np.errstate(all="ignore"):
+                expected = evaluate(op, operands, attrs)
+            assert_near(run(load, graph, operands), expected, 2 * op.ulps + 3, (op.name, dtype, attrs))
+            tried += 1
+    assert tried
+
+
+@pytest.mark.parametrize("load", RUNNERS.values(), ids=RUNNERS)
+@pytest.mark.parametrize("op", FOLDS, ids=lambda op: op.name)
+def test_folds_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(1)
+    shapes = [((5,), (0,)), ((300,), (0,)), ((9000,), (0,)), ((7, 33), (1,)), ((7, 33), (0,)), ((4, 5, 6), (0, 2))]
+    shapes += [
+        ((4, 5, 6), (1,)),
+        ((3, 0), (1,)),
+        ((0, 3), (1,)),
+        ((6, 1, 70), (0,)),
+        ((2100, 3), (0,)),
+        ((3, 5000), (0,)),
+    ]
+    for dtype in dtypes_of(op, 1):
+        for shape, axes in shapes:
+            for keepdims in (False, True):
+                attrs = {"axes": axes, "keepdims": keepdims}
+                operand = (
+                    rng.normal(size=shape).astype(dtype)
+                    if dtype.kind == "f"
+                    else rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
+                )
+                if op.fold == "prod" and dtype.kind == "f":
+                    operand = 1 + operand / 1000
+                try:
+                    graph = one_node(op, [TensorType(shape, dtype)], attrs)
+                except graphc.errors.ShapeError:
+                    continue
+                actual = run(load, graph, [operand])
+                exact = operand.astype(np.float64 if dtype == np.float32 else dtype)
+                expected = evaluate(op, [exact], attrs).astype(dtype)
+                assert actual.dtype == expected.dtype
+                assert actual.shape == expected.shape
+                if dtype.kind != "f":
+                    np.testing.assert_array_equal(actual, expected)
+                    continue
+                magnitude = np.abs(exact).sum(axis=axes, keepdims=keepdims)
+                error = np.abs(actual.astype(exact.dtype) - expected.astype(exact.dtype))
+                assert np.all(error <= 4 * np.finfo(dtype).eps * magnitude), (op.name, dtype, shape, axes)
+
+
+@pytest.mark.parametrize("load", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("fold", ["reduce_sum", "reduce_prod", "reduce_max", "reduce_min"])
+@pytest.mark.parametrize("shape", [(7,), (40,), (3, 70), (70, 3)])
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_folds_carry_nan_and_infinities(
+    fold: str, shape: tuple[int, ...], special: float, load: Callable[..., Any]
+) -> None:
+    for place in (0, 2, -1):
+        x = np.ones(shape)
+        x.reshape(-1)[place] = special
+        attrs = {"axes": (0,), "keepdims": False}
+        graph = one_node(TABLE[fold], [TensorType(shape, x.dtype)], attrs)
+        np.testing.assert_array_equal(run(load, graph, [x]), evaluate(TABLE[fold], [x], attrs))
+
+
+@pytest.mark.parametrize("target", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("op", [*ELEMENTWISE, *FOLDS], ids=lambda op: op.name)
+def test_code_for_other_processors_is_made(op: Op, target: machine.Machine) -> None:
+    """It cannot run here, but LLVM verifies and compiles it."""
+    kernels = []
+    attrs = next((dict(s.attrs) for s in samples(op)), {})
+    for dtype in dtypes_of(op, len(op.domains)):
+        types = [TensorType((3, 50), dtype)] * len(op.domains)
+        if op.name == "where":
+            types[0] = TensorType((3, 50), np.dtype(np.bool_))
+        if op.fold is not None:
+            attrs = {"axes": (1,), "keepdims": False}
+        kernels.append(kernel_of(one_node(op, types, attrs)))
+    text, _ = generator.source(kernels, target)
+    assert len(machine.assemble(text, target)) > 500
+
+
+def softmax(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def layernorm(x: Any) -> Any:
+    m = np.mean(x, -1, keepdims=True)
+    v = np.mean((x - m) ** 2, -1, keepdims=True)
+    return (x - m) / np.sqrt(v + 0.1)
+
+
+def columns(x: Any) -> Any:
+    m = x.mean(0)
+    v = ((x - m) ** 2).mean(0)
+    return (x - m) / np.sqrt(v + 0.1), m, v
+
+
+def stencil(u: Any) -> Any:
+    inner = u[1:-1, 1:-1]
+    return inner + 0.1 * (u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4 * inner)
+
+
+PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
+    "chain": (lambda x: np.tanh(x * 2 + 1) * np.exp(-x), 1),
+    "outer": (lambda x: np.exp(x[:, None] if x.ndim else x) * (x[0] if x.ndim else x), 1),
+    "softmax": (softmax, 2),
+    "layernorm": (layernorm, 2),
+    "columns": (columns, 2),
+    "logsumexp of columns": (lambda x: np.log(np.sum(np.exp(x), axis=0)), 2),
+    "stencil": (stencil, 2),
+    "gradient of a stencil": (graphc.grad(lambda u: np.sum(stencil(u) ** 2)), 2),
+    "gradient of layernorm": (graphc.grad(lambda x: np.sum(layernorm(x) ** 3)), 2),
+    "gradient of softmax": (graphc.grad(lambda x: np.sum(softmax(x)[..., 0])), 2),
+    "transposed": (lambda x: np.exp(x.T) + x.T * 2, 2),
+    "flipped": (lambda x: np.sin(x[::-1]) + x[:, ::-2].sum(), 2),
+    "several results": (lambda x: (x * 2 + 1, np.sum(x * x), np.max(x, axis=0) + 1, np.min(x * 3)), 2),
+    "choices": (lambda x: (np.where((x > 0) | (x < -1), x, -x), x > 0.5, np.any(x > 2), (x > 0).sum(1)), 2),
+    "casts": (lambda x: ((x * 10).astype(np.int32) // 3, (x > 0).astype(np.float32) + x.astype(np.float32)), 2),
+    "middle": (lambda x: np.exp(x) - np.sum(np.exp(x), axis=1, keepdims=True), 3),
+    "outer axes": (lambda x: np.sum(x * x, axis=(0, 2)), 3),
+    "reshaped": (lambda x: np.exp(x.reshape(-1) * 2) + 1, 3),
+    "split axis": (lambda x: np.exp(x.reshape(x.shape[0], 1, -1)).sum(0), 2),
+    "padded": (lambda x: np.pad(np.exp(x), 2)[1:] * 3 + 1, 1),
+    "normalised": (lambda x: x / np.sum(np.abs(x)), 1),
+    "positions": (lambda x: x * np.arange(x.shape[-1]) + np.arange(x.shape[0])[:, None], 2),
+}
+SHAPES = {
+    1: [(1,), (5,), (16,), (17,), (1000,), (0,)],
+    2: [(3, 4), (7, 33), (40, 130), (5, 1)],
+    3: [(2, 3, 4), (3, 5, 70)],
+}
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "reversed": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    "every second": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "repeated": lambda x: np.broadcast_to(x[:1], x.shape),
+    "misaligned": lambda x: misaligned(x),
+}
+
+
+def misaligned(x: Any) -> Any:
+    room = np.zeros(x.nbytes + 1, np.uint8)
+    result = room[1:].view(x.dtype).reshape(x.shape)
+    result[...] = x
+    return result
+
+
+@pytest.mark.parametrize("kernels", GENERATORS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("symbolic", [False, True], ids=["fixed", "symbolic"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_over_every_layout(name: str, symbolic: bool, dtype: Any, kernels: str) -> None:
+    f, rank = PROGRAMS[name]
+    rng = np.random.default_rng(2)
+    for shape in SHAPES[rank]:
+        if symbolic and 1 in shape:
+            continue
+        if 0 in shape and name in ("outer", "softmax"):
+            continue
+        x = rng.normal(size=shape).astype(dtype)
+        spec = graphc.Spec(("n", "m", "k")[:rank], dtype) if symbolic else x
+        try:
+            compiled = graphc.compile(f, spec, kernels=kernels)
+        except graphc.errors.GraphcError:
+            assert symbolic  # a few programs need fixed sizes
+            return
+        plain = graphc.compile(f, x, kernels="none")
+        for layout in LAYOUTS.values():
+            given = layout(x)
+            before = given.copy()
+            actual, expected = compiled(given), plain(given)
+            for a, b in zip(leaves(actual), leaves(expected), strict=True):
+                assert np.asarray(a).dtype == np.asarray(b).dtype
+                tolerance = 2e-4 if dtype == np.float32 else 1e-11
+                np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+            np.testing.assert_array_equal(given, before)
+
+
+def leaves(tree: Any) -> list[Any]:
+    return list(tree) if isinstance(tree, tuple) else [tree]
+
+
+@pytest.mark.parametrize("kernels", GENERATORS)
+@pytest.mark.parametrize("name", ["softmax", "layernorm", "columns", "several results", "choices", "chain"])
+def test_nan_and_infinities_go_where_numpy_sends_them(name: str, kernels: str) -> None:
+    f, rank = PROGRAMS[name]
+    rng = np.random.default_rng(3)
+    for special in (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e300):
+        x = rng.normal(size=(6, 40)[2 - rank :])
+        x.reshape(-1)[[3, -1]] = special
+        compiled, plain = graphc.compile(f, x, kernels=kernels), graphc.compile(f, x, kernels="none")
+        for a, b in zip(leaves(compiled(x)), leaves(plain(x)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-300)
+
+
+def test_the_result_does_not_depend_on_where_an_element_stands() -> None:
+    """The rest of a loop that fills no vector is computed as the vectors are."""
+    f = graphc.compile(lambda x: np.tanh(np.exp(x) + x * 3), "f32[n]")
+    x = np.random.default_rng(4).normal(size=200).astype(np.float32)
+    whole = f(x)
+    for n in range(1, 200, 7):
+        np.testing.assert_array_equal(f(x[:n]), whole[:n])
+        np.testing.assert_array_equal(f(x[n:]), whole[n:])
+
+
+def test_sums_are_as_exact_as_numpys() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.uniform(size=3_000_001).astype(np.float32)
+    exact = np.sum(x.astype(np.float64) ** 2)
+    ours = abs(graphc.compile(lambda x: np.sum(x * x), "f32[n]")(x) - exact)
+    assert ours <= max(abs(np.sum(x * x) - exact), exact * 2**-24)
+
+
+def test_a_sum_that_overflows_is_infinite() -> None:
+    assert graphc.compile(lambda x: np.sum(x * 2), "f64[n]")(np.full(9000, 1e308)) == np.inf
+
+
+def test_kernels_are_deterministic() -> None:
+    x = np.random.default_rng(6).normal(size=(300, 70))
+    f = graphc.compile(PROGRAMS["several results"][0], x)
+    first = f(x)
+    for _ in range(20):
+        for a, b in zip(first, f(x), strict=True):
+            np.testing.assert_array_equal(a, b)
