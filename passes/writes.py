@@ -175,7 +175,7 @@ def join_writes(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
         axis, pieces = chains[old]
         w.loc, w.origin = data["loc"], origin
         value = joined(w, [Piece(p.start, p.stop, ids[p.node], p.offset) for p in pieces], axis, data["type"].shape)
-        return (value if axis is not None else w.reshape(value, shape=data["type"].shape)).id  # type: ignore[no-any-return]
+        return (value if axis is not None else w.reshape(value, shape=data["type"].shape)).id
 
     copy_into(builder, graph, arguments, node_rule, ids)
     outputs = [ids[o] for o in graph.outputs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
+from graphc.ir import static_shape
 from graphc.numpy.dispatch import FUNCTIONS, common_world, strong, traceable
 from graphc.numpy.elementwise import astype
 from graphc.numpy.elementwise import where as where_
@@ -144,9 +146,10 @@ def ufunc_at(ufunc: np.ufunc, array: Any, indices: Any, *values: Any) -> None:
 def _named_once(x: Traced, indices: Any) -> bool:
     """Whether an index is known, and names no element twice."""
     items = indices if isinstance(indices, tuple) else (indices,)
-    if any(isinstance(i, Traced) for i in items) or any(not isinstance(d, int) for d in x.type.shape):
+    shape = static_shape(x.type.shape)
+    if shape is None or any(isinstance(i, Traced) for i in items):
         return False
-    named = np.arange(int(np.prod(x.type.shape, dtype=int))).reshape(x.type.shape)[indices]
+    named = np.arange(math.prod(shape)).reshape(shape)[indices]
     return bool(np.unique(named).size == named.size)
 
 

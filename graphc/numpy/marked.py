@@ -56,7 +56,7 @@ class Marked(NDArrayOperatorsMixin):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.full.type.dtype  # type: ignore[no-any-return]
+        return self.full.type.dtype
 
     @property
     def ndim(self) -> int:
@@ -127,7 +127,9 @@ class Marked(NDArrayOperatorsMixin):
         if isinstance(result, tuple):
             return tuple(self._like(r) for r in result)
         # a function of numbers alone gives one number for all elements
-        full = result if result.ndim >= self.mask.ndim else np.broadcast_to(result, self.full.type.shape)
+        full = (
+            result if result.ndim >= self.mask.ndim else result.world.broadcast_to(result, shape=self.full.type.shape)
+        )
         return Marked(full, self.mask)
 
     def _reduced(self, function: Any, axis: Any = None, dtype: Any = None, **kwargs: Any) -> Any:

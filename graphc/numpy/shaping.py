@@ -355,7 +355,8 @@ def arange(
     """As `numpy.arange` for whole sizes, symbolic ones included."""
     world = common_world(start, stop, step, like)
     if not any(map(holds_traced, (start, stop, step))):
-        known = np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype)
+        limits: Any = (start,) if stop is None else (start, stop, step)
+        known = np.arange(*limits, dtype=dtype)
         return placed(lift(known, world))
     first, last = (0, as_size(start)) if stop is None else (as_size(start), as_size(stop))
     if not isinstance(step, int) or step == 0:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from graphc.ir import TensorType
 from graphc.ops.record import Op
 from graphc.tracing.storage import Memory, Storage, is_scalar
 from graphc.tracing.strides import MOST_AXES, Array, Order, Shape, contiguous, order_of, order_of_array, packed, sample
@@ -86,8 +87,10 @@ def _order(result: Traced, order: Order | None) -> None:
         result.memory = Memory(Storage(result), strides=packed(result.type.shape, order))
 
 
-def arrange(op: Op, operands: Sequence[Traced], result: Traced, attrs: dict[str, Any]) -> None:
+def arrange(op: Op, operands: Sequence[Traced], result: Any, attrs: dict[str, Any]) -> None:
     """Give the result of an op the order that NumPy would, where operands lie otherwise than in C."""
+    if not isinstance(result.type, TensorType):
+        return
     shape = result.type.shape
     if len(shape) < 2 or not any(map(_lies_otherwise, operands)):
         return
