@@ -157,6 +157,7 @@ def write(target: Traced, new: Traced, what: str) -> None:
     new = snapshot(new)  # it may be a view of the array itself
     memory = target.memory
     if memory is None:
+        _keep_name(target, new)
         target.world, target.id = new.world, new.id
         return
     storage = memory.storage
@@ -166,6 +167,7 @@ def write(target: Traced, new: Traced, what: str) -> None:
     whole = new
     for view, base in zip(reversed(memory.path), reversed(bases), strict=bool(memory.path)):
         whole = view.store(base, whole)
+    _keep_name(storage, whole)
     storage.world, storage.id = whole.world, whole.id
     shown, storage.shown = storage.shown, [weakref.ref(target)]
     for ref in shown:
@@ -173,6 +175,13 @@ def write(target: Traced, new: Traced, what: str) -> None:
         if other is not None and other is not target:
             del other.id, other.world
     target.world, target.id = new.world, new.id
+    if new.world._goal is not None:
+        new.world.builder.assign(*new.world._goal, new.id)  # the variable is that of the view, not of the whole
+
+
+def _keep_name(before: Traced | Storage, after: Traced) -> None:
+    if before.world is after.world and before.id != after.id:
+        after.world.builder.replace(before.id, after.id)
 
 
 def check_writable(target: Traced, what: str) -> None:
