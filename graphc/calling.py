@@ -91,9 +91,7 @@ def _explain_assignment(error: TraceError) -> None:
     error.problem = "a traced value cannot be stored in a plain NumPy array"
     error.expected = "an array made in the trace"
     error.graph_line = None
-    error.fix = (
-        "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full"
-    )
+    error.fix = "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full"
 
 
 def _raised_by_user(error: Exception) -> bool:

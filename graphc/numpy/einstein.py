@@ -17,6 +17,8 @@ from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.into import Out
 from graphc.numpy.shaping import moveaxis, reshape, transpose
 from graphc.ops.typing import show
+from graphc.tracing import Traced, same_storage, snapshot
+from graphc.tracing.layout import unordered
 
 __all__ = [
     "einsum",
@@ -60,7 +62,8 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     sizes = _sizes(world, values, inputs)
     terms = [_distinct(v, labels, sizes) for v, labels in zip(values, inputs, strict=True)]
     total = contract(world, terms, output, sizes)
-    return world.convert(total, result)
+    total = world.convert(total, result)
+    return total if any(same_storage(total, a) for a in arrays if isinstance(a, Traced)) else unordered(snapshot(total))
 
 
 def _separate(operands: Sequence[Any]) -> tuple[str, list[Any]]:

@@ -369,9 +369,9 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
         x = world.reshape(x, shape=(dims.product(x.type.shape),))
     place = 0 if axis is None else normalise_axis("take", axis, x.ndim)
     index = indices if isinstance(indices, Traced) else np.asarray(indices)
-    others = (*x.type.shape[:place], *x.type.shape[place + 1 :])
-    if 0 in others:
-        # no element is taken, and no position is looked at
+    if 0 in x.type.shape[:place]:
+        # no position is looked at
+        others = (*x.type.shape[:place], *x.type.shape[place + 1 :])
         picked = index.type.shape if isinstance(index, Traced) else index.shape
         return world.full(0, type(x.type)((*others[:place], *picked, *others[place:]), x.type.dtype))
     return snapshot(x[(slice(None),) * place + (index,)])

@@ -16,7 +16,8 @@ from graphc.numpy.picking import fixed_size, part, pick, static_array
 from graphc.numpy.shaping import atleast, broadcast_to, concatenate, expand_dims, moveaxis, ravel, squeeze
 from graphc.numpy.views import Sliced, reshape_of
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import SymbolicSize, Traced, copied, view_of
+from graphc.tracing import SymbolicSize, Traced, copied, snapshot, view_of
+from graphc.tracing.layout import unordered
 
 __all__ = [
     "append",
@@ -98,7 +99,7 @@ def block(arrays: Any) -> Any:
             return atleast(total, strong(value, world))
         return concatenate([join(v, level - 1) for v in value], axis=-level)
 
-    return join(arrays, levels)
+    return unordered(snapshot(join(arrays, levels)))
 
 
 @traceable(np.append)
@@ -117,7 +118,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     """As `numpy.delete`; what is deleted must be known when the graph is traced."""
     x, place = _flat_or("delete", strong(arr, common_world(arr, obj)), axis)
     size = fixed_size("delete", x.type.shape[place])
-    return pick(x, np.delete(np.arange(size), _places("delete", obj)), place)
+    return unordered(snapshot(pick(x, np.delete(np.arange(size), _places("delete", obj)), place)))
 
 
 def _places(function: str, obj: Any) -> Any:

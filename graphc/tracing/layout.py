@@ -148,7 +148,7 @@ def _same(x: Array, **_: Any) -> Array:
 
 ASKED: Final[dict[str, Callable[..., Array]]] = {
     **dict.fromkeys(("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"), _reduced),
-    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"), _same),
+    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "sort"), _same),
     "concatenate": lambda *parts, axis: np.concatenate(parts, axis=axis),
     "matmul": lambda a, b: np.matmul(a, b),
 }
