@@ -15,7 +15,7 @@ from graphc.numpy.shaping import broadcast_to
 from graphc.numpy.ufuncs import arctan2
 from graphc.numpy.universal import convert_operands, universal
 from graphc.ops.typing import broadcast
-from graphc.tracing import lift, placed
+from graphc.tracing import lift, placed, view_of
 
 __all__ = [
     "allclose",
@@ -94,7 +94,8 @@ def real(val: Any) -> Any:
 def imag(val: Any) -> Any:
     """Zeros: traced values are real."""
     x = strong(val, common_world(val))
-    return broadcast_to(x.world.constant(0, x.type.dtype), x.type.shape) if x.ndim else x.world.full(0, x.type)
+    zeros = x.world.full(0, x.type)
+    return view_of(placed(zeros, "K", x), writeable=False) if x.ndim else zeros
 
 
 @traceable(np.real_if_close, view=True)
