@@ -11,7 +11,7 @@ BENCH := $(BENCH_VENV)/bin/python -m benchmarks.run
 BENCH_INSTALLED := $(BENCH_VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fuzz lint format types bench bench-quick bench-publish clean
+.PHONY: help demo test test-all fuzz lint format types docs bench bench-quick bench-publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: $(INSTALLED) ## let ruff mend style and format
 
 types: $(INSTALLED) ## check types with mypy --strict, on the installed layout
 	$(PYTEST) tests/test_types.py
+
+docs: $(INSTALLED) ## write docs/numpy-support.md again, from the tables in the code
+	$(BIN)/python docs/numpy_support.py
 
 bench: $(BENCH_INSTALLED) ## measure beside jax, PyTorch, PyTensor and others; writes to out/ (most of an hour)
 	$(BENCH)

@@ -35,9 +35,9 @@ METHOD = """\
   **torch.compile** compiles the whole program, derivatives included, in its default mode or, where matrix products
   dominate, in max-autotune mode if that is faster; without derivatives under `inference_mode`. **PyTensor** is in
   Numba mode with static shapes, trusted inputs, borrowed outputs, and shared variables for what a step feeds to
-  itself. **Numba** is hand-written loops with `fastmath`. **CasADi** is called through buffers that are bound once,
-  so a call passes no arguments; on its virtual machine or as compiled C, whichever is faster. **NumPy** has its
-  derivatives written by hand.
+  itself. **Numba** is hand-written loops with `fastmath` and NumPy's error model. **CasADi** is called through
+  buffers that are bound once, so a call passes no arguments; on its virtual machine or as compiled C, whichever is
+  faster. **NumPy** has its derivatives written by hand.
 - Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
   PyTensor and NumExpr do, and jax donates.
 - Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import

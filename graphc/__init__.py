@@ -13,7 +13,7 @@ _root = _Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "passes").is_dir():
     __path__.append(str(_root))
 
-from graphc import numpy
+from graphc import numpy, random
 from graphc.callbacks import pure_callback
 from graphc.compiler import Compiled, Spec, compile, jit, parse, trace
 from graphc.inspection import cost
@@ -69,6 +69,7 @@ __all__ = [
     "numpy",
     "parse",
     "pure_callback",
+    "random",
     "scipy",
     "stop_gradient",
     "symbol",

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graphc.dims import Size
+from graphc.errors import IRError
 from graphc.ir import Graph, TensorType, static_shape
 from graphc.kernels import KERNEL_DTYPES, Affine
 from graphc.ops import TABLE
 from graphc.passes.reading import VIEWS, Nodes, Read, read
+from graphc.text import labels
 
 SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
 LIMIT: Final = 256  # nodes of a kernel: beyond, registers spill and compiling takes longer than it saves
@@ -59,26 +61,40 @@ class Fusion:
     groups: tuple[Group, ...]
     refusals: tuple[Refusal, ...]
 
-    def explain(self, producer: int, consumer: int) -> str:
-        """Why two nodes, the second reading the first, run in one kernel or do not."""
+    def explain(self, producer: str | int, consumer: str | int) -> str:
+        """Why two nodes, the second reading the first, run in one kernel or do not.
+
+        A node is what the dump of `graph` calls it, or its id.
+        """
+        first, second = self._node(producer), self._node(consumer)
         for group in self.groups:
-            if producer in group.nodes and consumer in group.nodes:
+            if first in group.nodes and second in group.nodes:
                 return "they run in one kernel"
         for refusal in self.refusals:
-            if (refusal.producer, refusal.consumer) == (producer, consumer):
+            if (refusal.producer, refusal.consumer) == (first, second):
                 return refusal.why
         return "they are not neighbours that kernels could join"
 
+    def _node(self, which: str | int) -> int:
+        for i, label in labels(self.graph).items():
+            if which in (i, label):
+                return i
+        raise IRError(
+            f"the graph has no node {which}",
+            expected="what graphc.dump calls it, such as %3, or its id",
+            actual=repr(which),
+        )
+
     def __str__(self) -> str:
-        nodes = self.graph._node
+        nodes, known = self.graph._node, labels(self.graph)
         lines = []
         for number, group in enumerate(self.groups):
-            ops = ", ".join(f"%{i} {nodes[i]['op']}" for i in group.nodes)
+            ops = ", ".join(f"{known[i]} {nodes[i]['op']}" for i in group.nodes)
             domain = ",".join(map(str, group.domain))
             folds = "".join(f" folding axis {k}" for k in sorted(group.reduced))
-            across = "".join(f", and %{i} across" for i in sorted(group.across))
+            across = "".join(f", and {known[i]} across" for i in sorted(group.across))
             lines.append(f"kernel {number} over [{domain}]{folds}{across}: {ops}")
-        lines += [f"%{r.producer} and %{r.consumer} apart: {r.why}" for r in self.refusals]
+        lines += [f"{known[r.producer]} and {known[r.consumer]} apart: {r.why}" for r in self.refusals]
         return "\n".join(lines)
 
 

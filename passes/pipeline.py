@@ -87,6 +87,11 @@ def simplify(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     return rewrite_graph(graph, SIMPLIFY_ROWS, PROCEDURES)
 
 
+def simplify_in_order(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """As `simplify`, but for the rows that would put a broadcast value in place of an array of its own."""
+    return rewrite_graph(graph, SIMPLIFY_ROWS, PROCEDURES, broadcast=False)
+
+
 def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Apply the stabilising rows, and the float-exact ones to what they build."""
     return rewrite_graph(graph, STABILISE_ROWS, (*stabilisation.PROCEDURES, *PROCEDURES))
@@ -117,8 +122,8 @@ FORWARD: Final = (WRITES, STABILISE)
 PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY, STABILISE)
 # What follows where kernels run it.
 KERNEL_PIPELINE: Final = (*PIPELINE, EXPAND)
-# The same without the pass that changes rounding.
-EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY)
+# The same as PIPELINE without the pass that changes rounding, and without what changes the order of sums.
+EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, Pass("simplify", "float-exact", simplify_in_order))
 
 
 def run(graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], None] | None = None) -> tuple[Step, ...]:

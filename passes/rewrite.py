@@ -203,10 +203,15 @@ def _match_all(nodes: Nodes, args: tuple[int, ...], terms: tuple[Term, ...], mat
 
 
 class RewritingWorld(GraphWorld):
-    """A graph world in which every node built is rewritten before it is seen."""
+    """A graph world in which every node built is rewritten before it is seen.
 
-    def __init__(self, builder: Builder, rows: Rows, procedures: Sequence[Procedure]) -> None:
+    `broadcast`: whether a smaller value may be broadcast in a node's place. NumPy adds up a broadcast array, whose
+    elements lie in one place, in another order.
+    """
+
+    def __init__(self, builder: Builder, rows: Rows, procedures: Sequence[Procedure], broadcast: bool = True) -> None:
         super().__init__(builder)
+        self.broadcast = broadcast
         self.rows = rows
         self.procedures = procedures
         self.applied: dict[str, int] = {}
@@ -269,6 +274,8 @@ class RewritingWorld(GraphWorld):
         if have.dtype != type.dtype or have.ndim > type.ndim:
             return None
         if have.shape != type.shape:
+            if not self.broadcast:
+                return None
             value = self.broadcast_to(value, shape=type.shape)
         fitted: Value = value if value.type is type else self.convert(value, type.dtype, type.weak)
         return fitted
@@ -285,12 +292,14 @@ def _attr_names(term: Term) -> frozenset[str]:
     return frozenset(own).union(*map(_attr_names, term.args))
 
 
-def rewrite_graph(graph: Graph, rows: Rows, procedures: Sequence[Procedure] = ()) -> tuple[Graph, dict[str, int]]:
+def rewrite_graph(
+    graph: Graph, rows: Rows, procedures: Sequence[Procedure] = (), broadcast: bool = True
+) -> tuple[Graph, dict[str, int]]:
     """Sweep once; return the new graph (the same object if nothing changed) and how often each row applied."""
     if not _may_change(graph, rows, procedures):
         return graph, {}
     builder = Builder(graph.name)
-    w = RewritingWorld(builder, rows, procedures)
+    w = RewritingWorld(builder, rows, procedures, broadcast)
     nodes = graph._node
     arguments = [
         builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs

@@ -104,12 +104,8 @@ ROWS: Final = (
     ),
     Rewrite("exp(x) * sigmoid(-x) -> sigmoid(x)", P.mul(P.exp(X), P.sigmoid(P.neg(X))), P.sigmoid(X), REAL),
     Rewrite("exp(-x) * sigmoid(x) -> sigmoid(-x)", P.mul(P.exp(P.neg(X)), P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL),
-    # x - y is rounded, which costs up to |x - y| / 2 ulps; the naive formula overflows for large x or y
     Rewrite(
-        "exp(x) / (exp(x) + exp(y)) -> sigmoid(x - y)",
-        P.div(P.exp(X), P.add(P.exp(X), P.exp(Y))),
-        P.sigmoid(P.sub(X, Y)),
-        REAL,
+        "exp(x) / (exp(x) + exp(y)) -> share(x, y)", P.div(P.exp(X), P.add(P.exp(X), P.exp(Y))), P.share(X, Y), REAL
     ),
     Rewrite("1 - sigmoid(x) -> sigmoid(-x)", P.sub(ONE, P.sigmoid(X)), P.sigmoid(P.neg(X)), REAL),
     Rewrite("log(sigmoid(x)) -> -softplus(-x)", P.log(P.sigmoid(X)), P.neg(P.softplus(P.neg(X))), REAL),

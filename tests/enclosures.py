@@ -29,9 +29,11 @@ PRECISION: Final = 192  # bits
 # sums of terms of both signs: the last place that counts is that of the sum of magnitudes
 SUMS: Final = frozenset({"reduce_sum", "cumsum", "matmul", "scatter_add"})
 # functions whose rounding happens at the size of their operands, before the result is formed
-AT_OPERAND: Final = frozenset({"logaddexp", "logsumexp", "log_softmax"})
+AT_OPERAND: Final = frozenset({"logaddexp", "logsumexp", "log_softmax", "lerp"})
 # SciPy's logistic function goes to 0 below the smallest normal number
 FLUSHED: Final = frozenset({"sigmoid"})
+# the operand whose sign counts: balls know one 0, floats two
+SIGN_OF_ZERO: Final = {"signbit": 0, "copysign": 1, "arctan2": 0}
 
 
 class Enclosures(Field):
@@ -161,6 +163,9 @@ def enclose(
             if not isinstance(type, TensorType):
                 values[i] = result
                 continue
+            if op.name in SIGN_OF_ZERO:
+                sign = np.broadcast_to(operands[SIGN_OF_ZERO[op.name]], result.shape)
+                result = apply_each(lambda x, y: NAN if y.is_zero() else x, result, sign)
             found = None if computed is None else np.asarray(computed[i])
             if type.dtype.kind in "iu":
                 result = apply_each(lambda x, t=type: x if _fits(x, t.dtype) else NAN, result)
@@ -192,6 +197,9 @@ def _widened(op: Op, attrs: Mapping[str, Any], operands: Sequence[Array], result
         given = [np.array([magnitude(x) for x in v.ravel()]).reshape(v.shape) for v in operands]
         if op.name in SUMS:
             scale = np.asarray(evaluate(op, [given[0], *operands_as_positions(op, operands, given)], attrs))
+        elif op.name == "lerp":
+            a, b, u = given
+            scale = a + u * (a + b)
         elif op.name == "logaddexp":
             scale = np.maximum(sizes, np.maximum(*given))
         else:

@@ -74,6 +74,7 @@ EXACT: Final = frozenset(
         *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
         *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted", "cummax", "cummin"),
         "last_write",
+        *("random_bits", "random_word", "random_below", "random_order", "derived_key"),
     }
 )
 UNREAD: Final = "the derivative follows from the types and does not read the attribute"
@@ -104,7 +105,7 @@ EQUIVALENT: Final[Mapping[tuple[str, str, str], str]] = {
 
 def equivalent(op: Op, field: str, kind: str) -> str | None:
     """Why a mutant means the same as its record; None if it does not."""
-    if kind == "swapped" and op.name in SYMMETRIC and field in ("numpy", "exact"):
+    if kind == "swapped" and op.name in SYMMETRIC and field in ("numpy", "exact", "kernel"):
         return "the op is symmetric"
     if field == "ulps" and kind == "zero" and op.name in EXACT:
         return "the result is exact"
@@ -449,6 +450,49 @@ def of_reasons(op: Op) -> Values:
             yield f"{name} though it is there", {**op.reasons, name: "no operands"}
 
 
+def of_kernel(op: Op) -> Values:
+    """Kernels that compute something else."""
+    kernel = op.kernel
+    if kernel is None:
+        return
+    yield "dropped", None
+
+    def meaning(k: Any, *x: Any, **attrs: Any) -> Any:
+        return getattr(k, kernel)(*x, **attrs) if isinstance(kernel, str) else kernel(k, *x, **attrs)
+
+    def one_more(k: Any, *x: Any, **attrs: Any) -> Any:
+        value = meaning(k, *x, **attrs)
+        return k.logical_not(value) if boolean else value + k.number(1, value)
+
+    boolean = any(case.result.dtype == BOOL for case in cases(op))
+    yield "negated" if boolean else "off by one", one_more
+    if len(op.domains) == 2:
+        yield "swapped", lambda k, a, b, **attrs: meaning(k, b, a, **attrs)
+    for name in attributes(op):
+        if name not in ("weak", "dtype"):
+            yield f"{name} off", lambda k, *x, name=name, **attrs: meaning(k, *x, **off(attrs, name))
+
+
+def of_kernel_kinds(op: Op) -> Values:
+    """Fewer kinds than are right only cost time; what is wrong at more of them is seen."""
+    if op.kernel is not None:
+        yield "dropped", ""
+
+
+def of_fold(op: Op) -> Values:
+    if op.fold is not None:
+        yield "another", {"sum": "prod", "prod": "sum", "max": "min", "min": "max", "any": "all", "all": "any"}[op.fold]
+
+
+def of_expansion(op: Op) -> Values:
+    """An expansion may be missing; one that is there must mean what NumPy means."""
+    if op.expansion is not None:
+        for kind, change in CHANGES:
+            yield kind, after(change, op.expansion)
+        for name in attributes(op):
+            yield f"{name} off", lambda *args, name=name, **attrs: op.expansion(*args, **off(attrs, name))
+
+
 def of_work(op: Op) -> Values:
     """Other counts than the record's; a view does nothing."""
     if op.view:
@@ -486,6 +530,10 @@ MUTATIONS: Final[dict[str, Callable[[Op], Values]]] = {
     "errors": of_errors,
     "kinks": of_kinks,
     "work": of_work,
+    "kernel": of_kernel,
+    "kernel_kinds": of_kernel_kinds,
+    "fold": of_fold,
+    "expansion": of_expansion,
     "ulps": of_ulps,
     "elementwise": flipped("elementwise"),
     "view": flipped("view"),

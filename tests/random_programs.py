@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import scipy.special
 
+import graphc
 from graphc import ops
 from graphc.backends.exact.fields import apply_each
 from graphc.compiler import mismatch, trace_call, type_of
@@ -95,7 +96,7 @@ def all_axes(x: Any) -> tuple[int, ...]:
 
 NAMES: Final[dict[str, Any]] = {
     "np": np, "special": scipy.special, "emit": emit, "part": part, "within": within, "longer": longer,
-    "divided": divided, "all_axes": all_axes,
+    "divided": divided, "all_axes": all_axes, "random": graphc.random,
 }  # fmt: skip
 
 # Kinds of operands: f float, i signed integer, n number, b bool, a any. A placeholder that is no operand's number is
@@ -192,13 +193,16 @@ FUNCTIONS: Final = (
     "np.arctan({0})", "np.sinh({0})", "np.cosh({0})", "np.arcsinh({0})", "np.arccosh(np.abs({0}) + 1.5)",
     "np.arctanh(np.tanh({0}))", "np.deg2rad({0})", "np.rad2deg({0})", "emit('sinc', {0})", "np.exp2({0})",
     "np.log2(np.abs({0}) + 0.25)", "np.log10(np.abs({0}) + 0.25)", "np.cbrt({0})", "np.floor({0})", "np.ceil({0})",
-    "np.trunc({0})", "np.rint({0})", "np.ldexp({0}, 2)", "special.erfc({0})", "emit('log_cosh', {0})",
+    "np.trunc({0})", "np.rint({0})", "np.ldexp({0}, 2)", "emit('erfc', {0})", "emit('log_cosh', {0})",
     "emit('log_erfc', {0})", "special.erfcx(np.abs({0}))",
     "special.erfinv(0.5 * np.tanh({0}))", "special.erfcinv(special.expit({0}) + 0.25)", "emit('ndtr', {0})",
     "emit('log_ndtr', {0})", "special.ndtri(0.5 * special.expit({0}) + 0.25)", "special.logit(special.expit({0}))",
     "special.gamma(np.abs({0}) + 0.5)", "emit('gammaln', np.abs({0}) + 0.5)", "special.psi(np.abs({0}) + 0.5)",
     "emit('polygamma', np.abs({0}) + 0.5, order=1)", "emit('bessel_i', {0}, order=1)",
-    "emit('bessel_ie', {0}, order=1)", "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
+    "emit('bessel_k', np.abs({0}) + 0.5, order=1)", "emit('bessel_ke', np.abs({0}) + 0.5, order=1)",
+    "emit('exprel', {0}, order=1)", "special.exp1(np.abs({0}) + 0.5)", "special.erfi(np.sin({0}))",
+    "special.dawsn({0})", "emit('fresnel_sine', {0})", "emit('fresnel_cosine', {0})", "emit('bessel_ie', {0}, order=1)",
+    "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
 )  # fmt: skip
 SPECIAL: Final[tuple[Row, ...]] = (
     *(("f", text) for text in FUNCTIONS),
@@ -207,6 +211,7 @@ SPECIAL: Final[tuple[Row, ...]] = (
     ("ff", "special.xlogy({0}, np.abs({1}) + 0.25)"),
     ("ff", "special.xlog1py({0}, np.abs({1}))"),
     ("fi", "np.ldexp({0}, {1} % 3)"),
+    ("ff", "emit('share', *np.broadcast_arrays({0}, {1}))"),
     ("ff", "emit('gap', *np.broadcast_arrays({0}, {1}))"),
     ("f", "emit('average_ties', np.sin({0}), np.sort(np.rint({0}), axis={k}), axis={k})"),
     ("f", "np.signbit({0})"),
@@ -288,8 +293,23 @@ IDIOMS: Final[tuple[Row, ...]] = (
     ("a", "np.reshape(np.reshape({0}, -1), {0}.shape)"),
     ("f", "np.sum({0}, axis={k}).reshape(*np.expand_dims(np.sum({0}, axis={k}), {k}).shape)"),
 )
-ROWS: Final = (ELEMENTWISE, REDUCTIONS, SHAPING, PRODUCTS, IDIOMS, SPECIAL, INTEGERS)
-WEIGHTS: Final = (10, 4, 5, 2, 4, 6, 3)
+KEY: Final = "random.key(np.sum({0}))"
+RANDOM: Final[tuple[Row, ...]] = (
+    ("i", f"random.bits({KEY}, {{0}}.shape, np.uint8)"),
+    ("i", f"random.integers({KEY}, {{0}}.shape, -3, 6)"),
+    ("ii", f"random.integers({KEY}, None, -np.abs({{1}}), np.abs({{0}}) + 9, np.int32)"),
+    ("i", f"random.permutation({KEY}, {{0}}.shape[0])"),
+    ("ia", f"random.permutation({KEY}, {{1}}, independent={{o}})"),
+    ("ia", f"random.choice({KEY}, {{1}}, 2)"),
+    ("i", f"random.split({KEY}) % 7"),
+    ("i", f"random.fold_in({KEY}, {{0}}) % 7"),
+    ("i", f"random.bernoulli({KEY}, 0.3, {{0}}.shape)"),
+    ("i", f"random.normal({KEY}, {{0}}.shape, np.float32)"),
+    ("if", f"random.uniform({KEY}, None, {{1}}.dtype, {{1}}, np.abs({{1}}) + 1)"),
+    ("fff", "emit('lerp', {0}, {1}, {2})"),
+)
+ROWS: Final = (ELEMENTWISE, REDUCTIONS, SHAPING, PRODUCTS, IDIOMS, SPECIAL, INTEGERS, RANDOM)
+WEIGHTS: Final = (10, 4, 5, 2, 4, 6, 3, 3)
 # Their lowering is not NumPy's own sequence of operations, or sums in another order: not bitwise NumPy.
 # A power of a NumPy scalar is not computed by the loop for arrays.
 INEXACT: Final = ("median", "norm", "@", "matmul", "dot", "inner", "**")

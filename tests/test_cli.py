@@ -56,6 +56,12 @@ class Net:
     def forward(x):
         return np.tanh(x)
 
+def soft(x):
+    e = np.exp(x)
+    h = np.log(1 + e)
+    k = h * 1
+    return np.sum(k * e)
+
 def rounds(x):
     h = np.exp(x)
     for _ in range(5):
@@ -64,6 +70,12 @@ def rounds(x):
 
 def nearest(x, points, order, f):
     return np.sum((x - points) ** 2) * order + f
+
+def options(x, *, backend=1.0, exact_order=1.0):
+    return x * backend * exact_order
+
+def named(*, w, x):
+    return np.sum(w * x)
 '''
 
 
@@ -121,6 +133,7 @@ def test_help(command: str, call: Callable[..., Any], golden: Callable[[str, str
         ("second_order", ["model:Net.forward", "--args", "2.5", "--grad", "0/2", "--after", "stabilise"]),
         ("diff", ["model:tidy", "--args", "f64[3]", "--diff"]),
         ("diff_after", ["model:loss", "--args", "f64[n,3]", "f64[3]", "--diff", "--after", "stabilise"]),
+        ("diff_names", ["model:soft", "--args", "f64[n]", "--diff"]),
         ("tree", ["model:linear", "--args", '{"w": "f32[3]", "b": 0.5}', "x=f32[n,3]"]),
         ("dot", ["model:tidy", "--args", "f64[3]", "--fmt", "dot"]),
         ("fold", ["model:rounds", "--args", "f64[n]", "--fold", "repeat", "--depth", "1"]),
@@ -237,6 +250,35 @@ def test_verify_leaves_the_functions_keywords_to_the_function(call: Callable[...
     assert "points" in done.stdout
 
 
+def test_keywords_may_have_the_names_of_the_compilers_options(call: Callable[..., Any]) -> None:
+    for words in (["2.0", "backend=3.0"], ["x=2.0", "backend=3.0"], ["2.0", "backend=1.5", "exact_order=2.0"]):
+        done = call("run", "model:options", "--args", *words)
+        assert done.exit_code == 0, done.stderr
+        assert "6." in done.stdout
+    done = call("cost", "model:options", "--args", "f64[3]", "backend=f64[]")
+    assert done.exit_code == 0, done.stderr
+    assert "mul 3" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "grad"),
+    [
+        (["f64[2,3]", "f64[3]"], "1"),
+        (["f64[2,3]", "f64[3]"], "-1"),
+        (["f64[2,3]", "f64[3]"], "w"),
+        (["w=f64[3]", "x=f64[2,3]"], "1"),
+        (["w=f64[3]", "x=f64[2,3]"], "w"),
+        (["f64[2,3]", "w=f64[3]"], "w/1"),
+    ],
+)
+def test_derivatives_by_number_and_by_name(args: list[str], grad: str, call: Callable[..., Any]) -> None:
+    expected = call("dump", "model:loss", "--args", "f64[2,3]", "f64[3]", "--grad", "1")
+    done = call("dump", "model:loss", "--args", *args, "--grad", grad)
+    assert (done.exit_code, done.stdout) == (0, expected.stdout)
+    both = call("dump", "model:loss", "--args", *args, "--grad", "x,w")
+    assert (both.exit_code, "-> (f64[2,3], f64[3])" in both.stdout) == (0, True)
+
+
 # Usage errors
 
 # what Typer says by itself, in other words from one version to the next
@@ -262,7 +304,11 @@ TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", 
         ("deep_json", ["dump", "model:tidy", "--args", "[" * 100_000]),
         ("no_args", ["dump", "model:tidy", "--args"]),
         ("unknown_pass", ["dump", "model:tidy", "--args", "f64[3]", "--after", "simplfy"]),
-        ("bad_grad", ["dump", "model:tidy", "--args", "f64[3]", "--grad", "x"]),
+        ("bad_grad", ["dump", "model:tidy", "--args", "f64[3]", "--grad", "x y"]),
+        ("grad_order", ["dump", "model:tidy", "--args", "f64[3]", "--grad", "0/x"]),
+        ("grad_out_of_range", ["dump", "model:loss", "--args", "f64[2,3]", "f64[3]", "--grad", "2"]),
+        ("grad_of_a_default", ["dump", "model:scale", "--args", "f64[3]", "--grad", "factor"]),
+        ("grad_of_no_position", ["dump", "model:named", "--args", "w=f64[3]", "x=f64[3]", "--grad", "w"]),
         ("diff_as_json", ["dump", "model:tidy", "--args", "f64[3]", "--diff", "--fmt", "json"]),
         ("view_as_diff", ["dump", "model:tidy", "--args", "f64[3]", "--diff", "--fold", "all"]),
         ("view_as_dot", ["dump", "model:tidy", "--args", "f64[3]", "--only", "mul", "--fmt", "dot"]),

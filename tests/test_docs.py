@@ -5,10 +5,14 @@ from __future__ import annotations
 import doctest
 import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.special
 
+from docs import numpy_support
 from graphc.passes import pipeline, stabilise
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +90,25 @@ def test_links_lead_to_files(path: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     listed = set(links(ROOT / "docs" / "index.md"))
     assert {str(path.relative_to(ROOT / "docs")) for path in PAGES} - {"index.md"} == listed
+
+
+def test_the_page_of_what_can_be_traced(request: pytest.FixtureRequest) -> None:
+    """It is what the tables give; `make docs` writes it, and so does --update-golden."""
+    found = numpy_support.page()
+    if request.config.getoption("--update-golden"):
+        numpy_support.PAGE.write_text(found, encoding="utf-8")
+    assert numpy_support.PAGE.read_text(encoding="utf-8") == found, "run: make docs"
+
+
+@pytest.mark.parametrize("room", [np, np.linalg, np.fft, scipy.special, scipy.linalg], ids=lambda m: m.__name__)
+def test_the_page_names_every_function(room: ModuleType) -> None:
+    parts = numpy_support.PAGE.read_text(encoding="utf-8").split("\n## ")
+    heading = room.__name__ if room.__name__.startswith("scipy") else "NumPy"
+    (part,) = [p for p in parts if p.startswith(f"{heading}\n")]
+    prefix = f"{room.__name__.partition('.')[2]}." if room in (np.linalg, np.fft) else ""
+    functions = [n for n in dir(room) if not n.startswith("_") and callable(getattr(room, n))]
+    wanted = [n for n in functions if not isinstance(getattr(room, n), type) or room is not np]
+    assert [n for n in wanted if f"`{prefix}{n}`" not in part] == []
 
 
 def test_the_table_of_rewrites(request: pytest.FixtureRequest) -> None:

@@ -8,7 +8,6 @@ import linecache
 import pickle
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +125,31 @@ PROGRAMS = (
     Program("random_in_another_module", TypeError,
             "from layers import dropout\n\ngraphc.vjp(lambda x: dropout(x) * 2, np.ones(3))",
             "from numpy.random import rand\n\ndef dropout(x):\n    keep = rand(3) > 0.5\n    return x * keep\n"),
+    Program("random_generator", TypeError,
+            "rng = np.random.default_rng(0)\n\ndef noisy(x):\n    return x + rng.normal(0, 0.1, size=x.shape)\n\n"
+            "graphc.jit(noisy)(np.ones(3))"),
+    Program("random_without_a_seed", TypeError,
+            'graphc.trace(lambda x: x + np.random.default_rng().random(3), "f64[3]")'),
+    Program("random_of_python", TypeError,
+            "import random\n\ndef flip(x):\n    if random.random() < 0.5:\n        return -x\n    return x\n\n"
+            'graphc.trace(flip, "f64[3]")'),
+    Program("random_seed_for_a_key", TypeError, "graphc.random.normal(42, (3,))"),
+    Program("random_generator_for_a_key", TypeError, "graphc.random.normal(np.random.default_rng(0), (3,))"),
+    Program("random_stack_of_keys", ValueError,
+            "def f(keys):\n    return graphc.random.uniform(keys, 3)\n\n"
+            "graphc.jit(f)(graphc.random.split(graphc.random.key(0)))"),
+    Program("random_float_key", TypeError, "graphc.random.bits(np.zeros(4), 3)"),
+    Program("random_saved_key", TypeError, "graphc.random.bits(np.array([1, 2, 3, 4]), 3)"),
+    Program("random_shape", TypeError, "graphc.random.normal(graphc.random.key(0), 0.0, 1.0)"),
+    Program("random_traced_shape", TypeError,
+            'graphc.trace(lambda k, n: graphc.random.uniform(k, (n,)), "u32[4]", "i64[]")'),
+    Program("random_parameters", ValueError,
+            'graphc.trace(lambda k, m: graphc.random.normal(k, (2,), loc=m), "u32[4]", "f64[3]")'),
+    Program("random_integer_bound", TypeError, "graphc.random.integers(graphc.random.key(0), 3, 0.5, 2.5)"),
+    Program("random_integer_of_uniform", TypeError,
+            "graphc.random.uniform(graphc.random.key(0), 3, np.int64)"),
+    Program("random_name_of_numpy", TypeError, "graphc.random.standard_normal(3)"),
+    Program("random_not_yet", TypeError, "graphc.random.poisson(graphc.random.key(0), 3.0)"),
     # derivatives
     Program("grad_of_a_vector", TypeError, "def model(x):\n    return x * 2\n\ngraphc.grad(model)(np.ones(3))"),
     Program("grad_of_several", TypeError, "def model(x):\n    return x.sum(), x\n\ngraphc.grad(model)(np.ones(3))"),
@@ -300,65 +324,6 @@ def test_a_caught_refusal_leaves_the_trace_alive() -> None:
             return x * 2
 
     assert graphc.jit(f)(3.0) == 6.0
-
-
-# Random numbers
-
-
-def test_a_generator_of_ones_own_is_not_refused() -> None:
-    assert graphc.trace(lambda x: x + np.random.default_rng(0).normal(), "f64[]")
-
-
-def test_drawing_once_is_not_refused() -> None:
-    """Weights that are made on first use are part of the state, not noise."""
-    weights: list[Any] = []
-
-    def model(x: Any) -> Any:
-        if not weights:
-            weights.append(np.random.normal(size=3))
-        return x * weights[0]
-
-    assert graphc.trace(model, "f64[3]")
-
-
-def test_another_thread_may_draw() -> None:
-    stop = threading.Event()
-    started = threading.Event()
-
-    def draw() -> None:
-        while not stop.is_set():
-            np.random.rand()
-            started.set()
-
-    thread = threading.Thread(target=draw)
-    thread.start()
-    try:
-        started.wait()
-        for size in range(2, 12):
-            assert graphc.trace(lambda x: np.sum(np.sin(x)), f"f64[{size}]")
-    finally:
-        stop.set()
-        thread.join()
-
-
-def test_looking_for_a_draw_leaves_the_debugger_alone() -> None:
-    def watch(frame: Any, event: str, arg: Any) -> Any:
-        return None
-
-    before = sys.gettrace()
-    sys.settrace(watch)
-    try:
-        with pytest.raises(TraceError, match=r"np\.random\.rand"):
-            graphc.trace(lambda x: x + np.random.rand(3), "f64[3]")
-        assert sys.gettrace() is watch
-    finally:
-        sys.settrace(before)
-
-
-def test_a_trace_moves_no_generator() -> None:
-    before = np.random.get_state(legacy=False)["state"]["pos"]
-    graphc.trace(np.sin, "f64[]")
-    assert np.random.get_state(legacy=False)["state"]["pos"] == before
 
 
 # Leaked values

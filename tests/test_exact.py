@@ -274,3 +274,49 @@ def test_sympy_mode_runs_compiled_graphs() -> None:
     one, open_ = f(np.array([1, X], dtype=object))
     assert one == sp.log(1 + sp.E)
     assert open_ == sp.log(1 + sp.exp(X))
+
+
+INTEGER_DTYPES = [np.dtype(kind + size) for kind in "iu" for size in "1248"]
+WRAPPING: tuple[tuple[int, Any], ...] = (
+    (2, np.add),
+    (2, np.subtract),
+    (2, np.multiply),
+    (2, np.left_shift),
+    (2, np.right_shift),
+    (2, np.floor_divide),
+    (2, np.remainder),
+    (2, np.bitwise_xor),
+    (1, np.invert),
+    (1, np.negative),
+    (1, np.abs),
+    (1, lambda x: x**3),
+    (1, lambda x: np.cumsum(x, dtype=x.dtype)),
+    (1, lambda x: np.cumprod(x, dtype=x.dtype)),
+    (2, lambda x, y: x @ y),
+    *((1, lambda x, d=d: x.astype(d)) for d in INTEGER_DTYPES),
+)
+
+
+@pytest.mark.parametrize("dtype", INTEGER_DTYPES, ids=str)
+def test_integers_wrap_as_numpys(dtype: np.dtype[Any]) -> None:
+    limits = np.iinfo(dtype)
+    rng = np.random.default_rng(limits.bits)
+    edges = [limits.min, limits.max, 0, 1, limits.bits - 1, limits.bits]
+    x = np.concatenate([np.array(edges, dtype), rng.integers(limits.min, limits.max, 6, dtype, endpoint=True)])
+    y = rng.permutation(np.concatenate([x[:9], rng.integers(0, limits.bits + 2, 3, dtype)]))
+    for field in (JetField(Balls()), JetField(Digits()), JetField(Residues(3)), Expressions()):
+        for arity, function in WRAPPING:
+            operands = (x, np.where(y == 0, dtype.type(3), y))[:arity]
+            graph = graphc.trace(function, *operands)
+            (found,) = evaluate(graph, [field.array(v) for v in operands], field)
+            with np.errstate(all="ignore"):
+                wanted = function(*operands)
+            with field.working():
+                assert [field.integer(v) for v in found.ravel()] == wanted.ravel().tolist(), (str(field), function)
+
+
+def test_an_unknown_integer_is_not_wrapped() -> None:
+    n = sp.Symbol("n", integer=True)
+    f = graphc.compile(lambda x: x + 1, "u8[]", backend="sympy")
+    assert f(np.array(n, dtype=object)) == n + 1
+    assert f(255) == 0

@@ -156,6 +156,38 @@ def test_exponential_starts_where_chainer_does(example):
         np.testing.assert_array_equal(layer["W"], golden[f"init/{name}/W"])
 
 
+def test_monte_carlo(example, capsys, tmp_path):
+    """Within five standard errors of the closed form; the curve of deltas as near as 2,000 paths allow."""
+    module = example("monte_carlo")
+    module.main(tmp_path)
+    output = capsys.readouterr().out
+    price, error = (float(word) for word in output.split("price : ")[1].split(",")[0].split(" ± "))
+    exact, slopes = module.black_scholes()
+    assert exact == pytest.approx(9.1218, abs=1e-4)
+    assert abs(price - exact) < 5 * error
+    for name, greek in module.NAMES.items():
+        simulated, formula = (
+            float(word) for word in output.split(f"{greek:6}: ")[1].split("\n")[0].split(", by the formula ")
+        )
+        assert formula == pytest.approx(slopes[name], abs=1e-4)
+        assert simulated == pytest.approx(formula, rel=0.005)
+    key = module.random.key(0)
+    _, means, errors = module.convergence(key)
+    assert np.all(np.abs(means - exact) < 5 * errors)
+    _, found, wanted = module.curves(key)
+    np.testing.assert_allclose(found, wanted, atol=5 * 0.5 / np.sqrt(2_000))
+    check_drawn(tmp_path / "monte_carlo.png")
+
+
+def test_the_greeks_are_derivatives_of_the_price(example):
+    module = example("monte_carlo")
+    price = module.black_scholes()[0]
+    step = 1e-4
+    ahead, back = (module.black_scholes(module.SPOT + s)[0] for s in (step, -step))
+    assert module.black_scholes()[1]["spot"] == pytest.approx((ahead - back) / (2 * step), rel=1e-6)
+    assert ahead > price > back
+
+
 def test_demo(example, capsys, tmp_path, monkeypatch):
     """The demo's own steps; training is tested above, so it is short here."""
     module = example("demo")

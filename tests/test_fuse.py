@@ -101,6 +101,9 @@ def test_explain() -> None:
     (power,) = (i for i, d in nodes.items() if d["op"] == "exp")
     assert fusion.explain(power, total) == "another step between the two needs the kernel's results first"
     assert fusion.explain(product, total) == "they are not neighbours that kernels could join"
+    assert fusion.explain("%1", "%3") == fusion.explain(power, total)
+    with pytest.raises(graphc.errors.IRError, match="no node %77"):
+        fusion.explain("%77", "%1")
     graph, fusion = fused("softmax")
     exp, div = (next(i for i, d in graph._node.items() if d["op"] == op) for op in ("exp", "div"))
     assert fusion.explain(exp, div) == "they run in one kernel"

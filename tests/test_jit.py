@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import graphc
 from graphc.compiler import Compiled, Jitted
@@ -597,3 +599,55 @@ def test_eviction_while_other_threads_call() -> None:
         thread.join()
     assert not errors
     assert len(f._variants) == 3
+
+
+# --- any calls, in any order --------------------------------------------------------------------------------
+
+
+def _mixed(x: Any, y: Any = 2.0, *, mode: Any = "a", n: int = 1) -> Any:
+    x = x["v"] if isinstance(x, dict) else x
+    for _ in range(n):
+        x = x * 2 if mode == "a" else x + y
+    return {"x": x, "shape": (x.sum(), x if x.ndim and x.shape[0] > 3 else -x)}
+
+
+ARRAYS = st.builds(
+    lambda shape, dtype: np.arange(1.0, 1.0 + np.prod(shape)).reshape(shape).astype(dtype),
+    st.lists(st.integers(0, 6), max_size=2).map(tuple),
+    st.sampled_from(["f8", "f4", "i8", ">f8"]),
+)
+NUMBERS = st.sampled_from([2, 2.0, True, np.float32(2), np.int64(3), -0.0])
+CALLS = st.tuples(
+    st.one_of(ARRAYS, ARRAYS.map(lambda x: {"v": x})),
+    st.one_of(st.none(), NUMBERS),
+    st.fixed_dictionaries({}, optional={"mode": st.sampled_from(["a", "b"]), "n": st.integers(0, 2)}),
+)
+
+
+@given(st.lists(CALLS, min_size=1, max_size=8), st.sampled_from([1, 2, 256]))
+@settings(max_examples=60)
+def test_any_calls_in_any_order(calls: list[Any], cache_size: int) -> None:
+    f = graphc.jit(_mixed, static_argnames=("mode", "n"), cache_size=cache_size, kernels="none")
+    for x, y, kwargs in calls * 2:
+        args = (x,) if y is None else (x, y)
+        expected, result = _mixed(*args, **kwargs), f(*args, **kwargs)
+        for one, other in zip((result["x"], *result["shape"]), (expected["x"], *expected["shape"]), strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert np.asarray(one).dtype == np.asarray(other).dtype.newbyteorder("=")
+        assert len(f._variants) <= cache_size
+        assert sum(len(v.variants) for v in f._signatures.values()) == len(f._variants)
+        assert all(v.variants for v in f._signatures.values())
+        assert {id(v) for v in (*f._fast.values(), *f._exact.values())} <= set(f._variants)
+    once = len({repr(call) for call in calls})
+    if cache_size == 256:
+        assert compiles(f) <= 2 * once
+
+
+def test_errors_of_calls_made_before_have_a_line() -> None:
+    answers = [np.ones(3), np.ones(4)]
+    f = graphc.jit(lambda x: graphc.pure_callback(lambda v: answers.pop(0), "f64[3]", x))
+    f(X)
+    with pytest.raises(GraphcError) as found:
+        f(X)
+    assert found.value.loc is not None
+    assert found.value.loc.source == "f(X)"

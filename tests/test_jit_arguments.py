@@ -476,6 +476,13 @@ def test_arguments_that_are_not_differentiated_stay_python_values() -> None:
     np.testing.assert_array_equal(graphc.hvp(f)(X, 2, X), 12 * X**3)
     np.testing.assert_array_equal(graphc.jacfwd(f)(X, 1), 2 * X)
     np.testing.assert_array_equal(graphc.hessian(f)(X, 1), 2 * np.eye(3))
+    assert graphc.grad(lambda x, *, self, f: x * self * len(f))(2.0, self=3.0, f="ab") == 6.0
+    for index in (1, -1, slice(0, 2), (slice(None, None, 2),), np.int64(1), np.array([0, 0])):
+        expected = np.zeros(3)
+        np.add.at(expected, index, 1)
+        np.testing.assert_array_equal(graphc.grad(lambda x, i: np.sum(x[i]))(X, index), expected)
+    np.testing.assert_array_equal(graphc.grad(lambda x, g: np.sum(g(x)))(X, np.sin), np.cos(X))
+    np.testing.assert_array_equal(graphc.grad(lambda x, t: np.sum(x.astype(t)))(X, np.dtype("f4")), np.ones(3))
     before = compiles(g)
     g(X + 1, 2)
     assert compiles(g) == before
@@ -523,6 +530,12 @@ def test_errors_of_the_function_are_its_own() -> None:
             graphc.grad(f)(*args)
     with pytest.raises(TraceError, match="must be hashable"):
         graphc.grad(lambda x, s: x)(2.0, {1, 2})
+    with pytest.raises(TraceError, match="must be hashable") as found:
+        graphc.grad(lambda x, s: x)(2.0, {"a": {1, 2}})
+    assert found.value.actual == "s_a={1, 2}"
+    for transform in (graphc.vjp, graphc.linearize):
+        with pytest.raises(TraceError, match="a str is not an array"):
+            transform(lambda x: x, "f64[3]")
 
 
 def test_the_differentiated_argument_is_never_static() -> None:

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("scipy",),
     ("compiler",),
     ("transforms", "control", "printing", "callbacks"),
+    ("objective",),
     ("verification", "inspection", "exporting", "distributed"),
     ("testing",),
     ("functions",),
@@ -46,6 +47,7 @@ APART = {
 # Upward imports that are allowed, inside a function or for the type checker only.
 # (module, what it imports): why
 LAZY_DELEGATES: dict[tuple[str, str], str] = {
+    ("graphc.compiler.compiled", "graphc.objective"): "compiled.scipy()",
     ("graphc.ir.graphs", "graphc.text"): "str(graph) is its text",
     ("graphc.ir.graphs", "graphc.inspection"): "a notebook shows a graph as a picture",
     ("graphc.ir.graphs", "graphc.symbolic"): "graph.to_sympy()",

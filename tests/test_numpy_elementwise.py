@@ -498,6 +498,7 @@ def test_the_special_functions_keep_digits_that_scipys_lose() -> None:
         ("gammaln", lambda v: mp.log(abs(mp.gamma(v))), np.array([1 + 1e-9, 2 - 1e-7, 1.001, 0.75, 2.25])),
         ("ndtr", mp.ncdf, np.array([-37.3, -25.1, -20.7, -3.3, -1.1])),
         ("log_ndtr", lambda v: mp.log1p(-mp.ncdf(-v)), np.array([8.1, 20.3, 37.2])),
+        ("erfc", mp.erfc, np.array([0.3, 1.1, 7.7, 19.063172528935084, 26.3])),
     )
     with mp.workdps(60):
         for name, exact, points in table:

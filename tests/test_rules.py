@@ -34,7 +34,7 @@ def test_every_float_op_has_an_exact_meaning_and_a_derivative() -> None:
                 assert op.rule is not None, op.name
     assert set(reasons) <= set(get_args(Reason))
     # few ops may do without a field; more need a look
-    assert reasons["integer or boolean result: no tangent"] <= 28
+    assert reasons["integer or boolean result: no tangent"] <= 32
     assert reasons[structural] <= 12
     assert {name for name, op in TABLE.items() if op.opaque} == {"debug_print", "pure_callback"}
 

@@ -10,6 +10,7 @@ import pytest
 
 import graphc
 import graphc.numpy as gnp
+from graphc.compiler import check
 from graphc.errors import GraphcError, GuardError, ShapeError
 
 Function = Callable[..., Any]
@@ -180,3 +181,30 @@ def test_gradients_at_changing_sizes(f: Function) -> None:
             continue
         expected = graphc.compile(graphc.grad(loss), x)(x)
         agree(actual, expected, f"at {n}")
+
+
+# Guards that follow only from several others, or through a quotient: the verifier has to see it as the trace did.
+GUARDED: tuple[tuple[str, Function, tuple[str, str]], ...] = (
+    ("halves that are equal", lambda x, y: (np.dot(y, x) * y)[::2] + (x * y)[1::2], ("f64[n]", "f64[m]")),
+    ("a half, then the whole", lambda x, y: (y[::2] + x[1::2], np.dot(x, y) * x), ("f64[2*n]", "f64[m]")),
+    ("a size and its double", lambda x, y: (x + y, np.dot(y[:2], x) * y[:2]), ("f64[2*n]", "f64[m]")),
+    ("differences", lambda x, y: (x[1:] - y[:-1], x * y), ("f64[n]", "f64[m]")),
+    ("a half and a quarter", lambda x, y: (x[::2] + y, x[::2][::2] + y[1::2]), ("f64[n]", "f64[m]")),
+    ("parts", lambda x, y: np.split(x, 2)[0] + y, ("f64[n]", "f64[m]")),
+)
+
+
+@pytest.mark.parametrize(("f", "specs"), [row[1:] for row in GUARDED], ids=[row[0] for row in GUARDED])
+def test_what_a_trace_assumed_the_verifier_knows(f: Function, specs: tuple[str, str]) -> None:
+    graph = graphc.trace(f, *specs)
+    check(graph)
+    assert graphc.parse(graphc.dump(graph)) == graph
+    for step in graphc.compile(f, *specs).passes:
+        check(step.graph)
+
+
+def test_a_part_that_may_be_empty_is_rolled() -> None:
+    rolled = graphc.compile(lambda x: np.roll(x[1:], 1), "f64[n]")
+    for n in (1, 2, 3):
+        x = np.arange(float(n))
+        np.testing.assert_array_equal(rolled(x), np.roll(x[1:], 1))

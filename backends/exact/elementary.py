@@ -129,6 +129,36 @@ def _spherical_jn(n: Any, x: Any, y: Any, order: int) -> Pair:
     return _spherical_slope(n, x, order), (order * below - (order + 1) * above) / (2 * order + 1)
 
 
+def _bessel_k(n: Any, x: Any, y: Any, order: int) -> Pair:
+    low, high = (n.call("bessel_k", x, abs(order + k)) for k in (-1, 1))
+    lower, higher = (n.call("bessel_k", x, abs(order + k)) for k in (-2, 2))
+    return -(low + high) / 2, (lower + 2 * y + higher) / 4
+
+
+def _exprel(n: Any, x: Any, y: Any, order: int) -> Pair:
+    return n.call("exprel", x, order + 1), n.call("exprel", x, order + 2)
+
+
+def _erfi(n: Any, x: Any, y: Any) -> Pair:
+    slope = 2 * n.call("exp", x * x) / n.call("sqrt", n.pi())
+    return slope, 2 * x * slope
+
+
+def _expi(n: Any, x: Any, y: Any) -> Pair:
+    slope = n.call("exp", x) / x
+    return slope, slope - slope / x
+
+
+def _fresnels(n: Any, x: Any, y: Any) -> Pair:
+    angle = n.pi() * x * x / 2
+    return n.call("sin", angle), n.pi() * x * n.call("cos", angle)
+
+
+def _fresnelc(n: Any, x: Any, y: Any) -> Pair:
+    angle = n.pi() * x * x / 2
+    return n.call("cos", angle), -n.pi() * x * n.call("sin", angle)
+
+
 DERIVATIVES: Final[dict[str, Callable[..., Pair]]] = {
     "exp": lambda n, x, y: (y, y),
     "log": _log,
@@ -151,7 +181,13 @@ DERIVATIVES: Final[dict[str, Callable[..., Pair]]] = {
     "polygamma": _polygamma,
     "bessel_i": _bessel_i,
     "bessel_j": _bessel_j,
+    "bessel_k": _bessel_k,
     "spherical_jn": _spherical_jn,
+    "exprel": _exprel,
+    "erfi": _erfi,
+    "expi": _expi,
+    "fresnels": _fresnels,
+    "fresnelc": _fresnelc,
 }
 # families of functions, which take a whole order
-FAMILIES: Final = frozenset({"polygamma", "bessel_i", "bessel_j", "spherical_jn"})
+FAMILIES: Final = frozenset({"polygamma", "bessel_i", "bessel_j", "bessel_k", "exprel", "spherical_jn"})

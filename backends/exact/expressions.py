@@ -30,6 +30,9 @@ SYMPY: Final[dict[str, Callable[..., Any]]] = {
     "polygamma": lambda x, n: sp.polygamma(n, x),
     "bessel_i": lambda x, n: sp.besseli(n, x),
     "bessel_j": lambda x, n: sp.besselj(n, x),
+    "bessel_k": lambda x, n: sp.besselk(n, x),
+    "exprel": lambda x, n: sp.hyper((n + 1,), (n + 2,), x) / (n + 1),
+    "expi": lambda x: sp.Ei(x),
     "spherical_jn": lambda x, n: sp.sinc(x) if n == 0 else sp.jn(n, x) if x != 0 else sp.Integer(0),
 }
 

@@ -247,6 +247,17 @@ class Field:
         """A scalar that is a whole number as a Python int."""
         raise NotImplementedError
 
+    def wrap(self, x: Scalar, dtype: np.dtype[Any]) -> Scalar:
+        """A whole number as an integer dtype holds it, modulo 2**bits; one that is not known stays as it is."""
+        limits = np.iinfo(dtype)
+        try:
+            whole = self.integer(x)
+        except Undecided:
+            return x
+        if limits.min <= whole <= limits.max:
+            return x
+        return self.number((whole - limits.min) % (1 << limits.bits) + limits.min)
+
     # scalars that follow from the others
 
     def rint(self, x: Scalar) -> Scalar:

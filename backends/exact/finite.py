@@ -20,7 +20,7 @@ from graphc.backends.exact.jets import Numbers
 from graphc.backends.exact.reals import reals
 
 P: Final = 2**61 - 1
-ODD: Final = frozenset({"erf", "erfinv", "asin", "atan", "asinh", "atanh", "cbrt"})
+ODD: Final = frozenset({"erf", "erfinv", "erfi", "asin", "atan", "asinh", "atanh", "cbrt", "fresnels", "fresnelc"})
 
 
 class Residue:
@@ -146,8 +146,8 @@ class Residues(Numbers):
         real = None if x.real is None else self.reals.call(name, x.real, *order)
         if x.v is None:
             return Residue(None, real)
-        # tanh is a quotient, a spherical Bessel function has a power of x below
-        below = 1 if name == "tanh" else order[0] + 1 if name == "spherical_jn" else 0
+        # tanh is a quotient; a spherical Bessel function and exprel have a power of x below
+        below = 1 if name == "tanh" else order[0] + 1 if name in ("spherical_jn", "exprel") else 0
         return Residue(self._kernel(name, x.v, *order), real, 1 + below, below)
 
     def _kernel(self, name: str, v: int, *order: int) -> int | None:
@@ -175,6 +175,8 @@ class Residues(Numbers):
             return (pow(self.draw("pi"), 2, P) * pow(2, P - 2, P) - self._odd("asin", v)) % P
         if name == "spherical_jn":
             return self._spherical(v, *order)
+        if name == "exprel":
+            return self._exprel(v, *order)
         return self._odd(name, v) if name in ODD else self.draw(name, *order, v)
 
     def _spherical(self, v: int, order: int) -> int:
@@ -186,6 +188,16 @@ class Residues(Numbers):
         for n in range(order):
             low, high = high, ((2 * n + 1) * over * high - low) % P
         return high
+
+    def _exprel(self, v: int, order: int) -> int:
+        """(exp(x) - 1) / x and its successors by parts."""
+        if v == 0:
+            return pow(order + 1, P - 2, P)
+        growth, over = self._exp(v), pow(v, P - 2, P)
+        value = (growth - 1) * over % P
+        for n in range(1, order + 1):
+            value = (growth - n * value) * over % P
+        return value
 
     def _exp(self, v: int) -> int:
         if v == 0:

@@ -55,6 +55,11 @@ BALLS: Final[dict[str, Callable[..., Any]]] = {
     "polygamma": _ball_polygamma,
     "bessel_i": lambda x, n: x.bessel_i(n),
     "bessel_j": lambda x, n: x.bessel_j(n),
+    "bessel_k": lambda x, n: x.bessel_k(n),
+    "exprel": lambda x, n: x.hypgeom([type(x)(n + 1)], [type(x)(n + 2)]) / (n + 1),
+    "expi": lambda x: x.ei(),
+    "fresnels": lambda x: x.fresnel_s(),
+    "fresnelc": lambda x: x.fresnel_c(),
     "spherical_jn": _ball_spherical,
 }
 MPMATH: Final[dict[str, Callable[..., Any]]] = {
@@ -62,6 +67,9 @@ MPMATH: Final[dict[str, Callable[..., Any]]] = {
     "polygamma": lambda mp, x, n: mp.psi(n, x),
     "bessel_i": lambda mp, x, n: mp.besseli(n, x),
     "bessel_j": lambda mp, x, n: mp.besselj(n, x),
+    "bessel_k": lambda mp, x, n: mp.besselk(n, x),
+    "exprel": lambda mp, x, n: mp.hyp1f1(n + 1, n + 2, x) / (n + 1),
+    "expi": lambda mp, x: mp.ei(x),
     "spherical_jn": lambda mp, x, n: x**n / mp.fac2(2 * n + 1) * mp.hyp0f1(n + mp.mpf(3) / 2, -x * x / 4),
 }
 

@@ -102,10 +102,12 @@ def _is_index(op: Op, position: int) -> bool:
 
 def _admitted(field: Field, result: Any, result_type: TensorType) -> Array:
     array = as_array(result)
-    boolean = result_type.dtype.kind == "b"
+    dtype = result_type.dtype
     for i, element in np.ndenumerate(array):
         # True + True is 2 to Python and True to NumPy
-        admitted = element != 0 if boolean and type(element) is int else field.admit(element)
+        admitted = element != 0 if dtype.kind == "b" and type(element) is int else field.admit(element)
+        if dtype.kind in "iu" and not isinstance(admitted, bool):
+            admitted = field.wrap(admitted, dtype)
         if admitted is not element:
             if not array.flags.writeable:
                 array = array.copy()

@@ -68,29 +68,29 @@ class Chain(Workload):
         return chain
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
         factors = tuple(self.dtype(factor) for factor in FACTORS)
         terms = tuple(self.dtype(term) for term in TERMS)
         last_factor, last_term = self.dtype(0.9), self.dtype(0.1)
 
-        @numba.njit(fastmath=True)
-        def kernel(x: Any, out: Any) -> None:
-            for i in range(x.size):
-                y = x[i]
-                for k in range(6):
-                    y = abs(y * factors[k] - terms[k])
-                out[i] = y * last_factor + last_term
+        @njit
+        def one(y: Any) -> Any:
+            for k in range(6):
+                y = abs(y * factors[k] - terms[k])
+            return y * last_factor + last_term
 
-        @numba.njit(fastmath=True)
+        @njit
         def in_place(x: Any) -> Any:
-            kernel(x, x)
+            for i in range(x.size):
+                x[i] = one(x[i])
             return x
 
-        @numba.njit(fastmath=True)
+        @njit
         def fresh(x: Any) -> Any:
             out = np.empty_like(x)
-            kernel(x, out)
+            for i in range(x.size):
+                out[i] = one(x[i])
             return out
 
         return in_place if self.carry else fresh
@@ -147,9 +147,9 @@ class LogisticMap(Workload):
     jax = torch = pytensor = numpy
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
-        @numba.njit(fastmath=True)
+        @njit
         def simulate(x: Any) -> Any:
             out = np.empty_like(x)
             for i in range(x.size):

@@ -70,11 +70,11 @@ class BlackScholes(Workload):
         return lambda *market: call_price(pt, pt.erf, *market)
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
         half, one, rate, root_half = (self.dtype(v) for v in (0.5, 1, RATE, ROOT_HALF))
 
-        @numba.njit(fastmath=True)
+        @njit
         def prices(spot: Any, strike: Any, time: Any, volatility: Any) -> Any:
             out = np.empty_like(spot)
             for i in range(spot.size):

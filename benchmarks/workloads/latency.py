@@ -75,7 +75,7 @@ class ElementwiseGraph(Workload):
         return self.graph(pt, pt.maximum)
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
         source = ["def f(x):", "    out = np.empty_like(x)", "    for i in range(x.size):"]
         source += [f"        v{k} = x[i]" for k in range(WINDOW)]
@@ -90,7 +90,7 @@ class ElementwiseGraph(Workload):
         source += [f"        out[i] = v{WINDOW + len(self.steps) - 1}", "    return out"]
         scope: dict[str, Any] = {"math": math, "np": np}
         exec("\n".join(source), scope)
-        return numba.njit(fastmath=True)(scope["f"])
+        return njit(scope["f"])
 
     def numexpr(self) -> Program:
         raise Unavailable("NumExpr names no intermediate values: one used twice is written out twice")

@@ -55,11 +55,11 @@ class Gelu(Float32):
         return lambda x: 0.5 * x * (1 + pt.tanh(GELU_SCALE * (x + 0.044715 * x * x * x)))
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
         half, one, scale, cubic = (np.float32(v) for v in (0.5, 1, GELU_SCALE, 0.044715))
 
-        @numba.njit(fastmath=True)
+        @njit
         def gelu(x: Any) -> Any:
             out = np.empty_like(x)
             for i in range(x.size):
@@ -107,9 +107,9 @@ class Softmax(Float32):
         return lambda x: softmax(x, axis=1)
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
-        @numba.njit(fastmath=True)
+        @njit
         def softmax(x: Any) -> Any:
             out = np.empty_like(x)
             for i in range(x.shape[0]):
@@ -166,11 +166,11 @@ class LayerNorm(Float32):
         return lambda *arrays: layer_norm(pt, *arrays)
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
         one, epsilon = np.float32(1), np.float32(1e-5)
 
-        @numba.njit(fastmath=True)
+        @njit
         def layer_norm(x: Any, gain: Any, bias: Any) -> Any:
             out = np.empty_like(x)
             width = np.float32(x.shape[1])
@@ -291,9 +291,9 @@ class LogSumExp(Float32):
         return lambda x: pt.logsumexp(x, axis=0)
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
-        @numba.njit(fastmath=True)
+        @njit
         def logsumexp(x: Any) -> Any:
             rows, columns = x.shape
             largest = x[0].copy()
@@ -340,11 +340,11 @@ class Standardise(Float32):
         return lambda x: (x - pt.mean(x, axis=0)) / pt.std(x, axis=0)
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
         one = np.float32(1)
 
-        @numba.njit(fastmath=True)
+        @njit
         def standardise(x: Any) -> Any:
             rows, columns = x.shape
             mean = np.zeros(columns, np.float32)
@@ -406,9 +406,9 @@ class SumOfSquares(Float32):
         return lambda x: pt.sum(x * x)
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
-        @numba.njit(fastmath=True)
+        @njit
         def sum_of_squares(x: Any) -> Any:
             total = np.float32(0)
             for i in range(x.size):

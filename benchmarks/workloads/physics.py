@@ -49,9 +49,9 @@ class Heat(Workload):
         return lambda u: pt.inc_subtensor(u[1:-1, 1:-1], DIFFUSION * laplacian(u))
 
     def numba(self) -> Program:
-        import numba
+        from benchmarks.peers.numba import njit
 
-        @numba.njit(fastmath=True)
+        @njit
         def kernel(u: Any, out: Any) -> None:
             out[0], out[-1] = u[0], u[-1]
             for i in range(1, u.shape[0] - 1):

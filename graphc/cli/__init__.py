@@ -14,7 +14,7 @@ import graphc
 from graphc.cli import arguments, output
 from graphc.cli.running import Command, Commands, users_code
 from graphc.cli.target import UsageError, load, nearest
-from graphc.compiler import flatten
+from graphc.compiler import Compiled, Options, check_no_captures, flatten, trace_call
 from graphc.ir import Graph
 from graphc.passes.pipeline import Step
 from graphc.text import dump as dump_graph
@@ -39,7 +39,7 @@ Args = Annotated[
 ]
 Grad = Annotated[
     str | None,
-    typer.Option(metavar="ARGNUM[/ORDER]", help="Of a derivative: 0, 0,1 for two arguments, 0/2 for second order."),
+    typer.Option(metavar="ARG[/ORDER]", help="Of a derivative: 0 or w, 0,1 for two arguments, 0/2 for second order."),
 ]
 Sizes = Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The number behind a named size.")]
 ExactOrder = Annotated[bool, typer.Option("--exact-order", help="Leave out what changes rounding.")]
@@ -122,9 +122,9 @@ def dump(
             fix=f"leave out {used[0]} or the other",
         )
     with users_code():
-        function = derivative(load(target), grad)
+        function = load(target)
         specs, keywords = arguments.read(args or [], function)
-        graph = graphc.trace(function, *specs, **keywords)
+        graph = graphc.trace(derivative(function, grad, len(specs)), *specs, **keywords)
         steps: tuple[Step, ...] = ()
         if after is not None or diff:
             steps = graphc.compile(graph, exact_order=exact_order).passes
@@ -140,24 +140,51 @@ def dump(
     output.emit(text, to)
 
 
-def derivative(function: Any, text: str | None) -> Any:
-    """The function itself, or the derivative of it that `--grad` names."""
+def compiled(function: Any, specs: tuple[Any, ...], keywords: dict[str, Any], exact_order: bool) -> Compiled:
+    """The function compiled; its keywords may have the names of `graphc.compile`'s own."""
+    out = trace_call(function, specs, keywords)
+    check_no_captures(out)
+    return Compiled(out.graph, out.in_tree, out.out_tree, Options(exact_order=exact_order))
+
+
+def derivative(function: Any, text: str | None, count: int) -> Any:
+    """The function itself, or the derivative of it that `--grad` names; `count` arguments have a position."""
     if text is None:
         return function
-    match = re.fullmatch(r"(-?\d+(?:,-?\d+)*)(?:/([1-9]))?", text)
-    if match is None:
+    match = re.fullmatch(r"([\w-]+(?:,[\w-]+)*)(?:/([1-9]))?", text)
+    words = match[1].split(",") if match is not None else []
+    if match is None or not all(re.fullmatch(r"-?\d+", word) or word.isidentifier() for word in words):
         raise UsageError(
             f"--grad {text}: not a derivative",
-            expected="ARGNUM or ARGNUM/ORDER",
+            expected="ARG or ARG/ORDER, where ARG is the number or the name of an argument",
             actual=text,
             fix="--grad 0 or --grad 0/2",
         )
-    numbers = tuple(map(int, match[1].split(",")))
+    names = arguments.positional(function)[:count]
+    numbers = tuple(_position(word, names, count, function) for word in words)
     argnums = numbers if len(numbers) > 1 else numbers[0]
     derived = graphc.grad(function, argnums)
     for _ in range(int(match[2] or 1) - 1):
         derived = graphc.jacfwd(derived, argnums)
     return derived
+
+
+def _position(word: str, names: list[str], count: int, function: Any) -> int:
+    """The position of the argument that a word of `--grad` names."""
+    if word in names:
+        return names.index(word)
+    if not word.isidentifier() and -count <= int(word) < count:
+        return int(word)
+    called = getattr(function, "__name__", "the function")
+    shown = ", ".join(f"{n} ({name})" for n, name in enumerate(names)) if names else f"0 to {count - 1}"
+    raise UsageError(
+        f"--grad {word}: {called} is given no argument {word} that has a position",
+        expected=shown if count else "an argument that has a position",
+        actual=word,
+        fix="give it a value in --args"
+        if count
+        else f"only an argument with a position is differentiated: remove the * from the parameters of {called}",
+    )
 
 
 def up_to(name: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -240,8 +267,7 @@ def run(
         function = load(target)
         given = arguments.read(args or [], function)
         positional, keywords = arguments.draw(given, seed, arguments.sizes(size or []))
-        compiled = graphc.compile(function, *positional, exact_order=exact_order, **keywords)
-        result = compiled(*positional, **keywords)
+        result = compiled(function, positional, keywords, exact_order)(*positional, **keywords)
     named = name_results(result)
     if out is not None:
         output.save_arrays(Path(out), named)
@@ -270,9 +296,10 @@ def cost(
     """  # noqa: D301  click reads the backspace: keep these lines as they are
     sizes = arguments.sizes(size or [])
     with users_code():
-        function = derivative(load(target), grad)
+        function = load(target)
         specs, keywords = arguments.read(args or [], function)
-        found = graphc.cost(graphc.compile(function, *specs, exact_order=exact_order, **keywords), **sizes)
+        derived = derivative(function, grad, len(specs))
+        found = graphc.cost(compiled(derived, specs, keywords, exact_order), **sizes)
     if json != "-":
         output.emit(str(found), None)
     if json is not None:

@@ -42,7 +42,7 @@ def read(texts: Sequence[str], function: Callable[..., Any]) -> Arguments:
     except (TypeError, ValueError):
         return tuple(args), kwargs
     try:
-        signature.bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(function, "__name__", "the function")
         plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
@@ -52,7 +52,17 @@ def read(texts: Sequence[str], function: Callable[..., Any]) -> Arguments:
             actual=f"{len(texts)} in --args",
             fix='one entry per parameter: --args "f64[n,3]" "f64[3]"; by name: w="f64[3]"',
         ) from None
-    return tuple(args), kwargs
+    # by position where that can be: derivatives are taken by position
+    return bound.args, bound.kwargs
+
+
+def positional(function: Callable[..., Any]) -> list[str]:
+    """The names of the parameters that have a position."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _argument(text: str) -> Any:

@@ -47,7 +47,14 @@ class Call:
         self.floats = floats
         # the keys of what is static
         self.static = static_key(statics) if statics else ()
-        self.fixed_key = static_key(tuple((str(n), everything[n]) for n in fixed)) if fixed else ()
+        self.fixed_key = self._key_of_fixed() if fixed else ()
+
+    def _key_of_fixed(self) -> Any:
+        try:
+            return tuple([(n, typed(self.everything[n])) for n in self.fixed])
+        except TypeError:
+            names = leaf_names(self.f, self.filled(self.everything))
+            return static_key(tuple((names[n], self.everything[n]) for n in self.fixed))  # raises, with the names
 
     @property
     def free(self) -> list[int]:

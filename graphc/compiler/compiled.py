@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import optree
 
@@ -24,6 +24,9 @@ from graphc.passes.plan import plan as make_plan
 from graphc.plan import Plan
 from graphc.text import callbacks_of, constants_of, dump
 from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
+
+if TYPE_CHECKING:
+    from graphc.objective import Objective
 
 BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
 KERNELS: Final = ("llvm", "ufunc", "none")
@@ -143,6 +146,31 @@ class Compiled:
     def __repr__(self) -> str:
         arguments = ", ".join(map(repr, self.graph.input_types))
         return f"<compiled {self.graph.name}({arguments}) -> {', '.join(map(repr, self.graph.output_types))}>"
+
+    def scipy(self, argnums: int | Sequence[int] = 0) -> Objective:
+        """The function for `scipy.optimize.minimize`: an object that unpacks as `(fun, jac, hessp)`.
+
+        Args:
+            argnums: the positional arguments to minimise over; each may be a pytree of float arrays. The others are
+                passed by SciPy's `args`.
+
+        Returns:
+            An `Objective`: functions of a flat vector of doubles, with `flatten` and `unflatten` between the vector and
+            the arguments.
+
+        Raises:
+            DifferentiationError: the function does not return one real scalar, or an argument is no float.
+
+        >>> import numpy as np
+        >>> from graphc.compiler import compile
+        >>> objective = compile(lambda p: (p["a"] - 1) ** 2 + p["b"] ** 2, {"a": "f64[]", "b": "f64[]"}).scipy()
+        >>> fun, jac, hessp = objective
+        >>> fun(np.array([3.0, 1.0])), jac(np.array([3.0, 1.0]))
+        (5.0, array([4., 2.]))
+        """
+        from graphc.objective import Objective
+
+        return Objective(self, argnums)
 
     def memory(self, **sizes: int) -> int:
         """The most bytes of results and temporaries alive at once in a call; named sizes as keywords."""

@@ -20,10 +20,11 @@ from graphc.compiler.variants import Variant, Variants
 from graphc.compiler.wrapping import Wrapper
 from graphc.errors import GraphcError, TraceError
 from graphc.ir import TensorType
-from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, located
+from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, locate, located
 
 CACHE_SIZE = 256
 FAST_CALLS = 1024  # calls remembered with all their types and sizes
+MOST_DROPPED = 10_000  # signatures remembered, by their hash, for `explain` alone
 
 
 class Jitted(Wrapper):
@@ -56,12 +57,13 @@ class Jitted(Wrapper):
         self._cache_size = cache_size
         self._varying = varying
         self._plain = not self._statics and varying is None
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # held while a function is compiled
+        self._books = threading.Lock()  # held for moments, even where `_lock` is not
         self.clear_cache()
 
     def clear_cache(self) -> None:
         """Forget what was compiled, and why."""
-        with self._lock:
+        with self._books:
             self._fast: dict[Any, Variant] = {}
             self._exact: dict[Any, Variant] = {}
             self._signatures: dict[Any, Variants] = {}
@@ -72,55 +74,56 @@ class Jitted(Wrapper):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         # nearly every call is one seen before, of plain arrays and numbers
-        if self._plain and not kwargs:
-            parts: list[Any] = []
-            for a in args:
-                kind = type(a)
-                if kind is np.ndarray:
-                    parts.append(a.dtype)
-                    parts.append(a.shape)
-                elif kind in SCALARS or (kind is int and SMALLEST <= a <= LARGEST):
-                    parts.append(kind)
+        try:
+            if self._plain and not kwargs:
+                parts: list[Any] = []
+                for a in args:
+                    kind = type(a)
+                    if kind is np.ndarray:
+                        parts.append(a.dtype)
+                        parts.append(a.shape)
+                    elif kind in SCALARS or (kind is int and SMALLEST <= a <= LARGEST):
+                        parts.append(kind)
+                    else:
+                        break
                 else:
-                    break
-            else:
-                key = tuple(parts)
-                variant = self._fast.get(key)
-                if variant is None:
-                    return self._call(args, kwargs, key)
-                variant.used = True
-                results = variant.run(*args)
-                return results[0] if variant.single else variant.compiled._pack(results)
-        known = quick_key(args, kwargs, self._statics, self._varying is None)
-        if known is None:
-            return self._call(args, kwargs, None)
-        variant = self._fast.get(known[0])
-        if variant is None:
-            return self._call(args, kwargs, known[0])
-        variant.used = True
-        return variant(known[1])
+                    key = tuple(parts)
+                    variant = self._fast.get(key)
+                    if variant is None:
+                        return self._call(args, kwargs, key)
+                    variant.used = True
+                    results = variant.run(*args)
+                    return results[0] if variant.single else variant.compiled._pack(results)
+            known = quick_key(args, kwargs, self._statics, self._varying is None)
+            variant = self._fast.get(known[0]) if known is not None else None
+            if known is None or variant is None:
+                return self._call(args, kwargs, None if known is None else known[0])
+            variant.used = True
+            return variant(known[1])
+        except GraphcError as error:
+            locate(error)
+            raise
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], quick: Any) -> Any:
-        with located():
-            call = take_apart(self._f, self._statics, args, kwargs, self._varying)
-            if call is None:
-                # as everywhere in jit, what the function writes into its arguments stays inside
-                args, kwargs = copied_arguments(args, kwargs)
-                return assigned(self._f(*args, **kwargs), sys._getframe(1))
-            try:
-                call, variant = self._variant(call)
-            except CaptureError as error:
-                # only the closure is traced: the call is a part of that trace
-                return self._inside(call, deepest(error.captures))
-            if variant.effects:
-                if STACK.worlds:
-                    # acts when the graph that is being traced runs
-                    return self._inside(call, STACK.worlds[-1])
-            elif quick is not None and not call.fixed:
-                if len(self._fast) >= FAST_CALLS:
-                    self._fast = {}
-                self._fast[quick] = variant
-            return variant(call.leaves)
+        call = take_apart(self._f, self._statics, args, kwargs, self._varying)
+        if call is None:
+            # as everywhere in jit, what the function writes into its arguments stays inside
+            args, kwargs = copied_arguments(args, kwargs)
+            return assigned(self._f(*args, **kwargs), sys._getframe(1))
+        try:
+            call, variant = self._variant(call)
+        except CaptureError as error:
+            # only the closure is traced: the call is a part of that trace
+            return self._inside(call, deepest(error.captures))
+        if variant.effects:
+            if STACK.worlds:
+                # acts when the graph that is being traced runs
+                return self._inside(call, STACK.worlds[-1])
+        elif quick is not None and not call.fixed:
+            if len(self._fast) >= FAST_CALLS:
+                self._fast = {}
+            self._fast[quick] = variant
+        return variant(call.leaves)
 
     def _inside(self, call: Call, world: TracingWorld) -> Any:
         args, kwargs = call.with_leaves([lift(leaf, world) for leaf in call.leaves])
@@ -235,17 +238,18 @@ class Jitted(Wrapper):
         guards = [f"{g} ({out.asked[g]})" if g in out.asked else str(g) for g in compiled.graph.guards]
         because = f"; guards: {', '.join(guards)}" if guards else ""
         self._log.append(f"compiled for {variants.signature.shown(shown)}: {why}{because}")
-        variants = self._signatures.setdefault(variants.key, variants)
-        variant = variants.add(compiled, types)
-        self._variants[id(variant)] = variant
-        while self._cache_size is not None and len(self._variants) > self._cache_size:
-            number, oldest = next(iter(self._variants.items()))
-            if oldest.used or oldest is variant:
-                # a second chance
-                oldest.used = False
-                self._variants.move_to_end(number)
-            else:
-                self._drop(number, oldest)
+        with self._books:
+            variants = self._signatures.setdefault(variants.key, variants)
+            variant = variants.add(compiled, types)
+            self._variants[id(variant)] = variant
+            while self._cache_size is not None and len(self._variants) > self._cache_size:
+                number, oldest = next(iter(self._variants.items()))
+                if oldest.used or oldest is variant:
+                    # a second chance
+                    oldest.used = False
+                    self._variants.move_to_end(number)
+                else:
+                    self._drop(number, oldest)
         return variant
 
     def _drop(self, number: int, variant: Variant) -> None:
@@ -254,6 +258,8 @@ class Jitted(Wrapper):
         home.variants.remove(variant)
         if not home.variants:
             del self._signatures[variant.key]
+            if len(self._dropped) > MOST_DROPPED:
+                self._dropped.clear()
             self._dropped.add(hash(variant.key))
         self._fast = {key: kept for key, kept in self._fast.items() if kept is not variant}
         self._exact = {key: kept for key, kept in self._exact.items() if kept is not variant}

@@ -133,6 +133,8 @@ def typed(value: Any) -> Any:
         return kind, tuple(map(typed, value))
     if isinstance(value, frozenset):
         return kind, frozenset(map(typed, value))
+    if isinstance(value, slice):
+        return kind, typed(value.start), typed(value.stop), typed(value.step)  # has a hash from Python 3.12 on
     if isinstance(value, (float, complex, np.number)):
         return kind, repr(value)  # tells the zeros apart and finds a NaN again
     hash(value)

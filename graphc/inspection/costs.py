@@ -134,6 +134,7 @@ class Cost:
     """What `cost` found. `str(cost)` is a table.
 
     total: all nodes. by_op, by_line: the same by the name of the op and by the user's line, in the graph's order.
+    planned: bytes that the steps of the plan move, where a kernel that does several ops at once keeps what is between.
     least: bytes of the inputs, constants and results, each once: what has to be moved even if all is fused.
     peak: most bytes of results and temporaries alive at once in the NumPy executor; None if its formula is too long.
     unknown: ops that no record counts, left out of the totals.
@@ -144,6 +145,7 @@ class Cost:
     total: Row
     by_op: Mapping[str, Row]
     by_line: Mapping[Line, Row]
+    planned: Size
     least: Size
     peak: Size | None
     unknown: tuple[str, ...] = ()
@@ -173,6 +175,7 @@ class Cost:
             total=self.total.at(**sizes),
             by_op={name: row.at(**sizes) for name, row in self.by_op.items()},
             by_line={line: row.at(**sizes) for line, row in self.by_line.items()},
+            planned=substituted(self.planned, sizes),
             least=substituted(self.least, sizes),
             peak=None if self.peak is None else substituted(self.peak, sizes),
         )
@@ -187,6 +190,7 @@ class Cost:
         content = {
             "name": self.name,
             "total": self.total.as_dict(),
+            "planned": _plain(self.planned),
             "least": _plain(self.least),
             "peak": _plain(self.peak),
             "unknown": self.unknown,
@@ -204,10 +208,13 @@ class Cost:
             ("flops", shown(total.flops), ", ".join(classes)),
             ("other", shown(total.other), "comparisons, selection, rounding, signs, integers"),
             ("bytes", shown(total.bytes), f"each op alone: {', '.join(moved)}"),
+            ("as planned", shown(self.planned), "with ops joined in kernels"),
             ("least bytes", shown(self.least), "inputs, constants and results once"),
             ("flops/byte", str(self.intensity), f"at best {self.intensity_at_best}"),
             ("peak bytes", peak, "results and temporaries alive at once"),
         ]
+        if self.planned == total.bytes:
+            rows = [row for row in rows if row[0] != "as planned"]
         wide = min(max(len(row[1]) for row in rows), NARROW)
         lines = [f"cost of {self.name}, {total.nodes} node{'s' if total.nodes != 1 else ''}"]
         for label, value, note in rows:
@@ -288,7 +295,7 @@ def cost(target: Graph | Compiled | Callable[..., Any], /, *specs: Any, **sizes:
     Args:
         target: a function, which is compiled for `specs`: the cost is that of the optimised graph; a `Compiled`; or a
             `Graph`, which is counted as it stands.
-        specs: as for `trace`; only with a function.
+        specs: as for `trace`, by position; only with a function. One that takes keywords is compiled first.
         sizes: numbers for named sizes. Others stay names, and the counts are formulas in them.
 
     Returns:
@@ -360,6 +367,9 @@ def _count(storage: Plan, sizes: Mapping[str, int], names: tuple[str, ...]) -> C
             for size, times in read.items():
                 tally.counts["read"][substituted(size, sizes)] += times
             tally.counts["written"][substituted(written, sizes)] += 1
+    planned: Counter[Size] = Counter()
+    for step in storage.steps:
+        planned.update(traffic.step(step))
     try:
         peak: Size | None = storage.peak_formula(sizes)
     except ValueError:
@@ -369,6 +379,7 @@ def _count(storage: Plan, sizes: Mapping[str, int], names: tuple[str, ...]) -> C
         total.row(),
         {name: tally.row() for name, tally in by_op.items()},
         {line: tally.row() for line, tally in by_line.items()},
+        add_up(_with(planned, sizes)),
         add_up(_with(traffic.least(graph), sizes)),
         peak,
         tuple(unknown),

@@ -12,7 +12,7 @@ from graphc.ir import Callback, Graph, TensorType, TupleType, Type
 from graphc.ops import TABLE
 from graphc.ops.record import Arithmetic, Op
 from graphc.ops.work import elements
-from graphc.plan import nbytes
+from graphc.plan import Step, nbytes
 
 CLASSES: Final[tuple[Arithmetic, ...]] = ("add", "mul", "div", "transcendental", "other")
 MEMORY: Final = frozenset({"input", "const"})  # values that are there before a run
@@ -80,6 +80,16 @@ class Traffic:
         if data["op"] in MEMORY or (op is not None and op.view):
             return 0
         return type_bytes(data["type"])
+
+    def step(self, step: Step) -> Counter[Size]:
+        """The bytes that a step of a plan moves: a kernel reads what it loads once, and writes its results alone."""
+        if step.kernel is None:
+            moved: Counter[Size] = Counter()
+            for node in step.nodes:
+                moved.update(self.read(node))
+                moved[self.written(node)] += 1
+            return moved
+        return Counter([*map(self.shown.__getitem__, step.kernel.roots), *(self.written(i) for i in step.results)])
 
     def least(self, graph: Graph) -> Counter[Size]:
         """The bytes of all inputs that something reads, of all constants, and of all results: each once."""

@@ -106,6 +106,11 @@ class Builder:
         """Note that an array, until now of the value `old`, has the value `new`: it keeps its name."""
         self._replaced.append((old, new))
 
+    @property
+    def assigned(self) -> int:
+        """How many assignments were noted and not settled."""
+        return len(self._assignments)
+
     def settle_names(self) -> None:
         """Give the nodes that were assigned to variables their names."""
         settle(self.nodes, self._assignments)

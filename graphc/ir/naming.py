@@ -6,40 +6,46 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 # A node made while one instruction of the program ran, whose result the program assigns: what stands for the
-# instruction, the same object for all of its runs; the variable; the node. A result that is a sequence has all of its
-# nodes here, and may have a name, or None, for each.
+# instruction, the same object for all of its runs; the variable, or one for each part of a result that is unpacked,
+# None where it is no variable; the node. Where the result is known exactly, its nodes stand here as a tuple.
 Assignment: TypeAlias = tuple[object, str | tuple[str | None, ...], int | tuple[int, ...]]
 
 
 def settle(nodes: Sequence[dict[str, Any]], assignments: Iterable[Assignment]) -> None:
     """Give the results of assignments their names. A node keeps the first name that it gets.
 
-    One run of an instruction may make several nodes, of which the last is the result; and an instruction in a loop
-    runs several times. Where the nodes of an instruction repeat, op for op, each round is taken for a run.
+    One run of an instruction may make several nodes, and an instruction in a loop runs several times. Where the result
+    of a run is not known exactly, it is the last node; where the nodes of an instruction repeat, op for op, each round
+    is taken for a run.
     """
-    runs: list[Assignment] = []
+    group: list[Assignment] = []
     for assignment in assignments:
-        if runs and (assignment[0] is not runs[-1][0] or assignment[1] != runs[-1][1]):
-            _settle(nodes, runs)
-            runs.clear()
-        runs.append(assignment)
-    _settle(nodes, runs)
+        if group and (assignment[0] is not group[-1][0] or assignment[1] != group[-1][1]):
+            _settle(nodes, group)
+            group.clear()
+        group.append(assignment)
+    _settle(nodes, group)
 
 
-def _settle(nodes: Sequence[dict[str, Any]], runs: Sequence[Assignment]) -> None:
-    """Name the results of consecutive runs of one instruction."""
-    single = [(name, node) for _, name, node in runs if isinstance(node, int)]
-    if len(single) < len(runs):
-        for _, name, sequence in runs:
-            if isinstance(sequence, tuple):
-                names = (name,) * len(sequence) if isinstance(name, str) else name
-                for one, its_name in zip(sequence, names, strict=True):
-                    set_name(nodes[one], its_name)
+def _settle(nodes: Sequence[dict[str, Any]], group: Sequence[Assignment]) -> None:
+    """Name the results of consecutive runs of one instruction, which go to the same variables."""
+    if len(group) == 1:
+        _, name, node = group[0]
+        if isinstance(node, int):
+            if isinstance(name, str):
+                set_name(nodes[node], name)
+            return
+    exact = [(name, node) for _, name, node in group if isinstance(node, tuple)]
+    for name, results in exact:
+        names = (name,) * len(results) if isinstance(name, str) else name
+        for one, its_name in zip(results, names, strict=True):
+            set_name(nodes[one], its_name)
+    if exact:
         return
-    period = _period([nodes[node]["op"] for _, node in single]) if len(single) > 1 else 1
-    for name, node in single[period - 1 :: period]:
-        if isinstance(name, str):
-            set_name(nodes[node], name)
+    made = [(name, node) for _, name, node in group if isinstance(name, str) and isinstance(node, int)]
+    period = _period([nodes[node]["op"] for _, node in made]) if len(made) > 1 else 1
+    for name, node in made[period - 1 :: period]:
+        set_name(nodes[node], name)
 
 
 def set_name(data: dict[str, Any], name: str | None) -> None:

@@ -40,6 +40,7 @@ from graphc.numpy import (
     vectors,
     windows,
 )
+from graphc.numpy.alternatives import is_method as is_method
 from graphc.numpy.alternatives import method_advice as method_advice
 from graphc.numpy.arranging import *
 from graphc.numpy.assignment import *

@@ -151,7 +151,8 @@ PLAIN: Final[dict[str, tuple[str, ...]]] = {
     "Settings and information": (
         *("errstate", "geterr", "geterrcall", "seterr", "seterrcall", "getbufsize", "setbufsize"),
         *("get_printoptions", "printoptions", "set_printoptions"),
-        *("get_include", "info", "show_config", "show_runtime", "test", "linalg.test", "fft.test"),
+        *("linalg.LinAlgError", "get_include", "info", "show_config", "show_runtime"),
+        *("test", "linalg.test", "fft.test"),
     ),
 }
 
@@ -163,6 +164,7 @@ MODULES: Final[dict[str, str]] = {
     "random": "draw before the call and pass the array in",
     "rec": BEFORE,
     "polynomial": "np.polyval and its kin; a polynomial whose coefficients are known can be called on traced values",
+    "lib": BEFORE,
     "testing": "compare the results of the compiled function",
     "ctypeslib": f"{MEMORY}",
     "fft": COMPLEX,
@@ -181,13 +183,17 @@ METHODS: Final[Refused] = Refused(
         "flags": f"{MEMORY}, and no operation changes it",
         "getfield": "x.astype(dtype) converts values",
         "item": "compute with the traced value itself; or make the argument static",
+        "itemset": f"x = x.at[index].set(value), {IN_PLACE}",
+        "newbyteorder": "swap the bytes of the array before the trace",
         "nonzero": f"{SIZE}; select by mask: np.where(mask, x, 0)",
+        "ptp": "np.ptp(x)",
         "resize": f"np.resize(x, shape), {IN_PLACE}",
         "setfield": f"x = x.at[...].set(values), {IN_PLACE}",
         "setflags": f"{MEMORY}, and no operation changes it",
         "strides": f"{MEMORY}; x.shape and x.dtype are known",
         "tobytes": SAVED,
         "tofile": SAVED,
+        "tostring": SAVED,
         "tolist": "list(x), a list of traced values; or return the array",
         "view": "x.astype(dtype) converts values; x.reshape(shape) changes the shape",
     }
@@ -202,6 +208,11 @@ def advice(name: str) -> str | None:
         if name in refused.not_yet:
             return f"{refused.not_yet[name]}; or call it on plain arrays before the trace"
     return MODULES.get(name.partition(".")[0]) if "." in name else None
+
+
+def is_method(name: str) -> bool:
+    """Whether arrays have, or in some version of NumPy had, this attribute."""
+    return name in METHODS.instead
 
 
 def method_advice(name: str) -> str:

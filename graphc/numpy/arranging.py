@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import dims
 from graphc.dims import Size
 from graphc.errors import AxisError, ShapeError
 from graphc.numpy.dispatch import common_world, strong, traceable
@@ -104,7 +105,8 @@ def _rolled(x: Any, shift: Any, axis: int) -> Any:
         x = world.adopt(x)
         places = world.iota(size=size, dtype=np.dtype(np.int64)) - world.convert(shift, np.dtype(np.int64))
         return world.gather(x, places % strong(wrap_size(world, size), world), axis=axis)
-    cut = size - as_size(shift) % size
+    period = size if world.facts.known("<=", 1, size) else dims.maximum(size, 1)
+    cut = size - as_size(shift) % period
     if cut in (0, size):
         return x
     index = [(0, d, 1) for d in x.type.shape]

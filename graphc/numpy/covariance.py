@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ShapeError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.diagonals import diag
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import clip, sqrt
@@ -38,7 +39,9 @@ def cov(
     values = [strong(v, world) for v in (m, y) if v is not None]
     if any(v.ndim > 2 for v in values):
         raise ShapeError("cov: an operand has more than 2 dimensions", actual=", ".join(repr(v.type) for v in values))
-    kind = np.result_type(*[v.type.dtype for v in values], np.float64) if dtype is None else np.dtype(dtype)
+    kind = np.result_type(*[v.type.dtype for v in values], np.float64) if dtype is None else real_dtype(dtype)
+    if kind.kind != "f":
+        raise TypeError(f"cov: differences from the mean cannot be stored as {kind}")
     rows = []
     for k, v in enumerate(values):
         row = atleast(2, world.convert(v, kind))

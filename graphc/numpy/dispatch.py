@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Hashable
 from functools import wraps
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -67,7 +68,11 @@ def traceable(
                     if out.computes:
                         name_dtype(bound, target)
                     return store(f"np.{name}", target, call(*bound.args, **bound.kwargs), out)
+                world = next((a.world for a in args if isinstance(a, Traced)), None)
+                before = world.builder.assigned if world is not None else 0
                 result = function(*args, **kwargs)
+                # where one node was made, it is the result
+                known = isinstance(result, Traced) and result.world is world and world.builder.assigned <= before + 1
             except GraphcError as error:
                 if error.loc is None:
                     error.loc = (user_locs() or (None,))[0]
@@ -75,7 +80,7 @@ def traceable(
                 raise
             # an array that was written into comes back as it is
             result = result if view or (is_ufunc and given(target)) else separate(result)
-            return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
+            return result if known else assigned(result, sys._getframe(1))
 
         name = getattr(own, "__name__", function.__name__)
         call.__name__ = call.__qualname__ = name
@@ -176,10 +181,25 @@ def apply_function(value: Traced, function: Any, args: tuple[Any, ...], kwargs: 
     """`__array_function__` of a traced value."""
     if not any_traced(args, kwargs):
         kwargs = {**kwargs, "like": value}  # NumPy keeps that argument to itself
+    check_caller(sys._getframe(2))
     version = FUNCTIONS.get(function)
     if version is None:
         raise unsupported(f"{function.__module__}.{function.__name__}".removeprefix("numpy."))
     return version(*args, **kwargs)
+
+
+def check_caller(frame: FrameType | None) -> None:
+    """Refuse what `numpy.polynomial` does to traced values as if they were numbers: it looks for plain arrays."""
+    module = frame.f_globals.get("__name__", "") if frame is not None else ""
+    if frame is not None and module.startswith("numpy.polynomial"):
+        name = f"{module.removeprefix('numpy.').removesuffix('._polybase')}.{frame.f_code.co_name}"
+        raise UnsupportedError(
+            f"np.{name} of these arguments cannot be traced",
+            expected="one vector of coefficients known when the graph is traced",
+            actual=f"np.{name}",
+            loc=(user_locs() or (None,))[0],
+            fix=advice(name),
+        )
 
 
 def unsupported(name: str) -> UnsupportedError:

@@ -12,6 +12,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.diagonals import diagonal_of
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.into import Out
@@ -52,7 +53,7 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     values = [strong(a, world) for a in arrays]
     inputs, output = parse(subscripts, [v.ndim for v in values])
     values = [strong(v, world) for v in world.promote(values)]
-    result = values[0].type.dtype if dtype is None else np.dtype(dtype)
+    result = values[0].type.dtype if dtype is None else real_dtype(dtype)
     for v in values:
         if not np.can_cast(v.type.dtype, result, casting):
             raise DTypeError(f"einsum: cannot cast {v.type.dtype} to {result} with casting={casting!r}")

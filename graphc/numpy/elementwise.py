@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, UnsupportedError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.into import Out, store
 from graphc.numpy.universal import comparison, convert_operands, elementwise, universal
@@ -20,6 +21,7 @@ __all__ = [
     "add",
     "astype",
     "bitwise_and",
+    "bitwise_invert",
     "bitwise_not",
     "bitwise_or",
     "bitwise_xor",
@@ -56,6 +58,7 @@ __all__ = [
     "negative",
     "not_equal",
     "positive",
+    "pow",
     "power",
     "reciprocal",
     "remainder",
@@ -208,7 +211,7 @@ def _bits(ufunc: np.ufunc, on_bool: Any) -> Any:
 bitwise_and = _bits(np.bitwise_and, logical_and)
 bitwise_or = _bits(np.bitwise_or, logical_or)
 bitwise_xor = _bits(np.bitwise_xor, logical_xor)
-invert = bitwise_not = _bits(np.invert, logical_not)
+invert = bitwise_not = bitwise_invert = _bits(np.invert, logical_not)
 
 
 def power_operator(a: Any, b: Any) -> Any:
@@ -268,6 +271,9 @@ def power(a: Any, b: Any, /) -> Any:
     return world.emit(lookup("pow"), values, ())
 
 
+pow = power
+
+
 @traceable(np.where, view=True)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None or y is None:
@@ -306,7 +312,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 def astype(
     x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
 ) -> Any:
-    target = np.dtype(dtype)
+    target = real_dtype(dtype)
     if target.kind not in "biuf":
         raise UnsupportedError(
             f"a cast to {target} cannot be traced",

@@ -1,4 +1,4 @@
-"""Counting: how often whole numbers occur, how many values lie in each bin, and which values lie in a set."""
+"""Counting: how often whole numbers occur, and how many values lie in each bin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from graphc.numpy.shaping import ravel, reshape, transpose
 from graphc.numpy.sorting import searchsorted
 from graphc.tracing import Traced, holds_traced
 
-__all__ = ["bincount", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd", "isin"]
+__all__ = ["bincount", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 
 INT: Any = np.dtype(np.int64)
 
@@ -45,6 +45,8 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
         places = strong(x, world)
     else:
         known = np.asarray(x)
+        if known.size and known.dtype.kind in "iu" and known.min() < 0:
+            raise ValueError("'list' argument must have no negative elements")
         least = builtins.max(least, int(known.max()) + 1 if known.size else 0)
         places = strong(known, world)
     if places.ndim != 1:
@@ -135,7 +137,10 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
 
     The number of bins must be known when the graph is traced; names of rules for it are refused.
     """
-    x = ravel(strong(a, common_world(a, bins, range, weights)))
+    value = strong(a, common_world(a, bins, range, weights))
+    if weights is not None and np.shape(weights) != value.shape:
+        raise ValueError("weights should have the same shape as a.")
+    x = ravel(value)
     return strong(_edges("histogram_bin_edges", x, bins, range), x.world)
 
 
@@ -226,24 +231,3 @@ def histogram2d(x: Any, y: Any, bins: Any = 10, range: Any = None, density: Any 
         bins = [bins, bins]
     totals, edges = histogramdd([x, y], bins, range, density, weights)
     return totals, edges[0], edges[1]
-
-
-@traceable(np.isin, "in1d")
-def isin(
-    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, kind: Any = None
-) -> Any:
-    """Whether each element is one of the test elements."""
-    if kind not in (None, "sort", "table"):
-        raise ValueError(f"Invalid kind: '{kind}'. Please use None, 'sort' or 'table'.")
-    world = common_world(element, test_elements)
-    x, tests = world.promote([strong(v, world) for v in (element, test_elements)])
-    if kind == "table" and x.type.dtype.kind not in "biu":
-        raise ValueError("The 'table' method is only supported for boolean or integer arrays.")
-    tests = ravel(tests)
-    count = tests.type.shape[0]
-    if not world.facts.settle("<=", 1, count):
-        return world.full(bool(invert), type(x.type)(x.type.shape, np.dtype(np.bool_)))
-    ordered = world.sort(tests, axis=0)
-    places = np.minimum(searchsorted(ordered, x), ordered.shape[0] - 1)
-    found = world.gather(ordered, places, axis=0)
-    return found != x if invert else found == x

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import DTypeError, IndexingError, ShapeError
+from graphc.numpy.checks import clip_mode
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import truth, where
 from graphc.numpy.picking import fixed_size, pick, static_array
@@ -56,8 +57,7 @@ def _number(v: Any, world: Any) -> Any:
 @traceable(np.choose)
 def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     """As `numpy.choose`; a number outside the choices raises when the graph runs, or wraps or clips."""
-    if mode not in ("raise", "wrap", "clip"):
-        raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
+    mode = clip_mode(mode)
     world = common_world(a, list(choices))
     number = strong(a, world)
     if number.type.dtype.kind not in "biu":
@@ -84,7 +84,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     world = common_world(x, condlist, list(funclist))
     value = strong(x, world)
     if isinstance(condlist, Traced):
-        conditions = list(condlist) if condlist.ndim > value.ndim else [condlist]
+        conditions = list(condlist) if condlist.ndim > 1 or not value.ndim else [condlist]
     elif not isinstance(condlist, (list, tuple, np.ndarray)) or (
         not isinstance(condlist[0], (list, np.ndarray, Traced)) and value.ndim
     ):
@@ -100,10 +100,22 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     if len(functions) == count + 1:
         result = _piece(functions.pop(), value, args, kw)
     for mask, function in zip(masks, functions, strict=True):
-        if mask.type.shape != value.type.shape:
-            mask = broadcast_to(mask, value.type.shape)
+        mask = _of_leading_axes(mask, value)
         result = where(mask, _piece(function, value, args, kw), result)
     return placed(result, "K", value)
+
+
+def _of_leading_axes(mask: Any, x: Any) -> Any:
+    """A mask of the first axes of an array, as a boolean index is, in a shape that broadcasts to the array's."""
+    lead, rest = x.type.shape[: mask.ndim], x.type.shape[mask.ndim :]
+    if mask.ndim > x.ndim or not all(x.world.facts.equal(m, n) for m, n in zip(mask.type.shape, lead, strict=True)):
+        raise IndexingError(
+            "piecewise: a condition does not match the array",
+            expected=f"the first sizes of {x.type!r}",
+            actual=repr(mask.type),
+            fix="one condition for each function, each of the array's shape",
+        )
+    return mask.world.reshape(mask, shape=(*mask.type.shape, *(1,) * len(rest))) if rest else mask
 
 
 def _piece(function: Any, x: Any, args: Any, kw: Any) -> Any:

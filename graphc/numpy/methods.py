@@ -14,6 +14,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, given, name_dtype, strong
 from graphc.numpy.into import Out, store
 from graphc.numpy.picking import fixed_size, static_array
@@ -126,7 +127,7 @@ def reduce(
     world = common_world(array, where, initial)
     x = strong(array, world)
     axes = reduced_axes(name, axis, x.ndim)
-    kind = _loop(ufunc, x.type.dtype, None if dtype is None else np.dtype(dtype))
+    kind = _loop(ufunc, x.type.dtype, None if dtype is None else real_dtype(dtype))
     _check_reorderable(ufunc, kind, len(axes))
     x = world.convert(x, kind)
     begin = world.convert(strong(initial, world), kind) if given(initial) else None
@@ -239,7 +240,7 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, ou
     if not x.ndim:
         raise TypeError("cannot accumulate on a scalar")
     place = normalise_axis(name, operator.index(0 if axis is None else axis), x.ndim)
-    x = world.convert(x, _loop(ufunc, x.type.dtype, None if dtype is None else np.dtype(dtype)))
+    x = world.convert(x, _loop(ufunc, x.type.dtype, None if dtype is None else real_dtype(dtype)))
     operation = OF_BOOLEANS.get(ufunc, ufunc) if x.type.dtype.kind == "b" else ufunc
     if operation in RUNNERS:
         options = {"reverse": False} if operation in (np.add, np.multiply) else {}
@@ -286,7 +287,7 @@ def reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: Any = 0, dtype: An
     outside = starts[(starts < 0) | (starts >= size)]
     if outside.size:
         raise IndexingError(f"index {outside[0]} out-of-bounds in {name} [0, {size})")
-    kind = _loop(ufunc, x.type.dtype, None if dtype is None else np.dtype(dtype))
+    kind = _loop(ufunc, x.type.dtype, None if dtype is None else real_dtype(dtype))
     x = x.world.convert(x, kind)
     whole = (slice(None),) * place
     parts = []

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import common_world, given, strong, traceable
 from graphc.numpy.elementwise import isnan, logical_not, where
 from graphc.numpy.methods import flag, reduce
@@ -122,6 +123,11 @@ def nanargmin(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = np._
     return argmin(_present(a, np.inf), axis, keepdims=keepdims)
 
 
+def _check_inexact(dtype: Any) -> None:
+    if dtype is not None and np.dtype(dtype).kind not in "fc":
+        raise TypeError("If a is inexact, then dtype must be inexact")
+
+
 def _mean(x: Any, axis: Any, dtype: Any, keepdims: Any, where: Any) -> Any:
     """The mean of what is no NaN."""
     count = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims, where=where)
@@ -145,6 +151,7 @@ def nanmean(
     x = strong(a, common_world(a, where))
     if x.type.dtype.kind != "f":
         return mean_of_all(x, axis, dtype, None, keepdims, where=where)
+    _check_inexact(dtype)
     return _mean(x, axis, dtype, keepdims, where)
 
 
@@ -170,8 +177,9 @@ def nanvar(
     if x.type.dtype.kind != "f":
         return variance_of_all(x, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
     world = x.world
+    _check_inexact(dtype)
     if dtype is not None:
-        x = world.convert(x, np.dtype(dtype))
+        x = world.convert(x, real_dtype(dtype))
     missing = isnan(x)
     # one selection between the operand and all that follows keeps NaN out of its derivatives
     x = without_nan(x, 0)

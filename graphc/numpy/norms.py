@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     else:
         given = axis if isinstance(axis, tuple) else (axis,)
         # the order of two axes matters: rows, then columns
-        axes = tuple(axes_of("norm", k.__index__(), value.ndim)[0] for k in given)
+        axes = tuple(axes_of("norm", operator.index(k), value.ndim)[0] for k in given)
     if len(axes) == 1:
         return _vector(value, ord, axes, keepdims)
     if len(axes) == 2:
@@ -134,7 +135,7 @@ def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
 
 @traceable(np.linalg.vecdot)
 def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    return vecdot(x1, x2, axis=axis)
+    return vecdot(x1, x2, axis=operator.index(axis))
 
 
 @traceable(np.linalg.outer)
@@ -148,4 +149,9 @@ def linalg_outer(x1: Any, x2: Any, /) -> Any:
 
 @traceable(np.linalg.cross)
 def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """The cross product of vectors of three elements."""
+    for x in (x1, x2):
+        size = np.shape(x)[operator.index(axis)]
+        if size != 3:
+            raise ShapeError("cross: both operands must hold vectors of three elements", expected="3", actual=str(size))
     return cross(x1, x2, axis=axis)

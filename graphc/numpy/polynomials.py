@@ -11,7 +11,6 @@ from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.picking import fixed_size, whole_number
 from graphc.numpy.shaping import atleast, concatenate, reshape, zeros_like
 from graphc.numpy.vectors import full_convolution, numeric_pair
-from graphc.tracing import Traced
 
 __all__ = ["poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval"]
 
@@ -84,9 +83,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     x, times = strong(p, world), whole_number("polyint", "m", m)
     if times < 0:
         raise ValueError("Order of integral must be positive (see polyder)")
-    constants = (
-        [0.0] * times if k is None else list(np.atleast_1d(k)) if not isinstance(k, Traced) else list(atleast(1, k))
-    )
+    constants = [0.0] * times if k is None else list(atleast(1, strong(k, world)))
     if len(constants) == 1 and times > 1:
         constants *= times
     if len(constants) < times:

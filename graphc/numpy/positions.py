@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import DTypeError, ShapeError
+from graphc.numpy.checks import clip_mode, real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.shaping import broadcast_to, shape_of, stack
 from graphc.ops.typing import broadcast
@@ -16,6 +17,7 @@ from graphc.tracing import as_size, wrap_size
 
 __all__ = [
     "broadcast_shapes",
+    "fromfunction",
     "indices",
     "ravel_multi_index",
     "unravel_index",
@@ -31,7 +33,7 @@ def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
     sizes = shape_of(tuple(dimensions))
     thin = []
     for k, size in enumerate(sizes):
-        counted = world.iota(size=size, dtype=np.dtype(dtype))
+        counted = world.iota(size=size, dtype=real_dtype(dtype))
         thin.append(world.reshape(counted, shape=tuple(size if i == k else 1 for i in range(len(sizes)))))
     return tuple(thin) if sparse else stack([broadcast_to(v, sizes) for v in thin])
 
@@ -45,11 +47,11 @@ def fromfunction(
 
 
 def _strides(world: Any, shape: Any, order: str) -> list[Any]:
-    if order not in ("C", "F"):
+    if order not in ("C", "F", None):
         raise ValueError("only 'C' or 'F' order is permitted")
     sizes = [as_size(d) for d in (shape if isinstance(shape, (tuple, list)) else (shape,))]
     count = len(sizes)
-    rest = [sizes[k + 1 :] if order == "C" else sizes[:k] for k in range(count)]
+    rest = [sizes[k + 1 :] if order != "F" else sizes[:k] for k in range(count)]
     return [wrap_size(world, dims.product(r)) for r in rest]
 
 
@@ -68,7 +70,7 @@ def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]
     strides = _strides(world, shape, order)
     result = []
     for k, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
-        outermost = k == (0 if order == "C" else len(sizes) - 1)
+        outermost = k == (0 if order != "F" else len(sizes) - 1)
         place = flat if isinstance(stride, int) and stride == 1 else flat // stride
         result.append(place if outermost else place % size)
     return tuple(result)
@@ -86,13 +88,11 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: s
         )
     modes = list(mode) if isinstance(mode, (tuple, list)) else [mode] * len(parts)
     total: Any = None
-    for part, size, stride, how in zip(parts, sizes, _strides(world, dims, order), modes, strict=True):
+    for part, size, stride, how in zip(parts, sizes, _strides(world, dims, order), map(clip_mode, modes), strict=True):
         if how == "wrap":
             part = part % size
         elif how == "clip":
             part = np.clip(part, 0, size - 1)
-        elif how != "raise":
-            raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {how!r})")
         term = part * stride
         total = term if total is None else total + term
     return total

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import absolute, exp, floor_divide, log, power, sign
 from graphc.numpy.picking import whole_number
@@ -37,7 +38,7 @@ def _count(function: str, num: Any) -> int:
 
 
 def _finished(values: Any, dtype: Any, found: np.dtype[Any], axis: int) -> Any:
-    kind = found if dtype is None else np.dtype(dtype)
+    kind = found if dtype is None else real_dtype(dtype)
     if kind.kind in "iu":
         values = floor_divide(values, 1)
     return values.world.convert(moveaxis(values, 0, axis) if axis != 0 else values, kind)
@@ -85,7 +86,7 @@ def logspace(
     # where only the base is traced, an end has to be lifted for linspace to know the trace
     exponents = linspace(lift(first, world), last, num, endpoint)
     values = power(root, exponents)
-    return values.world.convert(moveaxis(values, 0, axis), values.type.dtype if dtype is None else np.dtype(dtype))
+    return values.world.convert(moveaxis(values, 0, axis), values.type.dtype if dtype is None else real_dtype(dtype))
 
 
 @traceable(np.geomspace)
@@ -107,4 +108,4 @@ def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype
     elif count == 1:
         values = parts[0]
     values = moveaxis(values * turn, 0, axis)
-    return world.convert(values, found if dtype is None else np.dtype(dtype))
+    return world.convert(values, found if dtype is None else real_dtype(dtype))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
+from graphc.errors import UnsupportedError
+from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import common_world, given, strong, traceable
 from graphc.numpy.elementwise import maximum, truth
 from graphc.numpy.into import Out
@@ -128,8 +130,10 @@ def _float_operand(dtype: Any, a: Any, *others: Any) -> tuple[Any, np.dtype[Any]
     world = common_world(a, *others)
     x = strong(a, world)
     result = (
-        np.dtype(dtype) if dtype is not None else x.type.dtype if x.type.dtype.kind == "f" else np.dtype(np.float64)
+        real_dtype(dtype) if dtype is not None else x.type.dtype if x.type.dtype.kind == "f" else np.dtype(np.float64)
     )
+    if result.kind == "b":
+        raise UnsupportedError("dtype=bool cannot be traced here: a mean of booleans is a number", actual=str(result))
     # NumPy accumulates half precision in single
     inner = np.dtype(np.float32) if result == np.float16 and x.type.dtype == np.float16 else result
     return world.convert(x, inner), result
@@ -191,7 +195,11 @@ def std(
 ) -> Any:
     """The standard deviation over axes: the square root of the variance."""
     squared = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
-    return squared.world.sqrt(squared)
+    kind = squared.type.dtype
+    if kind.kind == "f":
+        return squared.world.sqrt(squared)
+    world = squared.world
+    return world.convert(world.sqrt(world.convert(squared, np.dtype(np.float64))), kind)
 
 
 def running(ufunc: np.ufunc, a: Any, axis: Any, dtype: Any) -> Any:

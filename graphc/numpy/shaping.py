@@ -43,6 +43,7 @@ __all__ = [
     "atleast_2d",
     "broadcast_arrays",
     "broadcast_to",
+    "concat",
     "concatenate",
     "empty",
     "empty_like",
@@ -55,6 +56,7 @@ __all__ = [
     "ndim",
     "ones",
     "ones_like",
+    "permute_dims",
     "ravel",
     "require",
     "reshape",
@@ -129,6 +131,9 @@ def transpose(a: Any, axes: Any = None) -> Any:
     rank = x.ndim
     perm = tuple(range(rank))[::-1] if axes is None else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
     return view_of(x) if perm == tuple(range(rank)) else view_of(x, Transposed(perm))
+
+
+permute_dims = transpose
 
 
 @traceable(np.matrix_transpose, view=True)
@@ -241,6 +246,9 @@ def concatenate(
     if not values[0].ndim:
         raise ShapeError("concatenate: zero-dimensional arrays cannot be concatenated", fix="use np.stack")
     return world.apply("concatenate", values, axis=normalise_axis("concatenate", axis, values[0].ndim))
+
+
+concat = concatenate
 
 
 @traceable(np.stack)

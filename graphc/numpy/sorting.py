@@ -21,6 +21,7 @@ __all__ = [
     "argpartition",
     "argsort",
     "digitize",
+    "isin",
     "lexsort",
     "partition",
     "searchsorted",
@@ -32,11 +33,13 @@ def _line(name: str, x: Traced, axis: Any) -> tuple[Any, int]:
     """The operand and an axis counted from the front; None lays all elements in one line."""
     if axis is None:
         return x.world.reshape(x, shape=(dims.product(x.type.shape),)), 0
-    return x, normalise_axis(name, axis.__index__(), x.ndim)
+    return x, normalise_axis(name, operator.index(axis), x.ndim)
 
 
 def _kind(name: str, kind: Any, order: Any, stable: Any) -> bool:
     refuse(name, order=order)
+    if kind not in (None, "quicksort", "heapsort", "mergesort", "stable"):
+        raise ValueError(f"sort kind must be one of 'quick', 'heap', or 'stable' (got {kind!r})")
     if kind is not None and stable is not None:
         raise ValueError("`kind` and `stable` parameters can't be provided at the same time. Use only one of them.")
     return bool(stable) or kind in ("stable", "mergesort")
@@ -183,3 +186,24 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     if edges.ndim == 1 and np.all(np.diff(edges) <= 0):
         return len(edges) - searchsorted(edges[::-1], x, side="left" if right else "right")
     raise ValueError("bins must be monotonically increasing or decreasing")
+
+
+@traceable(np.isin, "in1d")
+def isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, kind: Any = None
+) -> Any:
+    """Whether each element is one of the test elements."""
+    if kind not in (None, "sort", "table"):
+        raise ValueError(f"Invalid kind: '{kind}'. Please use None, 'sort' or 'table'.")
+    world = common_world(element, test_elements)
+    x, tests = world.promote([strong(v, world) for v in (element, test_elements)])
+    if kind == "table" and x.type.dtype.kind not in "biu":
+        raise ValueError("The 'table' method is only supported for boolean or integer arrays.")
+    tests = world.reshape(tests, shape=(dims.product(tests.type.shape),))
+    count = tests.type.shape[0]
+    if not world.facts.settle("<=", 1, count):
+        return world.full(bool(invert), type(x.type)(x.type.shape, np.dtype(np.bool_)))
+    ordered = world.sort(tests, axis=0)
+    places = np.minimum(searchsorted(ordered, x), ordered.shape[0] - 1)
+    found = world.gather(ordered, places, axis=0)
+    return found != x if invert else found == x

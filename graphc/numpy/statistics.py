@@ -12,6 +12,7 @@ from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import truth
 from graphc.numpy.methods import axes_of
 from graphc.numpy.reductions import count_of, cumsum, max, min, running, sum
+from graphc.numpy.shaping import atleast
 from graphc.ops.typing import normalise_axis
 
 __all__ = ["average", "count_nonzero", "cumprod", "cumulative_prod", "cumulative_sum", "ptp"]
@@ -81,7 +82,9 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
 
 def _cumulative(function: str, of: Callable[..., Any], first: int, doc: str) -> Any:
     def apply(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
-        value = strong(x, common_world(x))
+        value = atleast(1, strong(x, common_world(x)))
+        if isinstance(axis, tuple) and len(axis) == 1:
+            (axis,) = axis
         if axis is None and value.ndim != 1:
             raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
         result = of(value, axis, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from importlib import import_module
@@ -12,11 +13,12 @@ import numpy as np
 
 from graphc.errors import UnsupportedError
 from graphc.ir import DTYPE_NAMES
-from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, traceable, unsupported
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported
 from graphc.numpy.into import Out, store
 from graphc.numpy.marked import Marked
 from graphc.ops import lookup
-from graphc.tracing import TracingWorld, lift, user_locs
+from graphc.tracing import Traced, TracingWorld, lift, placed, user_locs
+from graphc.tracing.layout import unordered
 
 COMPARISONS: Final = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
 METHODS: Final = ("reduce", "accumulate", "reduceat", "outer", "at")
@@ -132,7 +134,10 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
                 )
             if dtype is not None or signature is not None or casting != "same_kind":
                 operands = tuple(loop_of_call(ufunc, operands, dtype, signature, casting))
-            return function(*operands)
+            result = function(*operands)
+            if order in ("K", None) or not isinstance(result, Traced) or result.ndim < 2:
+                return result
+            return unordered(result) if order == "A" else placed(result, order)
 
         apply.__signature__ = call_signature(ufunc)  # type: ignore[attr-defined]
         call = traceable(ufunc, *also)(apply)
@@ -152,7 +157,7 @@ def store_all(what: str, out: Any, result: Any, rule: Out, where: Any = True) ->
 
 
 def check_order(order: Any) -> None:
-    """Raise ValueError unless NumPy knows the memory order, which means nothing here."""
+    """Raise ValueError unless NumPy knows the order in memory."""
     if order not in ("K", "A", "C", "F", None):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
 
@@ -234,6 +239,8 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
     """`__array_ufunc__` of traced values."""
     if any(isinstance(x, Marked) for x in inputs):
         return NotImplemented  # NumPy asks the other operand
+    if any(isinstance(x, np.ndarray) and x.ndim for x in inputs):
+        check_caller(sys._getframe(2))
     if ufunc not in FUNCTIONS and getattr(np, ufunc.__name__, None) is not ufunc:
         import_module("graphc.scipy.special")
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"

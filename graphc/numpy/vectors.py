@@ -13,7 +13,7 @@ from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.generalised import generalised
 from graphc.numpy.indexing import flip
 from graphc.numpy.products import matmul
-from graphc.numpy.shaping import atleast, expand_dims, moveaxis, ravel, stack
+from graphc.numpy.shaping import atleast, broadcast_arrays, expand_dims, moveaxis, ravel, stack
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import lift
 from graphc.tracing.layout import unordered
@@ -49,7 +49,7 @@ def kron(a: Any, b: Any) -> Any:
 
 @traceable(np.cross)
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """As `numpy.cross`, for vectors of three elements."""
+    """The cross product of vectors of three elements, or of two, which lie in the plane of the first two."""
     if axis is not None:
         axisa = axisb = axisc = axis
     _, x, y = numeric_pair(a, b)
@@ -57,17 +57,29 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
         raise ShapeError("cross: the operands need at least one axis", actual=f"{x.type!r} and {y.type!r}")
     x = moveaxis(x, normalise_axis("cross", axisa, x.ndim), -1)
     y = moveaxis(y, normalise_axis("cross", axisb, y.ndim), -1)
-    if x.type.shape[-1] != 3 or y.type.shape[-1] != 3:
+    sizes = x.type.shape[-1], y.type.shape[-1]
+    if not set(sizes) <= {2, 3}:
         raise ShapeError(
-            "cross: only vectors of three elements have a cross product",
-            expected="size 3 along the axis of both",
-            actual=f"{x.type.shape[-1]} and {y.type.shape[-1]}",
-            fix="for two elements: a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]",
+            "cross: only vectors of two or three elements have a cross product",
+            expected="size 2 or 3 along the axis of both",
+            actual=f"{sizes[0]} and {sizes[1]}",
         )
-    u, v = ([w[..., k] for k in range(3)] for w in (x, y))
-    parts = [u[i] * v[j] - u[j] * v[i] for i, j in ((1, 2), (2, 0), (0, 1))]
+    u, v = ([w[..., k] for k in range(n)] for w, n in zip((x, y), sizes, strict=True))
+    if sizes == (2, 2):
+        return u[0] * v[1] - u[1] * v[0]
+    # a third element that a vector lacks is 0
+    parts = broadcast_arrays(*(_difference(u, v, k, n) for k, n in ((1, 2), (2, 0), (0, 1))))
     result = stack(parts, axis=-1)
     return moveaxis(result, -1, normalise_axis("cross", axisc, result.ndim))
+
+
+def _difference(u: Any, v: Any, k: int, n: int) -> Any:
+    """u[k] v[n] - u[n] v[k], of what there is."""
+    left = u[k] * v[n] if k < len(u) and n < len(v) else None
+    right = u[n] * v[k] if n < len(u) and k < len(v) else None
+    if left is None:
+        return 0 if right is None else -right
+    return left if right is None else left - right
 
 
 @generalised("vecdot", "(n),(n)->()")

@@ -14,6 +14,8 @@ FAMILIES: Final = (
     "exponential",
     "trigonometric",
     "special",
+    "bessel",
+    "integrals",
     "rounding",
     "comparison",
     "integer",
@@ -23,6 +25,7 @@ FAMILIES: Final = (
     "structure",
     "indexing",
     "contraction",
+    "random",
     "python",
 )
 

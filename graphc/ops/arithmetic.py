@@ -10,7 +10,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Partials, Sample
 from graphc.ops.typing import Facts, check_kind, elementwise, tensor
-from graphc.ops.work import integer_power
+from graphc.ops.work import integer_power, per_element
 
 MISFIT = ErrorSample(("f64[2]", "f64[3]"), {}, ShapeError, "do not broadcast")
 MIXED = ErrorSample(("f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype")
@@ -49,6 +49,22 @@ def pow_base_partial(w: Any, y: Any, a: Any, b: Any) -> Any:
 def pow_exponent_partial(w: Any, y: Any, a: Any, b: Any) -> Any:
     # a**b log a; 0**b is constantly 0 beside b > 0
     return Masked(a != 0, y * w.log(a))
+
+
+def lerp_kernel(k: Any, a: Any, b: Any, u: Any) -> Any:
+    limits = np.finfo(b.dtype)
+    result = a + u * (b - a)
+    rising = k.lt(a, b)
+    # the step to the neighbour of b, as in the NumPy meaning
+    step = k.maximum(k.abs(b) * k.number(0.5625 * float(limits.eps), b), k.number(float(limits.smallest_subnormal), b))
+    step = k.where(rising, -step, step)
+    near = b + step
+    near = k.where(k.eq(near, b), near + 2.0 * step, near)
+    end = k.where(rising, k.maximum(near, a), k.minimum(near, a))
+    inside = k.logical_and(k.ge(u, k.number(0, u)), k.lt(u, k.number(1, u)))
+    apart = k.logical_and(k.ne(a, b), k.lt(k.abs(b), k.number(float("inf"), b)))
+    reached = k.where(rising, k.ge(result, b), k.le(result, b))
+    return k.where(k.logical_and(reached, k.logical_and(inside, apart)), end, result)
 
 
 def cast_type(facts: Facts, operand: Type, *, dtype: np.dtype[Any], weak: bool) -> TensorType:
@@ -133,6 +149,29 @@ OPS = (
         errors=(MISFIT, MIXED),
         elementwise=True,
         doc="a - b * floor(a / b), with the sign of b.",
+    ),
+    Op(
+        "lerp",
+        type=elementwise("lerp", "f"),
+        numpy="nk.lerp({0}, {1}, {2})",
+        kernel=lerp_kernel,
+        exact=lambda s, a, b, u: a + u * (b - a),
+        rule=Partials(lambda w, y, a, b, u: 1 - u, lambda w, y, a, b, u: u, lambda w, y, a, b, u: b - a),
+        domains=("real", "real", "real"),
+        samples=(
+            Sample(((2, 3), (3,), (2, 1))),
+            Sample(((), (), ())),
+            Sample((np.array([0.1, -0.7]), np.array(0.7), np.array([0.3, 1 / 3]))),
+        ),
+        errors=(
+            ErrorSample(("f64[2]", "f64[2]", "f32[2]"), {}, DTypeError, "differ in dtype"),
+            ErrorSample(("f64[2]", "f64[3]", "f64[]"), {}, ShapeError, "do not broadcast"),
+            ErrorSample(("i64[2]", "i64[2]", "i64[2]"), {}, DTypeError, "not defined for i64"),
+        ),
+        work=per_element(add=2, mul=1, other=1),
+        elementwise=True,
+        ulps=4,
+        doc="a + u * (b - a), the way from a to b; where u lies from 0 to 1, exclusive, rounding does not lead to b.",
     ),
     Op(
         "neg",

@@ -34,6 +34,16 @@ def log1mexp_kernel(k: Any, x: Any) -> Any:
     return k.where(x < math.log(2), near, k.log1p(-decay))
 
 
+def share_kernel(k: Any, a: Any, b: Any) -> Any:
+    # the error of the difference is a float: D. E. Knuth, "The Art of Computer Programming", volume 2, 4.2.2
+    zero = k.number(0, a)
+    difference = k.where(k.eq(a, b), zero, a - b)
+    back = difference - a
+    error = (a - (difference - back)) - (b + back)
+    small = k.where(difference < -40.0, k.exp(difference), k.sigmoid(difference))
+    return small + k.where(k.eq(error, error), small * k.sigmoid(-difference) * error, zero)
+
+
 OPS = (
     Op(
         "exp",
@@ -148,12 +158,25 @@ OPS = (
         numpy="np.logaddexp",
         kernel="logaddexp",
         exact=lambda s, a, b: s.log(s.exp(a) + s.exp(b)),
-        rule=Partials(lambda w, y, a, b: w.sigmoid(w.gap(a, b)), lambda w, y, a, b: w.sigmoid(w.gap(b, a))),
+        rule=Partials(lambda w, y, a, b: w.share(a, b), lambda w, y, a, b: w.share(b, a)),
         domains=("real", "real"),
         errors=(INTEGERS,),
         elementwise=True,
         ulps=4,
         doc="log(exp(a) + exp(b)) without overflow; equal infinities share the derivative equally.",
+    ),
+    Op(
+        "share",
+        type=elementwise("share", "f"),
+        numpy="nk.share({0}, {1})",
+        kernel=share_kernel,
+        exact=lambda s, a, b: 1 / (1 + s.exp(b - a)),
+        rule=Partials(lambda w, y, a, b: y * w.share(b, a), lambda w, y, a, b: -(y * w.share(b, a))),
+        domains=("real", "real"),
+        errors=(INTEGERS,),
+        elementwise=True,
+        ulps=4,
+        doc="exp(a) / (exp(a) + exp(b)) without overflow, one half for equal infinities.",
     ),
     Op(
         "gap",

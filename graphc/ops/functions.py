@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc.ops.philox import derived_key as derived_key
+from graphc.ops.philox import random_below as random_below
+from graphc.ops.philox import random_bits as random_bits
+from graphc.ops.philox import random_order as random_order
+from graphc.ops.philox import random_word as random_word
+
 Array = np.ndarray[Any, Any]
 
 
@@ -63,11 +69,49 @@ def expit(x: Array) -> Array:
     return special("expit", x)
 
 
-def special(name: str, *operands: Any, order: int | None = None) -> Array:
-    """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it."""
+def share(a: Array, b: Array) -> Array:
+    """exp(a) / (exp(a) + exp(b)); the rounding error of a - b, which a small quotient feels, is made good."""
+    dtype = a.dtype
+    if dtype != np.float64:
+        a, b = a.astype(np.float64), b.astype(np.float64)
+    difference = np.where(a == b, 0, a - b)
+    # SciPy's logistic function is 0 below the smallest normal number
+    result = np.where(difference < -40, np.exp(difference), special("expit", difference))
+    if dtype != np.float64:
+        return result.astype(dtype)
+    # the error of a difference is a float: D. E. Knuth, "The Art of Computer Programming", volume 2, 4.2.2
+    back = difference - a
+    error = (a - (difference - back)) - (b + back)
+    return result + np.where(np.isfinite(error), result * special("expit", -difference) * error, 0)
+
+
+def special(name: str, *operands: Any, order: int | None = None, part: int | None = None) -> Array:
+    """One of SciPy's functions in the operands' own dtype; SciPy has no loops for half precision and would widen it.
+
+    `part` is the number of the result, for functions that have several.
+    """
     function = getattr(import_module("scipy.special"), name)
     result = function(*operands) if order is None else function(order, *operands)
-    return result.astype(operands[0].dtype, copy=False)  # type: ignore[no-any-return]
+    found: Array = result if part is None else result[part]
+    return found.astype(operands[0].dtype, copy=False)
+
+
+def exprel(x: Array, order: int) -> Array:
+    """The integral of t**order exp(x t) from 0 to 1: far out by parts, else a hypergeometric function.
+
+    See dlmf.nist.gov/13.4; the integration by parts loses no digits where |x| is above the order.
+    """
+    if order == 0:
+        return special("exprel", x)
+    wide = x.astype(np.float64, copy=False)
+    far = np.abs(wide) > 2 * order + 2
+    away = np.where(far, wide, 1.0)
+    growth, value = np.exp(away), special("exprel", away)
+    for n in range(1, order + 1):
+        value = np.abs((growth - n * value) / away)
+    near = import_module("scipy.special").hyp1f1(order + 1, order + 2, np.where(far, 0.0, wide)) / (order + 1)
+    found = np.where(far, np.where(np.isinf(growth), np.inf, value), near)
+    return found.astype(x.dtype, copy=False)
 
 
 def sinc(x: Array) -> Array:
@@ -90,6 +134,19 @@ def spherical_jn(x: Array, order: int) -> Array:
         term = term * (near * near) / (-2 * k * (2 * (order + k) + 1))
         total = total + term
     return np.where(small, total, special("spherical_jn", x, order=order))
+
+
+def erfc(x: Array) -> Array:
+    """The complementary error function; its tail by exp of an exact square and a small rest, as in `ndtr`.
+
+    SciPy computes it for narrower floats in double precision, which loses nothing.
+    """
+    if x.dtype != np.float64:
+        return special("erfc", x)
+    high = np.clip(x, x.dtype.type(1), x.dtype.type(100))
+    part = np.rint(16 * high) / 16
+    tail = np.exp(-part * part) * np.exp(-(high - part) * (high + part))
+    return np.where(x > 1, tail * special("erfcx", high), special("erfc", x))
 
 
 def ndtr(x: Array) -> Array:
@@ -138,6 +195,22 @@ def gammaln(x: Array) -> Array:
     total = z * (x.dtype.type(1 - np.euler_gamma) + total)
     total = total - np.where(first, np.log1p(z), x.dtype.type(0))
     return np.where(near, total, special("gammaln", x))
+
+
+def lerp(a: Array, b: Array, u: Array) -> Array:
+    """a + u * (b - a); where u lies from 0 to 1, exclusive, rounding does not lead to b, but to its neighbour."""
+    limits = np.finfo(b.dtype)
+    result: Array = a + u * (b - a)
+    rising = a < b
+    # between one half and three halves of the place that b has; the product of a tiny b may be rounded to one half
+    step = np.maximum(np.abs(b) * b.dtype.type(0.5625 * limits.eps), limits.smallest_subnormal)
+    step = np.where(rising, -step, step)
+    near = b + step
+    near = np.where(near == b, near + 2 * step, near)
+    end = np.where(rising, np.maximum(near, a), np.minimum(near, a))
+    reached = np.where(rising, result >= b, result <= b) & (u >= 0) & (u < 1) & (a != b) & np.isfinite(b)
+    found: Array = np.where(reached, end, result)
+    return found
 
 
 def slices(index: tuple[tuple[int, int | None, int], ...]) -> tuple[slice, ...]:

@@ -17,6 +17,17 @@ NO_TANGENT: Final[Mapping[str, Reason]] = {"rule": "integer or boolean result: n
 BY_LIBRARY: Final = frozenset({"gcd", "lcm"})
 A = np.array([[0, 1, 12, -5], [6, -8, 7, 2**40]])
 B = np.array([3, 5, 18, 2])
+UNSIGNED = np.array([0, 5, 200, 255], np.uint8)
+PLACES = np.array([1, 7, 8, 3], np.uint8)
+
+
+def left_shift(a: int, b: int) -> int:
+    """As NumPy has it: a shift by as many places as there are, or by a negative number, leaves no bit of a."""
+    return a << b if 0 <= b < 64 else 0
+
+
+def right_shift(a: int, b: int) -> int:
+    return a >> b if 0 <= b < 64 else -(a < 0)
 
 
 def integers(
@@ -52,9 +63,19 @@ OPS = (
     integers("bitwise_and", operator.and_, "The bits set in both a and b."),
     integers("bitwise_or", operator.or_, "The bits set in a or b."),
     integers("bitwise_xor", operator.xor, "The bits set in one of a and b."),
-    integers("invert", operator.invert, "Every bit of a the other way.", arity=1),
-    integers("left_shift", operator.lshift, "The bits of a moved up by b places, zeros moved in."),
-    integers("right_shift", operator.rshift, "The bits of a moved down by b places, the sign moved in."),
+    integers("invert", operator.invert, "Every bit of a the other way.", arity=1, more=(Sample((UNSIGNED,)),)),
+    integers(
+        "left_shift",
+        left_shift,
+        "The bits of a moved up by b places, zeros moved in.",
+        more=(Sample((UNSIGNED, PLACES)), Sample((A, np.array([62, 63, 64, -1])))),
+    ),
+    integers(
+        "right_shift",
+        right_shift,
+        "The bits of a moved down by b places, the sign moved in.",
+        more=(Sample((UNSIGNED, PLACES)), Sample((A, np.array([62, 63, 64, -1])))),
+    ),
     integers(
         "bitwise_count",
         lambda a: abs(a).bit_count(),

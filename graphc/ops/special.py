@@ -1,4 +1,4 @@
-"""Special functions: the error and normal distribution functions, gamma and its kin, logit, x log y, Bessel functions.
+"""Special functions: the error and normal distribution functions, gamma and its kin, logit, x log y.
 
 Derivatives are from F. W. J. Olver et al., "NIST Digital Library of Mathematical Functions", https://dlmf.nist.gov.
 """
@@ -74,22 +74,6 @@ def family(
     )
 
 
-def bessel_i_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
-    above = w.bessel_i(x, order=order + 1)
-    return above if order == 0 else 0.5 * (w.bessel_i(x, order=order - 1) + above)
-
-
-def bessel_ie_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
-    above = w.bessel_ie(x, order=order + 1)
-    slope = above if order == 0 else 0.5 * (w.bessel_ie(x, order=order - 1) + above)
-    return slope - w.sign(x) * y
-
-
-def bessel_j_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
-    above = w.bessel_j(x, order=order + 1)
-    return -above if order == 0 else 0.5 * (w.bessel_j(x, order=order - 1) - above)
-
-
 def polygamma_partial(w: Any, y: Any, x: Any, *, order: int) -> Any:
     return w.polygamma(x, order=order + 1)
 
@@ -113,7 +97,7 @@ OPS = (
     ),
     unary(
         "erfc",
-        "nk.special('erfc', {0})",
+        "nk.erfc({0})",
         "erfc",
         lambda w, y, x: -erf_partial(w, y, x),
         "1 - erf(x) without cancellation for large x.",
@@ -185,7 +169,7 @@ OPS = (
         "The number whose normal distribution function is x, between 0 and 1.",
         domain="inside 0 to 1",
         ulps=8,
-        reasons=NOT_FUSED,
+        kernel="ndtri",
     ),
     unary(
         "logit",
@@ -254,34 +238,6 @@ OPS = (
         polygamma_partial,
         "The derivative of digamma of a whole order.",
         domain="off the poles of gamma",
-        ulps=16,
-        reasons=NOT_FUSED,
-    ),
-    family(
-        "bessel_i",
-        "nk.special('iv', {0}, order={order})",
-        lambda s, x, *, order: s.bessel_i(x, order),
-        bessel_i_partial,
-        "Modified Bessel function of the first kind of a whole order.",
-        ulps=16,
-        reasons=NOT_FUSED,
-    ),
-    family(
-        "bessel_ie",
-        "nk.special('ive', {0}, order={order})",
-        lambda s, x, *, order: s.exp(-s.abs(x)) * s.bessel_i(x, order),
-        bessel_ie_partial,
-        "exp(-|x|) times the modified Bessel function of the first kind; its derivative at 0 is the mean of two sides.",
-        ulps=16,
-        kinks=(0.0,),
-        reasons=NOT_FUSED,
-    ),
-    family(
-        "bessel_j",
-        "nk.special('jv', {0}, order={order})",
-        lambda s, x, *, order: s.bessel_j(x, order),
-        bessel_j_partial,
-        "Bessel function of the first kind of a whole order.",
         ulps=16,
         reasons=NOT_FUSED,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -54,33 +54,27 @@ class Facts:
         if decided is not None:
             return decided
         self.consulted = True
+        decided = self._from_guards(relation, a, b, self.guards)
+        if decided is not None:
+            return decided
         equations = self._equations()
         a, b = dims.substitute(a, equations), dims.substitute(b, equations)
         decided = _PROOF[relation](a, b)
-        if decided is None and relation == "==":
-            return self._same_difference(a, b)
-        elif decided is None:
-            if self._implied(relation, a, b):
-                return True
-            if self._implied("<=" if relation == "<" else "<", b, a):
-                return False
-        return decided
+        if decided is not None:
+            return decided
+        reduced = [
+            Guard(g.relation, dims.substitute(g.left, equations), dims.substitute(g.right, equations))
+            for g in self.guards
+        ]
+        return self._from_guards(relation, a, b, reduced)
 
-    def _same_difference(self, a: Size, b: Size) -> bool | None:
-        """Whether a == b, where some guard c == d or c != d has d - c equal to b - a or to a - b."""
-        for guard in self.guards:
-            if guard.relation in ("==", "!="):
-                c, d = guard.left, guard.right
-                if dims.equal(a + d, b + c) or dims.equal(a + c, b + d):
-                    return guard.relation == "=="
-        return None
-
-    def _implied(self, relation: Relation, a: Size, b: Size) -> bool:
-        """Whether some guard c <= d or c < d has d - c at most b - a."""
-        strong = ("<",) if relation == "<" else ("<", "<=")
-        return any(
-            guard.relation in strong and dims.less_equal(a + guard.right, b + guard.left) for guard in self.guards
-        )
+    def _from_guards(self, relation: Relation, a: Size, b: Size, guards: Iterable[Guard]) -> bool | None:
+        """Whether `a relation b`, as far as one of the guards alone tells."""
+        if relation == "==":
+            return _same_difference(a, b, guards)
+        if _implied(relation, a, b, guards):
+            return True
+        return False if _implied("<=" if relation == "<" else "<", b, a, guards) else None
 
     def record(self, relation: Relation, a: Size, b: Size) -> bool:
         """Settle an open question by a guard: the running call's sizes say which way, yes without them."""
@@ -91,18 +85,44 @@ class Facts:
         return holds
 
     def _equations(self) -> dict[str, Size]:
+        """What the guards say some symbols are, in terms of others."""
         known: dict[str, Size] = {}
         for guard in self.guards:
             if guard.relation != "==":
                 continue
-            left, right = dims.substitute(guard.left, known), dims.substitute(guard.right, known)
-            for one, other in ((left, right), (right, left)):
-                name = str(one)
-                if name in dims.symbols(one) and name not in dims.symbols(other):
-                    known = {k: dims.substitute(v, {name: other}) for k, v in known.items()}
-                    known[name] = other
-                    break
+            found = _solved(dims.substitute(guard.left, known), dims.substitute(guard.right, known))
+            if found is not None:
+                name, value = found
+                known = {k: dims.substitute(v, {name: value}) for k, v in known.items()}
+                known[name] = value
         return known
+
+
+def _solved(left: Size, right: Size) -> tuple[str, Size] | None:
+    """A symbol that occurs once, with coefficient 1 or -1, in an equation, and what it is equal to."""
+    names = [str(side) for side in (left, right) if str(side) in dims.symbols(side)]  # those that stand alone first
+    for name in (*names, *sorted(dims.symbols(left) | dims.symbols(right))):
+        one = dims.symbol(name)
+        for value in (right - left + one, left - right + one):
+            if name not in dims.symbols(value):
+                return name, value
+    return None
+
+
+def _same_difference(a: Size, b: Size, guards: Iterable[Guard]) -> bool | None:
+    """Whether a == b, where some guard c == d or c != d has d - c equal to b - a or to a - b."""
+    for guard in guards:
+        if guard.relation in ("==", "!="):
+            c, d = guard.left, guard.right
+            if dims.equal(a + d, b + c) or dims.equal(a + c, b + d):
+                return guard.relation == "=="
+    return None
+
+
+def _implied(relation: Relation, a: Size, b: Size, guards: Iterable[Guard]) -> bool:
+    """Whether some guard c <= d or c < d has d - c at most b - a."""
+    strong = ("<",) if relation == "<" else ("<", "<=")
+    return any(guard.relation in strong and dims.less_equal(a + guard.right, b + guard.left) for guard in guards)
 
 
 def tensor(type: Type, op: str) -> TensorType:

@@ -72,3 +72,23 @@ def log_softmax(result: TensorType, operand: TensorType, *, axes: tuple[int, ...
 def _lines(operand: TensorType, axes: tuple[int, ...]) -> Size:
     """How many independent ranges along `axes` an array has."""
     return dims.product(reduced_shape(operand.shape, set(axes), False))
+
+
+def random_words(result: TensorType, *operands: TensorType, **attrs: Any) -> Counts:
+    """Ten operations in each of ten rounds of the generator, for every four words of 32 bits."""
+    return {"other": 25 * elements(result) * result.dtype.itemsize // 4}
+
+
+def random_word(result: TensorType, *operands: TensorType, **attrs: Any) -> Counts:
+    """A block of four words, and the choice among them, for each number."""
+    return {"other": 110 * elements(result)}
+
+
+def random_below(result: TensorType, *operands: TensorType, **attrs: Any) -> Counts:
+    """Random words, their product with the bound in halves, and the check; few are drawn again."""
+    return {"other": random_words(result)["other"] + (6 if result.dtype.itemsize == 4 else 24) * elements(result)}
+
+
+def random_order(result: TensorType, *operands: TensorType, **attrs: Any) -> Counts:
+    """Random words, and 1 for each element that is sorted."""
+    return {"other": random_words(result)["other"] + elements(result)}

@@ -1,5 +1,5 @@
 """SciPy's functions for traced values and arrays alike."""
 
-from graphc.scipy import special
+from graphc.scipy import linalg, special
 
-__all__ = ["special"]
+__all__ = ["linalg", "special"]

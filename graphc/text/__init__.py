@@ -38,7 +38,7 @@ from graphc.text.reading import parse, parse_type
 from graphc.text.scalars import Line, Locations
 from graphc.text.sections import Fold
 from graphc.text.views import view
-from graphc.text.writing import Writer, callbacks_of, constants_of, format_node
+from graphc.text.writing import Writer, callbacks_of, constants_of, format_node, labels
 
 __all__ = [
     "Line",
@@ -49,6 +49,7 @@ __all__ = [
     "dump_dot",
     "dump_json",
     "format_node",
+    "labels",
     "parse",
     "parse_type",
 ]

@@ -242,6 +242,11 @@ def _value(value: Any, nested: Callable[[Graph], str]) -> str:
     return f"<{f'{type(value).__name__} {shown}'.strip()}>"
 
 
+def labels(graph: Graph) -> dict[int, str]:
+    """What the dump of a graph calls its nodes; constants that stand among operands have no label."""
+    return Writer(graph).labels
+
+
 def format_node(graph: Graph, node: int) -> str:
     """One node as its line in the dump, with nested graphs by their names only.
 

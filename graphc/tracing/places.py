@@ -19,7 +19,7 @@ MANY: Final = 100  # local variables, of which Python has to make a dict before 
 _STDLIB: Final = os.path.dirname(os.__file__)
 
 
-def _users(module: str, file: str) -> bool:
+def is_users(module: str, file: str) -> bool:
     """Whether a module is the user's: neither one of ours or NumPy's, nor the standard library, nor generated."""
     root = module.partition(".")[0]
     standard = root in sys.stdlib_module_names and file.startswith((_STDLIB, "<frozen "))
@@ -53,7 +53,7 @@ class _Code:
         code, module = frame.f_code, frame.f_globals.get("__name__") or ""
         key = id(code)
         self._ref = weakref.ref(code, lambda _: _codes.pop(key, None))
-        self.user = _users(module, code.co_filename)
+        self.user = is_users(module, code.co_filename)
         self.commands = module.startswith("graphc.cli")
         self.sites: dict[int, Site] = {}
         self._program: Program | None = None
@@ -172,8 +172,8 @@ def holder(value: object) -> str | None:
     for name in code.co_names:
         if frame.f_globals.get(name) is value:
             return usable(name)
-    if len(code.co_varnames) + len(code.co_freevars) <= MANY:
-        for name, held in frame.f_locals.items():
+    if code.co_flags & inspect.CO_OPTIMIZED and len(code.co_varnames) + len(code.co_freevars) <= MANY:
+        for name, held in list(frame.f_locals.items()):
             if held is value:
                 return usable(name)
     return None

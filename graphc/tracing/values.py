@@ -114,6 +114,17 @@ class Traced(Value):
         namespace().flat(self)[...] = values
 
     @property
+    def device(self) -> str:
+        """Where NumPy's arrays are."""
+        return "cpu"
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Any:
+        """The value itself: NumPy knows the device "cpu" alone."""
+        if stream is not None or device != "cpu":
+            raise ValueError('Only "cpu" is allowed as a device, without a stream')
+        return self
+
+    @property
     def at(self) -> Any:
         """Parts of the value that can be replaced: `x.at[index].set(values)` gives a new value."""
         return namespace().at(self)
@@ -127,8 +138,7 @@ class Traced(Value):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if not all(issubclass(t, (Traced, np.ndarray)) for t in types):
             return NotImplemented
-        result = namespace().apply_function(self, function, args, kwargs)
-        return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
+        return namespace().apply_function(self, function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         refuse(
@@ -188,7 +198,7 @@ class Traced(Value):
         if name in ("id", "world"):
             refresh(self)  # something was written to the array under another name
             return getattr(self, name)
-        if name.startswith("_") or not hasattr(np.ndarray, name):
+        if name.startswith("_") or not (hasattr(np.ndarray, name) or namespace().is_method(name)):
             raise AttributeError(f"a traced value has no attribute {name!r}")
         raise UnsupportedAttribute(
             f"the array method {name} cannot be traced",

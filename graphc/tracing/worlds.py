@@ -40,7 +40,10 @@ _NO_OPERANDS: Final[dict[type, str]] = {
 
 
 # Modules whose functions take a call from the user's code and give its result back unchanged.
-_PASSING_ON: Final = frozenset({"graphc.compiler.compiled", "graphc.compiler.jitting", "graphc.transforms.arguments"})
+_PASSING_ON: Final = frozenset({
+    "graphc.compiler.compiled", "graphc.compiler.jitting", "graphc.numpy.dispatch", "graphc.tracing.values",
+    "graphc.transforms.arguments",
+})  # fmt: skip
 
 
 class TracingWorld(GraphWorld):
@@ -146,8 +149,9 @@ def deepest(operands: Sequence[Any]) -> TracingWorld:
 def assigned(result: Any, caller: FrameType | None) -> Any:
     """The result of a function that the user's code has called, after noting where the program puts it.
 
-    Needed where the last node made is not the result: for sequences of values, whose parts may be unpacked, and for
-    graphs that are inlined. `caller` is the frame that called, or one of graphc's own that only passed the call on.
+    Needed where the last node made may not be the result: for sequences of values, for functions that make several
+    nodes, and for graphs that are inlined. `caller` is the frame that called, or one of graphc's own that only passed
+    the call on.
     """
     results = result if isinstance(result, (tuple, list)) else (result,)
     if not results or not all(isinstance(r, TracingWorld.value_class) for r in results):

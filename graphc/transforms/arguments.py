@@ -62,7 +62,7 @@ class Transform(Wrapper):
         traced.__name__ = self.__name__
         self._jitted = Jitted(traced, varying=self._varying)
 
-    def _traced(self, *args: Any, **kwargs: Any) -> Any:
+    def _traced(self, /, *args: Any, **kwargs: Any) -> Any:
         """The derivative at traced arguments."""
         raise NotImplementedError
 
@@ -103,7 +103,7 @@ def positions(argnums: int | Sequence[int], count: int, transform: str) -> list[
         if not -count <= n < count:
             raise DifferentiationError(
                 f"{transform}: argnums={argnums} names an argument that was not passed by position",
-                expected=f"argnums from {-count} to {count - 1}",
+                expected=f"argnums from {-count} to {count - 1}" if count else "an argument passed by position",
                 actual=f"{n}, with {count} positional argument{'s' if count != 1 else ''}",
                 fix="pass the arguments to differentiate by position",
             )

@@ -30,7 +30,7 @@ class _Jacobian(Transform):
     def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _Jacobian, (self._f, self.argnums, self.forward)
 
-    def _traced(self, *args: Any, **kwargs: Any) -> Any:
+    def _traced(self, /, *args: Any, **kwargs: Any) -> Any:
         world = surrounding((args, kwargs), "jacobian")
         numbers = positions(self.argnums, len(args), "jacobian")
 
@@ -165,7 +165,7 @@ class _HessianProduct(Transform):
     def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _HessianProduct, (self._f, self.argnums)
 
-    def _traced(self, *args: Any, **kwargs: Any) -> Any:
+    def _traced(self, /, *args: Any, **kwargs: Any) -> Any:
         *point, v = args
         (n,) = positions(self.argnums, len(point), "hvp")
 

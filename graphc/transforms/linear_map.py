@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from graphc.compiler import Compiled, Traceout, flatten, trace_call, type_of, unflatten
+from graphc.compiler import Compiled, Traceout, flatten, is_array, not_an_array, trace_call, type_of, unflatten
 from graphc.ir import Graph, TensorType, static_shape
 from graphc.passes.derive import split
 from graphc.tracing import STACK, TracingWorld, deepest, inline, lift, located, world_of
@@ -20,6 +20,8 @@ from graphc.transforms.arguments import check_differentiable, check_fit, check_s
 def trace_point(f: Callable[..., Any], primals: tuple[Any, ...], transform: str) -> Traceout:
     """Trace `f` on the types of concrete primals."""
     for leaf in flatten(primals)[0]:
+        if not is_array(leaf):
+            raise not_an_array(leaf, None)
         check_differentiable(type_of(leaf), transform)
     return trace_call(f, primals, {})
 

@@ -27,7 +27,7 @@ class _Gradient(Transform):
     def _made_of(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _Gradient, (self._f, self.argnums, self.has_aux, self.with_value)
 
-    def _traced(self, *args: Any, **kwargs: Any) -> Any:
+    def _traced(self, /, *args: Any, **kwargs: Any) -> Any:
         world = surrounding((args, kwargs), "grad")
         numbers = positions(self.argnums, len(args), "grad")
         lifted: list[Traced] = []

@@ -32,6 +32,23 @@ class Fit:
     degrees: Mapping[DType, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """One quotient of polynomials, P over Q, for single precision.
+
+    start: the value at 0, which P(0) / Q(0) is made to have; Q(0) is 1.
+    degrees: of P and of Q.
+    """
+
+    name: str
+    note: str
+    function: Callable[[Real], Real]
+    interval: Callable[[], tuple[Real, Real]]
+    weight: Callable[[Real], Real]
+    start: Callable[[], Real]
+    degrees: tuple[int, int]
+
+
 # intervals are a little wider than they need be: rounding may lead a reduced argument beyond its end
 
 
@@ -69,11 +86,11 @@ def eighth_turn() -> Real:
 FITS: Final = (
     Fit(
         "EXP",
-        "exp(r) = 1 + r + r**2 P(r) for |r| <= log(2) / 2; the error is that of exp",
-        lambda r: (mp.expm1(r) - r) / r**2,
+        "2 exp(r) = P(r) for |r| <= log(2) / 2",
+        lambda r: 2 * mp.exp(r),
         lambda: (-half_log2(), half_log2()),
-        lambda r: r**2 / mp.exp(r),
-        {F32: 4, F64: 9},
+        lambda r: mp.exp(-r),
+        {F32: 6, F64: 11},
     ),
     Fit(
         "EXPM1",
@@ -98,14 +115,6 @@ FITS: Final = (
         lambda: (mp.mpf(0), quotient_of_sqrt2() ** 2),
         lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))),
         {F32: 2, F64: 6},
-    ),
-    Fit(
-        "TANH",
-        "tanh(x) = x + x z P(z) with z = x**2, for |x| <= 0.55",
-        lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
-        lambda: (mp.mpf(0), mp.mpf("0.55") ** 2),
-        lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z)),
-        {F32: 4, F64: 10},
     ),
     Fit(
         "LOG1P_UNIT",
@@ -212,5 +221,58 @@ FITS: Final = (
         lambda: (-mp.mpf(1), mp.mpf("0.9999")),
         lambda t: 1 / scaled_erfcx(t, 3.12109375),
         {F64: 24},
+    ),
+    Fit(
+        "COSH",
+        "cosh(x) = 1 + z / 2 + z**2 P(z) with z = x**2, for |x| <= 1; the error is that of cosh(x) - 1",
+        lambda z: (mp.cosh(mp.sqrt(z)) - 1 - z / 2) / z**2,
+        lambda: (mp.mpf(0), mp.mpf(1)),
+        lambda z: z**2 / (mp.cosh(mp.sqrt(z)) - 1),
+        {F32: 2, F64: 6},
+    ),
+    Fit(
+        "SINC",
+        "sin(pi r) / (pi r) = 1 + z P(z) with z = r**2, for |r| <= 1/2",
+        lambda z: (mp.sinc(mp.pi * mp.sqrt(z)) - 1) / z,
+        lambda: (mp.mpf(0), mp.mpf("0.25")),
+        lambda z: z / mp.sinc(mp.pi * mp.sqrt(z)),
+        {F32: 4, F64: 8},
+    ),
+    Fit(
+        "LOG_FAST",
+        "log(1 + f) = f + f**2 P(f), for 1 + f between sqrt(1/2) and sqrt(2)",
+        lambda f: (mp.log1p(f) - f) / f**2,
+        lambda: (mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1),
+        lambda f: f**2 / mp.log1p(f),
+        {F32: 7},
+    ),
+    Fit(
+        "LOG1P_UNIT_FAST",
+        "log(1 + t) = t + t**2 P(t), for t between 0 and 1",
+        lambda t: (mp.log1p(t) - t) / t**2,
+        lambda: (mp.mpf(0), mp.mpf(1)),
+        lambda t: t**2 / mp.log1p(t),
+        {F32: 7},
+    ),
+)
+
+QUOTIENTS: Final = (
+    Quotient(
+        "TANH_FAST",
+        "tanh(x) = x P(z) / Q(z) with z = x**2, for |x| <= 9",
+        lambda z: mp.tanh(mp.sqrt(z)) / mp.sqrt(z),
+        lambda: (mp.mpf(0), mp.mpf(81)),
+        lambda z: mp.sqrt(z) / mp.tanh(mp.sqrt(z)),
+        lambda: mp.mpf(1),
+        (4, 4),
+    ),
+    Quotient(
+        "ERF_FAST",
+        "erf(x) = x P(z) / Q(z) with z = x**2, for |x| <= 3.9",
+        lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z),
+        lambda: (mp.mpf(0), mp.mpf("3.9") ** 2),
+        lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+        lambda: 2 / mp.sqrt(mp.pi),
+        (5, 5),
     ),
 )

@@ -16,7 +16,7 @@ from typing import Any, Final
 import mpmath
 import numpy as np
 
-from graphc.backends.numpy.llvm.approximants import FITS, Fit
+from graphc.backends.numpy.llvm.approximants import FITS, QUOTIENTS, Fit, Quotient
 from graphc.backends.numpy.llvm.emit import F32, DType
 
 DIGITS: Final = 60
@@ -38,16 +38,69 @@ def solve(fit: Fit, degree: int, dtype: DType) -> Approximation:
         values = [fit.function(x) for x in grid]
         weights = [abs(fit.weight(x)) for x in grid]
         exact = exchange(grid, values, weights, degree)
-        rounded = [float(dtype.type(mpmath.nstr(c, 30))) for c in exact]
+        rounded = _rounded(exact, dtype)
         if dtype == F32:
-            rounded = polish(grid, values, weights, rounded)
+            rounded = polish(grid, values, weights, rounded, np.polynomial.polynomial.polyval)
         error = max(
             w * abs(mpmath.polyval(rounded[::-1], x) - y) for x, y, w in zip(grid, values, weights, strict=True)
         )
         return Approximation(tuple(rounded), float(error))
 
 
-def _grid(fit: Fit, count: int) -> list[Real]:
+def solve_quotient(fit: Quotient) -> tuple[Approximation, Approximation]:
+    """A quotient of polynomials whose largest weighted error is nearly the smallest.
+
+    Weighted least squares, linear in the coefficients for a given denominator (H. L. Loeb, 1957), with weights that
+    grow where the error is large (C. L. Lawson, 1961).
+    """
+    with mpmath.workdps(DIGITS // 2):
+        p, q = fit.degrees
+        grid = _grid(fit, 12 * (p + q))
+        start = fit.start()
+        values = [fit.function(x) / start for x in grid]
+        weights = [abs(fit.weight(x)) * start for x in grid]
+        below, stress = [mpmath.mpf(1)] * len(grid), [mpmath.mpf(1)] * len(grid)
+        best: tuple[Any, list[Any], list[Any]] | None = None
+        for _ in range(40):
+            system, right = mpmath.matrix(len(grid), p + q), mpmath.matrix(len(grid), 1)
+            for row, (x, y) in enumerate(zip(grid, values, strict=True)):
+                scale = mpmath.sqrt(stress[row]) * weights[row] / below[row]
+                for k in range(p):
+                    system[row, k] = scale * x ** (k + 1)
+                for k in range(q):
+                    system[row, p + k] = -scale * y * x ** (k + 1)
+                right[row] = scale * (y - 1)
+            solution = mpmath.lu_solve(system.T * system, system.T * right)
+            top_c = [mpmath.mpf(1), *(solution[k] for k in range(p))]
+            below_c = [mpmath.mpf(1), *(solution[p + k] for k in range(q))]
+            below = [mpmath.polyval(below_c[::-1], x) for x in grid]
+            errors = [
+                w * abs(mpmath.polyval(top_c[::-1], x) / b - y)
+                for x, y, w, b in zip(grid, values, weights, below, strict=True)
+            ]
+            if best is None or max(errors) < best[0]:
+                best = max(errors), top_c, below_c
+            total = sum(s * e for s, e in zip(stress, errors, strict=True))
+            stress = [s * e / total * len(grid) for s, e in zip(stress, errors, strict=True)]
+        assert best is not None
+        rounded = _rounded([start * c for c in best[1]], F32) + _rounded(best[2], F32)
+
+        def quotient(x: Any, c: Sequence[float]) -> Any:
+            value = np.polynomial.polynomial.polyval
+            return value(x, c[: p + 1]) / value(x, c[p + 1 :])
+
+        true = [y * start for y in values]
+        rounded = polish(grid, true, [w / start for w in weights], rounded, quotient, fixed=p + 1)
+        x64, y64 = (np.array([float(v) for v in column]) for column in (grid, true))
+        error = float(np.max(np.abs(quotient(x64, rounded) / y64 - 1)))
+        return Approximation(tuple(rounded[: p + 1]), error), Approximation(tuple(rounded[p + 1 :]), error)
+
+
+def _rounded(exact: Sequence[Real], dtype: DType) -> list[float]:
+    return [float(dtype.type(mpmath.nstr(c, 30))) for c in exact]
+
+
+def _grid(fit: Fit | Quotient, count: int) -> list[Real]:
     """Points of the interval, dense at its ends, where the errors of good polynomials vary fastest."""
     low, high = fit.interval()
     middle, half = (low + high) / 2, (high - low) / 2
@@ -95,18 +148,26 @@ def _extremes(errors: Sequence[Real], count: int) -> list[int]:
     return peaks
 
 
-def polish(grid: Sequence[Real], values: Sequence[Real], weights: Sequence[Real], start: list[float]) -> list[float]:
-    """Move coefficients to neighbouring floats of single precision while the largest error falls."""
+def polish(
+    grid: Sequence[Real],
+    values: Sequence[Real],
+    weights: Sequence[Real],
+    start: list[float],
+    evaluate: Callable[[Any, Sequence[float]], Any],
+    fixed: int | None = None,
+) -> list[float]:
+    """Move coefficients to neighbouring floats of single precision while the largest error falls; one may be fixed."""
     x, y, w = (np.array([float(v) for v in column]) for column in (grid, values, weights))
 
     def largest(coefficients: Sequence[float]) -> float:
-        return float(np.max(w * np.abs(np.polynomial.polynomial.polyval(x, coefficients) - y)))
+        return float(np.max(w * np.abs(evaluate(x, coefficients) - y)))
 
     best, error = list(start), largest(start)
+    moves = [move for move in _moves(len(best)) if fixed is None or move[fixed] == 0]
     improved = True
     while improved:
         improved = False
-        for move in _moves(len(best)):
+        for move in moves:
             trial = [float(np.float32(c) + s * np.spacing(np.float32(c))) for c, s in zip(best, move, strict=True)]
             found = largest(trial)
             if found < error:
@@ -145,24 +206,32 @@ Table = dict[DType, tuple[float, ...]]
 '''
 
 
-def written(fit: Fit) -> str:
+def table(name: str, note: str, found: dict[DType, Approximation]) -> str:
     """The lines of one table."""
-    lines = [f"# {line}" for line in fit.note.splitlines()]
-    lines.append(f"{fit.name}: Final[Table] = {{")
-    for dtype, degree in fit.degrees.items():
-        found = solve(fit, degree, dtype)
-        size = f"2**{np.log2(found.error):.1f}"
+    lines = [f"# {note}", f"{name}: Final[Table] = {{"]
+    for dtype, approximation in found.items():
+        size = f"2**{np.log2(approximation.error):.1f}"
+        degree = len(approximation.coefficients) - 1
         lines.append(f"    {'F32' if dtype == F32 else 'F64'}: (  # degree {degree}, {size}")
-        lines += [f"        {c!r}," for c in found.coefficients]
+        lines += [f"        {c!r}," for c in approximation.coefficients]
         lines.append("    ),")
-    lines.append("}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "}"])
 
 
-def write(path: Path, tables: Callable[[Fit], str] = written) -> None:
-    """Write the whole module of coefficients."""
-    path.write_text(HEADER + "\n" + "\n\n".join(tables(fit) for fit in FITS) + "\n", encoding="utf-8")
+def written(fit: Fit) -> str:
+    return table(fit.name, fit.note, {dtype: solve(fit, degree, dtype) for dtype, degree in fit.degrees.items()})
+
+
+def written_quotient(fit: Quotient) -> str:
+    top, below = solve_quotient(fit)
+    first = table(f"{fit.name}_TOP", f"{fit.note}; P", {F32: top})
+    return first + "\n\n" + table(f"{fit.name}_BELOW", "Q of the same quotient", {F32: below})
+
+
+def module() -> str:
+    """The text of coefficients.py."""
+    return HEADER + "\n" + "\n\n".join([*map(written, FITS), *map(written_quotient, QUOTIENTS)]) + "\n"
 
 
 if __name__ == "__main__":
-    write(Path(__file__).with_name("coefficients.py"))
+    Path(__file__).with_name("coefficients.py").write_text(module(), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.numpy.llvm.emit import BOOL, DType, Emitter, Operand, Value, width
-from graphc.backends.numpy.llvm.functions import ACCURATE, Function, integer_pow, pow_constant
+from graphc.backends.numpy.llvm.functions import ACCURATE, FAST, Function, integer_pow, pow_constant
 
 
 class LlvmScalars:
@@ -26,7 +26,7 @@ class LlvmScalars:
         self.calls = calls
 
     def __getattr__(self, name: str) -> Any:
-        function = ACCURATE.get(name)
+        function = (FAST if self.fast else ACCURATE).get(name)
         if function is None:
             raise AttributeError(name)
         if self.calls:

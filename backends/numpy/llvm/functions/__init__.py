@@ -7,22 +7,25 @@ from typing import Final
 
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.functions import (
+    composed,
     division,
     error,
     exponential,
+    fast,
     inverse,
     logarithmic,
     power,
+    quantile,
     roots,
     trigonometric,
 )
 from graphc.backends.numpy.llvm.functions.power import integer_pow, pow_constant
 
-__all__ = ["ACCURATE", "Function", "integer_pow", "pow_constant"]
+__all__ = ["ACCURATE", "FAST", "Function", "integer_pow", "pow_constant"]
 
 Function = Callable[..., Value]  # of an emitter and one or more values
 
-# To 2.5 units in the last place everywhere, special values as in NumPy.
+# To 2.5 units in the last place everywhere (ndtr and log_ndtr 3.5, ndtri 6), special values as in NumPy.
 ACCURATE: Final[dict[str, Function]] = {
     "exp": exponential.exp,
     "exp2": exponential.exp2,
@@ -35,9 +38,18 @@ ACCURATE: Final[dict[str, Function]] = {
     "log2": logarithmic.log2,
     "log10": logarithmic.log10,
     "log1p": logarithmic.log1p,
-    "softplus": logarithmic.softplus,
-    "log_sigmoid": logarithmic.log_sigmoid,
-    "logaddexp": logarithmic.logaddexp,
+    "softplus": composed.softplus,
+    "log_sigmoid": composed.log_sigmoid,
+    "logaddexp": composed.logaddexp,
+    "logaddexp2": composed.logaddexp2,
+    "log1mexp": composed.log1mexp,
+    "log_cosh": composed.log_cosh,
+    "logit": composed.logit,
+    "xlogy": composed.xlogy,
+    "xlog1py": composed.xlog1py,
+    "sin_arctan": composed.sin_arctan,
+    "cos_arctan": composed.cos_arctan,
+    "sinc": composed.sinc,
     "pow": power.pow,
     "cbrt": roots.cbrt,
     "hypot": roots.hypot,
@@ -47,6 +59,7 @@ ACCURATE: Final[dict[str, Function]] = {
     "log_erfc": error.log_erfc,
     "ndtr": error.ndtr,
     "log_ndtr": error.log_ndtr,
+    "ndtri": quantile.ndtri,
     "fmod": division.fmod,
     "remainder": division.remainder,
     "floor_divide": division.floor_divide,
@@ -60,4 +73,20 @@ ACCURATE: Final[dict[str, Function]] = {
     "arcsinh": inverse.arcsinh,
     "arccosh": inverse.arccosh,
     "arctanh": inverse.arctanh,
+}
+
+# For operands and results that are normal numbers: fewer instructions, errors of up to 5 units in the last place.
+# Functions that are not named in the second part are those of the accurate tier.
+FAST: Final[dict[str, Function]] = {
+    **ACCURATE,
+    "exp": fast.exp,
+    "log": fast.log,
+    "tanh": fast.tanh,
+    "erf": fast.erf,
+    "sigmoid": fast.sigmoid,
+    "softplus": fast.softplus,
+    "log_sigmoid": fast.log_sigmoid,
+    "sin": fast.sin,
+    "cos": fast.cos,
+    "tan": fast.tan,
 }

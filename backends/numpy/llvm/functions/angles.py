@@ -41,6 +41,12 @@ def reduce(e: Emitter, x: Value) -> tuple[Value, Value]:
     return r, n
 
 
+def reduce_moderate(e: Emitter, x: Value) -> tuple[Value, Value]:
+    """The same for angles below the limit; nonsense beyond it."""
+    r, n = e.once(("moderate angle", x.text), lambda: _rounded(e, x))
+    return r, n
+
+
 def reduce_further(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
     """r as a sum of two floats, the second of which is below the last place of the first, and n."""
     high, low, n = e.once(("angle and rest", x.text), lambda: _reduce(e, x, _in_two))

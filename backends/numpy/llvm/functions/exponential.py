@@ -25,17 +25,21 @@ HYPERBOLIC_HIGHEST: Final = {F32: 89.5, F64: 710.5}
 TINY: Final = {F32: 2.0**-25, F64: 2.0**-54}
 # from here on tanh is 1
 TANH_HIGHEST: Final = {F32: 9.5, F64: 20.0}
-TANH_MIDDLE: Final = 0.55
+
+
+def whole_logarithms(e: Emitter, x: Value, offset: int) -> tuple[Value, Value]:
+    """The whole number n nearest to x / log(2), and an integer whose low bits are n + offset."""
+    shifter = format_of(x).shifter + offset
+    shifted = e.fma(x, LOG2E, shifter)
+    return shifted - shifter, e.bits(shifted)
 
 
 def reduce(e: Emitter, x: Value, offset: int) -> tuple[Value, Value]:
     """r with x = n log(2) + r, and an integer whose low bits are n + offset."""
     f = format_of(x)
-    shifter = f.shifter + offset
-    shifted = e.fma(x, LOG2E, shifter)
-    n = shifted - shifter
+    n, bits = whole_logarithms(e, x, offset)
     r = e.fma(n, -f.log2_high, x)
-    return e.fma(n, -f.log2_low, r), e.bits(shifted)
+    return e.fma(n, -f.log2_low, r), bits
 
 
 def expm1_near(e: Emitter, r: Value) -> Value:
@@ -56,8 +60,9 @@ def scale(e: Emitter, p: Value, n: Value) -> Value:
 
 def exp(e: Emitter, x: Value) -> Value:
     low, high = EXP_RANGE[x.dtype]
-    r, n = reduce(e, e.at_most(high, e.at_least(low, x)), 2 * format_of(x).bias)
-    return scale(e, e.fma(e.horner(r, coefficients.EXP[x.dtype]), r * r, r) + 1.0, n)
+    # the polynomial gives twice the exponential
+    r, n = reduce(e, e.at_most(high, e.at_least(low, x)), 2 * format_of(x).bias - 1)
+    return scale(e, e.horner(r, coefficients.EXP[x.dtype]), n)
 
 
 def exp2(e: Emitter, x: Value) -> Value:
@@ -73,9 +78,17 @@ def exp2(e: Emitter, x: Value) -> Value:
 def expm1_scaled(e: Emitter, x: Value, highest: float, shift: int) -> Value:
     """(exp(x) - 1) / 2**shift for x at most `highest`, of which it takes that of larger ones; not for tiny x."""
     x = e.at_most(highest, e.at_least(EXPM1_LOWEST[x.dtype], x))
-    r, n = reduce(e, x, format_of(x).bias - shift)
-    power = power_of_two(e, n, x)
-    return e.fma(expm1_near(e, r), power, power - 2.0**-shift)
+    f = format_of(x)
+    n, bits = whole_logarithms(e, x, f.bias - shift)
+    part = e.fma(n, -f.log2_high, x)
+    r = e.fma(n, -f.log2_low, part)
+    near = expm1_near(e, r)
+    if x.dtype == F64:
+        # near 1/2, where the sum below cancels, what r lost counts
+        lost = e.fma(n, -f.log2_low, part - r)
+        near = r + e.fma(e.horner(r, coefficients.EXPM1[F64]), r * r, lost)
+    power = power_of_two(e, bits, x)
+    return e.fma(near, power, power - 2.0**-shift)
 
 
 def expm1(e: Emitter, x: Value) -> Value:
@@ -98,13 +111,8 @@ def cosh(e: Emitter, x: Value) -> Value:
 
 def tanh(e: Emitter, x: Value) -> Value:
     size = e.abs(x)
-    z = x * x
-    near = e.fma(size * z, e.horner(z, coefficients.TANH[x.dtype]), size)
-    twice = e.at_most(2 * TANH_HIGHEST[x.dtype], size + size)
-    r, n = reduce(e, twice, format_of(x).bias)
-    power = power_of_two(e, n, x)
-    far = 1.0 - 2.0 / e.fma(expm1_near(e, r), power, power + 1.0)
-    return e.copysign(e.select(size < TANH_MIDDLE, near, far), x)
+    y = expm1_scaled(e, size + size, 2 * TANH_HIGHEST[x.dtype], 0)
+    return e.copysign(y / (y + 2.0), x)
 
 
 def sigmoid(e: Emitter, x: Value) -> Value:

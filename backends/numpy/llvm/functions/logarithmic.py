@@ -1,4 +1,4 @@
-"""Logarithms, and the functions that are made of one.
+"""Logarithms.
 
 x = 2**k m with m between sqrt(1/2) and sqrt(2), f = m - 1, and s = f / (2 + f), so that log(m) = 2 atanh(s). The sum is
 arranged as in the log of 4.3BSD and FreeBSD (K. C. Ng): the leading terms f - f**2 / 2 stand apart from the polynomial,
@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.backends.numpy.llvm import coefficients
 from graphc.backends.numpy.llvm.emit import BITS, F32, F64, Emitter, Value
-from graphc.backends.numpy.llvm.functions.exponential import exp, power_of_two
+from graphc.backends.numpy.llvm.functions.exponential import power_of_two
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import fast_two_sum, two_product
 
@@ -135,10 +135,15 @@ def log1p_times(e: Emitter, x: Value, doubled: Value | None = None) -> Value:
     return log_of_sum(e, u, lost, x, doubled)
 
 
-def log_of_sum(e: Emitter, u: Value, lost: Value, near: Value, doubled: Value | None = None) -> Value:
-    """log(u + lost), where `lost` is below the last place of u, and `near` is u + lost - 1 if u is close to 1."""
+def log_of_sum(
+    e: Emitter, u: Value, lost: Value, near: Value, doubled: Value | None = None, subnormal: bool = False
+) -> Value:
+    """log(u + lost), where `lost` is below the last place of u, and `near` is u + lost - 1 if u is close to 1.
+
+    A subnormal u has a logarithm only if asked for.
+    """
     form = format_of(u)
-    parts = split(e, u, subnormal=False)
+    parts = split(e, u, subnormal)
     # over 2**k m; 1 / m by a line, since it is a correction in the last place
     power = power_of_two(e, 2 * form.bias + 2 - parts.biased, u)
     f = parts.m - 1.0
@@ -155,20 +160,3 @@ def log1p_unit(e: Emitter, t: Value) -> Value:
     z = s * s
     # 2 s = t - s t
     return e.fma(-s, e.fma(-z, e.estrin(z, coefficients.LOG1P_UNIT[t.dtype]), t), t)
-
-
-def softplus(e: Emitter, x: Value) -> Value:
-    """log(1 + exp(x))."""
-    return e.at_least(0.0, x) + log1p_unit(e, exp(e, -e.abs(x)))
-
-
-def log_sigmoid(e: Emitter, x: Value) -> Value:
-    """log(1 / (1 + exp(-x)))."""
-    return -softplus(e, -x)
-
-
-def logaddexp(e: Emitter, a: Value, b: Value) -> Value:
-    """log(exp(a) + exp(b)); of equal infinities that infinity."""
-    apart = -e.abs(a - b)
-    distance = e.select(a.equals(b), e.const(0.0, a.dtype, a.lanes), apart)
-    return e.maximum(a, b) + log1p_unit(e, exp(e, distance))
