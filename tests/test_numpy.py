@@ -631,19 +631,19 @@ def test_unsupported_keywords_are_refused_by_name(name: str, f: Function) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["unique", "nonzero", "linalg.qr", "fft.fft", "add.at"],
+    ["unique", "nonzero", "linalg.qr", "fft.fft"],
 )
 def test_unsupported_functions_are_refused_by_name(name: str) -> None:
     function: Any = np
     for part in name.split("."):
         function = getattr(function, part)
     with pytest.raises(UnsupportedError, match=name.split(".")[-1]):
-        graphc.trace(lambda x: function(x) if name != "add.at" else np.add.at(x, [0], 1), "f64[3]")
+        graphc.trace(lambda x: function(x), "f64[3]")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["partition", "fill", "put", "resize", "view", "nonzero", "dump", "ctypes", "flat", "strides"],
+    ["resize", "view", "nonzero", "dump", "ctypes", "setflags", "strides"],
 )
 def test_unsupported_methods_are_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):

@@ -19,7 +19,7 @@ from graphc.errors import DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
-from graphc.ops.meaning import attr_text, namespace, render
+from graphc.ops.meaning import attr_text, into, namespace, render
 from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
@@ -208,7 +208,7 @@ class _Writer:
             call = render(op, operands, attrs)
             name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
             if i in step.into:
-                call = f"{call[:-1]}, out={self.names[step.into[i]]})"
+                call = into(call, self.names[step.into[i]])
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""

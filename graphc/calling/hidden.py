@@ -60,11 +60,9 @@ def failed_maker(error: Exception) -> GraphcError | None:
 def _explain_assignment(error: TraceError) -> None:
     """NumPy asked a value for an array or a number in order to store it in an array."""
     error.problem = "a traced value cannot be stored in a plain NumPy array"
-    error.expected = "values that are known now"
-    error.fix = (
-        "build the array of traced parts: graphc.numpy.array, np.stack, np.concatenate; "
-        "or replace elements: np.where(mask, new, old)"
-    )
+    error.expected = "an array made in the trace"
+    error.graph_line = None
+    error.fix = "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full"
 
 
 def _raised_by_user(error: Exception) -> bool:

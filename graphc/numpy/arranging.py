@@ -15,7 +15,7 @@ from graphc.numpy.indexing import flip
 from graphc.numpy.picking import fixed_size, pick, static_array, whole_number
 from graphc.numpy.shaping import broadcast_to, moveaxis, ravel, swapaxes
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import SymbolicSize, Traced, as_size, wrap_size
+from graphc.tracing import SymbolicSize, Traced, as_size, view_of, wrap_size
 
 __all__ = [
     "fliplr",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-@traceable(np.fliplr)
+@traceable(np.fliplr, view=True)
 def fliplr(m: Any) -> Any:
     x = strong(m, common_world(m))
     if x.ndim < 2:
@@ -36,7 +36,7 @@ def fliplr(m: Any) -> Any:
     return flip(x, 1)
 
 
-@traceable(np.flipud)
+@traceable(np.flipud, view=True)
 def flipud(m: Any) -> Any:
     x = strong(m, common_world(m))
     if x.ndim < 1:
@@ -44,7 +44,7 @@ def flipud(m: Any) -> Any:
     return flip(x, 0)
 
 
-@traceable(np.rot90)
+@traceable(np.rot90, view=True)
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
     x = strong(m, common_world(m))
     if len(axes) != 2:
@@ -57,7 +57,7 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
         return swapaxes(flip(x, second), first, second)
     if turns == 2:
         return flip(flip(x, first), second)
-    return flip(swapaxes(x, first, second), second) if turns == 3 else x
+    return flip(swapaxes(x, first, second), second) if turns == 3 else view_of(x)
 
 
 @traceable(np.roll)
@@ -117,7 +117,7 @@ def _rolled(x: Any, shift: Any, axis: int) -> Any:
     return world.apply("concatenate", parts, axis=axis)
 
 
-@traceable(np.rollaxis)
+@traceable(np.rollaxis, view=True)
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     x = strong(a, common_world(a))
     place = normalise_axis("rollaxis", axis, x.ndim)

@@ -15,7 +15,7 @@ from graphc.numpy.picking import part, static_array
 from graphc.numpy.reductions import cumsum, sum
 from graphc.numpy.shaping import broadcast_to, concatenate, ravel, reshape
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import Traced, lift
+from graphc.tracing import Traced, lift, placed
 
 __all__ = [
     "ediff1d",
@@ -154,7 +154,8 @@ def _slope(x: Any, axis: int, step: Any, edge_order: int) -> Any:
             )
     world = x.world
     # NumPy writes into an array of the operand's dtype
-    return world.apply("concatenate", [world.convert(v, x.type.dtype) for v in (ends[0], inside, ends[1])], axis=axis)
+    parts = [world.convert(v, x.type.dtype) for v in (ends[0], inside, ends[1])]
+    return placed(world.apply("concatenate", parts, axis=axis), "K", x)
 
 
 @traceable(np.interp)

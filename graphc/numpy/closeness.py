@@ -11,11 +11,11 @@ from graphc.errors import ShapeError
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import absolute, isfinite, isnan, less_equal, logical_and, logical_or
 from graphc.numpy.reductions import all
-from graphc.numpy.shaping import broadcast_to, zeros_like
+from graphc.numpy.shaping import broadcast_to
 from graphc.numpy.ufuncs import arctan2
 from graphc.numpy.universal import convert_operands, universal
 from graphc.ops.typing import broadcast
-from graphc.tracing import lift
+from graphc.tracing import lift, placed, view_of
 
 __all__ = [
     "allclose",
@@ -84,19 +84,21 @@ def conjugate(x: Any, /) -> Any:
 conj = conjugate
 
 
-@traceable(np.real)
+@traceable(np.real, view=True)
 def real(val: Any) -> Any:
     """The value itself: traced values are real."""
     return strong(val, common_world(val))
 
 
-@traceable(np.imag)
+@traceable(np.imag, view=True)
 def imag(val: Any) -> Any:
     """Zeros: traced values are real."""
-    return zeros_like(strong(val, common_world(val)))
+    x = strong(val, common_world(val))
+    zeros = x.world.full(0, x.type)
+    return view_of(placed(zeros, "K", x), writeable=False) if x.ndim else zeros
 
 
-@traceable(np.real_if_close)
+@traceable(np.real_if_close, view=True)
 def real_if_close(a: Any, tol: Any = 100) -> Any:
     """The value itself: traced values are real."""
     return real(a)
@@ -106,7 +108,7 @@ def real_if_close(a: Any, tol: Any = 100) -> Any:
 def isreal(x: Any) -> Any:
     """True everywhere: traced values are real."""
     value = strong(x, common_world(x))
-    return value.world.full(True, type(value.type)(value.type.shape, np.dtype(np.bool_)))
+    return placed(value.world.full(True, type(value.type)(value.type.shape, np.dtype(np.bool_))), "K", value)
 
 
 @traceable(np.iscomplex)

@@ -13,8 +13,9 @@ from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.picking import fixed_size, whole_number
 from graphc.numpy.reductions import sum
 from graphc.numpy.shaping import ravel, reshape, stack, transpose
+from graphc.numpy.views import Diagonal
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import as_size
+from graphc.tracing import as_size, view_of
 
 __all__ = [
     "diag",
@@ -49,7 +50,7 @@ def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = float, *, like: Any = No
     return world.convert(row >= column, np.dtype(dtype))
 
 
-@traceable(np.eye)
+@traceable(np.eye, maker=True)
 def eye(
     N: Any, M: Any = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None
 ) -> Any:
@@ -60,7 +61,7 @@ def eye(
     return world.convert(row == column, np.dtype(dtype))
 
 
-@traceable(np.identity)
+@traceable(np.identity, maker=True)
 def identity(n: Any, dtype: Any = None, *, like: Any = None) -> Any:
     """As `numpy.identity`, for symbolic sizes too."""
     return eye(n, dtype=float if dtype is None else dtype, like=like)
@@ -85,9 +86,14 @@ def triu(m: Any, k: int = 0) -> Any:
     return _triangle("triu", m, k, lower=False)
 
 
-@traceable(np.diagonal)
+@traceable(np.diagonal, view=True)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    x = strong(a, common_world(a))
+    """A diagonal of the matrices in two axes, as a new last axis: a read-only view."""
+    return diagonal_of(strong(a, common_world(a)), offset, axis1, axis2, writeable=False)
+
+
+def diagonal_of(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, writeable: bool = True) -> Any:
+    """As `diagonal`; einsum gives one that can be written to."""
     if x.ndim < 2:
         raise ShapeError("diagonal: too few axes", expected="at least 2", actual=repr(x.type))
     first, second = (normalise_axis("diagonal", k, x.ndim) for k in (axis1, axis2))
@@ -96,19 +102,10 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     shift = whole_number("diagonal", "offset", offset)
     rest = [k for k in range(x.ndim) if k not in (first, second)]
     y = transpose(x, [*rest, first, second])
-    lead, rows, columns = y.type.shape[:-2], y.type.shape[-2], y.type.shape[-1]
+    rows, columns = y.type.shape[-2:]
     row, column = max(-shift, 0), max(shift, 0)
     count = dims.maximum(dims.minimum(rows - row, columns - column), 0)
-    world = x.world
-    if not isinstance(columns, int):
-        counted = world.iota(size=count, dtype=np.dtype(np.int64))
-        return world.gather(y, counted + row, counted + column, axis=len(lead))
-    # in the flattened matrices the diagonal is a slice
-    start = row * columns + column
-    flat = world.reshape(y, shape=(*lead, rows * columns))
-    stop = start + (count - 1) * (columns + 1) + 1
-    one = (0, 0, 1) if count == 0 else (start, stop, columns + 1)
-    return world.slice(flat, index=(*((0, d, 1) for d in lead), one))
+    return view_of(y, Diagonal(row, column, count), writeable=writeable)
 
 
 @traceable(np.trace)
@@ -116,7 +113,7 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
     return sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
-@traceable(np.diag)
+@traceable(np.diag, view=True)
 def diag(v: Any, k: int = 0) -> Any:
     x = strong(v, common_world(v))
     if x.ndim == 2:

@@ -9,10 +9,11 @@ import numpy as np
 from graphc.errors import DTypeError, UnsupportedError
 from graphc.numpy.checks import real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.into import Out, store
 from graphc.numpy.universal import comparison, convert_operands, elementwise, universal
 from graphc.ops import lookup
 from graphc.ops.world import Operand
-from graphc.tracing import Traced, fresh, lift
+from graphc.tracing import Traced, copied, is_scalar, lift, placed, snapshot
 
 __all__ = [
     "abs",
@@ -134,7 +135,7 @@ def reciprocal(x: Any, /) -> Any:
 @universal(np.positive)
 def positive(x: Any, /) -> Any:
     """The value itself, as a new array."""
-    return fresh(convert_operands(np.positive, (x,))[1][0])
+    return convert_operands(np.positive, (x,))[1][0]
 
 
 @universal(np.isnan)
@@ -252,7 +253,7 @@ def _integer_power(x: Any, exponent: int) -> Any:
     if exponent == -1:
         return 1 / x
     if exponent == 1:
-        return fresh(x)
+        return snapshot(x)
     return x.world.integer_pow(x, exponent=exponent)
 
 
@@ -273,7 +274,7 @@ def power(a: Any, b: Any, /) -> Any:
 pow = power
 
 
-@traceable(np.where)
+@traceable(np.where, view=True)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None or y is None:
         raise UnsupportedError(
@@ -285,10 +286,11 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     # a Python scalar is weak here too, as in any NumPy 2 promotion
     values = [v if type(v) in (bool, int, float) else lift(v, world) for v in (x, y)]
     a, b = (strong(v, world) for v in world.promote(values))
-    return world.emit(lookup("where"), (strong(truth(condition), world), a, b), ())
+    result = world.emit(lookup("where"), (strong(truth(condition), world), a, b), ())
+    return result if result.ndim else placed(result)  # an array even without axes
 
 
-@traceable(np.clip)
+@traceable(np.clip, out=Out(spread=True))
 def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if isinstance(a, Traced) and a.type.dtype.kind in "iu":
@@ -306,7 +308,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     return result if high is None else minimum(result, high)
 
 
-@traceable(np.astype)
+@traceable(np.astype, view=True)
 def astype(
     x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
 ) -> Any:
@@ -321,22 +323,28 @@ def astype(
     if not np.can_cast(x.type.dtype, target, casting):  # type: ignore[arg-type]
         raise DTypeError(f"astype: cannot cast {x.type.dtype} to {target} with casting={casting!r}")
     result = x.world.convert(x, target)
-    return fresh(result) if copy and result is x else result
+    if result is x:
+        return copied(x, order) if copy else x
+    return result if is_scalar(x) else placed(result, order, x)
 
 
-@traceable(np.copy)
+@traceable(np.copy, view=True)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
-    return fresh(a)
+    """The content as a new array, in the order in memory that is asked for."""
+    return placed(strong(a, common_world(a)), order, a)
 
 
-@traceable(np.nan_to_num)
+@traceable(np.nan_to_num, view=True)
 def nan_to_num(
     x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
     value = strong(x, common_world(x))
+    if not copy and (value is not x or is_scalar(value)):
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
     if value.type.dtype.kind != "f":
-        return fresh(value)
+        return copied(value) if copy else value
     top = np.finfo(value.type.dtype).max
     value = where(isnan(value), nan, value)
     value = where(equal(value, np.inf), top if posinf is None else posinf, value)
-    return where(equal(value, -np.inf), -top if neginf is None else neginf, value)
+    value = where(equal(value, -np.inf), -top if neginf is None else neginf, value)
+    return value if copy else store("np.nan_to_num", x, value)

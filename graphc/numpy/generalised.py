@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.numpy.dispatch import common_world, newer, refuse, strong, traceable
-from graphc.numpy.methods import given
+from graphc.numpy.dispatch import any_traced, common_world, given, newer, refuse, strong, traceable
+from graphc.numpy.into import Out
 from graphc.numpy.shaping import expand_dims, moveaxis
-from graphc.numpy.universal import check_order, loop_of_call, with_methods
+from graphc.numpy.universal import check_order, is_given, loop_of_call, store_all, with_methods
 from graphc.ops.typing import normalise_axis
 
 
@@ -46,6 +46,13 @@ def generalised(name: str, signature: str) -> Callable[[Callable[..., Any]], Any
             signature: Any = None,
         ) -> Any:
             check_order(order)
+            if is_given(out):
+                options = {"axes": axes, "axis": axis, "casting": casting, "dtype": dtype, "signature": signature}
+                if shared:
+                    options["keepdims"] = keepdims
+                options = {name: value for name, value in options.items() if given(value)}
+                compute: Any = apply if any_traced((x1, x2), {}) else ufunc
+                return store_all(f"np.{name}", out, compute(x1, x2, **options), Out(casting, spread=True))
             world = common_world(x1, x2)
             operands = [strong(x, world) for x in (x1, x2)]
             if dtype is not None or signature is not None or casting != "same_kind":

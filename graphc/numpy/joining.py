@@ -14,8 +14,10 @@ from graphc.errors import ShapeError
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.picking import fixed_size, part, pick, static_array
 from graphc.numpy.shaping import atleast, broadcast_to, concatenate, expand_dims, moveaxis, ravel, squeeze
+from graphc.numpy.views import Sliced, reshape_of
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import SymbolicSize, Traced
+from graphc.tracing import SymbolicSize, Traced, copied, snapshot, view_of
+from graphc.tracing.layout import unordered
 
 __all__ = [
     "append",
@@ -51,7 +53,7 @@ def with_depth(x: Any) -> Any:
     return expand_dims(x, 2) if x.ndim == 2 else x
 
 
-@traceable(np.atleast_3d)
+@traceable(np.atleast_3d, view=True)
 def atleast_3d(*arys: Any) -> Any:
     world = common_world(*arys)
     results = [with_depth(strong(a, world)) for a in arys]
@@ -97,7 +99,7 @@ def block(arrays: Any) -> Any:
             return atleast(total, strong(value, world))
         return concatenate([join(v, level - 1) for v in value], axis=-level)
 
-    return join(arrays, levels)
+    return unordered(snapshot(join(arrays, levels)))
 
 
 @traceable(np.append)
@@ -116,7 +118,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     """As `numpy.delete`; what is deleted must be known when the graph is traced."""
     x, place = _flat_or("delete", strong(arr, common_world(arr, obj)), axis)
     size = fixed_size("delete", x.type.shape[place])
-    return pick(x, np.delete(np.arange(size), _places("delete", obj)), place)
+    return unordered(snapshot(pick(x, np.delete(np.arange(size), _places("delete", obj)), place)))
 
 
 def _places(function: str, obj: Any) -> Any:
@@ -151,12 +153,12 @@ def without_leading_ones(value: Any, rank: int) -> Any:
     return squeeze(value, tuple(range(extra))) if extra else value
 
 
-@traceable(np.array_split)
+@traceable(np.array_split, view=True)
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return _split("array_split", ary, indices_or_sections, axis, uneven=True)
 
 
-@traceable(np.split)
+@traceable(np.split, view=True)
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return _split("split", ary, indices_or_sections, axis, uneven=False)
 
@@ -191,7 +193,7 @@ def _split(function: str, ary: Any, sections: Any, axis: int, uneven: bool) -> l
             pieces = []
             for k in range(count):
                 index[place] = (k * each_part, (k + 1) * each_part, 1)
-                pieces.append(x.world.slice(x, index=tuple(index)))
+                pieces.append(view_of(x, Sliced(tuple(index))))
             return pieces
     return [part(x, place, start, stop) for start, stop in pairwise(bounds)]
 
@@ -207,7 +209,7 @@ def _splitter(numpy_function: Any, least: int, axis_of: Any) -> Any:
             )
         return _split("split", x, indices_or_sections, axis_of(x.ndim), uneven=False)
 
-    return traceable(numpy_function)(apply)
+    return traceable(numpy_function, view=True)(apply)
 
 
 hsplit = _splitter(np.hsplit, 1, lambda rank: 0 if rank == 1 else 1)
@@ -215,7 +217,7 @@ vsplit = _splitter(np.vsplit, 2, lambda rank: 0)
 dsplit = _splitter(np.dsplit, 3, lambda rank: 2)
 
 
-@traceable("unstack")
+@traceable("unstack", view=True)
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     value = strong(x, common_world(x))
     if not value.ndim:
@@ -243,23 +245,23 @@ def type_like(x: Any, shape: Sequence[Any]) -> Any:
     return type(x.type)(tuple(shape), x.type.dtype)
 
 
-@traceable(np.meshgrid)
+@traceable(np.meshgrid, view=True)
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Any, ...]:
     if indexing not in ("xy", "ij"):
         raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
     world = common_world(*xi)
     rank = len(xi)
     order = [1, 0, *range(2, rank)] if indexing == "xy" and rank > 1 else list(range(rank))
-    values = [ravel(strong(x, world)) for x in xi]
-    thin = [
-        world.reshape(v, shape=tuple(v.type.shape[0] if axis == k else 1 for axis in range(rank)))
+    arrays = [strong(x, world) for x in xi]
+    values = [reshape_of(a, (dims.product(a.type.shape),)) for a in arrays]
+    grids = [
+        reshape_of(v, tuple(v.type.shape[0] if axis == k else 1 for axis in range(rank)))
         for v, k in zip(values, order, strict=True)
     ]
-    if sparse:
-        return tuple(thin)
-    sizes = [v.type.shape[0] for v in values]
-    full = tuple(sizes[k] for k in order)
-    return tuple(broadcast_to(v, full) for v in thin)
+    if not sparse:
+        sizes = [v.type.shape[0] for v in values]
+        grids = [broadcast_to(v, tuple(sizes[k] for k in order)) for v in grids]
+    return tuple(copied(v, "C") for v in grids) if copy else tuple(grids)
 
 
 @traceable(np.ix_)

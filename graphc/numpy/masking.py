@@ -14,7 +14,7 @@ from graphc.numpy.elementwise import truth, where
 from graphc.numpy.picking import fixed_size, pick, static_array
 from graphc.numpy.shaping import broadcast_arrays, broadcast_to, ravel, stack
 from graphc.ops.typing import broadcast, normalise_axis
-from graphc.tracing import Traced, lift
+from graphc.tracing import Traced, lift, placed
 
 __all__ = [
     "choose",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-@traceable(np.select)
+@traceable(np.select, view=True)
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")
@@ -43,7 +43,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     for condition, value in zip(conditions[::-1], values[-2::-1], strict=True):
         result = where(condition, value, result)
     shape = broadcast(world.facts, "select", *[v.type.shape for v in (*conditions, *values)])
-    return broadcast_to(result, shape)
+    return placed(result if result.type.shape == shape else world.broadcast_to(result, shape=shape))
 
 
 def _number(v: Any, world: Any) -> Any:
@@ -78,7 +78,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     return world.reshape(picked, shape=shape)
 
 
-@traceable(np.piecewise)
+@traceable(np.piecewise, view=True)
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     """As `numpy.piecewise`; every function is applied to all of `x`, and its values are selected."""
     world = common_world(x, condlist, list(funclist))
@@ -102,7 +102,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     for mask, function in zip(masks, functions, strict=True):
         mask = _of_leading_axes(mask, value)
         result = where(mask, _piece(function, value, args, kw), result)
-    return result
+    return placed(result, "K", value)
 
 
 def _of_leading_axes(mask: Any, x: Any) -> Any:

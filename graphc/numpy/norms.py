@@ -113,12 +113,12 @@ def linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     return sum(diagonal(x, offset, -2, -1), axis=-1, dtype=dtype)
 
 
-@traceable(np.linalg.diagonal)
+@traceable(np.linalg.diagonal, view=True)
 def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
     return diagonal(x, offset, -2, -1)
 
 
-@traceable(np.linalg.matrix_transpose)
+@traceable(np.linalg.matrix_transpose, view=True)
 def linalg_matrix_transpose(x: Any, /) -> Any:
     return swapaxes(x, -1, -2) if x.ndim > 1 else matrix_transpose(x)
 

@@ -65,7 +65,7 @@ def polyval(p: Any, x: Any) -> Any:
     return y
 
 
-@traceable(np.polyder)
+@traceable(np.polyder, view=True)
 def polyder(p: Any, m: int = 1) -> Any:
     x = strong(p, common_world(p))
     times = whole_number("polyder", "m", m)

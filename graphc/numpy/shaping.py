@@ -13,8 +13,24 @@ from graphc.errors import AxisError, ShapeError, UnsupportedError
 from graphc.ir import Guard, TensorType
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.universal import check_order
+from graphc.numpy.views import Broadcast, Transposed, line_of, reshape_of
 from graphc.ops.typing import broadcast, normalise_axis, show
-from graphc.tracing import Traced, TracingWorld, as_size, fresh, lift
+from graphc.tracing import (
+    TracingWorld,
+    as_size,
+    copied,
+    holds_traced,
+    in_c_order,
+    in_f_order,
+    is_scalar,
+    is_writeable,
+    lift,
+    owns_storage,
+    placed,
+    same_storage,
+    view_of,
+)
+from graphc.tracing.layout import reading_order
 
 __all__ = [
     "arange",
@@ -62,8 +78,11 @@ def shape_of(shape: Any) -> tuple[Size, ...]:
     return tuple(map(as_size, shape)) if isinstance(shape, (tuple, list)) else (as_size(shape),)
 
 
-@traceable(np.reshape)
+@traceable(np.reshape, view=True)
 def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any:
+    """The elements in another shape: a view of the array where NumPy gives one, a copy where it has to copy."""
+    if order not in ("C", "F", "A"):
+        raise ValueError(f"order must be one of 'C', 'F' or 'A' (got {order!r})")
     world = common_world(a, shape)
     x = strong(a, world)
     target = list(shape_of(shape))
@@ -81,35 +100,48 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any
                 fix="check the other sizes: their product has to divide the number of elements",
             )
         target[target.index(-1)] = missing
-    if order in ("C", "K"):
-        return world.reshape(x, shape=tuple(target))
-    if order != "F":
-        raise UnsupportedError(f"reshape: order={order!r} cannot be traced", expected="'C' or 'F'")
-    return transpose(world.reshape(transpose(x), shape=tuple(target[::-1])))
+    if order == "A":
+        order = "F" if not in_c_order(x) and in_f_order(x) else "C"
+    if copy:
+        x = copied(x, order)
+    result = reshape_of(x, tuple(target)) if order == "C" else transpose(reshape_of(transpose(x), tuple(target[::-1])))
+    if copy is False and not (is_scalar(x) or same_storage(x, result)):
+        raise ValueError("Unable to avoid creating a copy while reshaping.")
+    return result
 
 
-@traceable(np.ravel)
+@traceable(np.ravel, view=True)
 def ravel(a: Any, order: str = "C") -> Any:
-    return reshape(a, (-1,) if 0 not in a.type.shape else (0,), order=order)
+    """The elements in one line: a view of an array without gaps, a copy of any other."""
+    check_order(order)
+    x = strong(a, common_world(a))
+    if order == "A":
+        order = "F" if not in_c_order(x) and in_f_order(x) else "C"
+    if order != "C":
+        axes = reading_order(x) if order == "K" else None
+        if order == "K" and axes is None:
+            raise _unknown_order("ravel", x)
+        x = transpose(x, axes)
+    return line_of(x)
 
 
-@traceable(np.transpose, np.permute_dims)
+@traceable(np.transpose, np.permute_dims, view=True)
 def transpose(a: Any, axes: Any = None) -> Any:
     x = strong(a, common_world(a))
     rank = x.ndim
     perm = tuple(range(rank))[::-1] if axes is None else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
-    return x if perm == tuple(range(rank)) else x.world.transpose(x, perm=perm)
+    return view_of(x) if perm == tuple(range(rank)) else view_of(x, Transposed(perm))
 
 
 permute_dims = transpose
 
 
-@traceable(np.matrix_transpose)
+@traceable(np.matrix_transpose, view=True)
 def matrix_transpose(x: Any, /) -> Any:
     return swapaxes(x, -1, -2)
 
 
-@traceable(np.swapaxes)
+@traceable(np.swapaxes, view=True)
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     perm = list(range(a.ndim))
     i, j = (normalise_axis("swapaxes", k, a.ndim) for k in (axis1, axis2))
@@ -117,7 +149,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     return transpose(a, perm)
 
 
-@traceable(np.moveaxis)
+@traceable(np.moveaxis, view=True)
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     sources, targets = (
         [normalise_axis("moveaxis", k, a.ndim) for k in (v if isinstance(v, (tuple, list)) else (v,))]
@@ -136,7 +168,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     return transpose(a, perm)
 
 
-@traceable(np.expand_dims)
+@traceable(np.expand_dims, view=True)
 def expand_dims(a: Any, axis: Any) -> Any:
     x = strong(a, common_world(a))
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
@@ -150,7 +182,7 @@ def expand_dims(a: Any, axis: Any) -> Any:
             fix="name each axis once; -1 and the last one are the same",
         )
     sizes = iter(x.type.shape)
-    return x.world.reshape(x, shape=tuple(1 if k in places else next(sizes) for k in range(rank)))
+    return reshape_of(x, tuple(1 if k in places else next(sizes) for k in range(rank)))
 
 
 def _is_one(world: TracingWorld, size: Size) -> bool:
@@ -161,7 +193,7 @@ def _is_one(world: TracingWorld, size: Size) -> bool:
     return world.facts.equal(size, 1)
 
 
-@traceable(np.squeeze)
+@traceable(np.squeeze, view=True)
 def squeeze(a: Any, axis: Any = None) -> Any:
     x = strong(a, common_world(a))
     if axis is None:
@@ -173,23 +205,27 @@ def squeeze(a: Any, axis: Any = None) -> Any:
                 raise ShapeError(
                     "squeeze: the axis has a size other than 1", expected="1", actual=f"{x.type!r}, axis {k}"
                 )
-    return x.world.reshape(x, shape=tuple(d for k, d in enumerate(x.type.shape) if k not in places))
+    if not places:
+        return x
+    return reshape_of(x, tuple(d for k, d in enumerate(x.type.shape) if k not in places))
 
 
-@traceable(np.broadcast_to)
+@traceable(np.broadcast_to, view=True)
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
+    """The array repeated along new axes and axes of size 1: a read-only view."""
     world = common_world(array, shape)
-    x = strong(array, world)
-    target = shape_of(shape)
-    return x if target == x.type.shape else world.broadcast_to(x, shape=target)
+    return view_of(strong(array, world), Broadcast(shape_of(shape)), writeable=False)
 
 
-@traceable(np.broadcast_arrays)
+@traceable(np.broadcast_arrays, view=True)
 def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    """Views of the arrays in the shape they broadcast to; those that are repeated are read-only."""
     world = common_world(*args)
     values = [strong(a, world) for a in args]
     target = broadcast(world.facts, "broadcast_arrays", *[v.type.shape for v in values])
-    return tuple(broadcast_to(v, target) for v in values)
+    if all(v.type.shape == target for v in values):
+        return tuple(values)
+    return tuple(view_of(v) if v.type.shape == target else broadcast_to(v, target) for v in values)
 
 
 def _joined(arrays: Sequence[Any], dtype: Any = None) -> tuple[Any, list[Any]]:
@@ -227,13 +263,13 @@ def atleast(rank: int, a: Any) -> Any:
     return reshape(a, (1,) * (rank - a.ndim) + a.type.shape) if a.ndim < rank else a
 
 
-@traceable(np.atleast_1d)
+@traceable(np.atleast_1d, view=True)
 def atleast_1d(*arrays: Any) -> Any:
     results = [atleast(1, strong(a, common_world(*arrays))) for a in arrays]
     return results[0] if len(results) == 1 else tuple(results)
 
 
-@traceable(np.atleast_2d)
+@traceable(np.atleast_2d, view=True)
 def atleast_2d(*arrays: Any) -> Any:
     results = [atleast(2, strong(a, common_world(*arrays))) for a in arrays]
     return results[0] if len(results) == 1 else tuple(results)
@@ -265,12 +301,12 @@ def _filled(name: str, value: float) -> Any:
         *,
         device: Any = None,
     ) -> Any:
-        return full_like(a, value, dtype=dtype, shape=shape)
+        return full_like(a, value, dtype=dtype, order=order, shape=shape)
 
-    return traceable(getattr(np, name))(apply)
+    return traceable(getattr(np, name), view=True, maker=True)(apply)
 
 
-@traceable(np.full_like)
+@traceable(np.full_like, view=True, maker=True)
 def full_like(
     a: Any,
     fill_value: Any,
@@ -282,11 +318,15 @@ def full_like(
     device: Any = None,
 ) -> Any:
     world = common_world(a, fill_value)
-    like: TensorType = lift(a, world).type
-    target = like.shape if shape is None else shape_of(shape)
-    kind = like.dtype if dtype is None else np.dtype(dtype)
-    value = world.convert(lift(fill_value, world), kind)
-    return broadcast_to(value, target)
+    like = lift(a, world)
+    target = like.type.shape if shape is None else shape_of(shape)
+    kind = like.type.dtype if dtype is None else np.dtype(dtype)
+    value = _spread(world.convert(lift(fill_value, world), kind), target)
+    return placed(value, order, like if len(target) == like.ndim else None)
+
+
+def _spread(value: Any, shape: tuple[Size, ...]) -> Any:
+    return value if value.type.shape == shape else value.world.broadcast_to(value, shape=shape)
 
 
 zeros_like = _filled("zeros_like", 0)
@@ -297,9 +337,9 @@ empty_like = _filled("empty_like", 0)
 def _maker(name: str, value: float) -> Any:
     def apply(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
         world = common_world(shape, like)
-        return world.full(value, TensorType(shape_of(shape), np.dtype(dtype)))
+        return placed(world.full(value, TensorType(shape_of(shape), np.dtype(dtype))), order)
 
-    return traceable(getattr(np, name))(apply)
+    return traceable(getattr(np, name), view=True, maker=True)(apply)
 
 
 zeros = _maker("zeros", 0)
@@ -307,13 +347,13 @@ ones = _maker("ones", 1)
 empty = _maker("empty", 0)
 
 
-@traceable(np.full)
+@traceable(np.full, view=True, maker=True)
 def full(
     shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
 ) -> Any:
     world = common_world(shape, fill_value, like)
     value = strong(fill_value, world)
-    return broadcast_to(value if dtype is None else world.convert(value, np.dtype(dtype)), shape_of(shape))
+    return placed(_spread(value if dtype is None else world.convert(value, np.dtype(dtype)), shape_of(shape)), order)
 
 
 @traceable(np.arange)
@@ -322,6 +362,10 @@ def arange(
 ) -> Any:
     """As `numpy.arange` for whole sizes, symbolic ones included."""
     world = common_world(start, stop, step, like)
+    if not any(map(holds_traced, (start, stop, step))):
+        limits: Any = (start,) if stop is None else (start, stop, step)
+        known = np.arange(*limits, dtype=dtype)
+        return placed(lift(known, world))
     first, last = (0, as_size(start)) if stop is None else (as_size(start), as_size(stop))
     if not isinstance(step, int) or step == 0:
         raise UnsupportedError("np.arange: the step must be a whole number that is not 0", actual=repr(step))
@@ -332,52 +376,75 @@ def arange(
     return scaled if first == 0 else scaled + lift(first, world)
 
 
-@traceable(np.array)
+@traceable(np.array, view=True)
 def array(
-    object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K", ndmin: int = 0, like: Any = None
+    object: Any, dtype: Any = None, *, copy: Any = True, order: str | None = "K", ndmin: int = 0, like: Any = None
 ) -> Any:
     """As `numpy.array`, for nested lists that hold traced values too."""
-    world = common_world(object)
+    order = order or "K"
+    check_order(order)
+    world = common_world(object, like)
     x = strong(object, world)
     x = x if dtype is None else world.convert(x, np.dtype(dtype))
-    return fresh(atleast(ndmin, x))
+    fits = x is object and not is_scalar(x) and _lies(x, order)
+    if copy or not fits:
+        if copy is False:
+            raise ValueError("Unable to avoid copy while creating an array as requested.")
+        if x is object and fits is None and not copy:
+            raise _unknown_order("array", x)
+        x = placed(x, order, x)
+    return atleast(ndmin, x)
 
 
-@traceable(np.asarray, np.asanyarray)
+def _lies(x: Any, order: str) -> bool | None:
+    """Whether an array lies in memory as an order asks; None where that is not known."""
+    return True if order in ("K", "A") else in_c_order(x) if order == "C" else in_f_order(x)
+
+
+def _unknown_order(function: str, x: Any) -> UnsupportedError:
+    return UnsupportedError(
+        f"np.{function}: whether the array has to be copied depends on its order in memory, which is not known here",
+        expected="an array whose order in memory is known",
+        actual=repr(x.type),
+        fix="copy it first: x.copy()",
+    )
+
+
+@traceable(np.asarray, np.asanyarray, view=True)
 def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Any:
     """An array of a number, a nested list or an array, which may hold traced values; an array is not copied."""
-    check_order(order)
-    if copy:
-        return array(a, dtype)
-    if isinstance(a, Traced) and not a.type.weak and (dtype is None or np.dtype(dtype) == a.type.dtype):
-        return a
-    return array(a, dtype)
+    return array(a, dtype, copy=copy, order=order, like=like)
 
 
 asanyarray = asarray
 
 
-@traceable(np.ascontiguousarray, np.asfortranarray)
+@traceable(np.ascontiguousarray, view=True)
 def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
-    """The array itself, with at least one axis: a traced value has no order in memory."""
-    return atleast(1, asarray(a, dtype))
+    """The array, with at least one axis: itself where it lies in memory as in C, a copy that does where not."""
+    return array(a, dtype, copy=None, order="C", ndmin=1, like=like)
 
 
-asfortranarray = ascontiguousarray
+@traceable(np.asfortranarray, view=True)
+def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """The array, with at least one axis: itself where it lies in memory as in Fortran, a copy that does where not."""
+    return array(a, dtype, copy=None, order="F", ndmin=1, like=like)
 
 
-@traceable(np.require)
+@traceable(np.require, view=True)
 def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
-    """The array itself: what is required of its place in memory has no meaning for a traced value."""
+    """The array, copied where it does not lie in memory as required."""
     known = {"C", "F", "A", "W", "O", "E"}
     names = {"CONTIGUOUS": "C", "C_CONTIGUOUS": "C", "F_CONTIGUOUS": "F", "FORTRAN": "F", "ALIGNED": "A"}
     names |= {"WRITEABLE": "W", "OWNDATA": "O", "ENSUREARRAY": "E"} | {name: name for name in known}
     flags = {names[one.upper()] for one in requirements or ()}
     if flags >= {"C", "F"}:
         raise ValueError('Cannot specify both "C" and "F" order')
-    return asarray(a, dtype)
+    order = "C" if "C" in flags else "F" if "F" in flags else "A"
+    x = array(a, dtype, copy=None, order=order, like=like)
+    return x if (owns_storage(x) or "O" not in flags) and (is_writeable(x) or "W" not in flags) else copied(x, order)
 
 
 @traceable(np.shape)

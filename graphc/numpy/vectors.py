@@ -16,6 +16,7 @@ from graphc.numpy.products import matmul
 from graphc.numpy.shaping import atleast, broadcast_arrays, expand_dims, moveaxis, ravel, stack
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import lift
+from graphc.tracing.layout import unordered
 
 __all__ = [
     "convolve",
@@ -173,7 +174,7 @@ def _chain(matrices: list[Any], first: int, last: int, split: dict[tuple[int, in
     return matmul(_chain(matrices, first, k, split), _chain(matrices, k + 1, last, split))
 
 
-@traceable(np.linalg.matrix_power)
+@traceable(np.linalg.matrix_power, view=True)
 def matrix_power(a: Any, n: int) -> Any:
     x = strong(a, common_world(a))
     if x.ndim < 2 or not x.world.facts.equal(x.type.shape[-1], x.type.shape[-2]):
@@ -183,15 +184,17 @@ def matrix_power(a: Any, n: int) -> Any:
         x, exponent = np.linalg.inv(x), -exponent
     if exponent == 0:
         one = eye(x.shape[-1], dtype=x.type.dtype, like=x)
-        return x.world.broadcast_to(one, shape=x.type.shape) if x.ndim > 2 else one
-    result = None
+        return unordered(x.world.broadcast_to(one, shape=x.type.shape) if x.ndim > 2 else one)
+    if exponent == 1:
+        return x
+    result: Any = None
     while exponent:
         if exponent % 2:
             result = x if result is None else matmul(result, x)
         exponent //= 2
         if exponent:
             x = matmul(x, x)
-    return result
+    return unordered(result)
 
 
 def full_convolution(a: Any, v: Any) -> Any:

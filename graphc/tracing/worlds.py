@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -17,24 +16,16 @@ from graphc.ir import Builder, Guard, Locs, TensorType, set_name
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
 from graphc.tracing.delegates import namespace
-from graphc.tracing.in_place import share
+from graphc.tracing.layout import arrange, like, ordered_as
 from graphc.tracing.places import Goal, here, holder, stacklevel, user_frame, user_locs
 from graphc.tracing.refusals import raise_leaked
+from graphc.tracing.stack import STACK
+from graphc.tracing.storage import snapshot
 
 if TYPE_CHECKING:
     from graphc.tracing.values import Traced
 
 STALE_BYTES: Final = 1 << 16  # a writable closed-over array of this size is likely a weight that will change
-
-
-class _Stack(threading.local):
-    """The traces that are running in this thread, outermost first."""
-
-    def __init__(self) -> None:
-        self.worlds: list[TracingWorld] = []
-
-
-STACK: Final = _Stack()
 
 
 # Python's own types that no operator takes beside a traced value, and what to write instead.
@@ -73,7 +64,7 @@ class TracingWorld(GraphWorld):
         self.captured: dict[tuple[int, int], int] = {}
         self.captures: list[Traced] = []
         self.asked: dict[Guard, Loc] = {}
-        self._constants: dict[int, tuple[Any, Any]] = {}
+        self._constants: dict[int, tuple[Any, int]] = {}
         self._goal: Goal | None = None  # where the program assigns the value that it is making
 
     def locate(self) -> Locs:
@@ -81,21 +72,19 @@ class TracingWorld(GraphWorld):
         return locs
 
     def emit(self, op: Op, operands: Sequence[Any], attrs: Any) -> Any:
-        world: TracingWorld
+        remembered = False
         for operand in operands:
             if operand.world is not self:
                 world = deepest(operands)
-                result = GraphWorld.emit(world, op, [world.adopt(o) for o in operands], attrs)
-                break
-        else:
-            if not self.active:
-                deepest(operands)
-            world = self
-            result = GraphWorld.emit(self, op, operands, attrs)
-        if world._goal is not None and op.name != "const":
-            world.builder.assign(*world._goal, result.id)
-        if op.view and operands:
-            share(operands[0], result)
+                return world.emit(op, [world.adopt(o) for o in operands], attrs)
+            remembered = remembered or operand.memory is not None
+        if not self.active:
+            deepest(operands)
+        result = super().emit(op, operands, attrs)
+        if self._goal is not None and op.name != "const":
+            self.builder.assign(*self._goal, result.id)
+        if remembered:
+            arrange(op, operands, result, dict(attrs))
         return result
 
     def binary(self, name: str, a: Any, b: Any) -> Any:
@@ -139,16 +128,16 @@ class TracingWorld(GraphWorld):
                 f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"]
             )
             self.captured[key] = node
-            self.captures.append(fresh(operand))
-        return self.value_class(self, node)
+            self.captures.append(snapshot(operand))
+        return like(operand, self.value_class(self, node))
 
     def constant(self, value: Any, dtype: np.dtype[Any] | None = None, weak: bool = False) -> Any:
         if not isinstance(value, np.ndarray) or value.ndim == 0:
             return super().constant(value, dtype, weak)
         # a writable array may have changed since it was last used
         known = None if value.flags.writeable else self._constants.get(id(value))
-        if known is not None and (dtype is None or known[1].type.dtype == dtype):
-            return known[1]
+        if known is not None and (dtype is None or self.builder.nodes[known[1]]["type"].dtype == dtype):
+            return ordered_as(self.value_class(self, known[1]), value)
         if value.flags.writeable and value.nbytes >= STALE_BYTES:
             warnings.warn(
                 f"a writable array of shape {value.shape} is copied into the graph as a constant: later changes to it "
@@ -157,8 +146,8 @@ class TracingWorld(GraphWorld):
             )
         result = super().constant(value, dtype, weak)
         set_name(self.builder.nodes[result.id], holder(value))
-        self._constants[id(value)] = (value, result)
-        return result
+        self._constants[id(value)] = (value, result.id)
+        return ordered_as(result, value)
 
 
 def deepest(operands: Sequence[Any]) -> TracingWorld:
@@ -194,11 +183,6 @@ def assigned(result: Any, caller: FrameType | None) -> Any:
         if fits and all(r.world is world for r in results):
             world.builder.assign(site, name, tuple(r.id for r in results))
     return result
-
-
-def fresh(value: Traced) -> Traced:
-    """A copy in NumPy's sense: the same content, with a life of its own under in-place operators."""
-    return value.world.value_class(value.world, value.id)
 
 
 class tracing:
