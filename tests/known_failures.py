@@ -65,7 +65,4 @@ KNOWN: Final[dict[str, str]] = {
     "tests/test_symbolic_sizes.py::test_jitted_at_changing_sizes[max]": EMPTY,
     "tests/test_symbolic_sizes.py::test_jitted_at_changing_sizes[min of all]": EMPTY,
     "tests/test_random_programs.py::test_the_programs_cover_the_table[7-2-300]": ROUNDING,
-    "tests/test_types.py::test_the_package_is_strictly_typed": OPEN,
-    "tests/test_user_programs.py::test_value_and_gradient[chi2]": OPEN,
-    "tests/test_user_programs.py::test_product_with_the_hessian[chi2]": OPEN,
 }
