@@ -61,6 +61,7 @@ from graphc.numpy.dispatch import instead_of as instead_of
 from graphc.numpy.dispatch import outside_of
 from graphc.numpy.einstein import *
 from graphc.numpy.elementwise import *
+from graphc.numpy.elementwise import cast as cast
 from graphc.numpy.elementwise import power_operator as power_operator
 from graphc.numpy.histograms import *
 from graphc.numpy.indexing import *

@@ -12,6 +12,7 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
 from graphc.ir import static_shape
+from graphc.numpy.checks import clip_mode
 from graphc.numpy.dispatch import FUNCTIONS, common_world, strong, traceable
 from graphc.numpy.elementwise import astype
 from graphc.numpy.elementwise import where as where_
@@ -220,13 +221,11 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     if index.dtype.kind not in "iub":
         raise TypeError("Cannot cast array data to int64 according to the rule 'safe': np.put takes whole positions")
     index = astype(index, np.int64)
-    size = _count(x)
+    size, mode = _count(x), clip_mode(mode)
     if mode == "wrap":
         index = index % size
     elif mode == "clip":
         index = np.clip(index, 0, size - 1)
-    elif mode != "raise":
-        raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
     if dims.equal(_elements(index), 0):
         return
     if dims.equal(dims.product(x.type.shape), 0):

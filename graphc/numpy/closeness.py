@@ -37,6 +37,7 @@ __all__ = [
 
 @traceable(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether |a - b| <= atol + rtol |b|, element by element; infinities are near themselves."""
     world = common_world(a, b, rtol, atol)
     x, y = lift(a, world), lift(b, world)
     (y, _) = world.promote((y, 1.0))
@@ -47,13 +48,19 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
 
 @traceable(np.allclose)
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    """As `numpy.allclose`, as a traced boolean."""
+    """Whether all elements of two arrays are near each other, as a traced boolean: see `isclose`.
+
+    Python's `if` cannot decide on it: use `numpy.where`.
+    """
     return all(isclose(a, b, rtol, atol, equal_nan))
 
 
 @traceable(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
-    """As `numpy.array_equal`, as a traced boolean; shapes are compared when the graph is traced."""
+    """Whether two arrays have the same shape and the same elements, as a traced boolean.
+
+    Shapes are compared when the graph is traced. Python's `if` cannot decide on the result: use `numpy.where`.
+    """
     world = common_world(a1, a2)
     x, y = strong(a1, world), strong(a2, world)
     sizes = zip(x.type.shape, y.type.shape, strict=False)
@@ -65,7 +72,10 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
 
 @traceable(np.array_equiv)
 def array_equiv(a1: Any, a2: Any) -> Any:
-    """As `numpy.array_equiv`, as a traced boolean."""
+    """Whether two arrays hold the same elements once they are broadcast, as a traced boolean.
+
+    Whether the shapes broadcast is decided when the graph is traced.
+    """
     world = common_world(a1, a2)
     x, y = strong(a1, world), strong(a2, world)
     try:

@@ -42,7 +42,10 @@ class Term:
 
 @traceable(np.einsum, view=True, out=Out("safe"))
 def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any) -> Any:
-    """As `numpy.einsum`; the order of contraction is graphc's own, whatever `optimize` says."""
+    """Einstein's summation: products of elements, summed over the axes whose letters are not in the result.
+
+    The order of contraction is graphc's own, whatever `optimize` says.
+    """
     dtype = kwargs.pop("dtype", None)
     casting = kwargs.pop("casting", "safe")
     kwargs.pop("order", None)
@@ -270,7 +273,10 @@ def _elementwise(left: Term, right: Term, labels: tuple[Label, ...]) -> Term:
 
 @traceable(np.einsum_path)
 def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
-    """As `numpy.einsum_path`, which looks only at shapes."""
+    """The order in which NumPy would contract the operands, which depends on their shapes only.
+
+    Symbolic sizes are refused. `einsum` does not follow it: it finds an order of its own.
+    """
     subscripts, arrays = _separate(operands)
     world = common_world(*arrays)
     shapes = [strong(a, world).type.shape for a in arrays]

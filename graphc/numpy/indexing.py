@@ -361,6 +361,7 @@ def laid_out(sizes_of: Sequence[Size], layout: Sequence[str]) -> tuple[Size, ...
 
 @traceable(np.take)
 def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+    """Elements at integer positions along an axis, or in the flattened array."""
     if mode != "raise":
         raise UnsupportedError(f"np.take: mode={mode!r} cannot be traced", expected="'raise'")
     world = common_world(a, indices)
@@ -379,14 +380,17 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
 
 @traceable(np.flip, view=True)
 def flip(m: Any, axis: Any = None) -> Any:
+    """The elements in reverse order along axes, all of them by default."""
     axes = axes_of("flip", axis, m.ndim)
     return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
 
 
 @traceable(np.diff, view=True)
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
+    """Differences of neighbours along an axis, taken n times; values may be put before and after first."""
     if n < 0:
         raise ValueError(f"order must be non-negative but got {n}")
+    prepend, append = (None if v is np._NoValue else v for v in (prepend, append))
     world = common_world(a, prepend, append)
     a = strong(a, world)
     if n == 0:
@@ -394,7 +398,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if a.ndim == 0:
         raise ShapeError("diff: the operand has no axis", expected="at least one axis", actual=repr(a.type))
     place = normalise_axis("diff", axis, a.ndim)
-    ends = [v if v is None or v is np._NoValue else strong(v, world) for v in (prepend, append)]
+    ends = [v if v is None else strong(v, world) for v in (prepend, append)]
     thin = (*a.type.shape[:place], 1, *a.type.shape[place + 1 :])
     ends = [world.broadcast_to(v, shape=thin) if isinstance(v, Traced) and not v.ndim else v for v in ends]
     parts = [v for v in (ends[0], a, ends[1]) if isinstance(v, Traced)]

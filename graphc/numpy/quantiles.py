@@ -12,6 +12,7 @@ from graphc import dims
 from graphc.errors import UnsupportedError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
 from graphc.numpy.elementwise import isnan, logical_not, where
+from graphc.numpy.into import Out
 from graphc.numpy.methods import axes_of, flag
 from graphc.numpy.reductions import sum
 from graphc.tracing import SymbolicSize, Traced
@@ -19,6 +20,7 @@ from graphc.tracing import SymbolicSize, Traced
 __all__ = ["median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile"]
 
 INT: Final = np.dtype(np.int64)
+SPREAD: Final = Out(spread=True)  # NumPy broadcasts these results to `out`
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
     return rows.restored(_without_nan(rows, _median(rows, False)), keepdims)
 
 
-@traceable(np.nanmedian)
+@traceable(np.nanmedian, out=SPREAD)
 def nanmedian(
     a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = np._NoValue
 ) -> Any:
@@ -247,7 +249,7 @@ def _of_present(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any
     return _quantile(_present(_rows(name, a, axis, [q])), q, method, keepdims)
 
 
-@traceable(np.quantile)
+@traceable(np.quantile, out=SPREAD)
 def quantile(
     a: Any,
     q: Any,
@@ -266,7 +268,7 @@ def quantile(
     return _of_all("quantile", a, q, axis, method, keepdims, weights)
 
 
-@traceable(np.percentile)
+@traceable(np.percentile, out=SPREAD)
 def percentile(
     a: Any,
     q: Any,
@@ -285,7 +287,7 @@ def percentile(
     return _of_all("percentile", a, _percent(q), axis, method, keepdims, weights)
 
 
-@traceable(np.nanquantile)
+@traceable(np.nanquantile, out=SPREAD)
 def nanquantile(
     a: Any,
     q: Any,
@@ -304,7 +306,7 @@ def nanquantile(
     return _of_present("nanquantile", a, q, axis, method, keepdims, weights)
 
 
-@traceable(np.nanpercentile)
+@traceable(np.nanpercentile, out=SPREAD)
 def nanpercentile(
     a: Any,
     q: Any,

@@ -10,12 +10,13 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import AxisError, ShapeError, UnsupportedError
-from graphc.ir import Guard, TensorType
+from graphc.ir import Guard
+from graphc.numpy.checks import check_cast, check_device, memory_order, real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
-from graphc.numpy.universal import check_order
 from graphc.numpy.views import Broadcast, Transposed, line_of, reshape_of
 from graphc.ops.typing import broadcast, normalise_axis, show
 from graphc.tracing import (
+    Traced,
     TracingWorld,
     as_size,
     copied,
@@ -81,8 +82,7 @@ def shape_of(shape: Any) -> tuple[Size, ...]:
 @traceable(np.reshape, view=True)
 def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any:
     """The elements in another shape: a view of the array where NumPy gives one, a copy where it has to copy."""
-    if order not in ("C", "F", "A"):
-        raise ValueError(f"order must be one of 'C', 'F' or 'A' (got {order!r})")
+    order = memory_order(order, "C", "CFA")
     world = common_world(a, shape)
     x = strong(a, world)
     target = list(shape_of(shape))
@@ -113,7 +113,7 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any
 @traceable(np.ravel, view=True)
 def ravel(a: Any, order: str = "C") -> Any:
     """The elements in one line: a view of an array without gaps, a copy of any other."""
-    check_order(order)
+    order = memory_order(order, "C")
     x = strong(a, common_world(a))
     if order == "A":
         order = "F" if not in_c_order(x) and in_f_order(x) else "C"
@@ -127,6 +127,7 @@ def ravel(a: Any, order: str = "C") -> Any:
 
 @traceable(np.transpose, np.permute_dims, view=True)
 def transpose(a: Any, axes: Any = None) -> Any:
+    """The axes in another order, reversed by default."""
     x = strong(a, common_world(a))
     rank = x.ndim
     perm = tuple(range(rank))[::-1] if axes is None else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
@@ -138,11 +139,13 @@ permute_dims = transpose
 
 @traceable(np.matrix_transpose, view=True)
 def matrix_transpose(x: Any, /) -> Any:
+    """The last two axes swapped."""
     return swapaxes(x, -1, -2)
 
 
 @traceable(np.swapaxes, view=True)
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
+    """Two axes in each other's place."""
     perm = list(range(a.ndim))
     i, j = (normalise_axis("swapaxes", k, a.ndim) for k in (axis1, axis2))
     perm[i], perm[j] = perm[j], perm[i]
@@ -151,6 +154,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 
 @traceable(np.moveaxis, view=True)
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
+    """Some axes moved to other places; the rest keep their order."""
     sources, targets = (
         [normalise_axis("moveaxis", k, a.ndim) for k in (v if isinstance(v, (tuple, list)) else (v,))]
         for v in (source, destination)
@@ -170,6 +174,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 
 @traceable(np.expand_dims, view=True)
 def expand_dims(a: Any, axis: Any) -> Any:
+    """The array with new axes of size 1 at some places of the result's shape."""
     x = strong(a, common_world(a))
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     rank = x.ndim + len(axes)
@@ -195,6 +200,10 @@ def _is_one(world: TracingWorld, size: Size) -> bool:
 
 @traceable(np.squeeze, view=True)
 def squeeze(a: Any, axis: Any = None) -> Any:
+    """The array without axes of size 1, all of them or those given.
+
+    An axis of a symbolic size stays if none is given.
+    """
     x = strong(a, common_world(a))
     if axis is None:
         places = {k for k, d in enumerate(x.type.shape) if _is_one(x.world, d)}
@@ -228,11 +237,15 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     return tuple(view_of(v) if v.type.shape == target else broadcast_to(v, target) for v in values)
 
 
-def _joined(arrays: Sequence[Any], dtype: Any = None) -> tuple[Any, list[Any]]:
+def _joined(function: str, arrays: Sequence[Any], dtype: Any, casting: Any) -> tuple[Any, list[Any]]:
+    """The arrays in the dtype that they have together, or in one that is asked for."""
     world = common_world(*arrays)
     values = [strong(a, world) for a in arrays]
     if dtype is not None:
-        return world, [world.convert(v, np.dtype(dtype)) for v in values]
+        kind = real_dtype(dtype)
+        for v in values:
+            check_cast(function, v.type.dtype, kind, casting)
+        return world, [world.convert(v, kind) for v in values]
     return world, [strong(v, world) for v in world.promote(values)]
 
 
@@ -240,7 +253,8 @@ def _joined(arrays: Sequence[Any], dtype: Any = None) -> tuple[Any, list[Any]]:
 def concatenate(
     arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
 ) -> Any:
-    world, values = _joined(list(arrays), dtype)
+    """The arrays joined along an axis they have; without one, each is flattened first."""
+    world, values = _joined("concatenate", list(arrays), dtype, casting)
     if axis is None:
         values, axis = [ravel(v) for v in values], 0
     if not values[0].ndim:
@@ -253,7 +267,8 @@ concat = concatenate
 
 @traceable(np.stack)
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    world, values = _joined(list(arrays), dtype)
+    """The arrays joined along a new axis."""
+    world, values = _joined("stack", list(arrays), dtype, casting)
     place = normalise_axis("stack", axis, values[0].ndim + 1)
     return world.apply("concatenate", [expand_dims(v, place) for v in values], axis=place)
 
@@ -264,21 +279,24 @@ def atleast(rank: int, a: Any) -> Any:
 
 
 @traceable(np.atleast_1d, view=True)
-def atleast_1d(*arrays: Any) -> Any:
-    results = [atleast(1, strong(a, common_world(*arrays))) for a in arrays]
+def atleast_1d(*arys: Any) -> Any:
+    """Each array with at least one axis."""
+    results = [atleast(1, strong(a, common_world(*arys))) for a in arys]
     return results[0] if len(results) == 1 else tuple(results)
 
 
 @traceable(np.atleast_2d, view=True)
-def atleast_2d(*arrays: Any) -> Any:
-    results = [atleast(2, strong(a, common_world(*arrays))) for a in arrays]
+def atleast_2d(*arys: Any) -> Any:
+    """Each array with at least two axes; vectors become rows."""
+    results = [atleast(2, strong(a, common_world(*arys))) for a in arys]
     return results[0] if len(results) == 1 else tuple(results)
 
 
 @traceable(np.vstack, "row_stack")
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """The arrays joined along their first axis; vectors count as rows."""
     world = common_world(tup)
-    return concatenate([atleast(2, strong(a, world)) for a in tup], axis=0, dtype=dtype)
+    return concatenate([atleast(2, strong(a, world)) for a in tup], axis=0, dtype=dtype, casting=casting)
 
 
 row_stack = vstack
@@ -286,12 +304,13 @@ row_stack = vstack
 
 @traceable(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """The arrays joined along their second axis; vectors along their only one."""
     world = common_world(tup)
     values = [atleast(1, strong(a, world)) for a in tup]
-    return concatenate(values, axis=0 if values[0].ndim == 1 else 1, dtype=dtype)
+    return concatenate(values, axis=0 if values[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
-def _filled(name: str, value: float) -> Any:
+def _filled(name: str, value: float, doc: str) -> Any:
     def apply(
         a: Any,
         dtype: Any = None,
@@ -301,8 +320,9 @@ def _filled(name: str, value: float) -> Any:
         *,
         device: Any = None,
     ) -> Any:
-        return full_like(a, value, dtype=dtype, order=order, shape=shape)
+        return full_like(a, value, dtype=dtype, order=order, shape=shape, device=device)
 
+    apply.__doc__ = doc
     return traceable(getattr(np, name), view=True, maker=True)(apply)
 
 
@@ -317,10 +337,13 @@ def full_like(
     *,
     device: Any = None,
 ) -> Any:
+    """An array of the shape and dtype of another, all of whose elements have one value."""
+    order = memory_order(order)
+    check_device(device)
     world = common_world(a, fill_value)
     like = lift(a, world)
     target = like.type.shape if shape is None else shape_of(shape)
-    kind = like.type.dtype if dtype is None else np.dtype(dtype)
+    kind = like.type.dtype if dtype is None else real_dtype(dtype)
     value = _spread(world.convert(lift(fill_value, world), kind), target)
     return placed(value, order, like if len(target) == like.ndim else None)
 
@@ -329,48 +352,89 @@ def _spread(value: Any, shape: tuple[Size, ...]) -> Any:
     return value if value.type.shape == shape else value.world.broadcast_to(value, shape=shape)
 
 
-zeros_like = _filled("zeros_like", 0)
-ones_like = _filled("ones_like", 1)
-empty_like = _filled("empty_like", 0)
+zeros_like = _filled("zeros_like", 0, "Zeros in an array of the shape and dtype of another.")
+ones_like = _filled("ones_like", 1, "Ones in an array of the shape and dtype of another.")
 
 
-def _maker(name: str, value: float) -> Any:
-    def apply(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
-        world = common_world(shape, like)
-        return placed(world.full(value, TensorType(shape_of(shape), np.dtype(dtype))), order)
+@traceable(np.empty_like, view=True, maker=True)
+def empty_like(
+    prototype: Any,
+    /,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Any:
+    """An array of the shape and dtype of another, to be written to.
 
+    Until then it holds zeros: what NumPy leaves in it is not defined.
+    """
+    return full_like(prototype, 0, dtype=dtype, order=order, shape=shape, device=device)
+
+
+def _maker(name: str, value: float, doc: str) -> Any:
+    def apply(shape: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+        return full(shape, float(value), dtype=dtype, order=order, device=device, like=like)
+
+    apply.__doc__ = doc
     return traceable(getattr(np, name), view=True, maker=True)(apply)
 
 
-zeros = _maker("zeros", 0)
-ones = _maker("ones", 1)
-empty = _maker("empty", 0)
+zeros = _maker("zeros", 0, "An array of zeros; the sizes may be symbolic.")
+ones = _maker("ones", 1, "An array of ones; the sizes may be symbolic.")
+empty = _maker(
+    "empty",
+    0,
+    """An array to be written to; the sizes may be symbolic.
+
+    Until then it holds zeros: what NumPy leaves in it is not defined.
+    """,
+)
 
 
 @traceable(np.full, view=True, maker=True)
 def full(
     shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
 ) -> Any:
+    """An array of some shape, all of whose elements have one value; sizes may be symbolic, the value traced."""
+    order = memory_order(order, "C", "CF")
+    check_device(device)
     world = common_world(shape, fill_value, like)
     value = strong(fill_value, world)
-    return placed(_spread(value if dtype is None else world.convert(value, np.dtype(dtype)), shape_of(shape)), order)
+    return placed(_spread(value if dtype is None else world.convert(value, real_dtype(dtype)), shape_of(shape)), order)
 
 
 @traceable(np.arange)
 def arange(
-    start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None, like: Any = None
+    start: Any = None,
+    stop: Any = None,
+    step: Any = 1,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+    like: Any = None,
 ) -> Any:
-    """As `numpy.arange` for whole sizes, symbolic ones included."""
+    """Numbers from start up to stop, exclusive, in steps.
+
+    Limits may be symbolic sizes, and then the step must be a whole number; values computed in a run are refused, since
+    the size of the result would depend on them.
+    """
+    check_device(device)
+    if start is None and stop is None:
+        raise TypeError("arange() requires stop to be specified.")
+    start, stop = (start, stop) if stop is None or start is not None else (0, stop)
     world = common_world(start, stop, step, like)
     if not any(map(holds_traced, (start, stop, step))):
         limits: Any = (start,) if stop is None else (start, stop, step)
-        known = np.arange(*limits, dtype=dtype)
+        known = np.arange(*limits, dtype=None if dtype is None else real_dtype(dtype))
         return placed(lift(known, world))
     first, last = (0, as_size(start)) if stop is None else (as_size(start), as_size(stop))
     if not isinstance(step, int) or step == 0:
         raise UnsupportedError("np.arange: the step must be a whole number that is not 0", actual=repr(step))
     count = (last - first + step - (1 if step > 0 else -1)) // step
-    kind = np.dtype(np.int64 if dtype is None else dtype)
+    kind = real_dtype(np.int64 if dtype is None else dtype)
     counted = world.iota(size=count, dtype=kind)
     scaled = counted if step == 1 else counted * step
     return scaled if first == 0 else scaled + lift(first, world)
@@ -378,14 +442,23 @@ def arange(
 
 @traceable(np.array, view=True)
 def array(
-    object: Any, dtype: Any = None, *, copy: Any = True, order: str | None = "K", ndmin: int = 0, like: Any = None
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: Any = True,
+    order: str | None = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    ndmax: int = 64,
+    like: Any = None,
 ) -> Any:
-    """As `numpy.array`, for nested lists that hold traced values too."""
-    order = order or "K"
-    check_order(order)
+    """An array of a number or of nested lists, which may hold traced values."""
+    order = memory_order(order)
     world = common_world(object, like)
     x = strong(object, world)
-    x = x if dtype is None else world.convert(x, np.dtype(dtype))
+    if x.ndim > ndmax:
+        raise ValueError(f"setting an array element with a sequence: the array would have more than {ndmax} axes")
+    x = x if dtype is None else world.convert(x, real_dtype(dtype))
     fits = x is object and not is_scalar(x) and _lies(x, order)
     if copy or not fits:
         if copy is False:
@@ -415,6 +488,7 @@ def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Any:
     """An array of a number, a nested list or an array, which may hold traced values; an array is not copied."""
+    check_device(device)
     return array(a, dtype, copy=copy, order=order, like=like)
 
 
@@ -449,14 +523,24 @@ def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = 
 
 @traceable(np.shape)
 def shape(a: Any) -> Any:
-    return a.shape
+    """The sizes of the axes, as numbers or symbolic sizes."""
+    return a.shape if isinstance(a, Traced) else strong(a, common_world(a)).shape
 
 
 @traceable(np.ndim)
 def ndim(a: Any) -> int:
-    return a.ndim  # type: ignore[no-any-return]
+    """The number of axes."""
+    return len(shape(a))
 
 
 @traceable(np.size)
-def size(a: Any, axis: int | None = None) -> Any:
-    return a.size if axis is None else a.shape[axis]
+def size(a: Any, axis: Any = None) -> Any:
+    """The number of elements, or of those along some axes."""
+    sizes = shape(a)
+    if axis is not None:
+        places = axis if isinstance(axis, tuple) else (axis,)
+        sizes = tuple(sizes[normalise_axis("size", k, len(sizes))] for k in places)
+    total: Any = 1
+    for one in sizes:
+        total = total * one
+    return total

@@ -13,6 +13,7 @@ import numpy as np
 
 from graphc.errors import UnsupportedError
 from graphc.ir import DTYPE_NAMES
+from graphc.numpy.checks import memory_order
 from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported
 from graphc.numpy.into import Out, store
 from graphc.numpy.marked import Marked
@@ -117,7 +118,7 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
                 operands, out = operands[: ufunc.nin], operands[ufunc.nin :]
             if len(operands) != ufunc.nin:
                 raise TypeError(f"{name}() takes {ufunc.nin} operands but {len(operands)} were given")
-            check_order(order)
+            order = memory_order(order)
             if is_given(out):
                 options = {"casting": casting, "dtype": dtype, "signature": signature}
                 options = {key: value for key, value in options.items() if value is not None}
@@ -134,16 +135,24 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
                 )
             if dtype is not None or signature is not None or casting != "same_kind":
                 operands = tuple(loop_of_call(ufunc, operands, dtype, signature, casting))
-            result = function(*operands)
-            if order in ("K", None) or not isinstance(result, Traced) or result.ndim < 2:
-                return result
-            return unordered(result) if order == "A" else placed(result, order)
+            return in_order(function(*operands), order)
 
         apply.__signature__ = call_signature(ufunc)  # type: ignore[attr-defined]
         call = traceable(ufunc, *also)(apply)
         return with_methods(call, ufunc)
 
     return decorate
+
+
+def in_order(result: Any, order: str) -> Any:
+    """The results of a ufunc in the order in memory that a call asks for."""
+    if order == "K":
+        return result
+    if isinstance(result, tuple):
+        return tuple(in_order(r, order) for r in result)
+    if not isinstance(result, Traced) or result.ndim < 2:
+        return result
+    return unordered(result) if order == "A" else placed(result, order)
 
 
 def store_all(what: str, out: Any, result: Any, rule: Out, where: Any = True) -> Any:
@@ -154,12 +163,6 @@ def store_all(what: str, out: Any, result: Any, rule: Out, where: Any = True) ->
         raise ValueError("The 'out' tuple must have exactly one entry per ufunc output")
     stored = tuple(r if o is None else store(what, o, r, rule, where) for o, r in zip(outs, results, strict=True))
     return stored[0] if len(stored) == 1 else stored
-
-
-def check_order(order: Any) -> None:
-    """Raise ValueError unless NumPy knows the order in memory."""
-    if order not in ("K", "A", "C", "F", None):
-        raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
 
 
 def loop_of_call(ufunc: np.ufunc, operands: tuple[Any, ...], dtype: Any, signature: Any, casting: Any) -> list[Any]:

@@ -92,7 +92,9 @@ def sliding_window_view(
     places = [normalise_axis("sliding_window_view", k, value.ndim) for k in axes]
     if len(places) != len(sizes):
         raise ValueError("Must provide matching length window_shape and axis")
+    left = list(value.type.shape)
     for place, width in zip(places, sizes, strict=True):
-        if not world.facts.settle("<=", width, value.type.shape[place]):
+        if not world.facts.settle("<=", width, left[place]):
             raise ValueError("window shape cannot be larger than input array shape")
+        left[place] = left[place] - width + 1
     return view_of(value, Windows(tuple(places), tuple(sizes)), writeable=False)

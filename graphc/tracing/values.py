@@ -361,15 +361,25 @@ for _name in [
     "round",
     "conj",
     "conjugate",
-    "clip",
     "dot",
     "ravel",
     "squeeze",
     "swapaxes",
     "take",
-    "astype",
 ]:
     setattr(Traced, _name, _method(_name))
+
+
+def _astype(
+    self: Traced, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
+    """As `numpy.ndarray.astype`."""
+    return namespace().cast(self, dtype, order, casting, subok, copy)
+
+
+def _clip(self: Traced, min: Any = None, max: Any = None, out: Any = None, **kwargs: Any) -> Any:
+    """As `numpy.ndarray.clip`."""
+    return namespace().clip(self, min, max, out, **kwargs)
 
 
 def _copy(self: Traced, order: str = "C") -> Traced:
@@ -382,6 +392,8 @@ def _flatten(self: Traced, order: str = "C") -> Traced:
     return copied(namespace().ravel(self, order=order), "C")
 
 
+Traced.astype = _astype  # type: ignore[attr-defined]
+Traced.clip = _clip  # type: ignore[attr-defined]
 Traced.copy = _copy  # type: ignore[attr-defined]
 Traced.flatten = _flatten  # type: ignore[attr-defined]
 
