@@ -544,9 +544,10 @@ class _Fuser:
             return True
         for a in self.nodes[node]["args"]:
             found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
-            if self.unit(found.root) == other and not (
-                found.root in unit.axes and in_place(found, unit.axes[found.root])
-            ):
+            if self.unit(found.root) != other:
+                continue
+            own = unit.axes.get(found.root)
+            if own is None or found.root in unit.across or not in_place(found, own):
                 return False
         return True
 

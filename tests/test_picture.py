@@ -265,13 +265,13 @@ def test_notebooks_see_a_large_graph_folded() -> None:
 
 
 def test_notebooks_see_the_beginning_of_a_large_graph_that_does_not_fold() -> None:
-    rng = np.random.default_rng(0)
+    picks = np.random.default_rng(0).uniform(size=(3000, 3)).tolist()
 
     def f(x):
         values = [x]
-        for _ in range(3000):
-            a, b = (values[rng.integers(0, len(values))] for _ in range(2))
-            values.append([a * b, np.sin(a), a + b, np.exp(b)][rng.integers(0, 4)])
+        for first, second, which in picks:
+            a, b = (values[int(u * len(values))] for u in (first, second))
+            values.append([a * b, np.sin(a), a + b, np.exp(b)][int(4 * which)])
         return values
 
     html = repr_html(graphc.trace(f, "f64[2]"))

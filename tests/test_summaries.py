@@ -90,7 +90,8 @@ def test_small_constants_are_written_out() -> None:
 
 
 def test_an_array_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = graphc.trace(lambda x: x + R.normal(size=100), "f64[100]")
+    noise = R.normal(size=100)
+    graph = graphc.trace(lambda x: x + noise, "f64[100]")
     looked: list[int] = []
     describe = summaries._describe
     monkeypatch.setattr(summaries, "_describe", lambda array: looked.append(array.size) or describe(array))

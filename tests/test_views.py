@@ -130,13 +130,13 @@ def blocks(graph: Graph, section: Section) -> Iterator[list[int]]:
 @pytest.mark.parametrize("seed", range(30))
 def test_blocks_of_a_repetition_do_the_same(seed: int) -> None:
     """On random graphs: every node is shown once and in order, and blocks are the same function of their operands."""
-    rng = np.random.default_rng(seed)
+    picks = np.random.default_rng(seed).uniform(size=(60, 3)).tolist()
 
     def f(x: Any) -> Any:
         values = [x, x + 1]
-        for _ in range(60):
-            a, b = (values[-1 - int(rng.integers(0, min(4, len(values))))] for _ in range(2))
-            values.append([lambda a, b: a * b, lambda a, b: np.sin(a), lambda a, b: a + b][rng.integers(0, 3)](a, b))
+        for first, second, which in picks:
+            a, b = (values[-1 - int(u * min(4, len(values)))] for u in (first, second))
+            values.append([lambda a, b: a * b, lambda a, b: np.sin(a), lambda a, b: a + b][int(3 * which)](a, b))
         return values[-1]
 
     graph = graph_of(f, "f64[3]")
