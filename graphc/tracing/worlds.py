@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from graphc.dims import Dim, Size
+from graphc.dims import Size
 from graphc.errors import Loc, UnsupportedError
 from graphc.ir import Builder, Guard, Locs, TensorType, set_name
 from graphc.ops.record import Op
@@ -108,9 +108,10 @@ class TracingWorld(GraphWorld):
 
     def _everywhere(self, value: bool, shape: tuple[Size, ...]) -> Any:
         """A boolean for every element: a plain array, as it is known now, unless a size is not."""
-        if any(isinstance(size, Dim) for size in shape):
+        known = [size for size in shape if isinstance(size, int)]
+        if len(known) < len(shape):
             return self.full(value, TensorType(shape, np.dtype(np.bool_)))
-        return np.full([int(size) for size in shape], value) if shape else np.bool_(value)
+        return np.full(known, value) if shape else np.bool_(value)
 
     def promote(self, operands: Sequence[Any], to_float: bool = False) -> list[Any]:
         if not self.active:
