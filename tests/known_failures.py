@@ -24,5 +24,4 @@ KNOWN: Final[dict[str, str]] = {
     "tests/test_symbolic_sizes.py::test_compiled_for_named_sizes[f64[n,n]-where]": EMPTY,
     "tests/test_symbolic_sizes.py::test_jitted_at_changing_sizes[max]": EMPTY,
     "tests/test_symbolic_sizes.py::test_jitted_at_changing_sizes[min of all]": EMPTY,
-    "tests/test_random_programs.py::test_the_programs_cover_the_table[7-2-300]": ROUNDING,
 }
