@@ -47,11 +47,6 @@ KNOWN: Final[dict[str, str]] = {
     "tests/test_numpy.py::test_reductions_take_a_dtype[int64-std]": ARGUMENTS,
     "tests/test_numpy.py::test_reductions_take_a_dtype[uint8-std]": ARGUMENTS,
     "tests/test_names.py::test_nothing_of_the_user_is_kept_alive": OPEN,
-    "tests/test_numpy_elementwise.py::test_softmax_and_its_kin": OPEN,
-    "tests/test_numpy_elementwise.py::test_logsumexp_with_traced_weights[float16]": OPEN,
-    "tests/test_numpy_elementwise.py::test_logsumexp_with_traced_weights[float32]": OPEN,
-    "tests/test_numpy_elementwise.py::test_logsumexp_with_traced_weights[float64]": OPEN,
-    "tests/test_numpy_elementwise.py::test_other_special_functions_are_refused_by_name": OPEN,
     "tests/test_numpy_structure.py::test_updates_by_traced_indices": OPEN,
     "tests/test_random.py::test_a_key_is_a_plain_array": ROUNDING,
     "tests/test_random.py::test_keys_pass_through_a_compiled_step": ROUNDING,
@@ -64,5 +59,4 @@ KNOWN: Final[dict[str, str]] = {
     "tests/test_symbolic_sizes.py::test_compiled_for_named_sizes[f64[n,n]-where]": EMPTY,
     "tests/test_symbolic_sizes.py::test_jitted_at_changing_sizes[max]": EMPTY,
     "tests/test_symbolic_sizes.py::test_jitted_at_changing_sizes[min of all]": EMPTY,
-    "tests/test_random_programs.py::test_the_programs_cover_the_table[7-2-300]": ROUNDING,
 }

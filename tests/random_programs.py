@@ -297,6 +297,7 @@ IDIOMS: Final[tuple[Row, ...]] = (
 )
 KEY: Final = "random.key(np.sum({0}))"
 RANDOM: Final[tuple[Row, ...]] = (
+    ("i", "emit('random_word', *[np.abs({0}).astype(np.uint64)] * 5, bits=32)"),
     ("i", f"random.bits({KEY}, {{0}}.shape, np.uint8)"),
     ("i", f"random.integers({KEY}, {{0}}.shape, -3, 6)"),
     ("ii", f"random.integers({KEY}, None, -np.abs({{1}}), np.abs({{0}}) + 9, np.int32)"),

@@ -450,8 +450,6 @@ def test_softmax_and_its_kin() -> None:
     weights = np.array([[1.0, 0.0, 2.0]])
     found = graphc.compile(lambda v: special.logsumexp(v, axis=1, b=weights, keepdims=True), x)(x)
     np.testing.assert_allclose(found, scipy.special.logsumexp(x, axis=1, b=weights, keepdims=True), rtol=1e-14)
-    with pytest.raises(UnsupportedError):
-        graphc.trace(lambda v: special.logsumexp(v, return_sign=True), "f64[2]")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -480,7 +478,7 @@ def test_logsumexp_with_traced_weights(dtype: Any) -> None:
 
 
 def test_other_special_functions_are_refused_by_name() -> None:
-    for name in ("gammainc", "betaln", "ellipk", "kv"):
+    for name in ("gammainc", "ellipk", "struve", "airy"):
         with pytest.raises(UnsupportedError, match=name):
             getattr(special, name)
         ufunc = getattr(scipy.special, name)

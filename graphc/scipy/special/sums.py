@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.numpy.dispatch import common_world, strong
-from graphc.numpy.elementwise import absolute, exp, log, sign, where
+from graphc.numpy.elementwise import absolute, exp, log, minimum, sign, where
 from graphc.numpy.methods import axes_of
 from graphc.numpy.reductions import max, sum
 from graphc.numpy.shaping import broadcast_arrays
@@ -69,7 +69,9 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     # the shift cancels in value and derivatives, so that it may count as constant
     top = world.stop_gradient(max(where(left_out, -np.inf, value), axis=axes, keepdims=True))
     top = where(absolute(top) < np.inf, top, 0)
-    total = sum(weight * exp(value - top), axis=axes, keepdims=bool(keepdims))
+    # an element without weight may be larger by far than the largest that counts
+    limit = float(np.floor(np.log(np.finfo(value.type.dtype).max)))
+    total = sum(weight * exp(minimum(value - top, limit)), axis=axes, keepdims=bool(keepdims))
     shift = top if keepdims else sum(top, axis=axes)
     if return_sign:
         return log(absolute(total)) + shift, sign(total)
