@@ -196,12 +196,13 @@ def check_writable(target: Traced, what: str) -> None:
             fix="give the name a new value; or make an array of it: graphc.numpy.array(x)",
         )
     if memory is not None and not memory.writeable:
+        name = variable_name(target) or "x"
         raise ReadOnlyError(
             f"{what}: the array is read-only, as in NumPy",
             expected="an array of which each element has a place of its own",
             actual=f"{target.type!r}, a view by broadcast_to or diagonal",
             loc=_here(),
-            fix="write into a copy: x = x.copy()",
+            fix=f"write into a copy: {name} = {name}.copy()",
         )
     home = target.home if memory is None else memory.storage.home
     world = target.world if memory is None else memory.storage.world
