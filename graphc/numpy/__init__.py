@@ -21,6 +21,7 @@ from graphc.numpy import (
     indexing,
     joining,
     linalg,
+    making,
     mapping,
     masking,
     missing,
@@ -68,6 +69,7 @@ from graphc.numpy.indexing import *
 from graphc.numpy.indexing import getitem as getitem
 from graphc.numpy.into import in_place as in_place
 from graphc.numpy.joining import *
+from graphc.numpy.making import *
 from graphc.numpy.mapping import *
 from graphc.numpy.masking import *
 from graphc.numpy.missing import *
@@ -101,6 +103,7 @@ _ROOMS = (
     histograms,
     indexing,
     joining,
+    making,
     mapping,
     masking,
     missing,

@@ -8,8 +8,9 @@ import numpy as np
 
 from graphc.errors import ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.making import zeros_like
 from graphc.numpy.picking import fixed_size, whole_number
-from graphc.numpy.shaping import atleast, concatenate, reshape, zeros_like
+from graphc.numpy.shaping import atleast, concatenate, reshape
 from graphc.numpy.vectors import full_convolution, numeric_pair
 
 __all__ = ["poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval"]

@@ -196,9 +196,13 @@ def std(
     """The standard deviation over axes: the square root of the variance."""
     squared = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     kind = squared.type.dtype
-    if kind.kind != "f":
+    if kind.kind == "f":
+        return squared.world.sqrt(squared)
+    if squared.ndim:
+        # NumPy converts a number, but not an array
         raise TypeError(f"std: square roots cannot be cast to {kind} according to the rule 'same_kind'")
-    return squared.world.sqrt(squared)
+    world = squared.world
+    return world.convert(world.sqrt(world.convert(squared, np.dtype(np.float64))), kind)
 
 
 def running(ufunc: np.ufunc, a: Any, axis: Any, dtype: Any) -> Any:
