@@ -11,7 +11,6 @@ OPEN: Final = "fails since the branches were joined"
 KNOWN: Final[dict[str, str]] = {
     "tests/test_doctests.py::test_examples[graphc.random]": ROUNDING,
     "tests/test_numpy.py::test_operators_with_weak_arguments[pow]": ROUNDING,
-    "tests/test_names.py::test_nothing_of_the_user_is_kept_alive": OPEN,
     "tests/test_numpy_structure.py::test_updates_by_traced_indices": OPEN,
     "tests/test_random.py::test_a_key_is_a_plain_array": ROUNDING,
     "tests/test_random.py::test_keys_pass_through_a_compiled_step": ROUNDING,

@@ -394,7 +394,7 @@ def test_nothing_of_the_user_is_kept_alive() -> None:
         things.append(weakref.ref(thing))
         y = np.sin(x) + 1
         del thing
-        assert things[0]() is None, "gone while the trace goes on"
+        assert things[-1]() is None, "gone while the trace goes on"
         late = Thing()
         things.append(weakref.ref(late))
         a, b = np.divmod(y, 2)
@@ -402,7 +402,8 @@ def test_nothing_of_the_user_is_kept_alive() -> None:
 
     graph = graphc.trace(f, "f64[n]")
     assert [data.get("name") for _, data in graph.nodes(data=True)][-3:] == ["a", "b", None]
-    assert [t() for t in things] == [None, None]
+    assert things
+    assert not any(thing() for thing in things)
 
 
 def test_functions_that_are_gone_leave_nothing() -> None:
