@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+
 Array = np.ndarray[Any, Any]
 Real = Any  # an Arb ball
 LIMIT: Final = 1 << 15  # bits
@@ -85,3 +87,18 @@ def _scaled(y: Real, unit: float) -> float:
     if power > 100:
         return math.copysign(math.inf, mantissa) if mantissa else 0.0
     return math.ldexp(mantissa >> extra, max(power, -(10**6)))
+
+
+def single_distance(e: Emitter, found: Value, exact: Value) -> Value:
+    """The distance of single-precision results from double-precision ones, in units in the last place, as code."""
+    limit = 2.0**128  # stands for infinity
+    wide = e.convert(found, F64)
+    near, far = (e.at_most(limit, e.at_least(-limit, v)) for v in (wide, exact))
+    power = e.bitcast(e.bits(far) & (0x7FF << 52), F64)
+    unit = e.at_most(2.0**127, e.at_least(2.0**-126, power)) * 2.0**-23
+    distance = e.abs(near - far) / unit
+    # what rounds to infinity is no error if it is infinity
+    rounded = (e.abs(far) >= limit - 2.0**103) & e.abs(near).equals(limit) & ((near > 0) ^ (far < 0))
+    distance = e.select(rounded, 0.0, distance)
+    both = e.is_nan(wide) & e.is_nan(exact)
+    return e.convert(e.select(both, 0.0, e.select(e.is_nan(wide) | e.is_nan(exact), math.inf, distance)), F32)

@@ -8,7 +8,6 @@ vector takes only if one of its lanes needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -22,9 +21,13 @@ FUSED_PARTS: Final = {
     F32: tuple(map(float.fromhex, ("0x1.921fb6p+0", "-0x1.777a5cp-25", "-0x1.ee59dap-50"))),
     F64: tuple(map(float.fromhex, ("0x1.921fb54442d18p+0", "0x1.1a62633145c07p-54", "-0x1.f1976b7ed8fbcp-110"))),
 }
-# the same in pieces so short that a whole number up to 2**26 times any but the last is exact
+# the same in pieces that end at 2**-26, 2**-53 and 2**-80, so that a whole number up to 2**26 times any but the last is
+# exact, and so are the first two differences
 SHORT_PARTS: Final = tuple(
-    map(float.fromhex, ("0x1.921fb54p+0", "0x1.10b461p-30", "0x1.a626330p-58", "0x1.45c06e0e68948p-86"))
+    map(
+        float.fromhex,
+        ("0x1.921fb54000000p+0", "0x1.10b4600000000p-30", "0x1.1a62630000000p-54", "0x1.8a2e03707344ap-81"),
+    )
 )
 # the largest |x| that is reduced by subtraction
 LIMIT: Final = {(F32, True): 2.0**17, (F64, True): 2.0**30, (F32, False): 2.0**26, (F64, False): 2.0**26}
@@ -37,66 +40,43 @@ HELPER: Final = "graphc.angle"
 
 def reduce(e: Emitter, x: Value) -> tuple[Value, Value]:
     """r, and n as an integer of which the last two bits count."""
-    r, n = e.once(("angle", x.text), lambda: _reduce(e, x, _rounded))
+    r, n = e.once(("angle", x.text), lambda: _reduce(e, x))
     return r, n
 
 
 def reduce_moderate(e: Emitter, x: Value) -> tuple[Value, Value]:
     """The same for angles below the limit; nonsense beyond it."""
-    r, n = e.once(("moderate angle", x.text), lambda: _rounded(e, x))
+    r, n = e.once(("moderate angle", x.text), lambda: _subtracted(e, x))
     return r, n
 
 
-def reduce_further(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
-    """r as a sum of two floats, the second of which is below the last place of the first, and n."""
-    high, low, n = e.once(("angle and rest", x.text), lambda: _reduce(e, x, _in_two))
-    return high, low, n
-
-
-def _reduce(e: Emitter, x: Value, near: Callable[[Emitter, Value], tuple[Value, ...]]) -> tuple[Value, ...]:
+def _reduce(e: Emitter, x: Value) -> tuple[Value, ...]:
     large = e.abs(x) > LIMIT[x.dtype, e.module.features.fma]
-    usual = near(e, x)
+    usual = _subtracted(e, x)
 
     def exact() -> tuple[Value, ...]:
-        r, n = _call(e, x)
-        rest = [e.const(0.0, x.dtype, x.lanes)] * (len(usual) - 2)
-        return tuple(e.select(large, a, b) for a, b in zip((r, *rest, n), usual, strict=True))
+        return tuple(e.select(large, a, b) for a, b in zip(_call(e, x), usual, strict=True))
 
     return e.rarely(e.any(large), usual, exact)
 
 
-def _quarters(e: Emitter, x: Value) -> tuple[Value, Value]:
-    """The nearest whole number of quarter turns, as a float and as an integer."""
+def _subtracted(e: Emitter, x: Value) -> tuple[Value, Value]:
+    fused = e.module.features.fma
+    if x.dtype == F32 and not fused:
+        r, n = _subtracted(e, e.convert(x, F64))
+        return e.convert(r, F32), e.convert(n, BITS[F32])
     shifter = format_of(x).shifter
     shifted = e.fma(x, TWO_OVER_PI, shifter)
-    return shifted - shifter, e.bits(shifted)
-
-
-def _rounded(e: Emitter, x: Value) -> tuple[Value, Value]:
-    if x.dtype == F32 and not e.module.features.fma:
-        r, n = _rounded(e, e.convert(x, F64))
-        return e.convert(r, F32), e.convert(n, BITS[F32])
-    n, bits = _quarters(e, x)
-    for part in FUSED_PARTS[x.dtype] if e.module.features.fma else SHORT_PARTS:
-        x = e.fma(n, -part, x)
-    return x, bits
-
-
-def _in_two(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
-    if x.dtype == F32:
-        r, n = _rounded(e, e.convert(x, F64))
-        high = e.convert(r, F32)
-        return high, e.convert(r - e.convert(high, F64), F32), e.convert(n, BITS[F32])
-    fused = e.module.features.fma
-    n, bits = _quarters(e, x)
-    *exact, last, rest = FUSED_PARTS[F64] if fused else SHORT_PARTS
-    for part in exact:
-        x = e.fma(n, -part, x)
-    product = n * last
-    high, low = two_sum(x, -product)
+    n = shifted - shifter
     if fused:
-        low = low - e.fma(n, last, -product)
-    return high, e.fma(n, -rest, low), bits
+        for part in FUSED_PARTS[x.dtype]:
+            x = e.fma(n, -part, x)
+        return x, e.bits(shifted)
+    *exact, last, rest = SHORT_PARTS
+    for part in exact:
+        x = x - n * part
+    high, low = two_sum(x, n * -last)
+    return high + (low - n * rest), e.bits(shifted)
 
 
 def _call(e: Emitter, x: Value) -> tuple[Value, Value]:

@@ -46,16 +46,17 @@ def erf(e: Emitter, x: Value) -> Value:
     return e.copysign(e.select(size < 1.0, erf_near(e, size), far), x)
 
 
-def scaled(e: Emitter, x: Value) -> tuple[Value, Value]:
-    """exp(x**2) erfc(x) for x >= 0, and what that lost by the quotient."""
-    c = CENTRE[x.dtype]
+def scaled(e: Emitter, x: Value, unit: float = 1.0) -> tuple[Value, Value]:
+    """exp(z**2) erfc(z) for z = unit * x >= 0, and what that lost by the quotient."""
+    c = CENTRE[x.dtype] / unit
     t = (x - c) / (x + c)
     first, *others = ERFCX[x.dtype]
     p = e.fma(t, e.estrin(t, others), first)
     # both halved, so that the denominator does not overflow
     p = p * 0.5
-    below = e.fma(x, SLOPE / 2, 0.5)
-    rest = e.fma(x, SLOPE / 2, 0.5 - below)
+    slope = unit * SLOPE / 2
+    below = e.fma(x, slope, 0.5)
+    rest = e.fma(x, slope, 0.5 - below)
     inverse = 1.0 / below
     y = p * inverse
     return y, e.fma(-y, rest, remainder(e, p, y, below)) * inverse
@@ -67,9 +68,9 @@ def exp_of_pair(e: Emitter, high: Value, low: Value, factor: Value, rest: Operan
     return scale(e, factor + e.fma(expm1_near(e, r + low), factor, rest), n)
 
 
-def complement(e: Emitter, x: Value, square: Value, rest: Value) -> Value:
-    """erfc(x) for x >= 0, where square + rest is x**2."""
-    return exp_of_pair(e, -square, -rest, *scaled(e, x))
+def complement(e: Emitter, x: Value, square: Value, rest: Value, unit: float = 1.0) -> Value:
+    """erfc(z) for z = unit * x >= 0, where square + rest is z**2."""
+    return exp_of_pair(e, -square, -rest, *scaled(e, x, unit))
 
 
 def erfc(e: Emitter, x: Value) -> Value:
@@ -110,7 +111,7 @@ def log_ndtr(e: Emitter, x: Value) -> Value:
     right = x > NDTR_MIDDLE
     left = x < -NDTR_MIDDLE
     u = 1.0 - tail
-    far, rest = scaled(e, e.at_most(LOG_HIGHEST, e.abs(x)) * SQRT_HALF)
+    far, rest = scaled(e, e.at_most(LOG_HIGHEST, e.abs(x)), SQRT_HALF)
     zero = e.const(0.0, x.dtype, x.lanes)
     lost = e.select(right, (1.0 - u) - tail, e.select(left, rest * 0.5, zero))
     u = e.select(right, u, e.select(left, far * 0.5, near))
@@ -123,5 +124,5 @@ def _ndtr_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
     """The smaller tail beyond |x|, and the whole distribution function, good for small |x|."""
     size = e.at_most(ERFC_HIGHEST[x.dtype] / SQRT_HALF, e.abs(x))
     square, rest = two_product(e, size, size)
-    tail = complement(e, size * SQRT_HALF, square * 0.5, rest * 0.5) * 0.5
+    tail = complement(e, size, square * 0.5, rest * 0.5, SQRT_HALF) * 0.5
     return tail, e.fma(erf_near(e, x * SQRT_HALF), 0.5, 0.5)

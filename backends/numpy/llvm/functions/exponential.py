@@ -110,8 +110,9 @@ def cosh(e: Emitter, x: Value) -> Value:
 
 
 def tanh(e: Emitter, x: Value) -> Value:
-    size = e.abs(x)
-    y = expm1_scaled(e, size + size, 2 * TANH_HIGHEST[x.dtype], 0)
+    """By exp(-2|x|) - 1: half of it is below the result, and so is its rounding."""
+    twice = e.at_least(-2 * TANH_HIGHEST[x.dtype], e.abs(x) * -2.0)
+    y = expm1_scaled(e, twice, 0.0, 0)
     return e.copysign(y / (y + 2.0), x)
 
 

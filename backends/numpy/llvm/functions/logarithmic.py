@@ -17,7 +17,7 @@ from graphc.backends.numpy.llvm import coefficients
 from graphc.backends.numpy.llvm.emit import BITS, F32, F64, Emitter, Value
 from graphc.backends.numpy.llvm.functions.exponential import power_of_two
 from graphc.backends.numpy.llvm.functions.formats import format_of
-from graphc.backends.numpy.llvm.functions.pairs import fast_two_sum, two_product
+from graphc.backends.numpy.llvm.functions.pairs import Pair, fast_two_sum, two_product
 
 SQRT_HALF: Final = {dtype: int(np.array(math.sqrt(0.5), dtype).view(bits)) for dtype, bits in BITS.items()}
 # by how much a subnormal number is scaled to become normal
@@ -102,18 +102,32 @@ def log(e: Emitter, x: Value) -> Value:
 def log_in_base(e: Emitter, x: Value, base: Base) -> Value:
     """A logarithm rounded nearly once, so that powers of the base have exact logarithms."""
     parts = split(e, x)
-    f = parts.m - 1.0
-    s = f / (f + 2.0)
-    z = s * s
-    half, half_rest = two_product(e, f, f * 0.5)
-    high, low = fast_two_sum(f, -half)
-    low = low + (s * (half + z * e.horner(z, coefficients.LOG[f.dtype])) - half_rest)
+    high, low = _log_near(e, parts.m)
     product, rest = two_product(e, high, base.inverse[0])
     rest = e.fma(low, base.inverse[0], e.fma(high, base.inverse[1], rest))
     total, lost = fast_two_sum(parts.k * base.two[0], product)
     if base.two[1]:
         rest = e.fma(parts.k, base.two[1], rest)
     return outside(e, x, total + (lost + rest), 0.0)
+
+
+def _log_near(e: Emitter, m: Value) -> Pair:
+    """log(m) as a sum of two floats, for m between sqrt(1/2) and sqrt(2)."""
+    f = m - 1.0
+    s = f / (f + 2.0)
+    z = s * s
+    half, half_rest = two_product(e, f, f * 0.5)
+    high, low = fast_two_sum(f, -half)
+    return high, low + (s * (half + z * e.horner(z, coefficients.LOG[m.dtype])) - half_rest)
+
+
+def log_pair(e: Emitter, x: Value) -> Pair:
+    """log(x) as a sum of two floats, for positive finite x."""
+    form = format_of(x)
+    parts = split(e, x)
+    high, low = _log_near(e, parts.m)
+    total, lost = fast_two_sum(parts.k * form.log2_high, high)
+    return fast_two_sum(total, lost + e.fma(parts.k, form.log2_low, low))
 
 
 def log2(e: Emitter, x: Value) -> Value:

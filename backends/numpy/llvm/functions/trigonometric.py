@@ -39,13 +39,13 @@ def cos(e: Emitter, x: Value) -> Value:
 
 def tan(e: Emitter, x: Value) -> Value:
     """Sine over cosine, or minus the inverse, each with what was lost in its last place."""
-    r, rest, n = angles.reduce_further(e, x)
+    r, n = angles.reduce(e, x)
     z = r * r
-    more = e.fma(r * z, e.horner(z, coefficients.SIN[r.dtype]), rest)
+    more = r * z * e.horner(z, coefficients.SIN[r.dtype])
     s = r + more
     s_rest = (r - s) + more
     w = e.fma(z, -0.5, 1.0)
-    more = e.fma(z * z, e.horner(z, coefficients.COS[r.dtype]), e.fma(-r, rest, e.fma(z, -0.5, 1.0 - w)))
+    more = e.fma(z * z, e.horner(z, coefficients.COS[r.dtype]), e.fma(z, -0.5, 1.0 - w))
     c = w + more
     c_rest = (w - c) + more
     odd = (n & 1).differs(0)
