@@ -235,6 +235,22 @@ def test_operators_with_weak_arguments(name: str) -> None:
                 same(actual, expected)
 
 
+@pytest.mark.parametrize("name", ["neg", "pos", "abs", "invert", *OPERATORS])
+def test_python_bools_count_as_integers_among_python_numbers(name: str) -> None:
+    """`True + True` is 2 in Python, unlike the sum of NumPy's booleans; traced arguments do not change that."""
+    f = getattr(operator, name)
+    jitted = graphc.jit(f)
+    lone = [(c,) for c in (True, False)]
+    pairs = [(a, b) for a in (True, False) for b in (True, False, 3, 0.5)]
+    for numbers in lone if name in ("neg", "pos", "abs", "invert") else pairs + [p[::-1] for p in pairs]:
+        try:
+            expected = f(*numbers)
+        except (TypeError, ZeroDivisionError):
+            continue  # an operator of integers alone, or Python's own error where arrays have inf or 0
+        actual = jitted(*numbers)
+        assert (actual, np.asarray(actual).dtype) == (expected, np.asarray(expected).dtype), numbers
+
+
 @pytest.mark.parametrize(
     ("f", "dtype", "result"),
     [

@@ -216,6 +216,8 @@ invert = bitwise_not = bitwise_invert = _bits(np.invert, logical_not)
 
 def power_operator(a: Any, b: Any) -> Any:
     """`a ** b`: NumPy's operator takes shortcuts for some scalar exponents, and so does this."""
+    if _is_python_number(a) and _is_python_number(b):
+        a, b = (common_world(a, b).python_number(x) for x in (a, b))
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool) and isinstance(a, Traced):
         exponent = b.item() if isinstance(b, np.generic) else b
         if a.type.dtype.kind == "b" and exponent != 2:
@@ -238,7 +240,7 @@ def power_operator(a: Any, b: Any) -> Any:
 
 
 def _is_python_number(operand: Any) -> bool:
-    return operand.type.weak if isinstance(operand, Traced) else type(operand) in (int, float)
+    return operand.type.weak if isinstance(operand, Traced) else type(operand) in (bool, int, float)
 
 
 def _is_small_integer(exponent: float) -> bool:

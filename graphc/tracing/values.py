@@ -210,14 +210,17 @@ class Traced(Value):
     def __rpow__(self, other: Any) -> Any:
         return namespace().power_operator(other, self)
 
+    def __neg__(self) -> Any:
+        return self.world.neg(self.world.python_number(self))
+
     def __abs__(self) -> Any:
-        return self.world.abs(self)
+        return self.world.abs(self.world.python_number(self))
 
     def __pos__(self) -> Any:
-        return copied(self)
+        return copied(self.world.python_number(self))
 
     def __invert__(self) -> Any:
-        return namespace().invert(self)
+        return namespace().invert(self.world.python_number(self))
 
     def __and__(self, other: Any) -> Any:
         return namespace().bitwise_and(self, other)

@@ -41,6 +41,9 @@ _NO_OPERANDS: Final[dict[type, str]] = {
 }
 
 
+# Operators by which Python computes with a bool as with the integer that it is, and NumPy does not.
+_ARITHMETIC: Final = frozenset({"add", "sub", "mul", "div", "floor_divide", "remainder", "pow"})
+
 # No element of an array is equal to one of these.
 _NEVER_EQUAL: Final = (str, bytes, dict, set, type(None))
 
@@ -104,7 +107,15 @@ class TracingWorld(GraphWorld):
                 loc=(user_locs() or (None,))[0],
                 fix=_NO_OPERANDS[type(other)],
             )
+        if name in _ARITHMETIC and all(_is_python_number(x) for x in (a, b)):
+            a, b = (self.python_number(x) for x in (a, b))
         return super().binary(name, a, b)
+
+    def python_number(self, operand: Any) -> Any:
+        """The operand, a Python bool as the integer that it is in Python's arithmetic."""
+        if isinstance(operand, Operand) and operand.type.weak and operand.type.dtype.kind == "b":
+            return self.convert(operand, np.dtype(np.int64), weak=True)
+        return int(operand) if type(operand) is bool else operand
 
     def _everywhere(self, value: bool, shape: tuple[Size, ...]) -> Any:
         """A boolean for every element: a plain array, as it is known now, unless a size is not."""
@@ -149,6 +160,10 @@ class TracingWorld(GraphWorld):
         set_name(self.builder.nodes[result.id], holder(value))
         self._constants[id(value)] = (value, result.id)
         return ordered_as(result, value)
+
+
+def _is_python_number(operand: Any) -> bool:
+    return operand.type.weak if isinstance(operand, Operand) else type(operand) in (bool, int, float)
 
 
 def deepest(operands: Sequence[Any]) -> TracingWorld:
