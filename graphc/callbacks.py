@@ -108,7 +108,12 @@ class _Flat:
 
     def __call__(self, *leaves: Any) -> tuple[Any, ...]:
         args, kwargs = unflatten(self.in_tree, leaves)
-        results, structure = flatten(self.function(*args, **kwargs))
+        # the graph may run while another is being traced; what the function does is no part of that trace
+        around, STACK.worlds = STACK.worlds, []
+        try:
+            results, structure = flatten(self.function(*args, **kwargs))
+        finally:
+            STACK.worlds = around
         if structure != self.out_tree:
             raise StructureError(
                 f"pure_callback {_name(self.function)}: its result is not what the graph was built for",

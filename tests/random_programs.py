@@ -94,9 +94,14 @@ def all_axes(x: Any) -> tuple[int, ...]:
     return tuple(range(x.ndim))
 
 
+def words(key: Any) -> list[Any]:
+    """The words of a key as 64-bit numbers."""
+    return [key[k].astype(np.uint64) for k in range(4)]
+
+
 NAMES: Final[dict[str, Any]] = {
     "np": np, "special": scipy.special, "emit": emit, "part": part, "within": within, "longer": longer,
-    "divided": divided, "all_axes": all_axes, "random": graphc.random,
+    "divided": divided, "all_axes": all_axes, "random": graphc.random, "words": words,
 }  # fmt: skip
 
 # Kinds of operands: f float, i signed integer, n number, b bool, a any. A placeholder that is no operand's number is
@@ -309,6 +314,7 @@ RANDOM: Final[tuple[Row, ...]] = (
     ("i", f"random.bernoulli({KEY}, 0.3, {{0}}.shape)"),
     ("i", f"random.normal({KEY}, {{0}}.shape, np.float32)"),
     ("if", f"random.uniform({KEY}, None, {{1}}.dtype, {{1}}, np.abs({{1}}) + 1)"),
+    ("i", f"emit('random_word', np.abs({{0}}).astype(np.uint64), *words({KEY}), bits=8)"),
     ("fff", "emit('lerp', {0}, {1}, {2})"),
 )
 ROWS: Final = (ELEMENTWISE, REDUCTIONS, SHAPING, PRODUCTS, IDIOMS, SPECIAL, INTEGERS, RANDOM)

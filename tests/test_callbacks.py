@@ -27,6 +27,7 @@ from graphc.errors import (
     UnsupportedError,
 )
 from graphc.ir import Callback
+from graphc.printing import printing_to
 from graphc.text import callbacks_of
 
 Function = Callable[..., Any]
@@ -431,6 +432,22 @@ def test_exact_mathematics_says_that_it_does_not_look_inside() -> None:
     assert "numpy.argsort" in str(report)
     unused = graphc.verify(lambda x: (graphc.pure_callback(np.argsort, "i64[2]", x), np.sum(x))[1], "f64[2]")
     assert unused.verdict == "proved"
+
+
+def test_what_the_function_does_is_no_part_of_a_trace_around_it() -> None:
+    lines: list[str] = []
+
+    def talk(x: Any) -> Any:
+        graphc.debug_print("called with {}", x)
+        return graphc.grad(lambda v: v**2)(x)
+
+    inner = graphc.jit(lambda x: graphc.pure_callback(talk, "f64[]", x))
+    with printing_to(lines.append):
+        outer = graphc.compile(lambda y: y * inner(3.0), "f64[]")
+        assert lines == ["called with 3.0"]  # a call of plain numbers runs while the outer function is traced
+        assert outer(2.0) == 12.0
+    assert lines == ["called with 3.0"]
+    assert outer.graph.effects == ()
 
 
 def test_threads() -> None:
