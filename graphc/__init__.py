@@ -34,6 +34,7 @@ from graphc.transforms import (
     symbol,
     value_and_grad,
     vjp,
+    vmap,
 )
 from graphc.verification import verify
 
@@ -77,4 +78,5 @@ __all__ = [
     "value_and_grad",
     "verify",
     "vjp",
+    "vmap",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from graphc import dims
 from graphc.dims import Size
@@ -36,16 +36,30 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """How many elements `operation` folds into one, of which there must be some, whatever the number of results."""
+
+    operation: str
+    elements: Size
+
+    def refuse(self) -> NoReturn:
+        """The error of NumPy's reductions."""
+        raise ValueError(f"zero-size array to reduction operation {self.operation} which has no identity")
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What an executor does for one call.
 
     graph: the optimised graph.
+    ranges: what must not be empty, of those of which only named sizes say whether they are.
     steps: in order; inputs and constants need none.
     copies: positions of outputs that would share storage with an input, a constant or another output.
     storage: for each node that owns storage at some time, its size in bytes as a formula in the named sizes.
     """
 
     graph: Graph
+    ranges: tuple[Range, ...]
     steps: tuple[Step, ...]
     copies: frozenset[int]
     storage: Mapping[int, Size]

@@ -7,7 +7,7 @@ a fused graph computes is beyond doubt, and forgetting the groups gives the iden
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from graphc.errors import IRError
 from graphc.ir import Graph, TensorType, static_shape
 from graphc.kernels import KERNEL_DTYPES, Affine
 from graphc.ops import TABLE
-from graphc.passes.reading import VIEWS, Nodes, Read, read
+from graphc.passes.reading import VIEWS, Nodes, Read, behind_markers, read
 from graphc.text import labels
 
 SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
@@ -132,6 +132,16 @@ def cheap_scalars(graph: Graph) -> frozenset[int]:
     return frozenset(found)
 
 
+def whole_axes(shape: Sequence[Size]) -> Axes:
+    """The axes of what fills all loops of a kernel over this shape."""
+    return tuple(None if d == 1 else k for k, d in enumerate(shape))
+
+
+def loops_along(own: Axes, axes: Iterable[int]) -> frozenset[int]:
+    """The loops that run along some axes of a node."""
+    return frozenset(loop for a in axes if (loop := own[a]) is not None)
+
+
 def operand_index(nodes: Nodes, node: int, operand: int, axes: Axes, loops: int) -> tuple[Affine, ...]:
     """Where an elementwise node with these axes reads an operand: axes aligned from the right, size 1 broadcasts."""
     shape = nodes[operand]["type"].shape
@@ -199,9 +209,13 @@ class _Fuser:
         while self.nodes[node]["op"] in VIEWS:
             node = self.nodes[node]["args"][0]
         found = self.unit_of.get(node)
-        while found in self.merged:
-            found = self.merged[found]
-        return found
+        return None if found is None else self.current(found)
+
+    def current(self, number: int) -> int:
+        """The unit that one has been merged into, or itself."""
+        while number in self.merged:
+            number = self.merged[number]
+        return number
 
     def operand_units(self, node: int) -> set[int]:
         return {u for a in self.nodes[node]["args"] if (u := self.unit(a)) is not None}
@@ -227,13 +241,7 @@ class _Fuser:
             unit = self.units[stack.pop()]
             if before & ~unit.before:
                 unit.before |= before
-                stack.extend(self.live(unit.users))
-
-    def live(self, numbers: Iterable[int]) -> Iterator[int]:
-        for number in numbers:
-            while number in self.merged:
-                number = self.merged[number]
-            yield number
+                stack.extend(map(self.current, unit.users))
 
     # joining
 
@@ -260,8 +268,8 @@ class _Fuser:
         for u in self.operand_units(node) - {number}:
             if self.depends(u, number):
                 return "another step between the two needs the kernel's results first"
-        fold = TABLE[self.nodes[node]["op"]].fold
-        axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, unit)
+        fold = self.fold_of(node)
+        axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, number)
         if isinstance(axes, str) or fold is not None:
             return axes
         if unit.reduced is not None and self.sweeps_again(unit, axes):
@@ -281,10 +289,10 @@ class _Fuser:
         attrs = dict(data["attrs"])
         operand = data["args"][0]
         shape = self.nodes[operand]["type"].shape
-        own = unit.axes.get(self.plain(operand))
-        if own is None or self.nodes[self.plain(operand)]["type"].shape != shape:
+        own = unit.axes.get(behind_markers(self.nodes, operand))
+        if own is None or self.nodes[behind_markers(self.nodes, operand)]["type"].shape != shape:
             return "it folds a rearranged result of the kernel"
-        over = frozenset(loop for a in attrs["axes"] if (loop := own[a]) is not None)
+        over = loops_along(own, attrs["axes"])
         role = self.role(unit, over, own)
         return role if role not in ROLES else self.folded(own, attrs)
 
@@ -336,16 +344,9 @@ class _Fuser:
             unit.across.discard(node)
         unit.reduced = over
 
-    def plain(self, node: int) -> int:
-        """The node behind markers, which have its shape."""
-        while self.nodes[node]["op"] in ("identity", "stop_gradient"):
-            node = self.nodes[node]["args"][0]
-        return node
-
     def lower(self, unit: _Unit, node: int) -> bool:
-        return {loop for loop in unit.axes[node] if loop is not None} != {
-            k for k in range(len(unit.domain)) if unit.domain[k] != 1
-        }
+        """Whether the node is the same along one of the kernel's loops."""
+        return set(unit.axes[node]) - {None} != {k for k, d in enumerate(unit.domain) if d != 1}
 
     @staticmethod
     def folded(own: Axes, attrs: Mapping[str, Any]) -> Axes:
@@ -353,17 +354,18 @@ class _Fuser:
             return tuple(None if a in attrs["axes"] else loop for a, loop in enumerate(own))
         return tuple(loop for a, loop in enumerate(own) if a not in attrs["axes"])
 
-    def element_axes(self, node: int, unit: _Unit) -> Axes | str:
+    def element_axes(self, node: int, number: int) -> Axes | str:
         """Axes that follow from where the node reads the kernel's values; the whole domain is tried first."""
+        unit = self.units[number]
         shape = self.nodes[node]["type"].shape
         candidates = []
         if shape == unit.domain:
-            candidates.append(tuple(None if d == 1 else k for k, d in enumerate(shape)))
+            candidates.append(whole_axes(shape))
         derived = self.derived_axes(node, unit)
         if derived is not None and derived not in candidates:
             candidates.append(derived)
         for axes in candidates:
-            if self.reads_in_place(node, unit, axes):
+            if self.reads_in_place(node, number, axes):
                 return axes
         return "it reads elements of the kernel's results at other places, or runs over other loops"
 
@@ -391,19 +393,16 @@ class _Fuser:
         )
         return tuple(own) if fits and len(set(named)) == len(named) else None
 
-    def reads_in_place(self, node: int, unit: _Unit, axes: Axes) -> bool:
-        """Whether every value that the node takes from the kernel is the one of the same iteration."""
+    def reads_in_place(self, node: int, number: int, axes: Axes) -> bool:
+        """Whether every value that a node with these axes takes from a kernel is the one of the same iteration."""
+        unit = self.units[number]
         loops = len(unit.domain)
         for a in self.nodes[node]["args"]:
             found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
-            own = unit.axes.get(found.root)
-            if found.root in unit.across:
-                return False
-            if own is None:
-                if self.unit(found.root) is not None and self.units[self.unit(found.root) or 0] is unit:
-                    return False
+            if self.unit(found.root) != number:
                 continue
-            if not in_place(found, own):
+            own = unit.axes.get(found.root)
+            if own is None or found.root in unit.across or not in_place(found, own):
                 return False
         return True
 
@@ -411,9 +410,14 @@ class _Fuser:
         unit = self.units[number]
         data = self.nodes[node]
         if TABLE[data["op"]].fold is not None:
-            own = unit.axes[self.plain(data["args"][0])]
-            over = frozenset(loop for a in dict(data["attrs"])["axes"] if (loop := own[a]) is not None)
+            own = unit.axes[behind_markers(self.nodes, data["args"][0])]
+            over = loops_along(own, dict(data["attrs"])["axes"])
             self.take(unit, node, self.role(unit, over, own), over)
+        self.enter(node, number, axes)
+
+    def enter(self, node: int, number: int, axes: Axes) -> None:
+        """Make the node one of a kernel's, which then comes after all that the node reads."""
+        unit = self.units[number]
         unit.nodes.append(node)
         unit.axes[node] = axes
         self.unit_of[node] = number
@@ -443,12 +447,12 @@ class _Fuser:
         data = self.nodes[node]
         fold = TABLE[data["op"]].fold
         domain = self.nodes[data["args"][0]]["type"].shape if fold is not None else data["type"].shape
-        whole: Axes = tuple(None if d == 1 else k for k, d in enumerate(domain))
+        whole = whole_axes(domain)
         if fold is None:
             axes, reduced = whole, None
         else:
             attrs = dict(data["attrs"])
-            over = frozenset(loop for a in attrs["axes"] if (loop := whole[a]) is not None)
+            over = loops_along(whole, attrs["axes"])
             if not over:
                 self.alone(node)
                 return
@@ -464,21 +468,14 @@ class _Fuser:
         unit = self.units[number]
         if reduced is not None:
             self.take(unit, node, self.role(unit, reduced, whole), reduced)
-        unit.nodes.append(node)
-        unit.axes[node] = axes
-        self.unit_of[node] = number
-        self.register(node, number)
-        for u in self.operand_units(node) - {number}:
-            self.units[u].users.add(number)
-            self.gain(number, self.units[u].bits | self.units[u].before)
+        self.enter(node, number, axes)
 
     def beside(self, node: int, domain: tuple[Size, ...], reduced: frozenset[int] | None, whole: Axes) -> int | None:
         """A kernel over the same loops that reads one of the node's arrays, and is no ancestor of the node's."""
         operands = self.operand_units(node)
         for root in self.roots(node):
-            for number in reversed(self.readers.get((root, domain), ())[-8:]):
-                while number in self.merged:
-                    number = self.merged[number]
+            for known in reversed(self.readers.get((root, domain), ())[-8:]):
+                number = self.current(known)
                 unit = self.units[number]
                 if number in operands or len(unit.nodes) >= LIMIT:
                     continue
@@ -504,7 +501,7 @@ class _Fuser:
         apart = not (self.depends(into, other) or self.depends(other, into))
         if not apart and not self.only_by(node, into, other):
             return
-        if not self.node_reads_in_place(node, into, other):
+        if self.fold_of(node) is None and not self.reads_in_place(node, other, a.axes[node]):
             return
         a.nodes += b.nodes
         a.across |= b.across
@@ -517,7 +514,7 @@ class _Fuser:
         a.users.discard(into)
         a.before &= ~a.bits
         self.gain(into, b.before & ~a.bits)
-        for user in list(self.live(a.users)):
+        for user in {self.current(user) for user in a.users}:
             if user != into:
                 self.gain(user, a.bits | a.before)
 
@@ -533,22 +530,6 @@ class _Fuser:
                         return False
                 elif self.units[u].before & bits:
                     return False
-        return True
-
-    def node_reads_in_place(self, node: int, into: int, other: int) -> bool:
-        """Whether the node, with its axes in `into`, reads the values of `other` where they are computed."""
-        unit = self.units[other]
-        loops = len(unit.domain)
-        axes = self.units[into].axes[node]
-        if TABLE[self.nodes[node]["op"]].fold is not None:
-            return True
-        for a in self.nodes[node]["args"]:
-            found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
-            if self.unit(found.root) != other:
-                continue
-            own = unit.axes.get(found.root)
-            if own is None or found.root in unit.across or not in_place(found, own):
-                return False
         return True
 
     def refuse(self, node: int, number: int, why: str) -> None:

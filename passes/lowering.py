@@ -11,13 +11,16 @@ from graphc.dims import Size
 from graphc.ir import Graph
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Store, Value, Within, simplified
 from graphc.ops import TABLE
-from graphc.passes.fuse import Group, cheap_scalars, in_place, operand_index
-from graphc.passes.reading import VIEWS, Nodes, read
+from graphc.passes.fuse import Group, in_place, operand_index, whole_axes
+from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
 
 
-def lower(graph: Graph, group: Group) -> Kernel:
-    """The kernel that computes a group, over as few loops as its arrays allow."""
-    return _Lowering(graph, group).run()
+def lower(graph: Graph, group: Group, scalars: frozenset[int]) -> Kernel:
+    """The kernel that computes a group, over as few loops as its arrays allow.
+
+    scalars: what every kernel computes itself (`graphc.passes.fuse.cheap_scalars`).
+    """
+    return _Lowering(graph, group, scalars).run()
 
 
 def results(graph: Graph, group: Group) -> tuple[int, ...]:
@@ -43,13 +46,13 @@ def _needed(graph: Graph, nodes: Nodes, inside: frozenset[int], node: int) -> bo
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, group: Group) -> None:
+    def __init__(self, graph: Graph, group: Group, scalars: frozenset[int]) -> None:
         self.graph = graph
         self.nodes: Nodes = graph._node
         self.group = group
         self.loops = len(group.domain)
         self.inside = frozenset(group.nodes)
-        self.scalars = cheap_scalars(graph)
+        self.scalars = scalars
         self.values: list[Value] = []
         self.known: dict[Value, int] = {}
         self.number: dict[int, int] = {}
@@ -86,21 +89,13 @@ class _Lowering:
         dtype = data["type"].dtype
         if op.fold is not None:
             operand = data["args"][0]
-            rank = self.nodes[operand]["type"].ndim
-            whole = [None if d == 1 else k for k, d in enumerate(self.nodes[operand]["type"].shape)]
-            member = self.plain(operand)
-            own = self.group.axes[member] if member in self.inside else tuple(whole)
-            index = tuple(self.along(loop) for loop in own)
-            assert len(index) == rank
+            member = behind_markers(self.nodes, operand)
+            whole = whole_axes(self.nodes[operand]["type"].shape)
+            index = tuple(self.along(loop) for loop in self.group.axes.get(member, whole))
             return self.append(Reduce(dtype, op.fold, self.operand(operand, index), node in self.group.across))
         axes = self.group.axes[node]
         operands = [self.operand(a, operand_index(self.nodes, node, a, axes, self.loops)) for a in data["args"]]
         return self.append(Apply(dtype, data["op"], tuple(operands), data["attrs"]))
-
-    def plain(self, node: int) -> int:
-        while self.nodes[node]["op"] in ("identity", "stop_gradient"):
-            node = self.nodes[node]["args"][0]
-        return node
 
     def operand(self, node: int, index: Sequence[Affine]) -> int:
         """The value of an operand: computed in this kernel, known, or loaded."""

@@ -7,24 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graphc import dims
 from graphc.dims import Size
 from graphc.ir import NOTHING, Graph, TensorType
 from graphc.kernels import Kernel, Load
 from graphc.ops import TABLE
-from graphc.passes.fuse import Group
+from graphc.passes.fuse import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.passes.reading import VIEWS
-from graphc.plan import Plan, Step, nbytes
+from graphc.plan import Plan, Range, Step, nbytes
 
 SOURCES = frozenset({"input", "const"})
 Nodes = Mapping[int, dict[str, Any]]
 
 
-def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = ()) -> Plan:
+def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), traced: Graph | None = None) -> Plan:
     """Order the steps and assign storage. A value lives until the last step that reads it or a view of it.
 
     A result that overwrites an operand takes over its memory layout, and NumPy sums other layouts in another order;
-    `overwrite=False` gives every result NumPy's own layout.
+    `overwrite=False` gives every result NumPy's own layout. The ranges that must not be empty are those of the graph as
+    `traced`: passes may fold ranges of their own, and drop one that only raised an error.
     """
     nodes: Nodes = graph._node
     root = _roots(nodes)
@@ -47,7 +49,21 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = ()) -> 
         taken = set(into.values())
         frees = tuple(r for r in dying.get(position, ()) if r not in taken and _stored(nodes[r]))
         steps.append(Step(unit.nodes, into, frees, unit.kernel))
-    return Plan(graph, tuple(steps), _copies(graph, root), storage)
+    return Plan(graph, _ranges(traced or graph), tuple(steps), _copies(graph, root), storage)
+
+
+def _ranges(graph: Graph) -> tuple[Range, ...]:
+    """The ranges of maxima and minima that may be empty."""
+    found = []
+    for data in graph._node.values():
+        if data["op"] not in ("reduce_max", "reduce_min"):
+            continue
+        shape = graph._node[data["args"][0]]["type"].shape
+        elements = dims.product([shape[a] for a in dict(data["attrs"])["axes"]])
+        if not isinstance(elements, int):
+            operation = "maximum" if data["op"] == "reduce_max" else "minimum"
+            found.append(Range(operation, elements))
+    return tuple(dict.fromkeys(found))
 
 
 def _stored(data: dict[str, Any]) -> bool:
@@ -71,8 +87,9 @@ def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
     units: list[_Unit] = []
     grouped: set[int] = set()
     needed = {*graph.outputs, *graph.effects}
+    scalars = cheap_scalars(graph) if groups else frozenset()
     for group in groups:
-        kernel = lower(graph, group)
+        kernel = lower(graph, group, scalars)
         units.append(_Unit(group.nodes, kernel.roots, kernel.nodes, kernel))
         grouped.update(group.nodes)
         needed.update(kernel.roots)

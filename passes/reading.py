@@ -12,8 +12,11 @@ from graphc.kernels import Affine, Within
 
 Nodes = Mapping[int, dict[str, Any]]
 
+# Ops that only say something about their operand.
+MARKERS: Final = frozenset({"identity", "stop_gradient"})
+
 # Ops that only rearrange: a kernel reads through them instead of running them.
-VIEWS: Final = frozenset({"reshape", "transpose", "broadcast_to", "slice", "identity", "stop_gradient", "unslice"})
+VIEWS: Final = MARKERS | {"reshape", "transpose", "broadcast_to", "slice", "unslice"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,13 @@ class Read:
     index: tuple[Affine, ...] | None
     at: Affine
     within: tuple[Within, ...] = ()
+
+
+def behind_markers(nodes: Nodes, node: int) -> int:
+    """The node that a chain of markers shows."""
+    while nodes[node]["op"] in MARKERS:
+        node = nodes[node]["args"][0]
+    return node
 
 
 def read(nodes: Nodes, node: int, index: Sequence[Affine], loops: int) -> Read:

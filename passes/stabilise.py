@@ -26,7 +26,7 @@ from graphc.passes.rewrite import (
 from graphc.passes.simplify import only_units, without_axes
 
 X, Y, Z = Var("x"), Var("y"), Var("z")
-A, B, KEEP = Attr("a"), Attr("b"), Attr("keep")
+A, B, C, KEEP = Attr("a"), Attr("b"), Attr("c"), Attr("keep")
 REAL: Final = Law.REAL
 POSITIVE: Final = Scalar("c", accept=lambda v: 0 < v < float("inf"))
 # log(c) is rounded: for any larger c, the result would lose more near 0 than the naive formula does
@@ -52,6 +52,15 @@ def is_own_maximum(w: GraphWorld, m: Match) -> bool:
         data = nodes[data["args"][0]]
     own = data["op"] == "reduce_max" and data["args"][0] == m["x"].id
     return own and lead >= 0 and all(i < lead or y[i - lead] == 1 for i in m["a"])
+
+
+def are_own_products(w: GraphWorld, m: Match) -> bool:
+    """Each vector along the last axis of `x` is one row times the same as a column; the result has no more axes."""
+    shape = m["x"].type.shape
+    if not shape:
+        return False
+    lead, size = shape[:-1], shape[-1]
+    return bool(m["a"] == (*lead, 1, size) and m["b"] == (*lead, size, 1) and m["c"] == lead)
 
 
 def is_count(w: GraphWorld, m: Match) -> bool:
@@ -214,10 +223,10 @@ ROWS: Final = (
     ),
     Rewrite(
         "sqrt(x @ x) -> norm(x)",
-        P.sqrt(P.reshape(P.matmul(P.reshape(X, shape=A), P.reshape(X, shape=B)), shape=())),
-        lambda w, m: w.reduce_norm(m["x"], axes=(0,), keepdims=False),
+        P.sqrt(P.reshape(P.matmul(P.reshape(X, shape=A), P.reshape(X, shape=B)), shape=C)),
+        lambda w, m: w.reduce_norm(m["x"], axes=(m["x"].type.ndim - 1,), keepdims=False),
         REAL,
-        lambda w, m: m["x"].type.ndim == 1,
+        are_own_products,
     ),
     Rewrite(
         "sqrt(sum(x * x) / y) -> norm(x) / sqrt(y)",

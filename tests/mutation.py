@@ -13,6 +13,7 @@ from graphc.errors import GraphcError
 from graphc.inspection.counting import work_of
 from graphc.ir import DTYPES, Builder, TensorType
 from graphc.ops import TABLE
+from graphc.ops.batching import leading, rule_of
 from graphc.ops.record import ErrorSample, Jvp, Linear, Masked, Multilinear, Op, Partials, Sample
 from graphc.ops.world import GraphWorld, Value
 from graphc.verification.cases import cases
@@ -105,7 +106,7 @@ EQUIVALENT: Final[Mapping[tuple[str, str, str], str]] = {
 
 def equivalent(op: Op, field: str, kind: str) -> str | None:
     """Why a mutant means the same as its record; None if it does not."""
-    if kind == "swapped" and op.name in SYMMETRIC and field in ("numpy", "exact", "kernel"):
+    if kind == "swapped" and op.name in SYMMETRIC and field in ("numpy", "exact", "kernel", "batch"):
         return "the op is symmetric"
     if field == "ulps" and kind == "zero" and op.name in EXACT:
         return "the result is exact"
@@ -350,6 +351,35 @@ def _or_not(mask: Any) -> Any:
     return mask.world.logical_or(mask, mask.world.logical_not(mask))
 
 
+def of_batch(op: Op) -> Values:
+    """Rules that mix rows up, or take the axis of the rows for another."""
+    rule = rule_of(op)
+    if rule is None:
+        return
+    if op.batch is not None:
+        yield "dropped", None
+
+    def reversed_rows(value: Any) -> Any:
+        size, *row = value.shape
+        return value.world.slice(value, index=((size - 1, None, -1), *((0, d, 1) for d in row)))
+
+    yield "rows reversed", after(reversed_rows, rule)
+    yield "rows last", after(lambda v: v.world.transpose(v, perm=(*range(1, v.ndim), 0)), rule)
+    if not op.elementwise and rule is not leading:
+        yield "operands as they come", leading
+    for name in attributes(op):
+        if name != "weak":
+            yield (
+                f"{name} off",
+                lambda w, op, size, x, batched, attrs, name=name: rule(w, op, size, x, batched, off(attrs, name)),
+            )
+    if len(op.domains) > 1:
+        yield (
+            "swapped",
+            lambda w, op, size, x, batched, attrs: rule(w, op, size, x[::-1], batched[::-1], attrs),
+        )
+
+
 NARROWER: Final = {
     "real": "positive",
     "nonzero": "positive",
@@ -525,6 +555,7 @@ MUTATIONS: Final[dict[str, Callable[[Op], Values]]] = {
     "doc": of_doc,
     "exact": of_exact,
     "rule": of_rule,
+    "batch": of_batch,
     "domains": of_domains,
     "samples": of_samples,
     "errors": of_errors,

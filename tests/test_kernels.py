@@ -17,7 +17,7 @@ from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Value
-from graphc.passes.fuse import Group
+from graphc.passes.fuse import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
 
@@ -69,7 +69,7 @@ def kernel_of(graph: Graph) -> Kernel:
     op = TABLE[data["op"]]
     if op.fold is None:
         domain = data["type"].shape
-        return lower(graph, Group((node,), domain, frozenset(), {node: axes_of(domain)}))
+        return lower(graph, Group((node,), domain, frozenset(), {node: axes_of(domain)}), cheap_scalars(graph))
     domain = graph._node[data["args"][0]]["type"].shape
     attrs = dict(data["attrs"])
     own = axes_of(domain)
@@ -79,7 +79,7 @@ def kernel_of(graph: Graph) -> Kernel:
         if attrs["keepdims"]
         else tuple(k for a, k in enumerate(own) if a not in attrs["axes"])
     )
-    return lower(graph, Group((node,), domain, over, {node: axes}))
+    return lower(graph, Group((node,), domain, over, {node: axes}), cheap_scalars(graph))
 
 
 def axes_of(domain: tuple[Any, ...]) -> tuple[int | None, ...]:
@@ -253,6 +253,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
     "softmax": (softmax, 2),
     "layernorm": (layernorm, 2),
     "columns": (columns, 2),
+    "columns of one value": (lambda x: (x - 1 / np.exp(np.broadcast_to(x[:, :1], x.shape)).sum(0)).sum(0), 2),
     "logsumexp of columns": (lambda x: np.log(np.sum(np.exp(x), axis=0)), 2),
     "stencil": (stencil, 2),
     "gradient of a stencil": (graphc.grad(lambda u: np.sum(stencil(u) ** 2)), 2),

@@ -187,6 +187,9 @@ class _Writer:
                 for s in sorted(dims.symbols(guard.left) | dims.symbols(guard.right))
             )
             lines.append(f"if not ({self._spelled(guard)}): refuse_guard(guard{number}, {sizes})")
+        for number, one in enumerate(self.plan.ranges):
+            self.scope[f"range{number}"] = one
+            lines.append(f"if {self._spelled(one.elements)} == 0: range{number}.refuse()")
         return lines
 
     def _integer_casts(self, i: int) -> tuple[np.dtype[Any], ...]:
@@ -286,7 +289,7 @@ def _reserved(name: str) -> bool:
     return (
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
-        or name.startswith(("spec", "dtype", "guard", "callback", "kernel"))
+        or name.startswith(("spec", "dtype", "guard", "callback", "kernel", "range"))
     )
 
 

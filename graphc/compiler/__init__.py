@@ -6,7 +6,7 @@ from graphc.compiler.compiled import Compiled, Options, backend_module
 from graphc.compiler.compiling import compile
 from graphc.compiler.expressions import extract
 from graphc.compiler.jitting import Jitted, jit
-from graphc.compiler.pytrees import flatten, function_name, show_call, show_tree, unflatten
+from graphc.compiler.pytrees import flatten, function_name, leaf_names, show_call, show_tree, unflatten
 from graphc.compiler.sizes import mismatch
 from graphc.compiler.specs import Spec, is_array, not_an_array, type_of
 from graphc.compiler.wrapping import Wrapper
@@ -28,6 +28,7 @@ __all__ = [
     "function_name",
     "is_array",
     "jit",
+    "leaf_names",
     "mismatch",
     "not_an_array",
     "parse",

@@ -84,7 +84,9 @@ class Compiled:
             optimised = self.passes[-1].graph if self.passes else graph
             generator = options.generator
             self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised)
-            self.plan: Plan = make_plan(optimised, overwrite=not options.exact_order, groups=self.fusion.groups)
+            self.plan: Plan = make_plan(
+                optimised, overwrite=not options.exact_order, groups=self.fusion.groups, traced=graph
+            )
             settings = {} if generator is None else {"kernels": generator, "fast": options.fast_math}
             self._run, self.source = backend_module(options.backend).load(self.plan, **settings)
         self._flat = in_tree is None or _is_flat(in_tree)

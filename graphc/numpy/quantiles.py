@@ -118,10 +118,7 @@ def _without_nan(rows: Rows, result: Any) -> Any:
 
 @traceable(np.median)
 def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
-    """The element in the middle over axes, or the mean of the two in the middle; NaN over an empty range.
-
-    Ties share the derivative equally.
-    """
+    """The middle element, or the mean of the two in the middle, of which ties share the derivative; NaN if empty."""
     value = strong(a, common_world(a))
     if _is_empty(value, axes_of("median", axis, value.ndim)):
         return mean(value, axis, keepdims=keepdims)

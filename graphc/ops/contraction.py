@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import TensorType, Type
+from graphc.ops.batching import lined_up
 from graphc.ops.record import ErrorSample, Multilinear, Op, Sample
 from graphc.ops.typing import Facts, broadcast, check_kind, tensor
 from graphc.ops.work import matrix_product
@@ -32,6 +35,25 @@ def swap(w: Any, x: Any) -> Any:
     return w.transpose(x, perm=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
+STACKS: Final = lined_up(2, 2)
+
+
+def matmul_rows(
+    w: Any, name: str, size: Size, operands: Sequence[Any], batched: Sequence[bool], attrs: Mapping[str, Any]
+) -> Any:
+    """Where a matrix meets a batch, one product of more rows if that moves nothing; else a stack of products."""
+    a, b = operands
+    if not batched[1] and a.ndim == 3 and b.ndim == 2:
+        rows, inner = a.shape[1:]
+        found = w.matmul(w.reshape(a, shape=(size * rows, inner)), b)
+        return w.reshape(found, shape=(size, rows, b.shape[1]))
+    if not batched[0] and a.ndim == 2 and b.ndim == 3 and b.shape[2] == 1:
+        # one column: the same as one row times the transpose
+        found = w.matmul(w.reshape(b, shape=b.shape[:2]), swap(w, a))
+        return w.reshape(found, shape=(size, a.shape[0], 1))
+    return STACKS(w, name, size, operands, batched, attrs)
+
+
 OPS = (
     Op(
         "matmul",
@@ -43,6 +65,7 @@ OPS = (
             lambda w, ct, a, b: w.unbroadcast(w.matmul(ct, swap(w, b)), a.shape),
             lambda w, ct, a, b: w.unbroadcast(w.matmul(swap(w, a), ct), b.shape),
         ),
+        batch=matmul_rows,
         domains=("real", "real"),
         samples=(
             Sample(((2, 3), (3, 2))),

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphc.errors import AxisError
 from graphc.ir import TensorType, Type
+from graphc.ops.batching import carried
 from graphc.ops.record import ErrorSample, Jvp, Op, Sample
 from graphc.ops.typing import Facts, check_kind, normalise_axis, tensor
 from graphc.ops.work import for_each
@@ -136,6 +137,7 @@ def extreme(op: str, ufunc: str, worse: str, doc: str) -> Op:
         numpy=f"np.{ufunc}.accumulate({{0}}, axis={{axis}})",
         exact=exact,
         rule=Jvp(extreme_jvp(ufunc, worse)),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((5,),), {"axis": 0}),
@@ -158,6 +160,7 @@ OPS = (
         work=for_each("mul"),
         exact=lambda s, x, *, axis, reverse: s.cumprod(x, axis, reverse),
         rule=Jvp(cumprod_jvp),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((3,),), {"axis": 0, "reverse": False}),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
 
+from graphc import dims
 from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
+from graphc.ops.batching import moved, repeated, row_numbers, row_rank, widened
 from graphc.ops.record import ErrorSample, Linear, Op, Reason, Sample
 from graphc.ops.typing import Facts, broadcast, normalise_axis, show, tensor
 from graphc.ops.work import for_each
@@ -76,6 +79,66 @@ def gather_back(w: Any, ct: Any, updates: Any, *indices: Any, axis: int, shape: 
     return (w.gather(ct, *indices, axis=axis), *(None for _ in indices))
 
 
+def index_rows(w: Any, size: Size, indices: Sequence[Any], batched: Sequence[bool]) -> tuple[int, list[Any]]:
+    """The rank of what index arrays pick in a row; and an index that picks the row, with those that pick in it."""
+    rank = max(map(row_rank, indices, batched))
+    wide = [widened(w, i, rank) if b else i for i, b in zip(indices, batched, strict=True)]
+    return rank, [row_numbers(w, size, rank), *wide]
+
+
+def blocks(*lengths: int) -> list[range]:
+    """Axes numbered from 0 on, in blocks of so many."""
+    return [range(start, stop) for start, stop in pairwise(accumulate(lengths, initial=0))]
+
+
+def gather_rows(
+    w: Any, name: str, size: Size, operands: Sequence[Any], batched: Sequence[bool], attrs: Mapping[str, Any]
+) -> Any:
+    x, *indices = operands
+    axis = attrs["axis"]
+    if not any(batched[1:]):
+        return w.gather(x, *indices, axis=axis + 1)
+    rank, (numbers, *inner) = index_rows(w, size, indices, batched[1:])
+    if not batched[0]:
+        found = w.gather(x, *inner, axis=axis)
+        lead, rows, rest = blocks(axis, 1, found.ndim - axis - 1)
+        return moved(w, found, [*rows, *lead, *rest])
+    # the row is one more position; positions stand side by side, so the axes before them move behind
+    row, lead, places, rest = blocks(1, axis, len(inner), x.ndim - 1 - axis - len(inner))
+    found = w.gather(moved(w, x, [*row, *places, *lead, *rest]), numbers, *inner, axis=0)
+    row, picked, lead, rest = blocks(1, rank, axis, found.ndim - 1 - rank - axis)
+    return moved(w, found, [*row, *lead, *picked, *rest])
+
+
+def scatter_rows(
+    w: Any, name: str, size: Size, operands: Sequence[Any], batched: Sequence[bool], attrs: Mapping[str, Any]
+) -> Any:
+    updates, *indices = operands
+    axis, shape = attrs["axis"], attrs["shape"]
+    if not any(batched[1:]):
+        return w.scatter_add(updates, *indices, axis=axis + 1, shape=(size, *shape))
+    updates = updates if batched[0] else repeated(w, updates, size)
+    rank, (numbers, *inner) = index_rows(w, size, indices, batched[1:])
+    row, lead, picked, rest = blocks(1, axis, rank, updates.ndim - 1 - axis - rank)
+    updates = moved(w, updates, [*row, *picked, *lead, *rest])
+    stop = axis + len(inner)
+    whole = (size, *shape[axis:stop], *shape[:axis], *shape[stop:])
+    found = w.scatter_add(updates, numbers, *inner, axis=0, shape=whole)
+    row, places, lead, rest = blocks(1, len(inner), axis, len(shape) - stop)
+    return moved(w, found, [*row, *lead, *places, *rest])
+
+
+def last_write_rows(
+    w: Any, name: str, size: Size, operands: Sequence[Any], batched: Sequence[bool], attrs: Mapping[str, Any]
+) -> Any:
+    _, positions = index_rows(w, size, operands, batched)
+    rows = [i.type.shape[b:] for i, b in zip(operands, batched, strict=True)]
+    writes = w.dim(size=dims.product(broadcast(w.facts, name, *rows)))
+    found = w.last_write(*positions, shape=(size, *attrs["shape"]))
+    # writes are numbered through all rows
+    return w.select(found < 0, found, found - row_numbers(w, size, len(attrs["shape"])) * writes)
+
+
 ROWS = np.array([0, 2, 2, -1])
 COLUMNS = np.array([1, 0, 0, 1])
 TABLE = np.array([[0, 1], [1, -1]])
@@ -86,6 +149,7 @@ OPS = (
         type=gather_type,
         numpy="nk.gather({0}, ({1*},), {axis})",
         rule=Linear((0,), scatter_back, mask=scatter_back),
+        batch=gather_rows,
         domains=("real", "index", "index"),
         samples=(
             Sample(((3,), ROWS), {"axis": 0}),
@@ -93,6 +157,7 @@ OPS = (
             Sample(((2, 3), ROWS), {"axis": 1}),
             Sample(((2, 2), TABLE), {"axis": 0}),
             Sample(((3, 2), np.array(-1)), {"axis": 0}),
+            Sample(((2, 3, 2), TABLE), {"axis": 1}),
         ),
         errors=(
             ErrorSample(("f64[3]", "f64[2]"), {"axis": 0}, DTypeError, "must be integers"),
@@ -108,12 +173,14 @@ OPS = (
         numpy="nk.scatter_add({0}, ({1*},), {axis}, {shape})",
         work=for_each("add"),
         rule=Linear((0,), gather_back, mask=gather_back),
+        batch=scatter_rows,
         domains=("real", "index", "index"),
         samples=(
             Sample(((4,), ROWS), {"axis": 0, "shape": (3,)}),
             Sample(((4,), ROWS, COLUMNS), {"axis": 0, "shape": (3, 2)}),
             Sample(((2, 4), ROWS), {"axis": 1, "shape": (2, 3)}),
             Sample(((2, 2, 2), TABLE), {"axis": 0, "shape": (2, 2)}),
+            Sample(((2, 2, 2, 3), TABLE), {"axis": 1, "shape": (2, 2, 3)}),
         ),
         errors=(
             ErrorSample(("f64[3]", "i64[2]"), {"axis": 0, "shape": (5,)}, ShapeError, "do not match"),
@@ -129,6 +196,7 @@ OPS = (
         type=last_write_type,
         numpy="nk.last_write(({0*},), {shape})",
         exact=last_write_exact,
+        batch=last_write_rows,
         ulps=0,
         domains=("index", "index"),
         samples=(

@@ -11,10 +11,12 @@ import numpy as np
 from graphc.dims import Size
 from graphc.errors import IRError
 from graphc.ir import NOTHING, Callback, TensorType, TupleType, Type
+from graphc.ops.batching import leading
 from graphc.ops.record import OPAQUE, ErrorSample, Op, Reason, Sample
 from graphc.ops.typing import Facts
 
 UNKNOWN: Final[Mapping[str, Reason]] = {"exact": OPAQUE, "rule": OPAQUE}
+OF_THE_USER: Final[Mapping[str, Reason]] = {**UNKNOWN, "batch": OPAQUE}
 
 
 def debug_print_type(facts: Facts, *operands: Type, format: str) -> TupleType:
@@ -59,6 +61,7 @@ OPS = (
         "debug_print",
         type=debug_print_type,
         numpy="calls.debug_print({format}, {*})",
+        batch=leading,
         domains=("real",),
         samples=(
             Sample(((3,), ()), {"format": "x = {0}, {{y}} = {1:.3f}, {0!r:>30}"}),
@@ -106,7 +109,7 @@ OPS = (
                 "no function",
             ),
         ),
-        reasons=UNKNOWN,
+        reasons=OF_THE_USER,
         doc="The results of a function of the user's, which may be called more or less often than it is written.",
     ),
 )

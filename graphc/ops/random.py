@@ -6,7 +6,7 @@ The generator is Philox4x32-10, see `graphc.ops.philox`. A key is u32[4]; keys a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import DTYPE_NAMES, TensorType, Type
+from graphc.ops.batching import leading, lined_up, repeated, widened
 from graphc.ops.philox import BUMPS, FOLD, MASK, MULTIPLIERS, RETRY, ROUNDS, SPLIT, block
 from graphc.ops.record import ErrorSample, Op, Reason, Sample
 from graphc.ops.typing import Facts, broadcast, elementwise, show, tensor
@@ -190,6 +191,16 @@ def derived_key_exact(s: Any, key: Any, data: Any, *, stream: str) -> Any:
     return filled(s, words, (*whole, 4))
 
 
+def random_below_rows(
+    w: Any, name: str, size: Size, operands: Sequence[Any], batched: Sequence[bool], attrs: Mapping[str, Any]
+) -> Any:
+    """Keys along leading axes draw each for itself; bounds line up with what is drawn."""
+    key, span = operands
+    key = key if batched[0] else repeated(w, key, size)
+    rank = key.ndim - 2 + len(attrs["shape"])
+    return w.random_below(key, widened(w, span, rank) if batched[1] else span, **attrs)
+
+
 SOME: Final = np.array([1, 2, 3, 4], np.uint32)
 LARGE: Final = np.array([2**32 - 1, 0x9E3779B9, 0x80000000, 7], np.uint32)
 TWO: Final = np.stack([SOME, LARGE])
@@ -214,6 +225,7 @@ OPS = (
         numpy="nk.random_bits({0}, {shape}, {dtype})",
         expansion=random_bits_expansion,
         exact=random_bits_exact,
+        batch=leading,
         domains=("real",),
         samples=(
             Sample((SOME,), {"shape": (5,), "dtype": U32}),
@@ -262,6 +274,7 @@ OPS = (
         type=random_below_type,
         numpy="nk.random_below({0}, {1}, {shape})",
         exact=random_below_exact,
+        batch=random_below_rows,
         domains=("real", "real"),
         samples=(
             Sample((SOME, np.array(6, np.uint32)), {"shape": (7,), "dtype": U32}),
@@ -289,6 +302,7 @@ OPS = (
         type=random_order_type,
         numpy="nk.random_order({0}, {shape})",
         exact=random_order_exact,
+        batch=leading,
         domains=("real",),
         samples=(
             Sample((SOME,), {"shape": (7,)}),
@@ -311,6 +325,7 @@ OPS = (
         type=derived_key_type,
         numpy="nk.derived_key({0}, {1}, {stream})",
         exact=derived_key_exact,
+        batch=lined_up(1, 0),
         domains=("real", "real"),
         samples=(
             Sample((SOME, np.array([0, 1, 2**32 + 1, 2**64 - 1], np.uint64)), {"stream": "split"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -86,6 +86,10 @@ Arithmetic = Literal["add", "mul", "div", "transcendental", "other"]
 Work = Callable[..., Mapping[Arithmetic, Size]]
 
 
+# (w, name, size, operands, batched, attrs) -> the results of all rows; see graphc.ops.batching
+Batch = Callable[[Any, str, Size, Sequence[Any], Sequence[bool], Mapping[str, Any]], Any]
+
+
 # Why a field of a record may be missing; the table test counts them.
 Reason = Literal[
     "integer or boolean result: no tangent",
@@ -130,6 +134,8 @@ class Op:
     numpy: a dotted NumPy or SciPy name, or an expression over `{0}`, `{1}`, ... and `{attribute}`.
     exact: scalar meaning `(s, *scalars, **attrs)` in the functions of an exact field `s`; a string names one.
     rule: the derivative, said once.
+    batch: how the op acts on operands of which some carry one more axis, in front. If not given, an elementwise op
+        lines its operands up.
     domains: for each operand, the name of the set that samples are drawn from.
     samples: shapes and attributes for the table tests.
     errors: what must be refused.
@@ -140,8 +146,8 @@ class Op:
     elementwise: whether elements of the result are made of those of the operands at the same place.
     view: whether the NumPy meaning may show an operand's elements instead of copying them.
     updates: whether the result is the first operand with elements replaced; the NumPy meaning takes it as `out` too.
-    kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k` (see
-        graphc.kernels.Scalars); a string names one of them.
+    kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k`, which
+        go by the names of the exact fields; a string names one of them.
     kernel_kinds: the kinds of dtype, in NumPy's letters, at which it means what NumPy means.
     fold: for a reduction that kernels compute, what it folds by.
     expansion: for an op that stands for several, `(w, *operands, **attrs)` built of simple ones that kernels can fuse.
@@ -159,6 +165,7 @@ class Op:
     fold: Fold | None = None
     expansion: Rule | None = None
     rule: Derivative | None = None
+    batch: Batch | None = None
     domains: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     errors: tuple[ErrorSample, ...] = ()

@@ -10,6 +10,7 @@ from graphc import dims
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
 from graphc.ops import work
+from graphc.ops.batching import carried
 from graphc.ops.record import ErrorSample, Jvp, Linear, Op, Sample
 from graphc.ops.typing import Facts, check_axes, check_kind, normalise_axis, reduced_shape, reduction, tensor
 
@@ -215,6 +216,7 @@ OPS = (
         work=work.for_each("add"),
         exact=lambda s, x, *, axes, keepdims: s.sum(x, axes, keepdims),
         rule=Linear(None, sum_transpose, mask=sum_transpose),
+        batch=carried,
         domains=("real",),
         samples=SAMPLES + EMPTY,
         errors=ERRORS,
@@ -229,6 +231,7 @@ OPS = (
         work=work.for_each("mul"),
         exact=lambda s, x, *, axes, keepdims: s.prod(x, axes, keepdims),
         rule=Jvp(prod_jvp),
+        batch=carried,
         domains=("real",),
         samples=SAMPLES + EMPTY,
         errors=ERRORS,
@@ -243,6 +246,7 @@ OPS = (
         work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("maximum", x, axes, keepdims),
         rule=Jvp(extremum_jvp("lt")),
+        batch=carried,
         domains=("real",),
         samples=SAMPLES,
         errors=(*ERRORS, NO_RANGE),
@@ -256,6 +260,7 @@ OPS = (
         work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("minimum", x, axes, keepdims),
         rule=Jvp(extremum_jvp("gt")),
+        batch=carried,
         domains=("real",),
         samples=SAMPLES,
         errors=(*ERRORS, NO_RANGE),
@@ -268,6 +273,7 @@ OPS = (
         numpy="np.logical_or.reduce({0}, axis={axes}, keepdims={keepdims})",
         work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_or", x, axes, keepdims, False),
+        batch=carried,
         domains=("bool",),
         samples=SAMPLES + EMPTY,
         errors=(*BOOL_ERRORS, NOT_BOOL),
@@ -281,6 +287,7 @@ OPS = (
         numpy="np.logical_and.reduce({0}, axis={axes}, keepdims={keepdims})",
         work=work.for_each("other"),
         exact=lambda s, x, *, axes, keepdims: s.reduce("logical_and", x, axes, keepdims, True),
+        batch=carried,
         domains=("bool",),
         samples=SAMPLES + EMPTY,
         errors=(*BOOL_ERRORS, NOT_BOOL),
@@ -295,6 +302,7 @@ OPS = (
         work=work.norm,
         exact=lambda s, x, *, axes, keepdims: s.each("sqrt", s.sum(x * x, axes, keepdims)),
         rule=Jvp(norm_jvp),
+        batch=carried,
         domains=("real",),
         samples=SAMPLES,
         errors=(*ERRORS, NOT_FLOAT),
@@ -310,6 +318,7 @@ OPS = (
         work=work.logsumexp,
         exact=lambda s, x, *, axes, keepdims: s.each("log", s.sum(s.each("exp", x), axes, keepdims)),
         rule=Jvp(logsumexp_jvp),
+        batch=carried,
         domains=("real",),
         samples=SAMPLES,
         errors=(*ERRORS, NOT_FLOAT),
@@ -324,6 +333,7 @@ OPS = (
         work=work.softmax,
         exact=lambda s, x, *, axes: softmax_exact(s, x, axes),
         rule=Jvp(softmax_jvp),
+        batch=carried,
         domains=("real",),
         samples=SOFTMAX_SAMPLES,
         errors=SOFTMAX_ERRORS,
@@ -338,6 +348,7 @@ OPS = (
         work=work.log_softmax,
         exact=lambda s, x, *, axes: s.each("log", softmax_exact(s, x, axes)),
         rule=Jvp(log_softmax_jvp),
+        batch=carried,
         domains=("real",),
         samples=SOFTMAX_SAMPLES,
         errors=SOFTMAX_ERRORS,
@@ -351,6 +362,7 @@ OPS = (
         work=work.for_each("add"),
         exact=lambda s, x, *, axis, reverse: s.cumsum(x, axis, reverse),
         rule=Linear(None, lambda w, ct, x, *, axis, reverse: (w.cumsum(ct, axis=axis, reverse=not reverse),)),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((3,),), {"axis": 0, "reverse": False}),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from graphc import dims
+from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, ShapeError
 from graphc.ir import TensorType, Type
+from graphc.ops.batching import carried, repeated
 from graphc.ops.record import ErrorSample, Jvp, Linear, Op, Reason, Sample
 from graphc.ops.typing import Facts, check_kind, normalise_axis, reduced_shape, tensor
 from graphc.ops.work import for_each
@@ -104,6 +106,7 @@ def best(op: str, doc: str) -> Op:
         numpy=f"np.{op}({{0}}, axis={{axis}}, keepdims={{keepdims}})",
         work=for_each("other"),
         exact=exact,
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((3,),), {"axis": 0, "keepdims": False}),
@@ -137,6 +140,28 @@ def searchsorted_exact(s: Any, a: Any, v: Any, *, right: bool) -> Any:
     return np.frompyfunc(place, 1, 1)(v)
 
 
+def searchsorted_rows(
+    w: Any, name: str, size: Size, operands: Sequence[Any], batched: Sequence[bool], attrs: Mapping[str, Any]
+) -> Any:
+    """Arrays of their own for the rows: a value's place among both, less its place among the values alone."""
+    a, v = operands
+    if not batched[0]:
+        return w.apply(name, operands, **attrs)
+    shape = v.shape if batched[1] else (size, *v.shape)
+    v = w.reshape(v if batched[1] else repeated(w, v, size), shape=(size, dims.product(shape[1:])))
+    count, number = a.shape[1], v.shape[1]
+    # equals keep their order: what stands first counts as less
+    both = w.concatenate(a, v, axis=1) if attrs["right"] else w.concatenate(v, a, axis=1)
+    start = count if attrs["right"] else 0
+    among_both = w.slice(places(w, both), index=((0, size, 1), (start, start + number, 1)))
+    return w.reshape(among_both - places(w, v), shape=shape)
+
+
+def places(w: Any, x: Any) -> Any:
+    """For each element of each row, how many come before it when the row is sorted."""
+    return w.argsort(w.argsort(x, axis=1, stable=True), axis=1, stable=True)
+
+
 ASCENDING = np.array([-2.0, 0.5, 0.5, 3.0])
 
 OPS = (
@@ -147,6 +172,7 @@ OPS = (
         work="other",
         exact=lambda s, x, *, axis: s.sort(x, axis),
         rule=Jvp(sort_jvp),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((7,),), {"axis": 0}),
@@ -166,6 +192,7 @@ OPS = (
         exact=average_ties_exact,
         # a symmetric matrix
         rule=Linear((0,), lambda w, ct, v, k, *, axis: (w.average_ties(ct, k, axis=axis), None)),
+        batch=carried,
         domains=("real", "real"),
         samples=(
             Sample(((4,), (4,)), {"axis": 0}),
@@ -190,6 +217,7 @@ OPS = (
         numpy="np.argsort({0}, axis={axis}, stable={stable})",
         work="other",
         exact=lambda s, x, *, axis, stable: s.along(s.argsort, x, axis, x.shape[axis]),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((3,),), {"axis": 0, "stable": True}),
@@ -209,6 +237,7 @@ OPS = (
         numpy="np.searchsorted({0}, {1}, side='right' if {right} else 'left')",
         work="other",
         exact=searchsorted_exact,
+        batch=searchsorted_rows,
         domains=("real", "real"),
         samples=(
             Sample((ASCENDING, (2, 3)), {"right": False}),

@@ -15,6 +15,7 @@ from graphc.ops.typing import Facts
 
 NO_OPERANDS: Final[Mapping[str, Reason]] = {
     "rule": "no operands",
+    "batch": "no operands",
     "domains": "no operands",
     "errors": "any input is accepted",
 }
@@ -79,7 +80,7 @@ OPS = (
         exact=lambda s, *, dtype: s.array(s.pi()),
         doc="The circle constant, exact in proofs and rounded to the dtype in runs.",
         samples=(Sample((), {"dtype": np.dtype(np.float64)}), Sample((), {"dtype": np.dtype(np.float32)})),
-        reasons={"rule": "no operands", "domains": "no operands"},
+        reasons={"rule": "no operands", "batch": "no operands", "domains": "no operands"},
         errors=(ErrorSample((), {"dtype": np.dtype(np.int64)}, DTypeError, "needs a float"),),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, IRError, ShapeError
 from graphc.ir import TensorType, TupleType, Type
+from graphc.ops.batching import carried, widened
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Reason, Sample
 from graphc.ops.typing import Facts, normalise_axis, show, tensor
 
@@ -162,6 +163,13 @@ def broadcast_transpose(reducer: str) -> Any:
     return transpose
 
 
+def broadcast_rows(
+    w: Any, name: str, size: Size, operands: Sequence[Any], batched: Sequence[bool], attrs: Mapping[str, Any]
+) -> Any:
+    shape: tuple[Size, ...] = attrs["shape"]
+    return w.broadcast_to(widened(w, operands[0], len(shape)), shape=(size, *shape))
+
+
 def reshape_back(w: Any, ct: Any, x: Any, **_: Any) -> tuple[Any]:
     return (w.reshape(ct, shape=x.shape),)
 
@@ -194,6 +202,7 @@ OPS = (
         type=reshape_type,
         numpy="np.reshape({0}, {shape})",
         rule=Linear(None, reshape_back, mask=reshape_back),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((2, 3),), {"shape": (3, 2)}),
@@ -211,6 +220,7 @@ OPS = (
         type=transpose_type,
         numpy="np.transpose({0}, {perm})",
         rule=Linear(None, permute_back, mask=permute_back),
+        batch=carried,
         domains=("real",),
         samples=(Sample(((2, 3),), {"perm": (1, 0)}), Sample(((2, 1, 3),), {"perm": (2, 0, 1)})),
         errors=(ErrorSample(("f64[2,3]",), {"perm": (0, 0)}, AxisError, "permutation"),),
@@ -223,6 +233,7 @@ OPS = (
         type=broadcast_to_type,
         numpy="np.broadcast_to({0}, {shape})",
         rule=Linear(None, broadcast_transpose("reduce_sum"), mask=broadcast_transpose("reduce_any")),
+        batch=broadcast_rows,
         domains=("real",),
         samples=(
             Sample(((3,),), {"shape": (2, 3)}),
@@ -240,6 +251,7 @@ OPS = (
         type=concatenate_type,
         numpy="np.concatenate(({*},), axis={axis})",
         rule=Linear(None, concatenate_transpose, mask=concatenate_transpose),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((2,), (3,)), {"axis": 0}),
@@ -258,6 +270,7 @@ OPS = (
         type=slice_type,
         numpy="{0}[{index!slice}]",
         rule=Linear(None, put_back, mask=put_back),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((5,),), {"index": ((1, 4, 1),)}),
@@ -282,6 +295,7 @@ OPS = (
             lambda w, ct, u, *, index, shape: (w.slice(ct, index=index),),
             mask=lambda w, m, u, *, index, shape: (w.slice(m, index=index),),
         ),
+        batch=carried,
         domains=("real",),
         samples=(
             Sample(((3,),), {"index": ((1, 4, 1),), "shape": (5,)}),
@@ -301,6 +315,7 @@ OPS = (
         numpy="nk.insert_slice({0}, {1}, {index})",
         updates=True,
         rule=Linear(None, insert_back, mask=insert_mask),
+        batch=carried,
         domains=("real", "real"),
         samples=(
             Sample(((5,), (3,)), {"index": ((1, 4, 1),)}),
@@ -327,6 +342,7 @@ OPS = (
         reasons={
             "exact": "structural: acts on exact values as NumPy acts on object arrays",
             "rule": "no operands",
+            "batch": "its operand has several results, which no sample gives",
             "domains": "no operands",
             "samples": "its operand has several results, which no sample gives",
         },

@@ -23,10 +23,12 @@ from graphc.backends.exact.world import apply as exact_apply
 from graphc.errors import DTypeError, GraphcError
 from graphc.ir import DTYPES, TensorType
 from graphc.ops import world as ops_world
+from graphc.ops.batching import rule_of
 from graphc.ops.meaning import evaluate as numpy_meaning
 from graphc.ops.record import Linear, Op, Reason
 from graphc.ops.typing import Facts
 from graphc.verification import points
+from graphc.verification.batches import batching
 from graphc.verification.cases import F64, Case, cases, domain_of, rounded, samples
 from graphc.verification.conventions import kinks, masks
 from graphc.verification.declarations import declarations
@@ -43,8 +45,8 @@ def check_op(op: Op, prove: bool = True) -> list[str]:
 
     The order is cheapest first, and a stage is entered only if those before it found nothing: completeness,
     refusals, NumPy against the exact meaning (value, dtype, shape), what the record declares against what the op
-    does, the rule against jets at a rational point (forward, reverse, second order), masks, kinks, and last, unless
-    `prove` is false, SymPy's proof.
+    does, the rule against jets at a rational point (forward, reverse, second order), masks, kinks, rows at once against
+    rows one by one, and last, unless `prove` is false, SymPy's proof.
 
     >>> from graphc.ops import lookup
     >>> check_op(lookup("tanh"))
@@ -53,7 +55,7 @@ def check_op(op: Op, prove: bool = True) -> list[str]:
     with installed(op):
         stages = [completeness, refusals]
         if not op.opaque:
-            stages += [values, declarations, derivatives, masks, kinks]
+            stages += [values, declarations, derivatives, masks, kinks, batching]
         if prove and not op.opaque:
             stages.append(proof)
         for stage in stages:
@@ -92,6 +94,7 @@ def completeness(op: Op) -> Iterator[str]:
     fields = {
         "exact": op.exact is not None,
         "rule": op.rule is not None,
+        "batch": rule_of(op) is not None,
         "mask": not isinstance(op.rule, Linear) or op.rule.mask is not None,
         "domains": bool(op.domains),
         "errors": bool(op.errors),

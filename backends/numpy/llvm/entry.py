@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.loops import TILE, Shape
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
 HEAD: Final = object.__basicsize__
@@ -54,7 +54,7 @@ def _layout_is_known() -> bool:
 SUPPORTED: Final = _layout_is_known()
 
 
-def function(kernel: Kernel, target: str, name: str, loop: int | None) -> str:
+def function(kernel: Kernel, target: str, name: str) -> str:
     """The text of ``PyObject *name(self, args, count)``, which calls the kernel `target`."""
     arrays = len(kernel.roots) + len(kernel.stores)
     sizes = len(kernel.symbolic)
@@ -94,13 +94,14 @@ def function(kernel: Kernel, target: str, name: str, loop: int | None) -> str:
             f"  store i64 %sv{k}, ptr %sq{k}",
         ]
     last = "1"
-    if loop is not None:
-        extent = kernel.sizes[loop]
+    division = Schedule(kernel).division
+    if division is not None:
+        extent = kernel.sizes[division.loop]
         last = str(extent) if isinstance(extent, int) else f"%sv{kernel.symbolic.index(extent)}"
-        shape = Shape.of(kernel)
-        if shape.tiled and not shape.outer:
-            lines += [f"  %more = add i64 {last}, {TILE - 1}", f"  %tiles = sdiv i64 %more, {TILE}"]
-            last = "%tiles"
+        if division.width > 1:
+            more = division.width - 1
+            lines += [f"  %more = add i64 {last}, {more}", f"  %pieces = sdiv i64 %more, {division.width}"]
+            last = "%pieces"
     lines += [
         f"  %status = call i32 @{target}(ptr %arrays, ptr %sizes, i64 0, i64 {last})",
         "  %none = load ptr, ptr @none",

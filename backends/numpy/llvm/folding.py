@@ -59,3 +59,15 @@ def folded(e: Emitter, fold: Fold, total: Value, rest: Value, dtype: DType) -> V
         exact = total + rest
         total = e.select(e.is_nan(exact), total, exact)
     return e.convert(total, dtype)
+
+
+def added(e: Emitter, fold: Fold, vector: Value, total: Value, rest: Value) -> tuple[Value, Value]:
+    """A vector of partial folds brought into the total; `rest` is what sums have lost by rounding."""
+    x = e.convert(across(e, fold, vector), total.dtype)
+    if fold != "sum" or total.dtype != F64:
+        return combine(e, fold, total, x), rest
+    # the error of a sum is a float: D. E. Knuth, The Art of Computer Programming 2, section 4.2.2
+    new = total + x
+    back = new - total
+    error = (total - (new - back)) + (x - back)
+    return new, rest + error

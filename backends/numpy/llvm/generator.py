@@ -12,8 +12,9 @@ from graphc.backends.numpy import cache
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry
 from graphc.backends.numpy.llvm.emit import Module
-from graphc.backends.numpy.llvm.loops import TILE, Shape, function
+from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link, llvm_version
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
@@ -41,7 +42,7 @@ def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> t
     for number, kernel in enumerate(kernels):
         texts.append(function(kernel, f"kernel{number}", machine, module, fast))
         if entry.SUPPORTED:
-            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}", _work(kernel)))
+            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
     kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
     return "\n".join([module.text(), entry.DECLARATIONS, *texts]), (*names, *entry.GLOBALS)
@@ -60,14 +61,6 @@ def _linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
     return library
 
 
-def _work(kernel: Kernel) -> int | None:
-    """The number of the loop that `first` and `last` count; None without one."""
-    shape = Shape.of(kernel)
-    if shape.outer:
-        return shape.outer[0]
-    return len(kernel.sizes) - 1 if shape.inner and (shape.tiled or not kernel.reduced) else None
-
-
 class _Caller:
     """Calls a kernel by ctypes: on any interpreter, and on arrays that are not dense."""
 
@@ -77,18 +70,17 @@ class _Caller:
         self.function = ctypes.CFUNCTYPE(
             ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
         )(address)
-        self.loop = _work(kernel)
-        self.tiled = Shape.of(kernel).tiled and not Shape.of(kernel).outer
+        self.division = Schedule(kernel).division
 
     def __call__(self, *args: Any) -> None:
         arguments = Arguments(self.kernel, args)
         pointers = (ctypes.c_void_p * len(arguments.dense))(*[a.ctypes.data for a in arguments.dense])
         numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
         last = 1
-        if self.loop is not None:
-            extent = self.kernel.sizes[self.loop]
-            last = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
-            last = -(-last // TILE) if self.tiled else last
+        if self.division is not None:
+            extent = self.kernel.sizes[self.division.loop]
+            count = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
+            last = -(-count // self.division.width)
         if self.function(pointers, numbers, 0, last):
             raise MemoryError
         arguments.write_back()

@@ -1,4 +1,4 @@
-"""The functions that kernels are written in (`graphc.kernels.Scalars`), as LLVM instructions."""
+"""The functions that the records of ops describe kernels in, as LLVM instructions."""
 
 from __future__ import annotations
 

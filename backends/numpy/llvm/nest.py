@@ -1,0 +1,266 @@
+"""What every arrangement of loops is written with: loops, a kernel's values, reads and writes of its arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from graphc.backends.numpy.llvm import memory
+from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Module, Value, llvm_type
+from graphc.backends.numpy.llvm.machine import Machine
+from graphc.backends.numpy.llvm.scalars import LlvmScalars
+from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
+from graphc.dims import Size
+from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Within
+from graphc.ops import TABLE
+
+CALLS: Final = 24  # transcendental functions: more of them are called, not written out
+
+Env = dict[int, Value]  # values of a kernel that have been computed, by number
+
+
+class Nest:
+    """A kernel's loop nest being written: what is open, and where its arrays and sizes are."""
+
+    def __init__(self, kernel: Kernel, machine: Machine, module: Module, fast: bool) -> None:
+        self.kernel = kernel
+        self.schedule = Schedule(kernel)
+        self.lanes = self.schedule.lanes(machine)
+        self.vector_loop = self.schedule.vector_loop
+        self.e = Emitter(module, lanes=1)
+        calls = sum(weight(v) == WEIGHTS["transcendental"] for v in kernel.values) > CALLS
+        self.k = LlvmScalars(self.e, fast, calls)
+        self.index: dict[int, Value] = {}  # of the loops that are open
+        self.slots: list[str] = []
+        self.e.label("entry")
+        bases = [self._argument("arrays", n, "ptr") for n in range(len(kernel.roots) + len(kernel.nodes))]
+        self.sources = dict(zip(kernel.roots, bases, strict=False))
+        self.targets = bases[len(kernel.roots) :]
+        self.sizes: dict[Size, Value] = {
+            size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)
+        }
+        self.extents = [self.size(s) for s in kernel.sizes]
+        self._allocations = len(self.e.lines)
+
+    def finished(self, name: str) -> str:
+        """The text of the function, once its body stands."""
+        self.e.statement("ret i32 0")
+        lines = self.e.lines
+        # stack slots stand in the entry block
+        lines[self._allocations : self._allocations] = self.slots
+        header = f"define i32 @{name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
+        return "\n".join([header, *lines, "}"]) + "\n"
+
+    def _argument(self, array: str, number: int, kind: str) -> str:
+        e = self.e
+        place, name = f"%{e.fresh('a')}", f"%{e.fresh('a')}"
+        e.statement(f"{place} = getelementptr {kind}, ptr %{array}, i64 {number}")
+        e.statement(f"{name} = load {kind}, ptr {place}")
+        return name
+
+    def slot(self, dtype: DType, count: int) -> str:
+        """Room for elements on the stack."""
+        name = f"%{self.e.fresh('slot')}"
+        kind = llvm_type(memory.stored(dtype))
+        self.slots.append(f"  {name} = alloca {kind}, i64 {count}, align 64")
+        return name
+
+    # Numbers of loops and sizes
+
+    @property
+    def zero(self) -> Value:
+        return self.e.const(0, I64, 1)
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """The function's `first` and `last`."""
+        return self.e.value("%first", I64, 1), self.e.value("%last", I64, 1)
+
+    def size(self, size: Size) -> Value:
+        return self.e.const(size, I64, 1) if isinstance(size, int) else self.sizes[size]
+
+    def affine(self, at: Affine) -> Value:
+        """The number at the open loops' indices."""
+        total = self.size(at.offset)
+        for loop, stride in enumerate(at.strides):
+            if stride == 0:
+                continue
+            index = self.index[loop]
+            part = index if stride == 1 else index * self.size(stride)
+            total = part if total.text == "0" else total + part
+        return total
+
+    # Loops
+
+    def loop(
+        self,
+        start: Value,
+        stop: Value,
+        step: int,
+        carried: Sequence[Value],
+        body: Callable[[Value, list[Value]], Sequence[Value]],
+    ) -> list[Value]:
+        """``for index in range(start, stop, step)``; `body` maps the carried values to their next ones."""
+        e = self.e
+        before = e.block
+        head, inside, after = (e.fresh(stem) for stem in ("head", "body", "after"))
+        e.statement(f"br label %{head}")
+        e.label(head)
+        index = e.value(f"%{e.fresh('i')}", I64, 1)
+        held = [e.value(f"%{e.fresh('c')}", c.dtype, c.lanes) for c in carried]
+        phis = len(e.lines)
+        more = e.instruction(f"icmp slt {index!r}, {stop.text}", BOOL, 1)
+        e.statement(f"br {more!r}, label %{inside}, label %{after}")
+        e.label(inside)
+        new = body(index, held)
+        following = index + step
+        latch = e.block
+        e.statement(f"br label %{head}")
+        e.lines[phis:phis] = [
+            f"  {h.text} = phi {h.type} [ {c.text}, %{before} ], [ {n.text}, %{latch} ]"
+            for h, c, n in zip([index, *held], [start, *carried], [following, *new], strict=True)
+        ]
+        e.label(after)
+        return held
+
+    def points(self, loop: int, start: Value, stop: Value, body: Callable[[], None]) -> None:
+        """One of the kernel's loops, a point at a time."""
+
+        def at(index: Value, _: list[Value]) -> list[Value]:
+            self.index[loop] = index
+            body()
+            return []
+
+        self.loop(start, stop, 1, [], at)
+
+    def vectors(
+        self,
+        start: Value,
+        stop: Value,
+        carried: list[Value],
+        body: Callable[[list[Value], int, Value | None], list[Value]],
+    ) -> list[Value]:
+        """The vector loop from `start` to `stop`: whole vectors, then a masked rest.
+
+        `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
+        """
+        e, lanes, loop = self.e, self.lanes, self.vector_loop
+
+        def whole(index: Value, held: list[Value]) -> list[Value]:
+            self.index[loop] = index
+            return body(held, lanes, None)
+
+        if lanes == 1:
+            return self.loop(start, stop, 1, carried, whole)
+        # held values after the loop, and the index that it reached: start + lanes * count
+        count = e.binary("sdiv", stop - start, lanes)
+        end = start + count * lanes
+        held = self.loop(start, end, lanes, carried, whole)
+        before, inside, after = e.block, e.fresh("rest"), e.fresh("done")
+        more = e.instruction(f"icmp slt {end!r}, {stop.text}", BOOL, 1)
+        e.statement(f"br {more!r}, label %{inside}, label %{after}")
+        e.label(inside)
+        self.index[loop] = end
+        left = e.splat(stop - end, lanes)
+        mask = memory.lane_numbers(e, lanes) < left
+        new = body(held, lanes, mask)
+        latch = e.block
+        e.statement(f"br label %{after}")
+        e.label(after)
+        return [
+            e.instruction(f"phi {h.type} [ {h.text}, %{before} ], [ {n.text}, %{latch} ]", h.dtype, h.lanes, pure=False)
+            for h, n in zip(held, new, strict=True)
+        ]
+
+    # Values
+
+    def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Value | None = None) -> None:
+        """Values that are not in `env` yet: vectors of what varies over the vector loop, if it runs by vectors."""
+        for i in numbers:
+            if i not in env:
+                varies = lanes > 1 and self.vector_loop in self.schedule.varies[i]
+                env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
+
+    def emit(self, i: int, env: Env, lanes: int, mask: Value | None) -> Value:
+        """The instructions of one value, of `lanes` lanes; its operands are in `env`."""
+        e = self.e
+        value = self.kernel.values[i]
+        saved, e.lanes = e.lanes, lanes
+        try:
+            match value:
+                case Fixed(dtype=dtype, number=number):
+                    return e.const(number, dtype, lanes)
+                case Position(dtype=dtype, at=at):
+                    return e.convert(self._position(at, lanes), dtype)
+                case Load(dtype=dtype, root=root, at=at, within=within):
+                    condition = self._within(within, lanes, mask)
+                    stride = self.stride(at) if lanes > 1 else 1
+                    return memory.load(e, self.sources[root], self.affine(at), stride, dtype, lanes, condition)
+                case Apply(dtype=dtype, op=op, operands=operands, attrs=attrs):
+                    kernel = TABLE[op].kernel
+                    given = [self.wide(env[j], lanes) for j in operands]
+                    if isinstance(kernel, str):
+                        result: Value = getattr(self.k, kernel)(*given)
+                    else:
+                        assert kernel is not None
+                        result = kernel(self.k, *given, **dict(attrs))
+                    assert result.dtype == dtype, (op, result.dtype, dtype)
+                    return result
+                case _:
+                    raise AssertionError("reductions are emitted by sweeps")
+        finally:
+            e.lanes = saved
+
+    def wide(self, value: Value, lanes: int) -> Value:
+        return value if value.lanes == lanes else self.e.splat(value, lanes)
+
+    def hoisted(self, needed: Iterable[int], env: Env) -> Env:
+        """The same values, those that vectors will use in every lane already spread."""
+        wanted = {j for i in needed if isinstance(v := self.kernel.values[i], Apply) for j in v.operands}
+        return {
+            i: self.e.splat(v, self.lanes)
+            if i in wanted and v.lanes == 1 and self.lanes > 1 and v.text.startswith("%")
+            else v
+            for i, v in env.items()
+        }
+
+    def stride(self, at: Affine) -> Value | int:
+        """How far apart the elements of neighbouring lanes lie."""
+        stride = at.strides[self.vector_loop]
+        return stride if isinstance(stride, int) else self.size(stride)
+
+    def _position(self, at: Affine, lanes: int) -> Value:
+        base = self.affine(at)
+        if lanes == 1:
+            return base
+        stride = self.stride(at)
+        step = self.e.const(stride, I64, 1) if isinstance(stride, int) else stride
+        return self.e.splat(base, lanes) + memory.lane_numbers(self.e, lanes) * self.e.splat(step, lanes)
+
+    def _within(self, within: Sequence[Within], lanes: int, mask: Value | None) -> Value | None:
+        """Where a load's conditions hold, and the mask."""
+        e = self.e
+        for w in within:
+            start, stop, index = self.size(w.start), self.size(w.stop), self.index[w.loop]
+            if lanes > 1 and w.loop == self.vector_loop:
+                index = e.splat(index, lanes) + memory.lane_numbers(e, lanes)
+            inside = (index >= self.wide(start, index.lanes)) & (index < self.wide(stop, index.lanes))
+            inside = self.wide(inside, lanes)
+            mask = inside if mask is None else mask & inside
+        return mask
+
+    # Arrays of results
+
+    def write(self, n: int, value: Value, lanes: int = 1, mask: Value | None = None) -> None:
+        """Elements of the array of store `n`."""
+        at = self.kernel.stores[n].at
+        along = lanes > 1 and at.strides[self.vector_loop] != 0
+        value = self.wide(value, lanes) if along else self.e.lane(value, 0)
+        stride = self.stride(at) if along else 1
+        memory.store(self.e, value, self.targets[n], self.affine(at), stride, mask if along else None)
+
+    def read_back(self, n: int, dtype: DType, lanes: int, mask: Value | None) -> Value:
+        """Elements that were written to the array of store `n`."""
+        at = self.kernel.stores[n].at
+        stride = self.stride(at) if lanes > 1 else 1
+        return memory.load(self.e, self.targets[n], self.affine(at), stride, dtype, lanes, mask)

@@ -1,0 +1,250 @@
+"""Which loops of a kernel go where, and which sweep over them computes what.
+
+The last loop runs by vectors. If it is reduced, each point of the other loops gets a sweep over the reduced ones, with
+accumulators in registers. If it is not but others are, the columns are taken in tiles, with accumulators in a row that
+stays in the first cache. A value that depends on the result of a reduction, and varies over the reduced loops again, is
+computed in a further sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from graphc.backends.numpy.llvm.machine import Machine
+from graphc.kernels import Apply, Kernel, Reduce, Store
+from graphc.ops import TABLE
+
+TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
+HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
+
+# what an operation costs, in additions
+WEIGHTS: Final = {"add": 1, "mul": 1, "other": 1, "div": 4, "transcendental": 10}
+
+
+def weight(value: object) -> int:
+    """About how many additions a value costs."""
+    if not isinstance(value, Apply):
+        return 0
+    work = TABLE[value.op].work
+    return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
+
+
+class Division(NamedTuple):
+    """How a kernel is divided between calls: the iterations of a loop, in pieces of some width."""
+
+    loop: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The arrangement of a kernel's loops, and the turn of each of its values."""
+
+    kernel: Kernel
+
+    # Loops
+
+    @property
+    def vector_loop(self) -> int:
+        """The loop that runs by vectors."""
+        return len(self.kernel.sizes) - 1
+
+    @cached_property
+    def tiled(self) -> bool:
+        """Whether the vector loop lies outside the reduced loops, in tiles."""
+        return bool(self.kernel.reduced) and self.vector_loop not in self.kernel.reduced
+
+    @cached_property
+    def outer(self) -> tuple[int, ...]:
+        """The loops that run one point at a time."""
+        return tuple(k for k in range(len(self.kernel.sizes)) if k not in self.inner)
+
+    @cached_property
+    def inner(self) -> tuple[int, ...]:
+        """The loops of the sweeps, the vector loop last."""
+        if not self.kernel.sizes:
+            return ()
+        return (*sorted(self.kernel.reduced - {self.vector_loop}), self.vector_loop)
+
+    @cached_property
+    def division(self) -> Division | None:
+        """What the function's `first` and `last` count; None for a kernel that runs as a whole."""
+        if self.outer:
+            return Division(self.outer[0], 1)
+        if not self.inner or (self.kernel.reduced and not self.tiled):
+            return None
+        return Division(self.vector_loop, TILE if self.tiled else 1)
+
+    def level(self, loops: Iterable[int]) -> int:
+        """How many of the outer loops have to be open for a value that varies over these."""
+        return max((self.outer.index(k) + 1 for k in loops if k in self.outer), default=0)
+
+    def lanes(self, machine: Machine) -> int:
+        """Lanes of the vectors: some registers' worth, fewer the more values live, and no more than there is work."""
+        kernel, last = self.kernel, self.vector_loop
+        if not kernel.sizes:
+            return 1
+        work = [v for v, loops in zip(kernel.values, kernel.varies, strict=True) if last in loops or not loops]
+        widest = max((v.dtype.itemsize for v in work), default=8)
+        total = sum(map(weight, kernel.values))
+        registers = 4 if total <= 12 else 2 if total <= 400 else 1
+        lanes = max(1, registers * machine.register // widest)
+        size = kernel.sizes[last]
+        while isinstance(size, int) and lanes >= 2 * max(size, 1):
+            lanes //= 2
+        return lanes
+
+    @cached_property
+    def varies(self) -> tuple[frozenset[int], ...]:
+        """For each value the loops at whose points it is computed.
+
+        Besides those on which it depends that is the vector loop, for what follows from the reductions of a tile: their
+        rows have an element for each column.
+        """
+        columns = frozenset({self.vector_loop} if self.tiled else ())
+        return tuple(
+            loops | columns if stage else loops
+            for loops, stage in zip(self.kernel.varies, self.kernel.stages, strict=True)
+        )
+
+    # Sweeps
+
+    @cached_property
+    def last_stage(self) -> int:
+        return max(self.kernel.stages, default=0)
+
+    @cached_property
+    def swept(self) -> tuple[bool, ...]:
+        """For each value whether it varies over the loops of the sweeps."""
+        inner = frozenset(self.inner)
+        return tuple(bool(loops & inner) for loops in self.varies)
+
+    @cached_property
+    def across(self) -> tuple[tuple[int, Reduce, Store], ...]:
+        """Reductions over the outer loops: the number of the store, the reduction, the store."""
+        values = self.kernel.values
+        return tuple(
+            (n, v, s) for n, s in enumerate(self.kernel.stores) if isinstance(v := values[s.value], Reduce) and v.across
+        )
+
+    @cached_property
+    def _folds(self) -> tuple[tuple[tuple[int, Reduce], ...], ...]:
+        found: list[list[tuple[int, Reduce]]] = [[] for _ in range(self.last_stage + 1)]
+        for i, v in enumerate(self.kernel.values):
+            if isinstance(v, Reduce) and not v.across:
+                found[self.kernel.stages[v.operand]].append((i, v))
+        return tuple(map(tuple, found))
+
+    def folds(self, stage: int) -> tuple[tuple[int, Reduce], ...]:
+        """Reductions whose operands a sweep gives, with their numbers."""
+        return self._folds[stage]
+
+    @cached_property
+    def stored_in_sweeps(self) -> tuple[bool, ...]:
+        """For each store whether it runs along the loops of the sweeps, those outside a tile's rows aside."""
+        sweeps = self.kernel.reduced if self.tiled else frozenset(self.inner)
+        across = {n for n, _, _ in self.across}
+        return tuple(
+            n not in across and bool((self.varies[s.value] | s.at.loops) & sweeps)
+            for n, s in enumerate(self.kernel.stores)
+        )
+
+    def stores(self, stage: int) -> list[int]:
+        """Stores that a sweep makes."""
+        return [n for n in self.due(stage) if self.stored_in_sweeps[n]]
+
+    def late_stores(self, stage: int) -> list[int]:
+        """Stores that follow a sweep: of what is known once it has ended."""
+        across = {n for n, _, _ in self.across}
+        return [n for n in self.due(stage) if not self.stored_in_sweeps[n] and n not in across]
+
+    def due(self, stage: int) -> list[int]:
+        """Stores of what this many ended sweeps make known."""
+        return [n for n, s in enumerate(self.kernel.stores) if self.kernel.stages[s.value] == stage]
+
+    def needed(self, stage: int) -> tuple[int, ...]:
+        """What a sweep computes: what its reductions and stores need, down to values at home in memory."""
+        return self._needed[stage]
+
+    @cached_property
+    def _needed(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(self._needed_in(stage) for stage in range(self.last_stage + 1))
+
+    def _needed_in(self, stage: int) -> tuple[int, ...]:
+        values, stages = self.kernel.values, self.kernel.stages
+        stack = [r.operand for _, r in self.folds(stage)]
+        stack += [self.kernel.stores[n].value for n in self.stores(stage)]
+        stack += [r.operand for _, r, _ in self.across if stages[r.operand] == stage]
+        stack += [i for i in self.homes if stages[i] == stage]
+        found: set[int] = set()
+        while stack:
+            i = stack.pop()
+            if i in found or not self.swept[i]:
+                continue
+            found.add(i)
+            value = values[i]
+            if isinstance(value, Apply) and not self.at_home(i, stage):
+                stack.extend(value.operands)
+        return tuple(sorted(found))
+
+    def at_home(self, value: int, stage: int) -> bool:
+        """Whether a sweep finds the value in memory, where an earlier one left it."""
+        return value in self.homes and self.kernel.stages[value] < stage
+
+    @cached_property
+    def homes(self) -> dict[int, int]:
+        """Values to keep for later sweeps, each in the array of a store: its own, or one that is written later."""
+        kernel, stages = self.kernel, self.kernel.stages
+        homes: dict[int, int] = {}
+        if self.last_stage == 0:
+            return homes
+        last_use = self._last_use()
+        taken: set[int] = set()
+        for i, value in enumerate(kernel.values):
+            if not isinstance(value, Apply) or not self.swept[i]:
+                continue
+            if last_use[i] <= stages[i] or self._repeated(i) < HEAVY:
+                continue
+            for n, store in enumerate(kernel.stores):
+                same = kernel.values[store.value].dtype == value.dtype
+                # every point of all loops has an element of its own in the array
+                covers = all(s != 0 for s in store.at.strides)
+                if n in taken or not same or not covers or not self.stored_in_sweeps[n]:
+                    continue
+                if store.value == i or stages[store.value] >= last_use[i]:
+                    homes[i] = n
+                    taken.add(n)
+                    break
+        return homes
+
+    def _last_use(self) -> list[int]:
+        """For each value the last sweep in which something that follows from it is computed; 0 if nothing does."""
+        last = [0] * len(self.kernel.values)
+        for i in reversed(range(len(last))):
+            value, stage = self.kernel.values[i], self.kernel.stages[i]
+            if isinstance(value, Reduce):
+                last[value.operand] = max(last[value.operand], stage - 1)
+            elif isinstance(value, Apply):
+                own = max(stage, last[i]) if self.swept[i] else stage
+                for j in value.operands:
+                    last[j] = max(last[j], own)
+        return last
+
+    def _repeated(self, i: int) -> int:
+        """What computing a value again would cost."""
+        seen: set[int] = set()
+        stack = [i]
+        total = 0
+        while stack:
+            j = stack.pop()
+            if j in seen or not self.swept[j]:
+                continue
+            seen.add(j)
+            value = self.kernel.values[j]
+            total += weight(value)
+            if isinstance(value, Apply):
+                stack.extend(value.operands)
+        return total

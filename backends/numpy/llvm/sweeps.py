@@ -1,0 +1,135 @@
+"""Sweeps: the inner loops of a kernel whose last loop is reduced, or that reduces nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from graphc.backends.numpy.llvm.across import Across
+from graphc.backends.numpy.llvm.emit import Value
+from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
+from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.kernels import Reduce
+
+BLOCK: Final = 4096  # elements summed in vectors before the sum moves to a wider total
+
+
+class Sweeps:
+    """Writes what happens at one point of the outer loops, with accumulators in registers."""
+
+    def __init__(self, nest: Nest, across: Across) -> None:
+        self.nest = nest
+        self.across = across
+        self.schedule = nest.schedule
+        self.kernel = nest.kernel
+
+    def write(self, env: Env) -> None:
+        """Every sweep, and before it what the ones before it make known."""
+        nest, schedule = self.nest, self.schedule
+        for stage in range(schedule.last_stage + 1):
+            known = (
+                i
+                for i, value in enumerate(self.kernel.values)
+                if self.kernel.stages[i] == stage and not schedule.swept[i] and not isinstance(value, Reduce)
+            )
+            nest.compute(known, env)
+            for n in schedule.late_stores(stage):
+                nest.write(n, env[self.kernel.stores[n].value])
+            if schedule.inner:
+                self._sweep(stage, env)
+        self.across.point(env)
+
+    def _sweep(self, stage: int, env: Env) -> None:
+        """One pass over the inner loops, and the results of the reductions that end with it."""
+        e, folds = self.nest.e, self.schedule.folds(stage)
+        if not folds and not self.schedule.stores(stage) and not self.across.sweeps(stage):
+            return
+        totals = [identity(e, r.fold, wide(r.fold, r.dtype), 1) for _, r in folds]
+        rests = [e.const(0, t.dtype, 1) for t in totals]
+        held = self._open(stage, 0, env, [*totals, *rests])
+        for (i, r), total, rest in zip(folds, held[: len(folds)], held[len(folds) :], strict=True):
+            env[i] = folded(e, r.fold, total, rest, r.dtype)
+
+    def _open(self, stage: int, depth: int, env: Env, carried: list[Value]) -> list[Value]:
+        """The inner loops from `depth` on."""
+        nest, inner = self.nest, self.schedule.inner
+        opened = frozenset(inner[:depth])
+        here = dict(env)
+        nest.compute(
+            (
+                i
+                for i in self.schedule.needed(stage)
+                if self.schedule.varies[i] & frozenset(inner) <= opened and not self.schedule.at_home(i, stage)
+            ),
+            here,
+        )
+        if depth == len(inner) - 1:
+            return self._vector_loop(stage, here, carried)
+        loop = inner[depth]
+
+        def body(index: Value, held: list[Value]) -> list[Value]:
+            nest.index[loop] = index
+            return self._open(stage, depth + 1, here, held)
+
+        return nest.loop(nest.zero, nest.extents[loop], 1, carried, body)
+
+    def _vector_loop(self, stage: int, env: Env, carried: list[Value]) -> list[Value]:
+        nest, e, loop = self.nest, self.nest.e, self.nest.vector_loop
+        division = self.schedule.division
+        start, stop = nest.ends if division and division.loop == loop else (nest.zero, nest.extents[loop])
+        env = nest.hoisted(self.schedule.needed(stage), env)
+        folds = self.schedule.folds(stage)
+
+        def body(held: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+            here = self._vector(stage, env, lanes, mask)
+            result = []
+            for (_, r), so_far in zip(folds, held, strict=True):
+                x = nest.wide(here[r.operand], lanes)
+                if mask is not None:
+                    x = e.select(mask, x, identity(e, r.fold, r.dtype, lanes))
+                result.append(combine(e, r.fold, so_far, x))
+            return result
+
+        if not folds:
+            nest.vectors(start, stop, [], body)
+            return carried
+
+        def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
+            starts = [identity(e, r.fold, r.dtype, nest.lanes) for _, r in folds]
+            vectors = nest.vectors(first, last, starts, body)
+            triples = zip(folds, vectors, held[: len(folds)], held[len(folds) :], strict=True)
+            pairs = [added(e, r.fold, vector, total, rest) for (_, r), vector, total, rest in triples]
+            return [total for total, _ in pairs] + [rest for _, rest in pairs]
+
+        size = self.kernel.sizes[loop]
+        if isinstance(size, int) and size <= BLOCK:
+            return block(start, stop, carried)
+
+        def blocks(index: Value, held: list[Value]) -> list[Value]:
+            end = index + BLOCK
+            return block(index, e.select(end < stop, end, stop), held)
+
+        return nest.loop(start, stop, BLOCK, carried, blocks)
+
+    def _vector(self, stage: int, env: Env, lanes: int, mask: Value | None) -> Env:
+        """One vector of a sweep: its values and stores."""
+        here = vector_values(self.nest, stage, self.schedule.needed(stage), env, lanes, mask)
+        self.across.sweep(stage, here, lanes, mask)
+        return here
+
+
+def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes: int, mask: Value | None) -> Env:
+    """The values of one vector of a sweep; what the sweep stores, and what later ones find at home, is written."""
+    schedule, kernel = nest.schedule, nest.kernel
+    here = dict(env)
+    for i in needed:
+        if i not in here and schedule.at_home(i, stage):
+            here[i] = nest.read_back(schedule.homes[i], kernel.values[i].dtype, lanes, mask)
+        else:
+            nest.compute((i,), here, lanes, mask)
+    for i, n in schedule.homes.items():
+        if kernel.stages[i] == stage and kernel.stores[n].value != i:
+            nest.write(n, here[i], lanes, mask)
+    for n in schedule.stores(stage):
+        nest.write(n, here[kernel.stores[n].value], lanes, mask)
+    return here

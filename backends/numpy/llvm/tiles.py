@@ -1,0 +1,190 @@
+"""Tiles: the inner loops of a kernel that reduces loops outside its vector loop, a tile of columns at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from graphc.backends.numpy.llvm import memory
+from graphc.backends.numpy.llvm.emit import Value
+from graphc.backends.numpy.llvm.folding import combine, identity
+from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.schedule import TILE, weight
+from graphc.backends.numpy.llvm.sweeps import vector_values
+from graphc.kernels import Apply, Reduce
+
+ROWS: Final = 4  # rows that one pass over a tile takes together, where little is computed for each
+LIGHT: Final = 12  # additions
+
+
+class Tile(NamedTuple):
+    """Columns from `first` to `last`."""
+
+    first: Value
+    last: Value
+
+
+class Tiles:
+    """Writes what happens at one point of the outer loops, with a row of accumulators for each reduction.
+
+    A row lies on the stack; so do values that follow from the reductions alone.
+    """
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        self.schedule = nest.schedule
+        self.kernel = nest.kernel
+        self.reduced = self.schedule.inner[:-1]
+        kernel = self.kernel
+        self.rows = {
+            i: nest.slot(value.dtype, TILE)
+            for i, (value, loops) in enumerate(zip(kernel.values, kernel.varies, strict=True))
+            if kernel.stages[i] > 0 and not loops & kernel.reduced
+        }
+
+    def write(self, env: Env) -> None:
+        """All tiles, or those of the call if the kernel is divided by tiles."""
+        nest, e = self.nest, self.nest.e
+        start, stop = nest.zero, nest.extents[nest.vector_loop]
+        if not self.schedule.outer:
+            first, last = nest.ends
+            start, end = first * TILE, last * TILE
+            stop = e.select(end < stop, end, stop)
+
+        def body(first: Value, _: list[Value]) -> list[Value]:
+            last = first + TILE
+            self._tile(Tile(first, e.select(last < stop, last, stop)), env)
+            return []
+
+        nest.loop(start, stop, TILE, [], body)
+
+    def _tile(self, tile: Tile, env: Env) -> None:
+        self._after(0, tile, env)
+        for stage in range(self.schedule.last_stage + 1):
+            if self.schedule.folds(stage):
+                self._fill(stage, tile)
+            if self.schedule.folds(stage) or self.schedule.stores(stage):
+                self._open(stage, 0, tile, env)
+            self._after(stage + 1, tile, env)
+
+    def _fill(self, stage: int, tile: Tile) -> None:
+        """Accumulators start with what changes nothing."""
+
+        def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+            for i, r in self.schedule.folds(stage):
+                self._put(i, identity(self.nest.e, r.fold, r.dtype, lanes), tile, mask)
+            return []
+
+        self.nest.vectors(*tile, [], body)
+
+    def _put(self, i: int, value: Value, tile: Tile, mask: Value | None) -> None:
+        nest = self.nest
+        memory.store(nest.e, value, self.rows[i], nest.index[nest.vector_loop] - tile.first, 1, mask)
+
+    def _get(self, i: int, tile: Tile, lanes: int, mask: Value | None) -> Value:
+        nest, dtype = self.nest, self.kernel.values[i].dtype
+        return memory.load(nest.e, self.rows[i], nest.index[nest.vector_loop] - tile.first, 1, dtype, lanes, mask)
+
+    def _open(self, stage: int, depth: int, tile: Tile, env: Env) -> None:
+        """The reduced loops from `depth` on; the last one by several rows at once if they are light."""
+        nest, loop = self.nest, self.reduced[depth]
+        opened = frozenset(self.reduced[:depth])
+        here = dict(env)
+        self._compute_columnless(stage, here, opened)
+        stop = nest.extents[loop]
+        if depth + 1 < len(self.reduced):
+            nest.points(loop, nest.zero, stop, lambda: self._open(stage, depth + 1, tile, here))
+            return
+
+        def together(count: int) -> Callable[[Value, list[Value]], list[Value]]:
+            def body(index: Value, _: list[Value]) -> list[Value]:
+                self._several(stage, loop, [index + k for k in range(count)], tile, here)
+                return []
+
+            return body
+
+        needed = self.schedule.needed(stage)
+        if not self.schedule.folds(stage) or sum(weight(self.kernel.values[i]) for i in needed) > LIGHT:
+            nest.loop(nest.zero, stop, 1, [], together(1))
+            return
+        whole = nest.e.binary("sdiv", stop, ROWS) * ROWS
+        nest.loop(nest.zero, whole, ROWS, [], together(ROWS))
+        nest.loop(whole, stop, 1, [], together(1))
+
+    def _compute_columnless(self, stage: int, env: Env, opened: frozenset[int]) -> None:
+        """Values of a sweep that the open loops determine for all columns."""
+        outside = frozenset(self.schedule.outer) | opened
+        homes = self.schedule.homes
+        self.nest.compute(
+            (i for i in self.schedule.needed(stage) if self.schedule.varies[i] <= outside and i not in homes), env
+        )
+
+    def _several(self, stage: int, loop: int, indices: Sequence[Value], tile: Tile, env: Env) -> None:
+        """Some rows of a tile: their vectors, folded into the tile's accumulators."""
+        nest, e = self.nest, self.nest.e
+        folds, needed = self.schedule.folds(stage), self.schedule.needed(stage)
+        operands = [r.operand for _, r in folds]
+        kept = [i for i in self.rows if i in self._read(stage)]
+        starts = []
+        for index in indices:
+            nest.index[loop] = index
+            here = dict(env)
+            self._compute_columnless(stage, here, frozenset(self.reduced))
+            starts.append(nest.hoisted(needed, here))
+
+        def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+            results: list[list[Value]] = [[] for _ in folds]
+            for index, known in zip(indices, starts, strict=True):
+                nest.index[loop] = index
+                here = dict(known)
+                for i in kept:
+                    here[i] = self._get(i, tile, lanes, mask)
+                here = vector_values(nest, stage, [i for i in needed if i not in self.rows], here, lanes, mask)
+                for result, operand in zip(results, operands, strict=True):
+                    result.append(nest.wide(here[operand], lanes))
+            for result, (i, r) in zip(results, folds, strict=True):
+                while len(result) > 1:
+                    pairs = zip(result[::2], result[1::2], strict=True)
+                    result = [combine(e, r.fold, a, b) for a, b in pairs]
+                self._put(i, combine(e, r.fold, self._get(i, tile, lanes, mask), result[0]), tile, mask)
+            return []
+
+        nest.vectors(*tile, [], body)
+
+    def _read(self, stage: int) -> set[int]:
+        """The values that a sweep reads or computes."""
+        values, needed = self.kernel.values, self.schedule.needed(stage)
+        found = {*needed, *(r.operand for _, r in self.schedule.folds(stage))}
+        found.update(self.kernel.stores[n].value for n in self.schedule.stores(stage))
+        return found.union(*(v.operands for i in needed if isinstance(v := values[i], Apply)))
+
+    def _after(self, stage: int, tile: Tile, env: Env) -> None:
+        """What a sweep's results make known for each column, and the stores of it."""
+        nest, kernel = self.nest, self.kernel
+        computed = [i for i in self.rows if kernel.stages[i] == stage and not isinstance(kernel.values[i], Reduce)]
+        stores = self.schedule.late_stores(stage)
+        if not computed and not stores:
+            return
+
+        def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+            here = dict(env)
+
+            def get(i: int) -> Value:
+                if i in here:
+                    return here[i]
+                value = kernel.values[i]
+                if i in self.rows and (isinstance(value, Reduce) or kernel.stages[i] < stage):
+                    here[i] = self._get(i, tile, lanes, mask)
+                    return here[i]
+                for j in value.operands if isinstance(value, Apply) else ():
+                    get(j)
+                nest.compute((i,), here, lanes, mask)
+                return here[i]
+
+            for i in computed:
+                self._put(i, nest.wide(get(i), lanes), tile, mask)
+            for n in stores:
+                nest.write(n, get(kernel.stores[n].value), lanes, mask)
+            return []
+
+        nest.vectors(*tile, [], body)
