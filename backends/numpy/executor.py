@@ -50,7 +50,7 @@ GENERATORS: Final = {
 
 def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
     """Source text of the plan's function, and the constants and helpers it refers to."""
-    writer = _Writer(plan)
+    writer = Writer(plan)
     source, scope = writer.write()
     if writer.kernels:
         generator = import_module(GENERATORS[kernels])
@@ -61,18 +61,28 @@ def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]
 def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> tuple[Callable[..., tuple[Any, ...]], str]:
     """Compile the plan to a Python function over input arrays, and give its source; `kernels` names the generator."""
     source, scope = generate(plan, kernels, fast)
-    filename = f"<graphc {plan.graph.name} {next(_serial)}>"
+    return define(plan.graph.name, source, scope), source
+
+
+def define(name: str, source: str, scope: dict[str, Any]) -> Callable[..., tuple[Any, ...]]:
+    """The function `run` that a source text defines."""
+    filename = f"<graphc {name} {next(_serial)}>"
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
     # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
     while _ended:
         linecache.cache.pop(_ended.popleft(), None)
-    weakref.finalize(scope["run"], _ended.append, filename)
-    return scope["run"], source
+    run: Callable[..., tuple[Any, ...]] = scope["run"]
+    weakref.finalize(run, _ended.append, filename)
+    return run
 
 
-class _Writer:
+class Writer:
+    """Writes the function of a plan. Another backend writes the same in the words of its own arrays."""
+
+    module = "np"
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.graph: Graph = plan.graph
@@ -109,8 +119,7 @@ class _Writer:
         for step in self.plan.steps:
             body.extend(self._step(step))
         body.append(f"return ({''.join(f'{r}, ' for r in self._results())})")
-        # kernels raise no warnings, and rearranging does not either
-        silent = all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
+        silent = self._silent()
         lines = [
             f"def run({', '.join(inputs)}):",
             *(f"    {line}" for line in checks),
@@ -118,8 +127,16 @@ class _Writer:
             *(f"    {line}" if silent else f"        {line}" for line in body),
         ]
         source = "\n".join(lines) + "\n"
-        self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
+        self._fill_scope(source)
         return source, self.scope
+
+    def _silent(self) -> bool:
+        """Whether no step raises floating-point warnings: kernels do not, and rearranging does not either."""
+        return all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
+
+    def _fill_scope(self, source: str) -> None:
+        """Bring in what the text refers to."""
+        self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
 
     def _name_inputs(self) -> list[str]:
         used = self.used
@@ -155,11 +172,11 @@ class _Writer:
         for position, i in enumerate(self.graph.inputs):
             type: TensorType = self.nodes[i]["type"]
             name, spec = self.names[i], f"spec{position}"
-            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
+            self.scope[spec] = self._spec(i, type)
             self.scope[f"dtype{position}"] = type.dtype
             static = all(isinstance(d, int) for d in type.shape)
             shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
-            lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}:")
+            lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}{self._also(name)}:")
             lines.append(f"    {name} = {spec}.convert({name})")
             if static:
                 continue
@@ -192,6 +209,13 @@ class _Writer:
             lines.append(f"if {self._spelled(one.elements)} == 0: range{number}.refuse()")
         return lines
 
+    def _spec(self, i: int, type: TensorType) -> InputSpec:
+        return InputSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
+
+    def _also(self, name: str) -> str:
+        """Further reasons to convert an input."""
+        return ""
+
     def _integer_casts(self, i: int) -> tuple[np.dtype[Any], ...]:
         """The integer dtypes that a Python number passed as input `i` is cast to."""
         type: TensorType = self.nodes[i]["type"]
@@ -205,21 +229,29 @@ class _Writer:
         lines = [] if step.kernel is None else self._kernel(step, step.kernel)
         for i in step.nodes if step.kernel is None else ():
             data = self.nodes[i]
-            op = TABLE[data["op"]]
-            operands = [self._operand(a) for a in data["args"]]
-            attrs = {name: self._attr(i, name, value) for name, value in data["attrs"]}
-            call = render(op, operands, attrs)
-            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
-            if i in step.into:
-                call = into(call, self.names[step.into[i]])
+            call = self._call(i, step)
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
-            lines.append(f"{call}{comment}" if data["type"] is NOTHING else f"{name} = {call}{comment}")
+            if data["type"] is NOTHING:
+                lines.append(f"{call}{comment}")
+                continue
+            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
+            lines.append(f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees if i in self.names]
         if dead:
             lines.append(f"del {', '.join(dead)}")
         return lines
+
+    def _call(self, i: int, step: Step) -> str:
+        """The NumPy meaning of a single node."""
+        data = self.nodes[i]
+        operands = [self._operand(a) for a in data["args"]]
+        call = render(TABLE[data["op"]], operands, self._attrs(i))
+        return into(call, self.names[step.into[i]]) if i in step.into else call
+
+    def _attrs(self, i: int) -> dict[str, str]:
+        return {name: self._attr(i, name, value) for name, value in self.nodes[i]["attrs"]}
 
     def _kernel(self, step: Step, kernel: Kernel) -> list[str]:
         """Room for the results, and the call."""
@@ -233,7 +265,8 @@ class _Writer:
                 lines.append(f"{name} = {self.names[step.into[i]]}")
                 continue
             type: TensorType = self.nodes[i]["type"]
-            lines.append(f"{name} = np.empty({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})")
+            shape, dtype = attr_text("", self._spelled(type.shape)), self._dtype(type.dtype)
+            lines.append(f"{name} = {self.module}.empty({shape}, {dtype})")
         results = [self.names[i] for i in kernel.nodes]
         sizes = [str(self._spelled(s)) for s in kernel.symbolic]
         ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
