@@ -20,7 +20,7 @@ from graphc.errors import DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
-from graphc.ops.meaning import attr_text, namespace, render
+from graphc.ops.meaning import attr_text, into, namespace, render
 from graphc.plan import Plan, Step, nbytes
 from graphc.text.scalars import printable
 
@@ -256,9 +256,9 @@ class Writer:
         op = TABLE[data["op"]]
         call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
         if i in step.into:
-            return f"{call[:-1]}, out={self.names[step.into[i]]})"
+            return into(call, self.names[step.into[i]])
         if self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
-            return f"{call[:-1]}, out={self._empty(data['type'])})"
+            return into(call, self._empty(data["type"]))
         return call
 
     def _attrs(self, i: int) -> dict[str, str]:
