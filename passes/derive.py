@@ -37,13 +37,14 @@ def value_and_gradient_graph(graph: Graph, wrt: Sequence[int], output: int = 0) 
     return w.builder.finish([*outputs, *_ids(w, parts, [graph.input_types[k] for k in wrt])])
 
 
-def vjp_graph(graph: Graph, wrt: Sequence[int], with_value: bool = False) -> Graph:
-    """Inputs: those of `graph`, then a cotangent per differentiable output. Outputs: a cotangent per `wrt`.
+def vjp_graph(graph: Graph, wrt: Sequence[int], with_value: bool = False, seeds: Sequence[int] | None = None) -> Graph:
+    """Inputs: those of `graph`, then a cotangent per output in `seeds`. Outputs: a cotangent per `wrt`.
 
-    `with_value` puts the outputs of `graph` first. A disconnected input's cotangent is zeros.
+    If not given, `seeds` are the differentiable outputs. `with_value` puts the outputs of `graph` first. A disconnected
+    input's cotangent is zeros.
     """
     w, inputs, outputs = _open(graph, f"{graph.name}_vjp", with_value)
-    seeded = differentiable_outputs(graph)
+    seeded = differentiable_outputs(graph) if seeds is None else seeds
     cotangents: list[Value | None] = []
     for k in seeded:
         name = f"ct_{k}"

@@ -98,15 +98,15 @@ class Fusion:
         return "\n".join(lines)
 
 
-def fuse(graph: Graph, singles: bool = False) -> Fusion:
+def fuse(graph: Graph, every: bool = False) -> Fusion:
     """Group the nodes that kernels can compute. Law: nothing changes but what runs together.
 
-    `singles` makes kernels of single cheap operations too, which NumPy does as fast.
+    With `every`, a single cheap op is a kernel too; else NumPy, which is as fast, runs it.
 
     Nodes are taken in order. One joins the kernel of an operand if it runs over the same loops and reads the operand
     where it was just computed, and if no path leads from the kernel to the node through other steps.
     """
-    return _Fuser(graph, singles).run()
+    return _Fuser(graph, every).run()
 
 
 def kernel_node(nodes: Nodes, node: int) -> bool:
@@ -165,14 +165,15 @@ class _Unit:
     reduced: frozenset[int] | None = None
     axes: dict[int, Axes] = field(default_factory=dict)
     across: set[int] = field(default_factory=set)
+    after: set[int] = field(default_factory=set)  # the nodes that need the result of a fold of this kernel
     users: set[int] = field(default_factory=set)
     kernel: bool = False
 
 
 class _Fuser:
-    def __init__(self, graph: Graph, singles: bool) -> None:
+    def __init__(self, graph: Graph, every: bool) -> None:
         self.graph = graph
-        self.singles = singles
+        self.every = every
         self.nodes: Nodes = graph._node
         self.scalars = cheap_scalars(graph)
         self.units: list[_Unit] = []
@@ -200,7 +201,7 @@ class _Fuser:
 
     def worthwhile(self, unit: _Unit) -> bool:
         """Whether a kernel gains anything: NumPy does a single cheap operation as fast, and without compiling."""
-        if len(unit.nodes) > 1 or self.singles:
+        if len(unit.nodes) > 1 or self.every:
             return True
         op = TABLE[self.nodes[unit.nodes[0]]["op"]]
         return op.fold is not None or op.work in (None, "transcendental") or not op.ufunc
@@ -275,9 +276,18 @@ class _Fuser:
         axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, number)
         if isinstance(axes, str) or fold is not None:
             return axes
-        if unit.reduced is not None and self.sweeps_again(unit, axes):
+        if unit.reduced is not None and self.needs_fold(node, unit) and self.sweeps_again(unit, axes):
             return "a second sweep over so many elements would find nothing left in the cache"
         return axes
+
+    def needs_fold(self, node: int, unit: _Unit) -> bool:
+        """Whether the node needs the result of a fold of the kernel, so that it cannot be part of the first sweep."""
+        for a in self.nodes[node]["args"]:
+            while self.nodes[a]["op"] in VIEWS:
+                a = self.nodes[a]["args"][0]
+            if a in unit.after or (a in unit.axes and self.fold_of(a) is not None):
+                return True
+        return False
 
     def sweeps_again(self, unit: _Unit, axes: Axes) -> bool:
         """Whether a node would walk a whole large array again after a reduction of it to one number."""
@@ -421,6 +431,8 @@ class _Fuser:
     def enter(self, node: int, number: int, axes: Axes) -> None:
         """Make the node one of a kernel's, which then comes after all that the node reads."""
         unit = self.units[number]
+        if self.needs_fold(node, unit):
+            unit.after.add(node)
         unit.nodes.append(node)
         unit.axes[node] = axes
         self.unit_of[node] = number
@@ -494,8 +506,11 @@ class _Fuser:
         a, b = self.units[into], self.units[other]
         if not b.kernel or a.domain != b.domain or len(a.nodes) + len(b.nodes) > LIMIT:
             return
+        turned: _Unit | None = None
         if a.reduced is not None and b.reduced is not None and a.reduced != b.reduced:
-            return
+            turned = a if self.turns(a, b, node) else b if self.turns(b, a, node) else None
+            if turned is None:
+                return
         if (a.reduced is None) != (b.reduced is None):
             plain = a if a.reduced is None else b
             if any(self.lower(plain, i) for i in plain.nodes):
@@ -506,8 +521,12 @@ class _Fuser:
             return
         if self.fold_of(node) is None and not self.reads_in_place(node, other, a.axes[node]):
             return
+        if turned is not None:
+            turned.across = {i for i in turned.nodes if self.fold_of(i)}
+            turned.reduced = a.reduced if turned is b else b.reduced
         a.nodes += b.nodes
         a.across |= b.across
+        a.after |= b.after
         a.axes.update(b.axes)
         a.reduced = a.reduced if a.reduced is not None else b.reduced
         a.bits |= b.bits
@@ -520,6 +539,16 @@ class _Fuser:
         for user in {self.current(user) for user in a.users}:
             if user != into:
                 self.gain(user, a.bits | a.before)
+
+    def turns(self, unit: _Unit, other: _Unit, node: int) -> bool:
+        """Whether all folds of a kernel can become folds across in another one, which folds over the other loops."""
+        assert unit.reduced is not None
+        assert other.reduced is not None
+        loops = {k for k, d in enumerate(unit.domain) if d != 1}
+        rest = loops - other.reduced
+        if unit.across or unit.after or unit.reduced != rest or max(loops) not in other.reduced:
+            return False
+        return all(self.unread(unit, i) for i in unit.nodes if self.fold_of(i)) and self.fold_of(node) is None
 
     def only_by(self, node: int, into: int, other: int) -> bool:
         """Whether `into` comes after `other` only because `node` reads it."""

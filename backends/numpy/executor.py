@@ -6,7 +6,7 @@ import builtins
 import linecache
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from itertools import count
 from typing import Any, Final
@@ -15,12 +15,13 @@ import numpy as np
 
 from graphc import dims
 from graphc.backends.numpy.arguments import InputSpec, integer_casts, refuse_guard, solve_size
+from graphc.backends.numpy.arrays import LARGE
 from graphc.dims import Dim, Size
 from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
-from graphc.ops.meaning import attr_text, namespace, render
-from graphc.plan import Loaded, Plan, Step
+from graphc.ops.meaning import attr_text, into, namespace, render
+from graphc.plan import Loaded, Plan, Step, nbytes
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
@@ -29,6 +30,7 @@ KEYWORDS: Final = frozenset(
         "nk",
         "scipy",
         "calls",
+        "empty",
         "ndarray",
         "errstate",
         "slices",
@@ -46,49 +48,61 @@ GENERATORS: Final = {
     "llvm": "graphc.backends.numpy.llvm.generator",
     "ufunc": "graphc.backends.numpy.blocked",
 }
+REUSE: Final = "graphc.backends.numpy.llvm.reuse"  # needs machine code
+NATIVE: Final = "graphc.backends.numpy.llvm.native"
 
 
-def generate(plan: Plan) -> tuple[str, dict[str, Any], list[Kernel]]:
+def generate(plan: Plan, kernels: str) -> tuple[str, dict[str, Any], list[Kernel]]:
     """Source text of the plan's function, the constants and helpers it refers to, and its kernels."""
-    writer = _Writer(plan)
+    writer = Writer(plan, reuse=kernels == "llvm")
     source, scope = writer.write()
+    if writer.reuses:
+        scope["empty"] = import_module(REUSE).empty
     return source, scope, writer.kernels
 
 
 def runs_natively(graph: Graph, kernels: str | None) -> bool:
     """Whether a plan of the graph would run as one native function."""
-    return kernels == "llvm" and _native().why_not(graph) is None
-
-
-def _native() -> Any:
-    return import_module("graphc.backends.numpy.llvm.native")
+    return kernels == "llvm" and import_module(NATIVE).why_not(graph) is None
 
 
 def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
     """Make a plan ready to run; `kernels` names the generator of its kernels."""
-    source, scope, described = generate(plan)
-    native = _native().load(plan, fast) if runs_natively(plan.graph, kernels) else None
+    source, scope, described = generate(plan, kernels)
+    native = import_module(NATIVE).load(plan, fast) if runs_natively(plan.graph, kernels) else None
     functions: Sequence[Any] = ()
     if native is not None:
         functions = native.kernels
     elif described:
         functions = import_module(GENERATORS[kernels]).load(described, fast)
     scope.update((f"kernel{i}", function) for i, function in enumerate(functions))
-    filename = f"<graphc {plan.graph.name} {next(_serial)}>"
+    run = define(plan.graph.name, source, scope)
+    return Loaded(run, source) if native is None else Loaded(native.bind(run), source, native.bind)
+
+
+def define(name: str, source: str, scope: dict[str, Any]) -> Callable[..., tuple[Any, ...]]:
+    """The function `run` that a source text defines."""
+    filename = f"<graphc {name} {next(_serial)}>"
     # tracebacks and debuggers show the generated lines
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), scope)
     # removed here and not by the collector of garbage, which may come while linecache walks through its own entries
     while _ended:
         linecache.cache.pop(_ended.popleft(), None)
-    run = scope["run"]
+    run: Callable[..., tuple[Any, ...]] = scope["run"]
     weakref.finalize(run, _ended.append, filename)
-    return Loaded(run, source) if native is None else Loaded(native.bind(run), source, native.bind)
+    return run
 
 
-class _Writer:
-    def __init__(self, plan: Plan) -> None:
+class Writer:
+    """Writes the function of a plan. Another backend writes the same in the words of its own arrays."""
+
+    module = "np"
+
+    def __init__(self, plan: Plan, reuse: bool = False) -> None:
         self.plan = plan
+        self.reuse = reuse
+        self.reuses = False  # whether the text makes arrays of memory that was used before
         self.graph: Graph = plan.graph
         self.nodes = self.graph._node
         self.scope: dict[str, Any] = {}
@@ -123,8 +137,7 @@ class _Writer:
         for step in self.plan.steps:
             body.extend(self._step(step))
         body.append(f"return ({''.join(f'{r}, ' for r in self._results())})")
-        # kernels raise no warnings, and rearranging does not either
-        silent = all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
+        silent = self._silent()
         lines = [
             f"def run({', '.join(inputs)}):",
             *(f"    {line}" for line in checks),
@@ -132,8 +145,16 @@ class _Writer:
             *(f"    {line}" if silent else f"        {line}" for line in body),
         ]
         source = "\n".join(lines) + "\n"
-        self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
+        self._fill_scope(source)
         return source, self.scope
+
+    def _silent(self) -> bool:
+        """Whether no step raises floating-point warnings: kernels do not, and rearranging does not either."""
+        return all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
+
+    def _fill_scope(self, source: str) -> None:
+        """Bring in what the text refers to."""
+        self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
 
     def _name_inputs(self) -> list[str]:
         used = self.used
@@ -169,11 +190,11 @@ class _Writer:
         for position, i in enumerate(self.graph.inputs):
             type: TensorType = self.nodes[i]["type"]
             name, spec = self.names[i], f"spec{position}"
-            self.scope[spec] = InputSpec(dict(self.nodes[i]["attrs"])["name"], type, integer_casts(self.graph, i))
+            self.scope[spec] = self._spec(i, type)
             self.scope[f"dtype{position}"] = type.dtype
             static = all(isinstance(d, int) for d in type.shape)
             shape = f" or {name}.shape != {attr_text('', type.shape)}" if static else f" or {name}.ndim != {type.ndim}"
-            lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}:")
+            lines.append(f"if type({name}) is not ndarray or {name}.dtype != dtype{position}{shape}{self._also(name)}:")
             lines.append(f"    {name} = {spec}.convert({name})")
             if static:
                 continue
@@ -206,25 +227,44 @@ class _Writer:
             lines.append(f"if {self._spelled(one.elements)} == 0: range{number}.refuse()")
         return lines
 
+    def _spec(self, i: int, type: TensorType) -> InputSpec:
+        return InputSpec(dict(self.nodes[i]["attrs"])["name"], type, integer_casts(self.graph, i))
+
+    def _also(self, name: str) -> str:
+        """Further reasons to convert an input."""
+        return ""
+
     def _step(self, step: Step) -> list[str]:
         lines = [] if step.kernel is None else self._kernel(step, step.kernel)
         for i in step.nodes if step.kernel is None else ():
             data = self.nodes[i]
-            op = TABLE[data["op"]]
-            operands = [self._operand(a) for a in data["args"]]
-            attrs = {name: self._attr(i, name, value) for name, value in data["attrs"]}
-            call = render(op, operands, attrs)
-            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
-            if i in step.into:
-                call = f"{call[:-1]}, out={self.names[step.into[i]]})"
+            call = self._call(i, step)
             loc = data["loc"]
             # nothing in a file's or function's name may end the comment
             comment = f"  # {printable(f'{loc[0]} {loc[0].function}')}" if loc else ""
-            lines.append(f"{call}{comment}" if data["type"] is NOTHING else f"{name} = {call}{comment}")
+            if data["type"] is NOTHING:
+                lines.append(f"{call}{comment}")
+                continue
+            name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
+            lines.append(f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees if i in self.names]
         if dead:
             lines.append(f"del {', '.join(dead)}")
         return lines
+
+    def _call(self, i: int, step: Step) -> str:
+        """The NumPy meaning of a single node."""
+        data = self.nodes[i]
+        op = TABLE[data["op"]]
+        call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
+        if i in step.into:
+            return into(call, self.names[step.into[i]])
+        if self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
+            return into(call, self._empty(data["type"]))
+        return call
+
+    def _attrs(self, i: int) -> dict[str, str]:
+        return {name: self._attr(i, name, value) for name, value in self.nodes[i]["attrs"]}
 
     def _kernel(self, step: Step, kernel: Kernel) -> list[str]:
         """Room for the results, and the call."""
@@ -238,12 +278,25 @@ class _Writer:
                 lines.append(f"{name} = {self.names[step.into[i]]}")
                 continue
             type: TensorType = self.nodes[i]["type"]
-            lines.append(f"{name} = np.empty({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})")
+            lines.append(f"{name} = {self._empty(type)}")
         results = [self.names[i] for i in kernel.nodes]
         sizes = [str(self._spelled(s)) for s in kernel.symbolic]
         ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
         lines.append(f"kernel{number}({', '.join([*reads, *results, *sizes])})  # {ops}")
         return lines
+
+    def _empty(self, type: TensorType) -> str:
+        """The call that makes room for a result."""
+        large = self.reuse and self._large(type)
+        self.reuses |= large
+        make = "empty" if large else f"{self.module}.empty"
+        return f"{make}({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})"
+
+    @staticmethod
+    def _large(type: TensorType) -> bool:
+        """Whether an array may be as large as what is worth keeping the memory of."""
+        size = nbytes(type)
+        return not isinstance(size, int) or size >= LARGE
 
     def _dtype(self, dtype: np.dtype[Any]) -> str:
         label = DTYPE_NAMES[dtype]

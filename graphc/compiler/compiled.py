@@ -30,7 +30,11 @@ from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, 
 if TYPE_CHECKING:
     from graphc.objective import Objective
 
-BACKENDS: Final = {"numpy": "graphc.backends.numpy.executor", "sympy": "graphc.backends.exact.executor"}
+BACKENDS: Final = {
+    "numpy": "graphc.backends.numpy.executor",
+    "cupy": "graphc.backends.cupy.executor",
+    "sympy": "graphc.backends.exact.executor",
+}
 KERNELS: Final = ("llvm", "ufunc", "none")
 
 
@@ -54,7 +58,10 @@ class Options:
 
     @property
     def generator(self) -> str | None:
-        """The kernel generator: the one asked for, else that of ``GRAPHC_KERNELS``, else the best there is."""
+        """The kernel generator: the one asked for, else that of ``GRAPHC_KERNELS``, else the best; on a GPU "cuda"."""
+        if self.backend == "cupy":
+            backend_module("cupy").refuse_options(self.exact_order, self.kernels)
+            return "cuda"
         if self.exact_order or self.backend != "numpy":
             return None
         name = self.kernels or os.environ.get("GRAPHC_KERNELS") or ("llvm" if find_spec("llvmlite") else "ufunc")
@@ -86,14 +93,18 @@ class Compiled:
             optimised = self.passes[-1].graph if self.passes else graph
             generator = options.generator
             backend = backend_module(options.backend)
+            on_gpu = generator == "cuda"
             if generator is None:
                 self.fusion = Fusion(optimised, (), ())
             else:
-                self.fusion = fuse(optimised, singles=backend.runs_natively(optimised, generator))
-            self.plan: Plan = make_plan(
-                optimised, overwrite=not options.exact_order, groups=self.fusion.groups, traced=graph
-            )
-            settings = {} if generator is None else {"kernels": generator, "fast": options.fast_math}
+                every = on_gpu or backend.runs_natively(optimised, generator)
+                self.fusion = fuse(optimised, every)
+            # on a GPU storage is taken from a pool, at no cost: results that overwrite operands would gain nothing
+            overwrite = not options.exact_order and not on_gpu
+            self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)
+            settings: dict[str, Any] = {} if generator is None else {"fast": options.fast_math}
+            if generator is not None and not on_gpu:
+                settings["kernels"] = generator
             self._loaded: Loaded = backend.load(self.plan, **settings)
         self._run, self.source = self._loaded.run, self._loaded.source
         self.flat = in_tree is None or _is_flat(in_tree)

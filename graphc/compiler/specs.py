@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -52,6 +52,17 @@ def type_of(spec: Any) -> TensorType:
                 fix="a float, or np.uint64 of it if that holds it",
             )
         return TensorType((), dtype, weak=True)
+    if on_gpu(spec):
+        # such as "torch.float32", which NumPy does not know
+        name = str(spec.dtype).rpartition(".")[2]
+        if name in DTYPES or name in _LONG_NAMES:
+            return TensorType(tuple(spec.shape), _LONG_NAMES.get(name) or DTYPES[name])
+        raise DTypeError(
+            f"an array of dtype {spec.dtype} cannot be traced",
+            expected=f"one of {' '.join(DTYPES)}",
+            actual=f"{spec.dtype} of shape {tuple(spec.shape)}",
+            fix="convert it to another dtype",
+        )
     if is_array(spec):
         array = np.asarray(spec)
         dtype = array.dtype.newbyteorder("=")
@@ -64,6 +75,19 @@ def type_of(spec: Any) -> TensorType:
             )
         return TensorType(array.shape, dtype)
     raise not_an_array(spec, None, 'a type such as "f64[n,3]", a Spec, an example array or a number')
+
+
+_LONG_NAMES: Final = {dtype.name: dtype for dtype in DTYPES.values()}
+
+
+def on_gpu(value: Any) -> bool:
+    """Whether something is an array that lies on a GPU: of CuPy, PyTorch, JAX or another library."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return False
+    if hasattr(value, "__cuda_array_interface__"):
+        return True
+    kind = getattr(value, "__dlpack_device__", None)
+    return kind is not None and hasattr(value, "dtype") and kind()[0] in (2, 13)
 
 
 def is_array(value: Any) -> bool:

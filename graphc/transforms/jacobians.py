@@ -1,21 +1,26 @@
-"""Whole Jacobians and Hessians, and the product of a Hessian with a vector."""
+"""Whole Jacobians and Hessians, and the product of a Hessian with a vector.
+
+A Jacobian is a pullback (or a tangent pushed forward) of all unit vectors at once: the graph of one, batched.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-import graphc.numpy as gnp
-from graphc.compiler import flatten, unflatten
-from graphc.errors import DifferentiationError
-from graphc.ir import TensorType, static_shape
-from graphc.tracing import TracingWorld, lift
-from graphc.transforms.arguments import Transform, lift_argument, positions, surrounding
-from graphc.transforms.forward import jvp, traced_linearize
-from graphc.transforms.reverse import grad, traced_vjp
+from graphc import dims
+from graphc.compiler import flatten, trace_call, unflatten
+from graphc.dims import Size
+from graphc.ir import Graph, TensorType
+from graphc.ops.batching import moved
+from graphc.passes.batch import batched_graph
+from graphc.passes.derive import jvp_graph, vjp_graph
+from graphc.tracing import TracingWorld, inline
+from graphc.transforms.arguments import Transform, lift_argument, positions, prepared, surrounding
+from graphc.transforms.forward import jvp
+from graphc.transforms.reverse import grad
 
 
 class _Jacobian(Transform):
@@ -33,115 +38,91 @@ class _Jacobian(Transform):
     def _traced(self, /, *args: Any, **kwargs: Any) -> Any:
         world = surrounding((args, kwargs), "jacobian")
         numbers = positions(self.argnums, len(args), "jacobian")
-
-        def chosen(*parts: Any) -> Any:
-            call = list(args)
-            for n, part in zip(numbers, parts, strict=True):
-                call[n] = part
-            return self._f(*call, **kwargs)
-
-        picked = tuple(args[n] for n in numbers)
-        build = _forward_jacobian if self.forward else _reverse_jacobian
-        result, structure = build(chosen, picked, world)
-        single = isinstance(self.argnums, int)
-        return unflatten(structure, [row[0] if single else tuple(row) for row in result])
-
-
-def _units(type: TensorType, world: TracingWorld, what: str) -> list[Any]:
-    """The unit vectors of a type, as constants."""
-    shape = static_shape(type.shape)
-    if shape is None:
-        raise DifferentiationError(
-            f"jacobian: the {what} has a size known only at run time",
-            expected="fixed sizes",
-            actual=repr(type),
-            fix="write a number in the spec; or use vjp, jvp or hvp, which need no rows",
-        )
-    return [world.constant(row.reshape(shape)) for row in np.eye(math.prod(shape), dtype=type.dtype)]
+        lifted, structure = lift_argument(tuple(args[n] for n in numbers), world, "jacobian")
+        call = list(args)
+        for n, part in zip(numbers, unflatten(structure, lifted), strict=True):
+            call[n] = part
+        place = {id(leaf): k for k, leaf in enumerate(flatten((call, kwargs))[0])}
+        out = trace_call(self._f, tuple(call), kwargs, inputs=[place[id(leaf)] for leaf in lifted])
+        graph = prepared(out.graph)
+        operands = [*lifted, *out.captures]
+        inline(world, graph, operands)  # the effects of the function are part of its derivative
+        blocks = (_columns if self.forward else _rows)(world, graph, operands, len(lifted))
+        rows = [unflatten(structure, row) for row in blocks]
+        return unflatten(out.out_tree, [row[0] if isinstance(self.argnums, int) else row for row in rows])
 
 
-def _reverse_jacobian(
-    f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld
-) -> tuple[list[list[Any]], Any]:
-    """Rows by pullbacks of unit cotangents; result[output][argument]."""
-    value, pullback = traced_vjp(f, picked, world)
-    outputs, out_tree = flatten(value)
-    result = []
-    for k, y in enumerate(outputs):
-        rows = []
-        for unit in _units(y.type, world, "result"):
-            ct = unflatten(out_tree, [unit if j == k else world.full(0, v.type) for j, v in enumerate(outputs)])
-            rows.append(pullback(ct))
-        result.append(
-            [_stack_trees([row[n] for row in rows], y, picked[n], world, front=True) for n in range(len(picked))]
-        )
-    return result, out_tree
-
-
-def _forward_jacobian(
-    f: Callable[..., Any], picked: tuple[Any, ...], world: TracingWorld
-) -> tuple[list[list[Any]], Any]:
-    """Columns by pushing unit tangents; result[output][argument]."""
-    leaves, structure = lift_argument(picked, world, "jacobian")
-    value, push = traced_linearize(f, leaves, structure, world)
-    outputs, out_tree = flatten(value)
-    columns: list[list[Any]] = []
-    for k, x in enumerate(leaves):
-        units = _units(x.type, world, "argument")
-        zeros = [world.full(0, v.type) for v in leaves]
-        columns.append([flatten(push(*unflatten(structure, [*zeros[:k], u, *zeros[k + 1 :]])))[0] for u in units])
-    result = []
-    for j, y in enumerate(outputs):
-        blocks = [
-            _stack(
-                [column[j] for column in columns[k]],
-                (*y.type.shape, *x.type.shape),
-                y.type,
-                world,
-                front=False,
-            )
-            for k, x in enumerate(leaves)
-        ]
-        parts = iter(blocks)
-        row = []
-        for argument in picked:
-            inner, inner_structure = flatten(argument)
-            row.append(unflatten(inner_structure, [next(parts) for _ in inner]))
-        result.append(row)
-    return result, out_tree
-
-
-def _stack_trees(rows: list[Any], y: Any, argument: Any, world: TracingWorld, front: bool) -> Any:
-    leaves, structure = flatten(argument)
-    flat = [flatten(row)[0] for row in rows]
+def _rows(world: TracingWorld, graph: Graph, operands: Sequence[Any], count: int) -> list[list[Any]]:
+    """For each output, the blocks by the first `count` inputs: pullbacks of all unit cotangents at once."""
+    xs, ys = graph.input_types[:count], graph.output_types
     blocks = []
-    for k, leaf in enumerate(leaves):
-        x = lift(leaf, world)
-        blocks.append(_stack([row[k] for row in flat], (*y.type.shape, *x.type.shape), x.type, world, front))
-    return unflatten(structure, blocks)
+    for k, y in enumerate(ys):
+        found: list[Any] = [None] * count
+        if y.differentiable:
+            found = _at_units(world, vjp_graph(graph, range(count), seeds=(k,)), operands, y)
+        blocks.append([_block(world, part, y, x, x.dtype) for part, x in zip(found, xs, strict=True)])
+    return blocks
 
 
-def _stack(rows: list[Any], shape: tuple[Any, ...], like: TensorType, world: TracingWorld, front: bool) -> Any:
-    """Rows stacked along a new first (or last) axis, then reshaped."""
-    if not rows:
-        return world.full(0, TensorType(shape, like.dtype))
-    return gnp.reshape(gnp.stack(rows, axis=0 if front else -1), shape)
+def _columns(world: TracingWorld, graph: Graph, operands: Sequence[Any], count: int) -> list[list[Any]]:
+    """For each output, the blocks by the first `count` inputs: pushed forward from all unit tangents at once."""
+    xs, ys = graph.input_types[:count], graph.output_types
+    columns = []
+    for k, x in enumerate(xs):
+        pushed = iter(_at_units(world, jvp_graph(graph, (k,)), operands, x))
+        column = []
+        for y in ys:
+            part = next(pushed) if y.differentiable else None
+            if part is not None:
+                part = moved(world, part, [*range(1, part.type.ndim), 0])
+            column.append(_block(world, part, y, x, y.dtype))
+        columns.append(column)
+    return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in ys]
+
+
+def _at_units(world: TracingWorld, linear: Graph, operands: Sequence[Any], type: TensorType) -> list[Any]:
+    """What a graph that is linear in its last input, of that type, gives for each unit vector; None for zeros."""
+    size = dims.product(type.shape)
+    if size == 0:
+        return [None] * len(linear.outputs)
+    if size == 1:
+        parts = inline(world, linear, [*operands, world.full(1, type)])
+        return [world.reshape(part, shape=(1, *part.type.shape)) for part in parts]
+    batch, carried = batched_graph(linear, [*(False for _ in operands), True], size)
+    parts = inline(world, batch, [*operands, _units(world, type, size)])
+    return [part if has_rows else None for part, has_rows in zip(parts, carried, strict=True)]
+
+
+def _units(world: TracingWorld, type: TensorType, size: Size) -> Any:
+    """The unit vectors of a type, along a first axis."""
+    place = world.iota(size=size, dtype=np.dtype(np.int64))
+    diagonal = world.reshape(place, shape=(size, 1)) == world.reshape(place, shape=(1, size))
+    return world.reshape(world.convert(diagonal, type.dtype), shape=(size, *type.shape))
+
+
+def _block(world: TracingWorld, part: Any, y: TensorType, x: TensorType, dtype: np.dtype[Any]) -> Any:
+    """A part of the Jacobian in the shape of a result and an argument."""
+    shape = (*y.shape, *x.shape)
+    if part is None:
+        return world.full(0, TensorType(shape, dtype))
+    return world.reshape(part, shape=shape)
 
 
 def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """The Jacobian by reverse mode, row by row: good for few outputs. See `jacobian`."""
+    """The Jacobian by reverse mode, from the results back: good for few results. See `jacobian`."""
     return _Jacobian(f, argnums, forward=False)
 
 
 def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """The Jacobian by forward mode, column by column: good for few inputs. See `jacobian`."""
+    """The Jacobian by forward mode, from the arguments on: good for few of them. See `jacobian`."""
     return _Jacobian(f, argnums, forward=True)
 
 
 def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The Jacobian of a function: for each result, an array of shape ``result.shape + argument.shape``.
 
-    Reverse mode (`jacrev`); `jacfwd` gives the same by forward mode. Sizes must be fixed.
+    Reverse mode (`jacrev`), all rows at once; `jacfwd` gives the same by forward mode, all columns at once. Sizes may
+    be symbolic.
 
     >>> import numpy as np
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))

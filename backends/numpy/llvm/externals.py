@@ -17,9 +17,14 @@ import numpy as np
 from graphc.kernels import KERNEL_DTYPES
 
 # Of NumPy's C interface, the table that C extensions get from `import_array`. Its slots are fixed by NumPy's ABI; see
-# "Array API" in NumPy's C-API reference and numpy/_core/code_generators/numpy_api.py.
+# "Array API" and "Memory management" in NumPy's C-API reference, and numpy/_core/code_generators/numpy_api.py.
 ABI: Final = 0x02000000
-ARRAY_API: Final = {"PyArray_GetNDArrayCVersion": 0, "PyArray_Scalar": 60, "PyArray_New": 93}
+ARRAY_API: Final = {
+    "PyArray_GetNDArrayCVersion": 0,
+    "PyArray_Scalar": 60,
+    "PyArray_New": 93,
+    "PyDataMem_SetHandler": 304,
+}
 
 
 def capsule_pointer(capsule: Any, name: bytes | None = None) -> int:
@@ -69,7 +74,11 @@ OBJECTS: Final[Mapping[str, object]] = {
     **{f"descr_{dtype_name(d)}": d for d in KERNEL_DTYPES},
     **{f"scalar_{dtype_name(d)}": d.type for d in KERNEL_DTYPES},
 }
-FUNCTIONS: Final = {"new_array": "PyArray_New", "new_scalar": "PyArray_Scalar"}
+FUNCTIONS: Final = {
+    "new_array": "PyArray_New",
+    "new_scalar": "PyArray_Scalar",
+    "set_handler": "PyDataMem_SetHandler",
+}
 ROUTINES: Final = ("sgemm", "dgemm")
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
-from functools import lru_cache
 from typing import Any
 
-from graphc.backends.numpy import cache
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry, externals
+from graphc.backends.numpy.llvm.code import library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
-from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link, llvm_version
+from graphc.backends.numpy.llvm.machine import Library, Machine, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
@@ -27,16 +25,18 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     """
     machine = machine or host()
     text, names = source(kernels, machine, fast)
-    return runs(kernels, linked(text, machine, names))
+    found = library(text, machine, names)
+    externals.settle(found.addresses)
+    return runs(kernels, found)
 
 
-def runs(kernels: Sequence[Kernel], library: Library) -> list[Run]:
-    """The functions of kernels that were linked."""
-    found: list[Run] = []
+def runs(kernels: Sequence[Kernel], found: Library) -> list[Run]:
+    """The functions of kernels in a library."""
+    made: list[Run] = []
     for number, kernel in enumerate(kernels):
-        slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
-        found.append(entry.builtin(library.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
-    return found
+        slow = _Caller(kernel, found.addresses[f"kernel{number}"], found)
+        made.append(entry.builtin(found.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
+    return made
 
 
 def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> tuple[str, tuple[str, ...]]:
@@ -51,19 +51,6 @@ def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> t
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
     head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE]
     return "\n".join([module.text(), *head, *texts]), (*names, *entry.EXTERNALS)
-
-
-@lru_cache(maxsize=256)
-def linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
-    """The text in memory as code: from this process's memory, from disk, or compiled."""
-    name = cache.key(text, *map(str, astuple(machine)), llvm_version())
-    code = cache.get(name)
-    if code is None:
-        code = assemble(text, machine)
-        cache.put(name, code)
-    library = link(code, names)
-    externals.settle(library.addresses)
-    return library
 
 
 class _Caller:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.numpy.arguments import integer_casts
-from graphc.backends.numpy.llvm import calling, entry, externals, generator, program, steps
+from graphc.backends.numpy.llvm import calling, code, entry, externals, generator, program, reuse, steps
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import Library, Machine, host
@@ -55,6 +55,8 @@ class Native:
         state[: program.CONSTANTS] = 0
         state[program.SLOW] = id(slow)
         state[program.UNPACKED] = unpacked
+        kept = reuse.store()
+        state[program.HANDLER] = 0 if kept is None else id(kept.handler)
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
         state.slow, state.native = slow, self
         return entry.builtin(self.library.addresses["program"], state)  # type: ignore[no-any-return]
@@ -76,7 +78,8 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     words = sorted(used | set(entry.EXTERNALS))
     head = [externals.declarations(words), entry.PRELUDE, calling.PRELUDE, program.PRELUDE]
     names = [f"{kind}{number}" for number in range(len(planned)) for kind in ("kernel", "entry")]
-    library = generator.linked("\n".join([module.text(), *head, *texts, text]), machine, ("program", *names, *words))
+    library = code.library("\n".join([module.text(), *head, *texts, text]), machine, ("program", *names, *words))
+    externals.settle(library.addresses)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
     return Native(library, constants, tuple(generator.runs(planned, library)))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from graphc import dims
+from graphc.backends.numpy.arrays import LARGE
 from graphc.backends.numpy.llvm import entry
 from graphc.backends.numpy.llvm.arena import Arena, arrange
 from graphc.backends.numpy.llvm.calling import Arguments
@@ -19,6 +20,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Place,
     Product,
     Program,
+    Result,
     Rows,
     Run,
 )
@@ -28,7 +30,7 @@ from graphc.dims import Size
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
-SLOW, SLOT, UNPACKED, CONSTANTS = 0, 1, 2, 3
+SLOW, SLOT, UNPACKED, HANDLER, CONSTANTS = 0, 1, 2, 3, 4
 ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
@@ -54,7 +56,7 @@ def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, mod
 
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
     the state: the function to call for everything else, the arena that is kept, whether to return the one result that
-    there is and not a tuple of it, and where the constants lie.
+    there is and not a tuple of it, NumPy's memory handler for large results, and where the constants lie.
     """
     return _Function(program, plan, whole, name, module).write()
 
@@ -186,6 +188,9 @@ class _Function:
             new, ndarray = (self.arguments.external(name) for name in ("new_array", "ndarray"))
             e.statement(f"%new_array_at = inttoptr i64 {new} to ptr")
             e.statement(f"%array_type = inttoptr i64 {ndarray} to ptr")
+        large = [k for k, r in enumerate(self.program.results) if r.owned and self.large(r)]
+        if large:
+            self.handle()
         for k, result in enumerate(self.program.results):
             if not result.owned:
                 continue
@@ -200,9 +205,54 @@ class _Function:
                 "ptr null, ptr null, i32 0, i32 0, ptr null)"
             )
             e.statement(f"store ptr %object{k}, ptr %made{k}")
+        if large:
+            self.unhandle()
+        for k, result in enumerate(self.program.results):
+            if not result.owned:
+                continue
             self.unless_null(f"%object{k}", "failed")
             e.statement(f"%result_at{k} = getelementptr i8, ptr %object{k}, i64 {entry.DATA}")
             e.statement(f"%result{k} = load ptr, ptr %result_at{k}")
+
+    def large(self, result: Result) -> bool:
+        """Whether a result may be as large as what memory is kept of."""
+        nbytes = self.program.storages[result.layout.storage].nbytes
+        return not isinstance(nbytes, int) or nbytes >= LARGE
+
+    def handle(self) -> None:
+        """Let NumPy take memory from what was kept, if anything is (see `reuse`), and some result is large enough."""
+        e = self.e
+        some = e.const(False, BOOL, 1)
+        for result in self.program.results:
+            if result.owned and self.large(result):
+                nbytes = self.sizes.compute(self.program.storages[result.layout.storage].nbytes)
+                some = some | e.instruction(f"icmp sge {nbytes!r}, {LARGE}", BOOL, 1)
+        self.arguments.externals.add("set_handler")
+        e.statement(f"%handler_at = getelementptr i64, ptr %state, i64 {HANDLER}")
+        e.statement("%handler = load ptr, ptr %handler_at")
+        e.statement("%handles = icmp ne ptr %handler, null")
+        wanted = some & e.value("%handles", BOOL, 1)
+        e.statement(f"br {wanted!r}, label %handle, label %handled")
+        before = e.block
+        e.label("handle")
+        e.statement("%set_handler_at = load ptr, ptr @set_handler")
+        e.statement("%previous_handler = call ptr %set_handler_at(ptr %handler)")
+        e.statement("br label %handled")
+        e.label("handled")
+        e.statement(f"%previous = phi ptr [ null, %{before} ], [ %previous_handler, %handle ]")
+
+    def unhandle(self) -> None:
+        """Let NumPy allocate as before."""
+        e = self.e
+        e.statement("%set = icmp ne ptr %previous, null")
+        e.statement("br i1 %set, label %unhandle, label %unhandled")
+        e.label("unhandle")
+        e.statement("%reset_handler_at = load ptr, ptr @set_handler")
+        e.statement("%ours = call ptr %reset_handler_at(ptr %previous)")
+        e.statement("call void @Py_DecRef(ptr %ours)")
+        e.statement("call void @Py_DecRef(ptr %previous)")
+        e.statement("br label %unhandled")
+        e.label("unhandled")
 
     def unless_null(self, pointer: str, otherwise: str) -> None:
         e = self.e

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -93,6 +93,7 @@ class _Steps:
         self.kernels: list[Kernel] = [s.kernel for s in plan.steps if s.kernel is not None]
         self.planned = {id(kernel): n for n, kernel in enumerate(self.kernels)}
         self.numbers: dict[Kernel, int] = {}
+        self.into: Mapping[int, int] = {}  # of the step at hand, the operands that results overwrite
 
     def run(self) -> Program:
         for k, i in enumerate(self.plan.graph.inputs):
@@ -167,8 +168,9 @@ class _Steps:
     # steps
 
     def step(self, step: Step) -> None:
+        self.into = step.into
         if step.kernel is not None:
-            self.fused(step, step.kernel)
+            self.fused(step.kernel)
             return
         (node,) = step.nodes
         data = self.nodes[node]
@@ -180,12 +182,12 @@ class _Steps:
         elif op.fold is not None:
             self.folded(node, data)
         else:
-            self.elementwise(node, data, step)
+            self.elementwise(node, data)
 
-    def result(self, node: int, step: Step | None = None) -> Layout:
+    def result(self, node: int) -> Layout:
         """Room for a node's value: an operand's, if the plan says so, or new."""
-        if step is not None and node in step.into:
-            operand = self.layout(step.into[node])
+        if node in self.into:
+            operand = self.layout(self.into[node])
             assert operand.is_whole
             assert self.storages[operand.storage].origin == "temporary"
             self.overwritten(operand.storage)
@@ -195,9 +197,9 @@ class _Steps:
         self.layouts[node] = found
         return found
 
-    def fused(self, step: Step, kernel: Kernel) -> None:
+    def fused(self, kernel: Kernel) -> None:
         reads = tuple(Place.of(self.dense(self.layout(root))) for root in kernel.roots)
-        writes = tuple(Place.of(self.result(node, step)) for node in kernel.nodes)
+        writes = tuple(Place.of(self.result(node)) for node in kernel.nodes)
         self.instructions.append(Run(self.planned[id(kernel)], reads, writes))
 
     def do(self, kernel: Kernel, reads: Sequence[Place], writes: Sequence[Place]) -> None:
@@ -212,7 +214,7 @@ class _Steps:
             self.kernels.append(kernel)
         return found
 
-    def elementwise(self, node: int, data: dict[str, Any], step: Step) -> None:
+    def elementwise(self, node: int, data: dict[str, Any]) -> None:
         shape = data["type"].shape
         loops = len(shape)
         values: list[Value] = []
@@ -224,7 +226,7 @@ class _Steps:
             values.append(value)
             places.append(place)
         values.append(Apply(data["type"].dtype, data["op"], tuple(operands), data["attrs"]))
-        target = self.result(node, step)
+        target = self.result(node)
         store = Store(len(values) - 1, node, target.at(_indices(loops), loops))
         self.do(Kernel(shape, tuple(values), (_renamed(store, 0),)), places, [Place.of(target)])
 
@@ -294,6 +296,13 @@ class _Steps:
         target = self.result(node)
         self.clear(target)
         self.copy(operand, target.sliced(dict(data["attrs"])["index"], operand.shape))
+
+    def insert_slice(self, node: int, data: dict[str, Any]) -> None:
+        base, part = (self.layout(a) for a in data["args"])
+        target = self.result(node)
+        if target.storage != base.storage:
+            self.copy(base, target)
+        self.copy(part, target.sliced(dict(data["attrs"])["index"], part.shape))
 
     # by positions
 
@@ -448,6 +457,7 @@ STEPS: Final[dict[str, Callable[[_Steps, int, dict[str, Any]], None]]] = {
     "iota": _Steps.number_of,
     "concatenate": _Steps.concatenate,
     "unslice": _Steps.unslice,
+    "insert_slice": _Steps.insert_slice,
     "gather": _Steps.gather,
     "scatter_add": _Steps.scatter_add,
     "matmul": _Steps.matmul,

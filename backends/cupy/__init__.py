@@ -1,0 +1,1 @@
+"""The CuPy backend: the same plan on an NVIDIA GPU, with kernels generated as CUDA C++."""

@@ -1,0 +1,159 @@
+"""Array functions that the CuPy meaning of some ops needs and CuPy does not have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from graphc.backends.cupy import philox, scattering
+from graphc.backends.cupy.library import cupy
+from graphc.ops import calls
+from graphc.ops.functions import slices as slices
+from graphc.ops.philox import FOLD, SPLIT
+
+Array = Any  # a cupy.ndarray
+
+
+def on_device(number: Any) -> Array:
+    """A NumPy scalar on the current device, as a 0-d array that nobody writes to."""
+    found = np.asarray(number)
+    # numbers that compare equal may differ in dtype or in the sign of zero
+    return _scalar(found.dtype.str, found.tobytes(), cupy().cuda.runtime.getDevice())
+
+
+@lru_cache(maxsize=1024)
+def _scalar(kind: str, content: bytes, device: int) -> Array:
+    return cupy().asarray(np.frombuffer(content, np.dtype(kind)).reshape(()).copy())
+
+
+def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` with `u` written to the slice."""
+    result = cupy().zeros(shape, u.dtype)
+    result[slices(index)] = u
+    return result
+
+
+def insert_slice(x: Array, u: Array, index: tuple[tuple[int, int | None, int], ...]) -> Array:
+    """A copy of `x` with `u` written to the slice."""
+    result = x.copy()
+    result[slices(index)] = u
+    return result
+
+
+def gather(x: Array, indices: tuple[Array, ...], axis: int) -> Array:
+    """Elements at integer positions along adjacent axes; positions outside wrap around."""
+    if len(indices) == 1:
+        return cupy().take(x, indices[0], axis=axis)
+    return x[(slice(None),) * axis + tuple(indices)]
+
+
+def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` with `u` added at integer positions, in the order of `u`; repeated positions add up."""
+    cp = cupy()
+    positions = flat_positions(indices, shape[axis : axis + len(indices)])
+    lead, span = math.prod(shape[:axis]), math.prod(shape[axis : axis + len(indices)])
+    rest = math.prod(shape[axis + len(indices) :])
+    count = positions.size
+    full = cp.broadcast_to(u, (*shape[:axis], *positions.shape, *shape[axis + len(indices) :]))
+    result = cp.zeros((lead, span, rest), u.dtype)
+    if full.size and result.size:
+        order = cp.argsort(positions.reshape(-1))
+        values = cp.ascontiguousarray(full).reshape(lead, count, rest)
+        scattering.add_runs(values, order, positions.reshape(-1)[order], result)
+    return result.reshape(shape)
+
+
+def flat_positions(indices: Sequence[Array], sizes: Sequence[int]) -> Array:
+    """Positions along several axes as positions along one; negative ones count from the end."""
+    cp = cupy()
+    total = cp.zeros((), np.int64)
+    for one, size in zip(cp.broadcast_arrays(*indices), sizes, strict=True):
+        wide = one.astype(np.int64)
+        total = total * size + cp.where(wide < 0, wide + size, wide)
+    return total
+
+
+def last_write(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
+    """The number of the last write to each element, -1 where there is none."""
+    cp = cupy()
+    positions = flat_positions(indices, shape).reshape(-1)
+    result = cp.full(math.prod(shape), -1, np.int64)
+    if positions.size:
+        order = cp.argsort(positions)
+        scattering.last_of_runs(order, positions[order], result)
+    return result.reshape(shape)
+
+
+def cumulative(name: str, x: Array, axis: int, reverse: bool) -> Array:
+    """Running sums or products along an axis, in the operand's own dtype."""
+    cp = cupy()
+    if not x.size:
+        return x.copy()
+    run = getattr(cp, name)
+    if not reverse:
+        return run(x, axis=axis, dtype=x.dtype)
+    return cp.ascontiguousarray(cp.flip(run(cp.ascontiguousarray(cp.flip(x, axis)), axis=axis, dtype=x.dtype), axis))
+
+
+def running(larger: Any, x: Array, axis: int) -> Array:
+    """Running maxima or minima along an axis, each step twice as far as the last."""
+    cp = cupy()
+    y = cp.moveaxis(x, axis, -1).copy()
+    step = 1
+    while step < y.shape[-1]:
+        z = y.copy()
+        z[..., step:] = larger(y[..., step:], y[..., :-step])
+        y, step = z, 2 * step
+    return cp.ascontiguousarray(cp.moveaxis(y, -1, axis))
+
+
+def position_of(name: str, x: Array, axis: int | None, keepdims: bool) -> Array:
+    """Where the largest or smallest element is; the first NaN, if there is one."""
+    cp = cupy()
+    found = getattr(cp, name)(x, axis=axis, keepdims=keepdims)
+    if x.dtype.kind == "f":
+        nan = cp.isnan(x)
+        found = cp.where(nan.any(axis=axis, keepdims=keepdims), cp.argmax(nan, axis=axis, keepdims=keepdims), found)
+    return found.astype(np.int64, copy=False)
+
+
+def special(name: str, x: Array) -> Array:
+    """One of SciPy's functions, by CuPy, in the operand's own dtype."""
+    return getattr(import_module("cupyx.scipy.special"), name)(x).astype(x.dtype, copy=False)
+
+
+def derived_key(key: Array, data: Array, stream: str) -> Array:
+    """The key derived from each key and 64-bit number."""
+    return philox.blocks(key, data, SPLIT if stream == "split" else FOLD)
+
+
+def random_bits(key: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The first numbers of each key's stream of draws, as unsigned integers of any width."""
+    return philox.bits(key, shape, dtype)
+
+
+def random_below(key: Array, span: Array, shape: tuple[int, ...]) -> Array:
+    """Whole numbers from 0 to span - 1, each exactly as likely as any other."""
+    return philox.below(key, span, shape)
+
+
+def debug_print(format: str, *operands: Array) -> None:
+    """Write a format whose fields are numbers of operands, which are copied from the GPU."""
+    calls.debug_print(format, *map(_on_host, operands))
+
+
+def pure_callback(
+    callback: Any, shapes: tuple[tuple[int, ...], ...], dtypes: tuple[np.dtype[Any], ...], *operands: Array
+) -> tuple[Array, ...]:
+    """Call the user's function on copies of the operands as NumPy arrays; its results go to the GPU."""
+    cp = cupy()
+    return tuple(map(cp.asarray, calls.pure_callback(callback, shapes, dtypes, *map(_on_host, operands))))
+
+
+def _on_host(x: Array) -> Any:
+    return cupy().asnumpy(x)

@@ -1,0 +1,92 @@
+"""Taking a kernel apart: one that needs several sweeps, as kernels of one sweep each with arrays between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from graphc.backends.cupy.rows import swept
+from graphc.dims import Size
+from graphc.kernels import Affine, Apply, Kernel, Load, Reduce, Store, Value, simplified
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A kernel of a sequence; nodes below 0 are arrays that live only between its parts, with these sizes."""
+
+    kernel: Kernel
+    temporaries: tuple[tuple[int, tuple[Size, ...]], ...] = ()
+
+
+def taken_apart(kernel: Kernel) -> list[Part]:
+    """Kernels of one sweep: the folds of each stage, folds over the other loops, and what uses the results.
+
+    Law: run one after the other they store what the kernel stores.
+    """
+    kept = tuple(k for k in range(len(kernel.sizes)) if k not in kernel.reduced)
+    loops = len(kernel.sizes)
+    shape = tuple(kernel.sizes[k] for k in kept)
+    place = Affine.row_major(shape, [Affine.index(k, loops) for k in kept], loops)
+    values: list[Value] = list(kernel.values)
+    parts: list[Part] = []
+    stages = kernel.stages
+    for stage in range(1, max(stages, default=0) + 1):
+        found = [
+            i for i, v in enumerate(kernel.values) if isinstance(v, Reduce) and not v.across and stages[i] == stage
+        ]
+        if not found:
+            continue
+        stores = tuple(Store(i, -1 - i, place) for i in found)
+        part = _pruned(Kernel(kernel.sizes, tuple(values), stores, kernel.reduced))
+        parts.append(Part(simplified(part), tuple((-1 - i, shape) for i in found)))
+        for i in found:
+            values[i] = Load(kernel.values[i].dtype, -1 - i, place)
+    for i, value in enumerate(kernel.values):
+        stores = tuple(s for s in kernel.stores if s.value == i)
+        if isinstance(value, Reduce) and value.across and stores:
+            turned = [*values]
+            turned[i] = replace(value, across=False)
+            part = _pruned(Kernel(kernel.sizes, tuple(turned), stores, frozenset(kept)))
+            parts.append(Part(simplified(part)))
+    rest = [(n, s) for n, s in enumerate(kernel.stores) if not _across(kernel, s.value)]
+    everywhere = tuple(s for n, s in rest if swept(kernel, n))
+    if everywhere:
+        parts.append(Part(simplified(_pruned(Kernel(kernel.sizes, tuple(values), everywhere)))))
+    single = tuple(s for n, s in rest if not swept(kernel, n))
+    if single:
+        # once for each point of the other loops, also where the reduced ones are empty
+        sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
+        parts.append(Part(simplified(_pruned(Kernel(sizes, tuple(values), single)))))
+    return parts
+
+
+def _across(kernel: Kernel, number: int) -> bool:
+    value = kernel.values[number]
+    return isinstance(value, Reduce) and value.across
+
+
+def _pruned(kernel: Kernel) -> Kernel:
+    """Without the values that no store needs."""
+    needed: set[int] = set()
+    stack = [s.value for s in kernel.stores]
+    while stack:
+        i = stack.pop()
+        if i in needed:
+            continue
+        needed.add(i)
+        match kernel.values[i]:
+            case Apply(operands=operands):
+                stack.extend(operands)
+            case Reduce(operand=operand):
+                stack.append(operand)
+    number = {old: new for new, old in enumerate(sorted(needed))}
+    values: list[Value] = []
+    for i in sorted(needed):
+        value = kernel.values[i]
+        match value:
+            case Apply(operands=operands):
+                value = replace(value, operands=tuple(number[j] for j in operands))
+            case Reduce(operand=operand):
+                value = replace(value, operand=number[operand])
+        values.append(value)
+    stores = tuple(Store(number[s.value], s.node, s.at) for s in kernel.stores)
+    return Kernel(kernel.sizes, tuple(values), stores, kernel.reduced)

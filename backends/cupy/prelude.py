@@ -1,0 +1,215 @@
+"""What every generated kernel begins with: names of types, groups of elements, and folds.
+
+A fold is a struct with what an accumulator is, what it starts from, how it takes an element, how two are joined, and
+what the result is. All threads of a group get the same accumulator, bit for bit: joining is symmetric, and its order
+depends on the shape of the group alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType
+from graphc.kernels import Fold
+
+C_TYPES: Final[dict[DType, str]] = {
+    BOOL: "bool",
+    F32: "float",
+    F64: "double",
+    **{np.dtype(f"{sign}{size}"): f"{sign}{8 * size}" for sign in "iu" for size in (1, 2, 4, 8)},
+}
+
+TYPES: Final = """\
+typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
+typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
+
+// adjacent elements that are read and written by one instruction
+template <class T, int N> struct alignas(sizeof(T) * N) Pack { T v[N]; };
+"""
+
+FOLDS: Final = """\
+template <class T> __device__ __forceinline__ T shuffled(T a, int o) { return __shfl_xor_sync(0xffffffffu, a, o); }
+template <> __device__ __forceinline__ bool shuffled(bool a, int o) { return shuffled((int)a, o) != 0; }
+template <> __device__ __forceinline__ i8 shuffled(i8 a, int o) { return (i8)shuffled((int)a, o); }
+template <> __device__ __forceinline__ u8 shuffled(u8 a, int o) { return (u8)shuffled((int)a, o); }
+template <> __device__ __forceinline__ i16 shuffled(i16 a, int o) { return (i16)shuffled((int)a, o); }
+template <> __device__ __forceinline__ u16 shuffled(u16 a, int o) { return (u16)shuffled((int)a, o); }
+
+// a sum and what it has lost by rounding: D. E. Knuth, The Art of Computer Programming 2, section 4.2.2
+struct Total { double sum, rest; };
+template <> __device__ __forceinline__ Total shuffled(Total a, int o) {
+  return Total{shuffled(a.sum, o), shuffled(a.rest, o)};
+}
+__device__ __forceinline__ Total joined(Total a, double x, double rest) {
+  const double sum = a.sum + x, back = sum - a.sum;
+  const double lost = (a.sum - (sum - back)) + (x - back);
+  return Total{sum, lost + (a.rest + rest)};
+}
+
+struct SumF64 {
+  typedef Total Acc; typedef double T;
+  __device__ static Acc start() { return Total{0.0, 0.0}; }
+  __device__ static Acc take(Acc a, T x) { return joined(a, x, 0.0); }
+  __device__ static Acc join(Acc a, Acc b) {
+    const double sum = a.sum + b.sum;
+    // the same whichever of the two comes first
+    const double large = fabs(a.sum) < fabs(b.sum) ? b.sum : a.sum, small = fabs(a.sum) < fabs(b.sum) ? a.sum : b.sum;
+    return Total{sum, (small - (sum - large)) + (a.rest + b.rest)};
+  }
+  // where the sum has overflowed, what it lost is no number
+  __device__ static T result(Acc a) { const double exact = a.sum + a.rest; return exact != exact ? a.sum : exact; }
+};
+template <class A> struct SumF32 {  // A: the type that is added up in
+  typedef A Acc; typedef float T;
+  __device__ static Acc start() { return 0; }
+  __device__ static Acc take(Acc a, T x) { return a + x; }
+  __device__ static Acc join(Acc a, Acc b) { return a + b; }
+  __device__ static T result(Acc a) { return (float)a; }
+};
+template <class U, class A> struct ProdFloat {
+  typedef A Acc; typedef U T;
+  __device__ static Acc start() { return 1; }
+  __device__ static Acc take(Acc a, T x) { return a * x; }
+  __device__ static Acc join(Acc a, Acc b) { return a * b; }
+  __device__ static T result(Acc a) { return (T)a; }
+};
+template <class U, class W> struct SumInt {  // W: an unsigned type in which it wraps
+  typedef U Acc; typedef U T;
+  __device__ static Acc start() { return 0; }
+  __device__ static Acc take(Acc a, T x) { return (T)((W)a + (W)x); }
+  __device__ static Acc join(Acc a, Acc b) { return take(a, b); }
+  __device__ static T result(Acc a) { return a; }
+};
+template <class U, class W> struct ProdInt {
+  typedef U Acc; typedef U T;
+  __device__ static Acc start() { return 1; }
+  __device__ static Acc take(Acc a, T x) { return (T)((W)a * (W)x); }
+  __device__ static Acc join(Acc a, Acc b) { return take(a, b); }
+  __device__ static T result(Acc a) { return a; }
+};
+// NaN if there is one
+template <class U> __device__ __forceinline__ U larger(U a, U b) { return a != a ? a : b != b ? b : a < b ? b : a; }
+template <class U> __device__ __forceinline__ U smaller(U a, U b) { return a != a ? a : b != b ? b : b < a ? b : a; }
+// +0 is larger than -0, so that the order does not matter
+template <> __device__ __forceinline__ float larger(float a, float b) {
+  return a != a ? a : b != b ? b : a == b ? (signbit(a) ? b : a) : a < b ? b : a;
+}
+template <> __device__ __forceinline__ double larger(double a, double b) {
+  return a != a ? a : b != b ? b : a == b ? (signbit(a) ? b : a) : a < b ? b : a;
+}
+template <> __device__ __forceinline__ float smaller(float a, float b) {
+  return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;
+}
+template <> __device__ __forceinline__ double smaller(double a, double b) {
+  return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;
+}
+template <class U, class L> struct MaxOf {  // L: gives the lowest number
+  typedef U Acc; typedef U T;
+  __device__ static Acc start() { return L::number(); }
+  __device__ static Acc take(Acc a, T x) { return larger(a, x); }
+  __device__ static Acc join(Acc a, Acc b) { return larger(a, b); }
+  __device__ static T result(Acc a) { return a; }
+};
+template <class U, class L> struct MinOf {
+  typedef U Acc; typedef U T;
+  __device__ static Acc start() { return L::number(); }
+  __device__ static Acc take(Acc a, T x) { return smaller(a, x); }
+  __device__ static Acc join(Acc a, Acc b) { return smaller(a, b); }
+  __device__ static T result(Acc a) { return a; }
+};
+struct AnyOf {
+  typedef bool Acc; typedef bool T;
+  __device__ static Acc start() { return false; }
+  __device__ static Acc take(Acc a, T x) { return a | x; }
+  __device__ static Acc join(Acc a, Acc b) { return a | b; }
+  __device__ static T result(Acc a) { return a; }
+};
+struct AllOf {
+  typedef bool Acc; typedef bool T;
+  __device__ static Acc start() { return true; }
+  __device__ static Acc take(Acc a, T x) { return a & x; }
+  __device__ static Acc join(Acc a, Acc b) { return a & b; }
+  __device__ static T result(Acc a) { return a; }
+};
+
+// the accumulators of N neighbouring threads of a warp as one, in all of them; N is a power of two
+template <class F, int N> __device__ __forceinline__ typename F::Acc over_lanes(typename F::Acc a) {
+#pragma unroll
+  for (int o = 1; o < N; o <<= 1) a = F::join(a, shuffled(a, o));
+  return a;
+}
+
+// those of a row of N threads of the block as one; `room` holds an accumulator for each warp
+template <class F, int N> __device__ __forceinline__ typename F::Acc over_row(typename F::Acc a, void* room) {
+  if (N <= 32) return over_lanes<F, (N < 32 ? N : 32)>(a);
+  typename F::Acc* kept = (typename F::Acc*)room;
+  constexpr int warps = N > 32 ? N / 32 : 1;
+  a = over_lanes<F, 32>(a);
+  __syncthreads();
+  if ((threadIdx.x & 31) == 0) kept[threadIdx.x >> 5] = a;
+  __syncthreads();
+  a = kept[threadIdx.x & (warps - 1)];
+  return over_lanes<F, warps>(a);
+}
+"""
+
+
+def unsigned(dtype: DType) -> str:
+    """The unsigned type in which integers of a dtype wrap without undefined behaviour."""
+    return "u64" if dtype.itemsize == 8 else "u32"
+
+
+def fold_type(fold: Fold, dtype: DType, fast: bool) -> str:
+    """The struct of a fold; `fast` adds single precision up in single precision."""
+    kind = C_TYPES[dtype]
+    if fold in ("any", "all"):
+        return "AnyOf" if fold == "any" else "AllOf"
+    if fold in ("max", "min"):
+        if dtype == BOOL:
+            return "AnyOf" if fold == "max" else "AllOf"
+        return f"{'MaxOf' if fold == 'max' else 'MinOf'}<{kind}, {_limit(fold, dtype)}>"
+    if dtype == BOOL:
+        return "AnyOf" if fold == "sum" else "AllOf"
+    if dtype.kind == "f":
+        wide = "double" if dtype == F64 or not fast else "float"
+        if fold == "prod":
+            return f"ProdFloat<{kind}, {wide}>"
+        return "SumF64" if dtype == F64 else f"SumF32<{wide}>"
+    return f"{'SumInt' if fold == 'sum' else 'ProdInt'}<{kind}, {unsigned(dtype)}>"
+
+
+def acc_bytes(fold: Fold, dtype: DType) -> int:
+    """Bytes of a fold's accumulator, at most."""
+    if dtype.kind == "f" and fold in ("sum", "prod"):
+        return 16 if dtype == F64 and fold == "sum" else 8
+    return dtype.itemsize
+
+
+def _limit(fold: Fold, dtype: DType) -> str:
+    return f"{'Lowest' if fold == 'max' else 'Highest'}_{C_TYPES[dtype]}"
+
+
+def _limits() -> str:
+    lines = []
+    for dtype, kind in C_TYPES.items():
+        if dtype == BOOL:
+            continue
+        for fold in ("max", "min"):
+            if dtype.kind == "f":
+                sign = "-" if fold == "max" else ""
+                number = f"{sign}({'__int_as_float(0x7f800000)' if dtype == F32 else f'{INFINITY}'})"
+            else:
+                info = np.iinfo(dtype)
+                low = f"({info.min + 1}ll - 1)" if info.min < 0 else "0"
+                number = (
+                    f"({kind}){low}" if fold == "max" else f"({kind}){info.max}{'ull' if dtype.kind == 'u' else 'll'}"
+                )
+            name = _limit("max" if fold == "max" else "min", dtype)
+            lines.append(f"struct {name} {{ __device__ static {kind} number() {{ return {number}; }} }};")
+    return "\n".join(lines) + "\n"
+
+
+INFINITY: Final = "__longlong_as_double(0x7ff0000000000000ll)"
+PRELUDE: Final = TYPES + _limits() + FOLDS

@@ -1,0 +1,187 @@
+"""CUDA graphs: the launches of a call recorded once, and sent to the GPU again by a single call.
+
+A small step spends its time on launches, not on arithmetic. After a few calls with the same shapes its launches are
+recorded on arrays that the recording owns; from then on a call copies its arguments there, launches the recording, and
+copies the results out, so that they are the caller's own. Large arguments are not worth the copies. What cannot be
+recorded, or fails to, runs as before.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from graphc.backends.cupy.arguments import DeviceSpec
+from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.prelude import TYPES
+
+PATIENCE: Final = 2  # calls with the same shapes before they are recorded
+MOST_RECORDINGS: Final = 8  # of a compiled function; each keeps its arrays
+MOST_BYTES: Final = 16 << 20  # of arguments and results that are copied
+FEWEST_STEPS: Final = 2
+COUNTED: Final = 1024
+THREADS: Final = 256
+UNIT: Final = 16  # bytes that a thread copies at a time
+
+# Ops whose CuPy meaning neither waits for the GPU nor copies from the host.
+RECORDABLE: Final = frozenset(
+    (
+        *("identity", "stop_gradient", "reshape", "transpose", "broadcast_to", "slice", "get"),
+        *("iota", "concatenate", "unslice", "insert_slice", "gather", "matmul"),
+    )
+)
+
+Run = Callable[..., tuple[Any, ...]]
+
+
+def copy_text(count: int, into: bool) -> str:
+    """The text of a kernel that copies so many arrays by bytes: into those of a table, or from them."""
+    source, target = ("a{0}", "table[{0}].place") if into else ("table[{0}].place", "a{0}")
+    parameters = ", ".join(f"u8* a{k}" for k in range(count))
+    cases = "\n".join(
+        f"    case {k}: copied({source.format(k)}, {target.format(k)}, table[{k}].size); break;" for k in range(count)
+    )
+    return f"""{TYPES}
+struct alignas({UNIT}) Unit {{ u64 v[2]; }};
+struct Entry {{ u8* place; i64 size; }};
+__device__ void copied(const u8* a, u8* b, i64 n) {{
+  const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
+  const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
+  const i64 whole = aligned ? n / {UNIT} : 0;
+  for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
+  for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
+}}
+extern "C" __global__ void kernel(const Entry* table, {parameters}) {{
+  switch (blockIdx.y) {{
+{cases}
+  }}
+}}
+"""
+
+
+class Copy:
+    """Copies arrays into fixed ones of the same types, or from them, by one launch."""
+
+    def __init__(self, fixed: Sequence[Any], into: bool) -> None:
+        self.places = [k for k, array in enumerate(fixed) if array.nbytes]
+        if not self.places:
+            return
+        kept = [fixed[k] for k in self.places]
+        rows = [[array.data.ptr, array.nbytes] for array in kept]
+        self.table = cupy().asarray(np.asarray(rows, np.int64))
+        self.run = function(copy_text(len(kept), into))
+        units = -(-max(array.nbytes for array in kept) // UNIT)
+        self.grid = max(1, min(-(-units // THREADS), 1024)), len(kept), 1
+
+    def __call__(self, others: Sequence[Any]) -> None:
+        if self.places:
+            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[others[k].data.ptr for k in self.places]))
+
+
+class Recording:
+    """The launches of a call with certain shapes, on one device and stream."""
+
+    def __init__(self, run: Run, arguments: Sequence[Any]) -> None:
+        cp = cupy()
+        self.cp = cp
+        self.lock = threading.Lock()
+        self.pool = cp.cuda.MemoryPool()
+        current = cp.cuda.get_current_stream()
+        stream = cp.cuda.Stream(non_blocking=True)
+        with cp.cuda.using_allocator(self.pool.malloc), stream:
+            stream.wait_event(current.record())
+            self.inputs = [cp.empty_like(a, order="C") for a in arguments]
+            for mine, given in zip(self.inputs, arguments, strict=True):
+                mine[...] = given
+            # the memory that the call takes lies in the pool then, and its libraries are ready
+            for _ in range(2):
+                self._dense(run)
+            stream.synchronize()
+            stream.begin_capture()
+            try:
+                self.results = self._dense(run)
+            finally:
+                self.graph = stream.end_capture()
+        stream.synchronize()
+        self.copy_in = Copy(self.inputs, into=True)
+        self.copy_out = Copy(self.results, into=False)
+        self.kinds = [(a.shape, a.dtype) for a in self.results]
+        if sum(a.nbytes for a in (*self.inputs, *self.results)) > MOST_BYTES:
+            raise ValueError("too much to copy")
+
+    def _dense(self, run: Run) -> list[Any]:
+        """The results, dense: they are copied out by bytes."""
+        return [self.cp.ascontiguousarray(a) for a in run(*self.inputs)]
+
+    def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        self.copy_in(arguments)
+        self.graph.launch(self.cp.cuda.get_current_stream())
+        fresh = tuple([self.cp.empty(shape, dtype) for shape, dtype in self.kinds])
+        self.copy_out(fresh)
+        return fresh
+
+
+class Replayed:
+    """A function of CuPy arrays that is recorded when it is called again with the same shapes."""
+
+    def __init__(self, run: Run, specs: Sequence[DeviceSpec]) -> None:
+        self.run = run
+        self.specs = specs
+        self.dtypes = [spec.type.dtype for spec in specs]
+        self.cp = cupy()
+        self.lock = threading.Lock()
+        self.counts: dict[Any, int] = {}
+        self.recordings: OrderedDict[Any, Recording | None] = OrderedDict()
+
+    def __call__(self, *args: Any) -> tuple[Any, ...]:
+        cp, ndarray = self.cp, self.cp.ndarray
+        if len(args) != len(self.specs):
+            return self.run(*args)
+        arguments = [
+            a if type(a) is ndarray and a.dtype == dtype and a.flags.c_contiguous else spec.convert(a)
+            for a, dtype, spec in zip(args, self.dtypes, self.specs, strict=True)
+        ]
+        stream = cp.cuda.get_current_stream()
+        # the order on one stream is what keeps a call from overwriting what another still reads
+        key = cp.cuda.runtime.getDevice(), stream.ptr, tuple([a.shape for a in arguments])
+        recording = self.recordings.get(key)
+        if recording is None:
+            if key in self.recordings or cp.cuda.runtime.streamIsCapturing(stream.ptr):
+                return self.run(*arguments)
+            recording = self._consider(key, arguments)
+        if recording is None or not recording.lock.acquire(blocking=False):
+            return self.run(*arguments)
+        try:
+            return recording(arguments)
+        finally:
+            recording.lock.release()
+
+    def _consider(self, key: Any, arguments: Sequence[Any]) -> Recording | None:
+        """Record a call that has been made often enough; None if it is not recorded, now or ever."""
+        with self.lock:
+            count = self.counts[key] = self.counts.get(key, 0) + 1
+            if count <= PATIENCE or key in self.recordings:
+                if len(self.counts) > COUNTED:
+                    self.counts.clear()
+                return self.recordings.get(key)
+            found: Recording | None = None
+            if sum(a.nbytes for a in arguments) <= MOST_BYTES:
+                try:
+                    found = Recording(self.run, arguments)
+                except Exception:
+                    found = None  # it runs without
+            self.recordings[key] = found
+            while len(self.recordings) > MOST_RECORDINGS:
+                self.recordings.popitem(last=False)
+            return found
+
+
+def wanted() -> bool:
+    """Whether calls are recorded in this process: not under ``GRAPHC_CUDA_GRAPHS=off``."""
+    return os.environ.get("GRAPHC_CUDA_GRAPHS", "on") != "off"

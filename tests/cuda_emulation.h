@@ -1,0 +1,154 @@
+// CUDA C++ on the processor: blocks run one after another, threads of a block are coroutines.
+//
+// A warp runs as far as it can before the next one starts, and which one starts depends on `order`: code that lacks a
+// barrier then reads what was not written yet. Threads that wait for each other for ever are reported.
+#pragma once
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __shared__ static  // of one block at a time
+#define __launch_bounds__(...)
+
+struct Index3 { unsigned x = 0, y = 0, z = 0; };
+inline Index3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulation {
+enum class State { ready, at_barrier, in_warp, done };
+struct Thread { ucontext_t context; Index3 index; State state; };
+inline std::vector<Thread> threads;
+inline ucontext_t scheduler;
+inline int current, order;
+inline std::function<void()> body;
+inline std::unique_ptr<char[]> stacks;
+constexpr size_t STACK = 256 << 10;
+constexpr int WARP = 32;
+// what lanes hand to each other; two sets, since a fast warp may be one exchange ahead
+inline uint64_t exchanged[2][1024][2];
+inline int turn[1024];
+
+inline void wait(State state) {
+  threads[current].state = state;
+  swapcontext(&threads[current].context, &scheduler);
+}
+inline void entry() { body(); threads[current].state = State::done; }
+inline void resume(int thread) {
+  current = thread;
+  threadIdx = threads[thread].index;
+  swapcontext(&scheduler, &threads[thread].context);
+}
+
+// every lane of a warp to its next stop; again while all of them wait for each other
+inline void run_warp(int first, int last) {
+  for (bool again = true; again;) {
+    again = false;
+    for (int k = first; k < last; ++k) {
+      const int thread = order & 1 ? first + last - 1 - k : k;
+      if (threads[thread].state == State::ready) resume(thread);
+    }
+    int waiting = 0, ended = 0;
+    for (int k = first; k < last; ++k) {
+      waiting += threads[k].state == State::in_warp;
+      ended += threads[k].state == State::done;
+    }
+    // a warp with lanes that have ended cannot complete an exchange among all lanes
+    if (waiting == last - first) {
+      again = true;
+      for (int k = first; k < last; ++k) threads[k].state = State::ready;
+    }
+  }
+}
+
+inline bool run_block() {
+  const int count = blockDim.x * blockDim.y, warps = (count + WARP - 1) / WARP;
+  for (int k = 0; k < count; ++k) {
+    Thread& t = threads[k];
+    getcontext(&t.context);
+    t.context.uc_stack.ss_sp = stacks.get() + STACK * k;
+    t.context.uc_stack.ss_size = STACK;
+    t.context.uc_link = &scheduler;
+    t.state = State::ready;
+    t.index = Index3{k % blockDim.x, k / blockDim.x, 0};
+    makecontext(&t.context, entry, 0);
+  }
+  std::memset(turn, 0, sizeof turn);
+  for (;;) {
+    for (int k = 0; k < warps; ++k) {
+      const int warp = order == 0 ? k : order == 1 ? warps - 1 - k : (k * 7 + (int)blockIdx.x + order) % warps;
+      run_warp(WARP * warp, std::min(count, WARP * (warp + 1)));
+    }
+    int at_barrier = 0, ended = 0;
+    for (const Thread& t : threads) {
+      at_barrier += t.state == State::at_barrier;
+      ended += t.state == State::done;
+    }
+    if (ended == count) return true;
+    if (at_barrier != count) {
+      std::fprintf(stderr, "block %u,%u is stuck: of %d threads %d wait at a barrier, %d have ended\n",
+                   blockIdx.x, blockIdx.y, count, at_barrier, ended);
+      return false;
+    }
+    for (Thread& t : threads) t.state = State::ready;
+  }
+}
+
+// 0 if the grid ran to its end. `alone`: threads need not wait for each other, and run as plain calls
+inline int launch(const long long* shape, int chosen, bool alone, std::function<void()> f) {
+  gridDim = Index3{(unsigned)shape[0], (unsigned)shape[1], 1};
+  blockDim = Index3{(unsigned)shape[2], (unsigned)shape[3], 1};
+  const unsigned count = blockDim.x * blockDim.y;
+  if (!gridDim.x || !gridDim.y || gridDim.y > 65535 || !count || count > 1024 || count % WARP) return 2;
+  order = chosen;
+  body = f;
+  threads.resize(count);
+  if (!alone) stacks.reset(new char[STACK * count]);
+  for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
+    for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) {
+      if (alone) {
+        for (threadIdx.y = 0; threadIdx.y < blockDim.y; ++threadIdx.y)
+          for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x) f();
+      } else if (!run_block()) {
+        return 1;
+      }
+    }
+  return 0;
+}
+
+template <class T> T exchange(T value, int lane) {
+  static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves up to 8 bytes");
+  const int me = current, set = turn[me] ^= 1;
+  exchanged[set][me][0] = 0;
+  std::memcpy(&exchanged[set][me][0], &value, sizeof value);
+  wait(State::in_warp);
+  T result;
+  std::memcpy(&result, &exchanged[set][(me & ~(WARP - 1)) + lane][0], sizeof result);
+  return result;
+}
+}  // namespace emulation
+
+#ifdef WITHOUT_BARRIERS  // to see that the order of warps brings a missing one to light
+inline void __syncthreads() {}
+#else
+inline void __syncthreads() { emulation::wait(emulation::State::at_barrier); }
+#endif
+template <class T> T __shfl_xor_sync(unsigned, T value, int mask) {
+  return emulation::exchange(value, (emulation::current & (emulation::WARP - 1)) ^ mask);
+}
+
+template <class To, class From> To same_bits(From x) { To y; std::memcpy(&y, &x, sizeof y); return y; }
+inline int __float_as_int(float x) { return same_bits<int>(x); }
+inline float __int_as_float(int x) { return same_bits<float>(x); }
+inline long long __double_as_longlong(double x) { return same_bits<long long>(x); }
+inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+using std::signbit;

@@ -1,0 +1,516 @@
+"""CUDA kernels, run on the processor: every text that the generator writes, against the NumPy meaning of its kernel."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.backends.cupy import philox, scattering
+from graphc.backends.cupy.emit import CudaEmitter
+from graphc.backends.cupy.prelude import PRELUDE
+from graphc.backends.cupy.replaying import copy_text
+from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
+from graphc.backends.cupy.schedule import Device, Program
+from graphc.backends.numpy import blocked
+from graphc.backends.numpy.llvm.emit import F32, F64
+from graphc.backends.numpy.llvm.functions import ACCURATE
+from graphc.ir import Graph, TensorType
+from graphc.kernels import Affine, Kernel, Load
+from graphc.ops import TABLE
+from graphc.ops.meaning import evaluate
+from graphc.ops.record import Op
+from graphc.verification.cases import samples
+from graphc.verification.rules import installed
+from tests.cuda_emulation import COMPILER, ORDERS, Case, Emulator
+from tests.random_programs import DIVISION, draw
+from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, kernel_of, numbers, one_node
+
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX"),
+    # the programs close over arrays, which become constants; NumPy warns of what kernels do in silence
+    pytest.mark.filterwarnings("ignore:a writable array:UserWarning", "ignore::RuntimeWarning"),
+]
+
+Array = np.ndarray[Any, Any]
+# so few processors that small arrays are spread as large ones are on a real GPU
+SMALL = Device(processors=2)
+
+
+@dataclass
+class Trial:
+    """A kernel with operands, and what it should give."""
+
+    name: str
+    kernel: Kernel
+    operands: dict[int, Array]
+    expected: dict[int, Array]
+    tolerance: float
+    sizes: tuple[int, ...] = ()
+
+    def case(self, device: Device = SMALL, offset: int = 0) -> Case:
+        results = {node: (array.shape, array.dtype) for node, array in self.expected.items()}
+        return Case(self.kernel, self.operands, results, self.sizes, device, offset=offset)
+
+
+def trials(name: str, f: Callable[..., Any], *arguments: Any, specs: Sequence[Any] = ()) -> Iterator[Trial]:
+    """The kernels of a program, each on what the program gives them."""
+    compiled = graphc.compile(f, *(specs or arguments), kernels="ufunc")
+    yield from trials_of(name, compiled, arguments)
+
+
+def trials_of(name: str, compiled: Any, arguments: Sequence[Any]) -> Iterator[Trial]:
+    graph: Graph = compiled.plan.graph
+    rng = np.random.default_rng(0)
+    sizes: dict[str, int] = {}
+    for type, argument in zip(graph.input_types, arguments, strict=True):
+        sizes.update({str(d): n for d, n in zip(type.shape, np.shape(argument), strict=True) if not isinstance(d, int)})
+    known = dict(zip(graph.inputs, map(np.asarray, arguments), strict=True))
+    for number, step in enumerate(compiled.plan.steps):
+        if step.kernel is None:
+            continue
+        kernel = step.kernel
+
+        def array(node: int) -> Array:
+            type = graph._node[node]["type"]
+            shape = tuple(graphc.dims.evaluate(d, sizes) for d in type.shape)
+            if node in known:
+                return known[node].astype(type.dtype).reshape(shape)
+            if graph._node[node]["op"] == "const":
+                return np.asarray(dict(graph._node[node]["attrs"])["value"].array)
+            if type.dtype.kind == "f":
+                return rng.normal(size=shape).astype(type.dtype)
+            return rng.integers(0, 2 if type.dtype.kind == "b" else 50, shape).astype(type.dtype)
+
+        operands = {root: array(root) for root in kernel.roots}
+        expected = {}
+        for node in kernel.nodes:
+            type = graph._node[node]["type"]
+            expected[node] = np.empty(tuple(graphc.dims.evaluate(d, sizes) for d in type.shape), type.dtype)
+        numbers = tuple(graphc.dims.evaluate(s, sizes) for s in kernel.symbolic)
+        blocked.load([kernel])[0](*operands.values(), *expected.values(), *numbers)
+        single = any(v.dtype == F32 for v in kernel.values)
+        yield Trial(f"{name} {number}", kernel, operands, expected, 2e-4 if single else 1e-11, numbers)
+
+
+def check(found: Sequence[Trial], folder: Path, offsets: Sequence[int] = (0,), flags: Sequence[str] = ()) -> int:
+    """Compile all kernels together, run each in every order of warps, compare."""
+    cases = [(trial, trial.case(offset=offset)) for trial in found for offset in offsets]
+    emulator = Emulator((text for _, case in cases for text in case.texts), folder, flags)
+    for trial, case in cases:
+        first: dict[int, Array] = {}
+        for order in ORDERS:
+            actual = case.run(emulator, order)
+            for node, wanted in trial.expected.items():
+                assert actual[node].dtype == wanted.dtype
+                np.testing.assert_allclose(
+                    actual[node], wanted, rtol=trial.tolerance, atol=trial.tolerance, err_msg=trial.name
+                )
+                # no matter in which order warps run, the bits are the same
+                if node in first:
+                    np.testing.assert_array_equal(actual[node], first[node], err_msg=trial.name)
+                first[node] = actual[node]
+    return len(cases)
+
+
+SHAPES = {
+    1: [(1,), (5,), (16,), (3001,), (4096,), (20000,), (0,)],
+    2: [(3, 4), (7, 33), (64, 64), (40, 130), (5, 1), (3, 9000), (2100, 3), (300, 100), (0, 4), (4, 0)],
+    3: [(2, 3, 4), (3, 5, 70), (40, 4, 16)],
+}
+# each family of kernels at a size that takes each way through the scheduler
+SAMPLE: dict[str, tuple[tuple[int, ...], ...]] = {
+    "chain": ((3001,), (4096,)),
+    "softmax": ((7, 33), (64, 64), (3, 9000), (1, 40000)),
+    "layernorm": ((40, 130), (300, 10)),
+    "columns": ((40, 130), (2100, 3)),
+    "logsumexp of columns": ((300, 100),),
+    "stencil": ((40, 130),),
+    "gradient of layernorm": ((40, 130),),
+    "transposed": ((64, 64),),
+    "flipped": ((40, 130),),
+    "several results": ((64, 64), (0, 4), (4, 0)),
+    "choices": ((64, 64),),
+    "casts": ((64, 64),),
+    "outer axes": ((40, 4, 16),),
+    "padded": ((3001,),),
+    "positions": ((40, 130),),
+}
+
+
+def layernorm_with_weights(x: Any, g: Any, b: Any) -> Any:
+    m = np.mean(x, -1, keepdims=True)
+    v = np.mean((x - m) ** 2, -1, keepdims=True)
+    return (x - m) / np.sqrt(v + 0.1) * g + b
+
+
+def gradient_of_weights(x: Any, g: Any, b: Any) -> Any:
+    return graphc.grad(lambda x, g, b: np.sum(layernorm_with_weights(x, g, b) ** 3), argnums=(0, 1, 2))(x, g, b)
+
+
+def with_weights(rows: int, columns: int, dtype: Any = np.float32) -> tuple[Array, ...]:
+    rng = np.random.default_rng(8)
+    return tuple(rng.normal(size=s).astype(dtype) for s in ((rows, columns), (columns,), (columns,)))
+
+
+def program_trials(names: dict[str, Sequence[tuple[int, ...]]], dtypes: Sequence[Any]) -> Iterator[Trial]:
+    rng = np.random.default_rng(2)
+    for name, shapes in names.items():
+        f, _ = PROGRAMS[name]
+        for shape in shapes:
+            if 0 in shape and name in ("outer", "softmax"):
+                continue
+            for dtype in dtypes:
+                x = rng.normal(size=shape).astype(dtype)
+                try:
+                    yield from trials(f"{name} {shape}", f, x)
+                except (graphc.errors.GraphcError, ValueError):
+                    assert 0 in shape  # no largest of nothing
+                    break
+                if 1 in shape or 0 in shape:
+                    continue
+                try:
+                    yield from trials(
+                        f"{name} {shape} symbolic", f, x, specs=[graphc.Spec(("n", "m", "k")[: len(shape)], dtype)]
+                    )
+                except graphc.errors.GraphcError:
+                    continue  # a few programs need fixed sizes
+
+
+def test_a_sample_of_every_family(tmp_path: Path) -> None:
+    found = list(program_trials(dict(SAMPLE), [np.float32]))
+    found += trials("gradient of weights", gradient_of_weights, *with_weights(20, 256))
+    found += trials("gradient of weights in double", gradient_of_weights, *with_weights(20, 131, np.float64))
+    assert check(found, tmp_path) > 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offset", [0, 4, 8])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs(name: str, offset: int, tmp_path: Path) -> None:
+    shapes = SHAPES[PROGRAMS[name][1]]
+    check(list(program_trials({name: shapes}, [np.float32, np.float64])), tmp_path, [offset])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(20, 64), (20, 256), (3, 1000), (300, 131), (5, 4100), (2, 33), (1, 512)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_folds_in_both_directions(shape: tuple[int, int], dtype: Any, tmp_path: Path) -> None:
+    assert check(list(trials("gradient", gradient_of_weights, *with_weights(*shape, dtype))), tmp_path)
+
+
+# --- the op table -----------------------------------------------------------------------------------------------
+
+
+def elementwise_rows(op: Op) -> Iterator[tuple[Any, Any, list[Array]]]:
+    """Every pair of special numbers, at every dtype and attribute."""
+    arity = len(op.domains)
+    for dtype in dtypes_of(op, arity):
+        line = numbers(dtype)
+        first = numbers(np.dtype(np.bool_)) if op.name == "where" else line
+        shapes = [(-1, *(1,) * (arity - 1 - k)) for k in range(arity)]
+        operands = [np.ascontiguousarray((first if k == 0 else line).reshape(shape)) for k, shape in enumerate(shapes)]
+        for attrs in {str(dict(s.attrs)): dict(s.attrs) for s in samples(op)}.values() or [{}]:
+            try:
+                graph = one_node(op, [TensorType(o.shape, o.dtype) for o in operands], attrs)
+            except graphc.errors.GraphcError:
+                continue
+            if attrs.get("dtype", dtype).kind in "iu" and dtype.kind == "f":
+                operands = [np.nan_to_num(o, posinf=5, neginf=-5).clip(-100, 100) for o in operands]
+            yield graph, attrs, operands
+
+
+def check_op(op: Op, rows: Sequence[tuple[Any, Any, list[Array]]], emulator: Emulator, cases: Sequence[Case]) -> None:
+    for (graph, attrs, operands), case in zip(rows, cases, strict=True):
+        with np.errstate(all="ignore"):
+            expected = evaluate(op, operands, attrs)
+        actual = case.run(emulator)[graph.outputs[0]]
+        assert_near(actual, expected, 2 * op.ulps + 3, (op.name, operands[0].dtype, attrs))
+
+
+def op_case(graph: Graph, operands: Sequence[Array], device: Device = SMALL) -> Case:
+    type = graph.output_types[0]
+    kernel = kernel_of(graph)
+    given = {node: x for node, x in zip(graph.inputs, operands, strict=True) if node in kernel.roots}
+    return Case(kernel, given, {graph.outputs[0]: (type.shape, type.dtype)}, (), device)
+
+
+FEW = ("add", "sub", "integer_pow", "floor_divide", "remainder", "cast", "maximum", "left_shift", "sign", "exp", "pow",
+       "arctan2", "erfc", "random_word", "bitwise_count", "where", "log1mexp", "ndtri")  # fmt: skip
+
+
+def check_table(ops: Sequence[Op], folder: Path) -> None:
+    found = [(op, list(elementwise_rows(op))) for op in ops]
+    cases = [(op, rows, [op_case(graph, operands) for graph, _, operands in rows]) for op, rows in found]
+    emulator = Emulator((t for _, _, made in cases for case in made for t in case.texts), folder)
+    for op, rows, made in cases:
+        assert rows, op.name
+        check_op(op, rows, emulator, made)
+
+
+def test_a_sample_of_ops_means_what_numpy_means(tmp_path: Path) -> None:
+    check_table([TABLE[name] for name in FEW], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
+def test_elementwise_ops_mean_what_numpy_means(op: Op, tmp_path: Path) -> None:
+    check_table([op], tmp_path)
+
+
+FOLD_SHAPES = [((5,), (0,)), ((300,), (0,)), ((9001,), (0,)), ((7, 33), (1,)), ((7, 33), (0,)), ((4, 5, 6), (0, 2)),
+               ((4, 5, 6), (1,)), ((3, 0), (1,)), ((0, 3), (1,)), ((0, 3), (0,)), ((6, 1, 70), (0,)), ((2100, 3), (0,)),
+               ((3, 20000), (1,)), ((500, 130), (0,)), ((1,), (0,))]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", FOLDS, ids=lambda op: op.name)
+def test_folds_mean_what_numpy_means(op: Op, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    rows = []
+    for dtype in dtypes_of(op, 1):
+        for shape, axes in FOLD_SHAPES:
+            attrs = {"axes": axes, "keepdims": False}
+            operand = (
+                rng.normal(size=shape).astype(dtype)
+                if dtype.kind == "f"
+                else rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
+            )
+            if op.fold == "prod" and dtype.kind == "f":
+                operand = 1 + operand / 1000
+            try:
+                graph = one_node(op, [TensorType(shape, dtype)], attrs)
+            except graphc.errors.ShapeError:
+                continue
+            rows.append((graph, attrs, operand, op_case(graph, [operand])))
+    emulator = Emulator((t for *_, case in rows for t in case.texts), tmp_path)
+    for graph, attrs, operand, case in rows:
+        dtype = operand.dtype
+        exact = operand.astype(np.float64 if dtype == F32 else dtype)
+        expected = evaluate(op, [exact], attrs).astype(dtype)
+        for order in ORDERS:
+            actual = case.run(emulator, order)[graph.outputs[0]]
+            if dtype.kind != "f":
+                np.testing.assert_array_equal(actual, expected)
+                continue
+            magnitude = np.abs(exact).sum(axis=attrs["axes"])
+            error = np.abs(actual.astype(exact.dtype) - expected.astype(exact.dtype))
+            assert np.all(error <= 4 * np.finfo(dtype).eps * magnitude), (dtype, operand.shape, attrs)
+
+
+# --- random programs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(12))
+def test_random_programs(batch: int, tmp_path: Path) -> None:
+    found: list[Trial] = []
+    with installed(DIVISION), np.errstate(all="ignore"):
+        for seed in range(20 * batch, 20 * batch + 20):
+            program = draw(seed)
+            if program is None or not hasattr(program, "trace"):
+                continue
+            try:
+                compiled = graphc.compile(program.trace(), kernels="ufunc")
+            except graphc.errors.GraphcError:
+                continue
+            found += trials_of(
+                f"seed {seed}", compiled, [np.asarray(v) for v in program.values[: len(compiled.graph.inputs)]]
+            )
+    check(found, tmp_path)
+
+
+# --- the vocabulary, and what tests cannot show by running --------------------------------------------------------
+
+
+def test_both_generators_offer_the_whole_vocabulary() -> None:
+    """A record's scalar meaning may use any function that LLVM's kernels have."""
+    from graphc.backends.numpy.llvm.scalars import LlvmScalars
+
+    ours = CudaScalars(CudaEmitter())
+    for name in {*ACCURATE, *(n for n in vars(LlvmScalars) if not n.startswith("_"))}:
+        assert callable(getattr(ours, name)) or name in ("e", "fast", "calls"), name
+    with pytest.raises(AttributeError):
+        ours.no_such_function  # noqa: B018
+
+
+BINARY = ("arctan2", "fmod", "remainder", "floor_divide", "hypot", "pow", "logaddexp", "logaddexp2", "xlogy", "xlog1py")
+
+
+@pytest.mark.parametrize("name", ACCURATE)
+@pytest.mark.parametrize("dtype", [F32, F64], ids=["f32", "f64"])
+def test_every_function_is_written(name: str, dtype: Any) -> None:
+    e = CudaEmitter()
+    operands = [e.value(f"x{k}", dtype) for k in range(2)]
+    arity = 2 if name in BINARY else 1
+    result = getattr(CudaScalars(e), name)(*operands[:arity])
+    assert result.dtype == dtype
+    assert e.lines
+    text = "\n".join(e.lines)
+    assert "llvm" not in text
+    assert "%" not in text
+
+
+def test_library_functions_have_documented_errors() -> None:
+    assert {name for name, *_ in LIBRARY} <= set(ACCURATE) | {"exp2"}
+
+
+def load_kernel(size: int, stride: int = 1) -> Kernel:
+    from graphc.kernels import Store
+
+    at = Affine(0, (stride,))
+    return Kernel((size,), (Load(F32, 1, at),), (Store(0, 2, Affine(0, (1,))),))
+
+
+def test_large_arrays_have_wide_indices() -> None:
+    """Above 2**31 elements 32 bits are not enough; nor where a stride leads that far."""
+    for size, stride, wide in ((1000, 1, False), (3 << 30, 1, True), (1000, 1 << 24, True)):
+        schedule = Program(load_kernel(size, stride)).schedule((), {1: 16, 2: 16}, Device())
+        (launch,) = schedule.launches
+        assert ("typedef i64 idx;" in launch.source) == wide
+        assert launch.grid[0] * launch.block[0] < 1 << 31
+
+
+def test_what_is_empty_is_not_launched() -> None:
+    assert Program(load_kernel(0)).schedule((), {1: 16, 2: 16}, Device()).launches == ()
+
+
+def test_arrays_that_are_not_aligned_are_read_one_by_one() -> None:
+    texts = {}
+    for address in (16, 8, 4):
+        (launch,) = Program(load_kernel(1 << 20)).schedule((), {1: address, 2: 16}, Device()).launches
+        texts[address] = launch.source
+    assert "*(const Pack<float, 4>*)(r0" in texts[16]
+    for address in (8, 4):
+        assert "(const Pack<float, 4>*)(r0" not in texts[address]
+        assert "*(Pack<float, 4>*)(w0" in texts[address]
+
+
+def test_a_missing_barrier_is_noticed(tmp_path: Path) -> None:
+    """The emulation does its work: without its barriers a kernel gives other numbers in some order of warps."""
+    x = np.random.default_rng(3).normal(size=(4, 3000)).astype(np.float32)
+    (trial,) = trials("softmax", PROGRAMS["softmax"][0], x)
+    case = trial.case()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    emulator = Emulator(case.texts, broken, ["-DWITHOUT_BARRIERS"])
+    wrong = False
+    for order in ORDERS:
+        actual = case.run(emulator, order)
+        wrong |= any(not np.allclose(actual[n], w, rtol=1e-3) for n, w in trial.expected.items())
+    assert wrong
+
+
+@pytest.mark.slow
+def test_kernels_touch_only_their_arrays(tmp_path: Path) -> None:
+    """A sample of the families once more, with every access to memory watched by the address sanitizer."""
+    found = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=False)
+    library = found.stdout.strip()
+    if not os.path.isabs(library):
+        pytest.skip("there is no address sanitizer beside the C++ compiler")
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from tests.test_cuda_kernels import *\n"
+        "found = list(program_trials(dict(SAMPLE), [np.float32]))\n"
+        "found += trials('weights', gradient_of_weights, *with_weights(20, 256))\n"
+        "print(check(found, Path(sys.argv[1]), flags=['-fsanitize=address', '-g']))\n"
+    )
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True, text=True, check=False, env=environment, cwd=Path(__file__).resolve().parents[1],
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert int(run.stdout.split()[-1]) > 20
+
+
+# --- CUDA's own compiler, which needs no GPU ----------------------------------------------------------------------
+
+ARCHITECTURES = (80, 90)
+
+
+def compiled_for_gpu(text: str, architecture: int) -> str:
+    """What NVRTC and its assembler say of a text: registers, and how many of them were spilled."""
+    nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason='NVRTC is not installed: pip install ".[cuda-check]"')
+    from graphc.backends.cupy.compiling import OPTIONS
+
+    def done(result: tuple[Any, ...]) -> Any:
+        assert result[0] == nvrtc.nvrtcResult.NVRTC_SUCCESS, result
+        return result[1] if len(result) == 2 else result[1:]
+
+    program = done(nvrtc.nvrtcCreateProgram(text.encode(), b"kernel.cu", 0, [], []))
+    options = [*OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
+    status = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])[0]
+    log = b" " * done(nvrtc.nvrtcGetProgramLogSize(program))
+    done(nvrtc.nvrtcGetProgramLog(program, log))
+    done(nvrtc.nvrtcDestroyProgram(program))
+    assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode()
+    return log.decode()
+
+
+def assert_no_spills(texts: Sequence[str]) -> int:
+    """Compile each text for each architecture; the most registers that one takes."""
+    most = 0
+    for text in dict.fromkeys(texts):
+        for architecture in ARCHITECTURES:
+            log = compiled_for_gpu(text, architecture)
+            spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
+            assert spilled is None or spilled.group(1, 2) == ("0", "0"), f"{log}\n{text.removeprefix(PRELUDE)}"
+            used = re.search(r"Used (\d+) registers", log)
+            assert used is not None, log
+            most = max(most, int(used[1]))
+    return most
+
+
+def test_a_sample_compiles_for_gpus() -> None:
+    found = list(program_trials({"softmax": ((64, 64), (3, 9000)), "columns": ((40, 130),)}, [np.float32]))
+    texts = [text for trial in found for text in trial.case().texts]
+    texts += [philox.BLOCKS, philox.STREAMS, philox.below_text(32), philox.below_text(64), scattering.LAST]
+    texts += [scattering.run_text("float", "SumF32<double>"), copy_text(3, True), copy_text(2, False)]
+    assert 8 < assert_no_spills(texts) <= 255
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_compile_for_gpus(name: str) -> None:
+    found = list(program_trials({name: SHAPES[PROGRAMS[name][1]]}, [np.float32, np.float64]))
+    assert_no_spills([text for trial in found for device in (SMALL, Device()) for text in trial.case(device).texts])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(200, 64), (2000, 256), (3, 1000), (300, 131), (5, 4100)])
+def test_folds_in_both_directions_compile_for_gpus(shape: tuple[int, int], dtype: Any) -> None:
+    found = list(trials("gradient", gradient_of_weights, *with_weights(*shape, dtype)))
+    assert_no_spills([text for trial in found for device in (SMALL, Device()) for text in trial.case(device).texts])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", [*ELEMENTWISE, *FOLDS], ids=lambda op: op.name)
+def test_ops_compile_for_gpus(op: Op) -> None:
+    texts = []
+    attrs = next((dict(s.attrs) for s in samples(op)), {})
+    for dtype in dtypes_of(op, len(op.domains)):
+        types = [TensorType((300, 500), dtype)] * len(op.domains)
+        if op.name == "where":
+            types[0] = TensorType((300, 500), np.dtype(np.bool_))
+        if op.fold is not None:
+            attrs = {"axes": (1,), "keepdims": False}
+        kernel = kernel_of(one_node(op, types, attrs))
+        aligned = dict.fromkeys((*kernel.roots, *kernel.nodes), 16)
+        texts += [launch.source for launch in Program(kernel).schedule((), aligned, Device()).launches]
+    assert_no_spills(texts)

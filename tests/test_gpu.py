@@ -1,0 +1,462 @@
+"""The CuPy backend on a real GPU, against the NumPy meaning: ops, programs, sizes, streams, recordings."""
+
+from __future__ import annotations
+
+import doctest
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+import graphc.random as gr
+from graphc.backends.cupy.meanings import MEANINGS, MISSING
+from graphc.errors import DTypeError, ShapeError, UnsupportedError
+from graphc.ir import TensorType
+from graphc.ops import TABLE
+from graphc.ops.meaning import evaluate
+from graphc.ops.record import Op
+from graphc.verification.cases import samples
+from graphc.verification.rules import installed
+from tests.random_programs import DIVISION, draw
+from tests.test_cuda_kernels import elementwise_rows, gradient_of_weights, with_weights
+from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, leaves, one_node
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:a writable array:UserWarning", "ignore::RuntimeWarning"),
+    # what the libraries themselves warn of
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+Array = np.ndarray[Any, Any]
+
+
+def _gpus() -> int:
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def cp() -> Any:
+    if not _gpus():
+        pytest.skip("there is no GPU that CuPy can use")
+    import cupy
+
+    return cupy
+
+
+def host(value: Any) -> Any:
+    """A result as NumPy arrays."""
+    import cupy
+
+    return [cupy.asnumpy(v) for v in (value if isinstance(value, (tuple, list)) else [value])]
+
+
+# --- ops --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
+def test_elementwise_ops_mean_what_numpy_means(op: Op, cp: Any) -> None:
+    tried = 0
+    for graph, attrs, operands in elementwise_rows(op):
+        with np.errstate(all="ignore"):
+            expected = evaluate(op, operands, attrs)
+        actual = host(graphc.compile(graph, backend="cupy")(*operands))[0]
+        assert_near(actual, expected, 2 * op.ulps + 3, (op.name, operands[0].dtype, attrs))
+        tried += 1
+    assert tried
+
+
+FOLD_SHAPES = [((5,), (0,)), ((300,), (0,)), ((1_000_003,), (0,)), ((7, 33), (1,)), ((7, 33), (0,)),
+               ((4, 5, 6), (0, 2)), ((3, 0), (1,)), ((0, 3), (1,)), ((0, 3), (0,)), ((5000, 130), (0,)),
+               ((5, 400_000), (1,)), ((3000, 1000), (1,)), ((100_000, 8), (1,)), ((100_000, 8), (0,))]  # fmt: skip
+
+
+@pytest.mark.parametrize("op", FOLDS, ids=lambda op: op.name)
+def test_folds_mean_what_numpy_means(op: Op, cp: Any) -> None:
+    rng = np.random.default_rng(1)
+    for dtype in dtypes_of(op, 1):
+        for shape, axes in FOLD_SHAPES:
+            attrs = {"axes": axes, "keepdims": False}
+            operand = (
+                rng.normal(size=shape).astype(dtype)
+                if dtype.kind == "f"
+                else rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
+            )
+            if op.fold == "prod" and dtype.kind == "f":
+                operand = 1 + operand / 10_000
+            try:
+                graph = one_node(op, [TensorType(shape, dtype)], attrs)
+            except ShapeError:
+                continue
+            actual = host(graphc.compile(graph, backend="cupy")(operand))[0]
+            exact = operand.astype(np.float64 if dtype == np.float32 else dtype)
+            expected = evaluate(op, [exact], attrs).astype(dtype)
+            assert actual.dtype == dtype
+            if dtype.kind != "f":
+                np.testing.assert_array_equal(actual, expected)
+                continue
+            magnitude = np.abs(exact).sum(axis=axes)
+            error = np.abs(actual.astype(exact.dtype) - expected.astype(exact.dtype))
+            assert np.all(error <= 4 * np.finfo(dtype).eps * magnitude), (op.name, dtype, shape, axes)
+
+
+@pytest.mark.parametrize("name", [n for n in MEANINGS if n not in ("debug_print", "pure_callback", "get")])
+def test_ops_of_cupy_mean_what_numpy_means(name: str, cp: Any) -> None:
+    op = TABLE[name]
+    for sample in samples(op):
+        operands = [np.asarray(x) for x in sample.operands]
+        attrs = dict(sample.attrs)
+        graph = one_node(op, [TensorType(o.shape, o.dtype) for o in operands], attrs)
+        with np.errstate(all="ignore"):
+            expected = np.asarray(evaluate(op, operands, attrs))
+        actual = host(graphc.compile(graph, backend="cupy")(*operands))[0]
+        ulps = 2 * op.ulps + 8 if name in ("erfinv", "erfcinv", "gamma", "gammaln", "digamma") else 2 * op.ulps + 3
+        if name in ("matmul", "cumsum", "cumprod", "scatter_add") and expected.dtype.kind == "f":
+            np.testing.assert_allclose(actual, expected, rtol=1e-12)
+        else:
+            assert_near(actual, expected, ulps, (name, attrs))
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_what_is_missing_is_refused_when_compiled(name: str, cp: Any) -> None:
+    op = TABLE[name]
+    if op.expansion is not None:
+        pytest.skip("it is written out for kernels")
+    sample = samples(op)[0]
+    operands = [np.asarray(x) for x in sample.operands]
+    graph = one_node(op, [TensorType(o.shape, o.dtype) for o in operands], dict(sample.attrs))
+    with pytest.raises(UnsupportedError, match=name):
+        graphc.compile(graph, backend="cupy")
+
+
+# --- programs ----------------------------------------------------------------------------------------------------
+
+SHAPES = {
+    1: [(1,), (5,), (16,), (1_000_003,), (1 << 20,), (0,)],
+    2: [(3, 4), (7, 33), (1024, 1024), (400, 1030), (5, 1), (3, 90_000), (200_000, 3), (0, 4), (4, 0)],
+    3: [(2, 3, 4), (30, 50, 70), (40, 4, 160)],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs(name: str, dtype: Any, cp: Any) -> None:
+    f, rank = PROGRAMS[name]
+    rng = np.random.default_rng(2)
+    for shape in SHAPES[rank]:
+        if (0 in shape and name in ("outer", "softmax")) or (name == "outer" and shape[0] > 1000):
+            continue
+        x = rng.normal(size=shape).astype(dtype)
+        try:
+            plain = graphc.compile(f, x, kernels="none")
+            expected = leaves(plain(x))
+        except (graphc.errors.GraphcError, ValueError):
+            continue
+        compiled = graphc.compile(f, x, backend="cupy")
+        tolerance = 2e-4 if dtype == np.float32 else 1e-11
+        for given in (cp.asarray(x), cp.asarray(np.concatenate([x.reshape(-1)[:1], x.reshape(-1)]))[1:].reshape(shape)):
+            actual = host(compiled(given))
+            for a, b in zip(actual, expected, strict=True):
+                assert a.dtype == np.asarray(b).dtype
+                scale = max(1.0, float(np.max(np.abs(b), initial=0))) if np.asarray(b).dtype.kind == "f" else 1.0
+                np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale, err_msg=str(shape))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(20, 64), (20, 256), (4096, 1024), (30, 1000), (3000, 131), (5, 4100), (2, 33)])
+def test_folds_in_both_directions(shape: tuple[int, int], dtype: Any, cp: Any) -> None:
+    given = with_weights(*shape, dtype)
+    specs = [TensorType(x.shape, x.dtype) for x in given]
+    expected = graphc.compile(gradient_of_weights, *specs, kernels="none")(*given)
+    actual = host(graphc.compile(gradient_of_weights, *specs, backend="cupy")(*given))
+    for a, b in zip(actual, expected, strict=True):
+        tolerance = 3e-4 if dtype == np.float32 else 1e-10
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * float(np.max(np.abs(b))))
+
+
+@pytest.mark.parametrize("batch", range(16))
+def test_random_programs(batch: int, cp: Any) -> None:
+    ran = 0
+    with installed(DIVISION), np.errstate(all="ignore"):
+        for seed in range(1000 + 12 * batch, 1012 + 12 * batch):
+            program = draw(seed)
+            if program is None or not hasattr(program, "trace"):
+                continue
+            graph = program.trace()
+            given = [np.asarray(v) for v in program.values[: len(graph.inputs)]]
+            try:
+                compiled = graphc.compile(graph, backend="cupy")
+            except UnsupportedError:
+                continue
+            expected = graphc.compile(graph, kernels="none")(*given)
+            for a, b in zip(host(compiled(*given)), expected, strict=True):
+                wanted = np.asarray(b)
+                assert a.dtype == wanted.dtype, program
+                assert a.shape == wanted.shape, program
+                if wanted.dtype.kind != "f":
+                    same = np.mean(a == wanted) if a.size else 1.0
+                    assert same > 0.9, f"{program}\n{a}\n{wanted}"  # a rounding may decide a comparison
+                    continue
+                close = np.isclose(a, wanted, rtol=1e-3, atol=1e-3 * max(1, _scale(wanted)), equal_nan=True)
+                assert np.mean(close) > 0.9 if a.size else True, f"{program}\n{a}\n{wanted}"
+            ran += 1
+    assert ran
+
+
+def _scale(x: Array) -> float:
+    finite = np.abs(x[np.isfinite(x)]) if x.size else x
+    return float(np.max(finite, initial=0.0))
+
+
+# --- sizes, layouts, empty and large ------------------------------------------------------------------------------
+
+
+def test_more_elements_than_32_bits_count(cp: Any) -> None:
+    n = (1 << 31) + 4099
+    f = graphc.compile(lambda x: (x + np.int8(1), np.sum((x > 0).astype(np.int64))), "i8[n]", backend="cupy")
+    x = cp.ones(n, np.int8)
+    x[-3:] = -7
+    y, total = f(x)
+    assert int(total) == n - 3
+    assert cp.asnumpy(y[-4:]).tolist() == [2, -6, -6, -6]
+    assert int(cp.count_nonzero(y[:-3] == 2)) == n - 3
+    del x, y
+    cp.get_default_memory_pool().free_all_blocks()
+
+
+def test_layouts_are_read_as_they_are(cp: Any) -> None:
+    x = np.random.default_rng(3).normal(size=(60, 50))
+    f = graphc.compile(lambda x: np.exp(x) * 2 + x.sum(0), "f64[n,m]", backend="cupy")
+    expected = np.exp(x) * 2 + x.sum(0)
+    device = cp.asarray(x)
+    for given in (device, cp.asfortranarray(device), cp.concatenate([device, device], axis=1)[:, :50], x, x[::1]):
+        np.testing.assert_allclose(host(f(given))[0], expected, rtol=1e-13)
+    np.testing.assert_allclose(host(f(device[::-1]))[0], expected[::-1], rtol=1e-13)
+
+
+def test_scalars_and_nothing(cp: Any) -> None:
+    f = graphc.compile(lambda x, a: (x * a, np.sum(x), a + 1), "f32[n]", "f32[]", backend="cupy")
+    for n in (0, 1, 5):
+        y, total, b = f(cp.ones(n, np.float32), 3.0)
+        assert y.shape == (n,)
+        assert total.shape == b.shape == ()
+        assert float(total) == n
+        assert float(b) == 4.0
+
+
+def test_wrong_arguments_are_refused(cp: Any) -> None:
+    f = graphc.compile(lambda x: x + 1, "f32[3]", backend="cupy")
+    with pytest.raises(DTypeError, match="no safe cast"):
+        f(cp.ones(3))
+    with pytest.raises(ShapeError, match="wrong shape"):
+        f(cp.ones(4, np.float32))
+    with pytest.raises(UnsupportedError, match="exact_order"):
+        graphc.compile(lambda x: x + 1, "f32[3]", backend="cupy", exact_order=True)
+
+
+# --- what results and arguments share, recordings, streams, threads -------------------------------------------------
+
+
+def step(w: Any, v: Any, x: Any, t: Any) -> Any:
+    def loss(w: Any, v: Any) -> Any:
+        return np.mean((np.tanh(x @ w) @ v - t) ** 2)
+
+    value, (gw, gv) = graphc.value_and_grad(loss, argnums=(0, 1))(w, v)
+    return value, w - 0.1 * gw, v - 0.1 * gv
+
+
+def step_arguments(cp: Any, seed: int = 0) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [cp.asarray(rng.normal(size=s).astype(np.float32)) for s in ((1, 10), (10, 1), (64, 1), (64, 1))]
+
+
+def test_recorded_calls_give_what_plain_calls_give(cp: Any) -> None:
+    given = step_arguments(cp)
+    specs = [TensorType(x.shape, x.dtype) for x in map(cp.asnumpy, given)]
+    f = graphc.compile(step, *specs, backend="cupy")
+    wanted = graphc.compile(step, *specs)(*map(cp.asnumpy, given))
+    kept = []
+    for _ in range(8):
+        results = f(*given)
+        kept.append(results)
+        for a, b in zip(host(results), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    recordings = f._run.recordings
+    assert [r for r in recordings.values() if r is not None], "no call was recorded"
+    first = host(kept[-2])
+    other = step_arguments(cp, 1)
+    changed = host(f(*other))
+    assert not np.allclose(changed[1], first[1])
+    for a, b in zip(host(kept[-2]), first, strict=True):
+        np.testing.assert_array_equal(a, b)  # results are the caller's own
+    for a, b in zip(host(f(*given)), first, strict=True):
+        np.testing.assert_array_equal(a, b)
+    pointers = {r.data.ptr for results in kept for r in results}
+    assert len(pointers) == 3 * len(kept)
+
+
+def test_training_goes_the_same_way(cp: Any) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.uniform(-1, 1, size=(64, 1))
+    t = np.exp(x)
+    w, v = rng.normal(size=(1, 10)), rng.normal(size=(10, 1))
+    specs = [TensorType(a.shape, a.dtype) for a in (w, v, x, t)]
+    on_host, on_device = graphc.compile(step, *specs), graphc.compile(step, *specs, backend="cupy")
+    a, b = (w, v), (cp.asarray(w), cp.asarray(v))
+    xd, td = cp.asarray(x), cp.asarray(t)
+    for _ in range(200):
+        loss, *a = on_host(*a, x, t)
+        device_loss, *b = on_device(*b, xd, td)
+    np.testing.assert_allclose(float(device_loss), loss, rtol=1e-8)
+    assert loss < 0.05
+    for one, other in zip(host(b), a, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-7)
+
+
+def test_results_share_storage_with_nothing(cp: Any) -> None:
+    f = graphc.compile(lambda x: (x, x.T, x[1:], x + 1, (x + 1).T), "f64[4,4]", backend="cupy")
+    x = cp.arange(16.0).reshape(4, 4)
+    results = f(x)
+    expected = host(results)
+    for r in results:
+        r[...] = -1
+    np.testing.assert_array_equal(cp.asnumpy(x), np.arange(16.0).reshape(4, 4))
+    for a, b in zip(host(f(x)), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_streams_and_threads(cp: Any) -> None:
+    given = step_arguments(cp)
+    f = graphc.compile(step, *[TensorType(x.shape, x.dtype) for x in given], backend="cupy")
+    wanted = host(f(*given))
+    failures: list[str] = []
+    cp.cuda.get_current_stream().synchronize()
+
+    def work() -> None:
+        with cp.cuda.Stream(non_blocking=True) as stream:
+            for _ in range(30):
+                results = f(*given)
+                stream.synchronize()
+                for a, b in zip(host(results), wanted, strict=True):
+                    if not np.array_equal(a, b):
+                        failures.append(f"{a} {b}")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
+def test_results_are_the_same_bits_every_time(cp: Any) -> None:
+    x = cp.asarray(np.random.default_rng(6).normal(size=(3000, 700)).astype(np.float32))
+    indices = cp.asarray(np.random.default_rng(7).integers(0, 50, 3000))
+    f = graphc.compile(PROGRAMS["several results"][0], "f32[n,m]", backend="cupy")
+    g = graphc.compile(
+        graphc.grad(lambda w, i, x: np.sum(np.take(w, i, axis=0) * x)),
+        "f32[50,700]",
+        "i64[n]",
+        "f32[n,700]",
+        backend="cupy",
+    )
+    w = cp.ones((50, 700), np.float32)
+    first = [*host(f(x)), *host(g(w, indices, x))]
+    for _ in range(10):
+        for a, b in zip([*host(f(x)), *host(g(w, indices, x))], first, strict=True):
+            np.testing.assert_array_equal(a, b)
+    exact = np.zeros((50, 700))
+    np.add.at(exact, cp.asnumpy(indices), cp.asnumpy(x).astype(np.float64))
+    np.testing.assert_allclose(first[-1], exact, rtol=1e-5, atol=1e-4)
+
+
+def test_memory_does_not_grow(cp: Any) -> None:
+    pool = cp.get_default_memory_pool()
+    x = cp.ones((1000, 1000), np.float32)
+    f = graphc.compile(PROGRAMS["gradient of layernorm"][0], "f32[n,m]", backend="cupy")
+    for _ in range(3):
+        f(x)
+    before = pool.used_bytes()
+    for _ in range(20):
+        f(x)
+    cp.cuda.get_current_stream().synchronize()
+    assert pool.used_bytes() <= before
+
+
+# --- random numbers, jit, other libraries ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "draw_numbers",
+    [
+        lambda key: gr.bits(key, (1000,)),
+        lambda key: gr.uniform(key, (1000,)),
+        lambda key: gr.normal(key, (1000,)),
+        lambda key: gr.split(key, 5),
+        lambda key: gr.fold_in(key, 7),
+        lambda key: gr.integers(key, (1000,), 0, 1_000_000_007),
+    ],
+)
+def test_keys_give_the_numbers_of_the_cpu(draw_numbers: Callable[..., Any], cp: Any) -> None:
+    key = gr.key(42)
+    spec = TensorType(key.shape, key.dtype)
+    wanted = graphc.compile(draw_numbers, spec)(key)
+    (actual,) = host(graphc.compile(draw_numbers, spec, backend="cupy")(key))
+    if wanted.dtype.kind == "f":
+        np.testing.assert_allclose(actual, wanted, rtol=4e-15, atol=1e-15)
+    else:
+        np.testing.assert_array_equal(actual, wanted)
+
+
+def test_jit(cp: Any) -> None:
+    f = graphc.jit(lambda x: np.sum(np.exp(x) * 2), backend="cupy")
+    for n in (3, 5, 7):
+        x = np.linspace(0, 1, n)
+        np.testing.assert_allclose(float(f(cp.asarray(x))), np.sum(np.exp(x) * 2), rtol=1e-14)
+
+
+def test_arrays_of_other_libraries_are_taken_without_a_copy(cp: Any) -> None:
+    torch = pytest.importorskip("torch")
+    f = graphc.compile(lambda x: x * 2 + 1, "f32[n]", backend="cupy")
+    x = torch.arange(5, dtype=torch.float32, device="cuda")
+    torch.cuda.synchronize()
+    y = f(x)
+    assert host(y)[0].tolist() == [1, 3, 5, 7, 9]
+    assert torch.from_dlpack(y).device.type == "cuda"
+    from graphc.backends.cupy.arguments import on_device
+
+    assert on_device(cp, x).data.ptr == x.data_ptr()
+
+
+def test_arrays_of_jax(cp: Any) -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    f = graphc.compile(lambda x: x * 2 + 1, "f32[n]", backend="cupy")
+    x = jnp.arange(5, dtype=jnp.float32)
+    x.block_until_ready()
+    assert host(f(x))[0].tolist() == [1, 3, 5, 7, 9]
+
+
+def test_printing_and_callbacks(cp: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def f(x: Any) -> Any:
+        graphc.debug_print("x = {}", x)
+        return graphc.pure_callback(np.sinc, TensorType((3,), np.float64), x) + 1
+
+    y = graphc.compile(f, "f64[3]", backend="cupy")(np.zeros(3))
+    assert host(y)[0].tolist() == [2.0, 2.0, 2.0]
+    assert "x = [0. 0. 0.]" in capsys.readouterr().out
+
+
+def test_the_examples_of_the_page(cp: Any, root: Path) -> None:
+    """On a GPU none of them is skipped."""
+    text = (root / "docs" / "gpu.md").read_text(encoding="utf-8").replace("  # doctest: +SKIP", "")
+    found = doctest.DocTestParser().get_doctest(text, {}, "gpu.md", None, 0)
+    assert len(found.examples) >= 6
+    assert doctest.DocTestRunner().run(found).failed == 0
