@@ -33,7 +33,7 @@ UNIT: Final = 16  # bytes that a thread copies at a time
 RECORDABLE: Final = frozenset(
     (
         *("identity", "stop_gradient", "reshape", "transpose", "broadcast_to", "slice", "get"),
-        *("iota", "concatenate", "unslice", "gather", "matmul"),
+        *("iota", "concatenate", "unslice", "insert_slice", "gather", "matmul"),
     )
 )
 

@@ -19,7 +19,7 @@ from graphc.errors import DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
-from graphc.ops.meaning import attr_text, namespace, render
+from graphc.ops.meaning import attr_text, into, namespace, render
 from graphc.plan import Plan, Step
 from graphc.text.scalars import printable
 
@@ -248,7 +248,7 @@ class Writer:
         data = self.nodes[i]
         operands = [self._operand(a) for a in data["args"]]
         call = render(TABLE[data["op"]], operands, self._attrs(i))
-        return f"{call[:-1]}, out={self.names[step.into[i]]})" if i in step.into else call
+        return into(call, self.names[step.into[i]]) if i in step.into else call
 
     def _attrs(self, i: int) -> dict[str, str]:
         return {name: self._attr(i, name, value) for name, value in self.nodes[i]["attrs"]}

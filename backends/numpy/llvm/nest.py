@@ -178,7 +178,7 @@ class Nest:
         """Values that are not in `env` yet: vectors of what varies over the vector loop, if it runs by vectors."""
         for i in numbers:
             if i not in env:
-                varies = lanes > 1 and self.vector_loop in self.kernel.varies[i]
+                varies = lanes > 1 and self.vector_loop in self.schedule.varies[i]
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
     def emit(self, i: int, env: Env, lanes: int, mask: Value | None) -> Value:

@@ -97,6 +97,19 @@ class Schedule:
             lanes //= 2
         return lanes
 
+    @cached_property
+    def varies(self) -> tuple[frozenset[int], ...]:
+        """For each value the loops at whose points it is computed.
+
+        Besides those on which it depends that is the vector loop, for what follows from the reductions of a tile: their
+        rows have an element for each column.
+        """
+        columns = frozenset({self.vector_loop} if self.tiled else ())
+        return tuple(
+            loops | columns if stage else loops
+            for loops, stage in zip(self.kernel.varies, self.kernel.stages, strict=True)
+        )
+
     # Sweeps
 
     @cached_property
@@ -107,7 +120,7 @@ class Schedule:
     def swept(self) -> tuple[bool, ...]:
         """For each value whether it varies over the loops of the sweeps."""
         inner = frozenset(self.inner)
-        return tuple(bool(loops & inner) for loops in self.kernel.varies)
+        return tuple(bool(loops & inner) for loops in self.varies)
 
     @cached_property
     def across(self) -> tuple[tuple[int, Reduce, Store], ...]:
@@ -135,7 +148,7 @@ class Schedule:
         sweeps = self.kernel.reduced if self.tiled else frozenset(self.inner)
         across = {n for n, _, _ in self.across}
         return tuple(
-            n not in across and bool((self.kernel.varies[s.value] | s.at.loops) & sweeps)
+            n not in across and bool((self.varies[s.value] | s.at.loops) & sweeps)
             for n, s in enumerate(self.kernel.stores)
         )
 

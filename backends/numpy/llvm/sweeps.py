@@ -59,7 +59,7 @@ class Sweeps:
             (
                 i
                 for i in self.schedule.needed(stage)
-                if self.kernel.varies[i] & frozenset(inner) <= opened and not self.schedule.at_home(i, stage)
+                if self.schedule.varies[i] & frozenset(inner) <= opened and not self.schedule.at_home(i, stage)
             ),
             here,
         )

@@ -116,7 +116,7 @@ class Tiles:
         outside = frozenset(self.schedule.outer) | opened
         homes = self.schedule.homes
         self.nest.compute(
-            (i for i in self.schedule.needed(stage) if self.kernel.varies[i] <= outside and i not in homes), env
+            (i for i in self.schedule.needed(stage) if self.schedule.varies[i] <= outside and i not in homes), env
         )
 
     def _several(self, stage: int, loop: int, indices: Sequence[Value], tile: Tile, env: Env) -> None:
