@@ -22,7 +22,8 @@ Array = np.ndarray[Any, Any]
 LARGEST: Final = 1 << 24  # elements of a pattern; beyond, looking for zeros may cost more than they do
 INDEXED: Final = frozenset({"gather", "scatter_add"})
 # Ops whose NumPy meaning on marks says where an element of the result comes from: a sum of booleans is a disjunction.
-PLACING: Final = INDEXED | {"reshape", "transpose", "broadcast_to", "concatenate", "slice", "unslice", "reduce_sum"}
+MOVES: Final = frozenset({"reshape", "transpose", "broadcast_to", "concatenate", "slice", "unslice", "insert_slice"})
+PLACING: Final = INDEXED | MOVES | {"reduce_sum"}
 # What positions are made of.
 COUNTING: Final = PLACING | {"const", "iota", "dim"}
 
@@ -130,7 +131,7 @@ class _Dependence:
     def of_product(self, args: tuple[int, int], rank: int) -> Array:
         """An element of the left operand goes into a whole row of the result, one of the right into a whole column."""
         parts: list[Array] = [
-            self.widened(a, rank).any(axis=axis, keepdims=True)
+            np.logical_or.reduce(self.widened(a, rank), axis=axis, keepdims=True)
             for a, axis in zip(args, (-1, -2), strict=True)
             if a in self.marks
         ]

@@ -124,9 +124,18 @@ def stencil(x: Any) -> Any:
     return np.concatenate([x[:1] ** 2, inner * np.arange(1.0, N - 1), x[-1:]]) / np.exp(x[::-1][::-1])
 
 
+def recurrence(x: Any) -> Any:
+    """The same kind of thing with writes in place."""
+    y = np.zeros_like(x)
+    y[1:] = x[1:] - x[:-1] ** 2
+    y[:1] += x[:1]
+    return y
+
+
 PROGRAMS: tuple[tuple[str, Function, Any, int], ...] = (
     ("elementwise", lambda x: np.tanh(x) * x, X, 1),
     ("stencil", stencil, X, 3),
+    ("writes in place", recurrence, X, 2),
     ("blocks", lambda x: np.cumprod(np.sin(x.reshape(6, 4)), axis=0)[:1], X, 1),
     ("sums of blocks", lambda x: np.sum(np.exp(x.reshape(8, 3)), axis=1), X, 3),
     ("products of blocks", lambda x: x.reshape(8, 1, 3) @ np.ones((3, 2)), X, 3),
