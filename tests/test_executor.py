@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphc
-from graphc.backends.numpy.llvm import reuse
 import graphc.numpy as gnp
 from graphc import dims
+from graphc.backends.numpy.llvm import reuse
 from graphc.errors import DTypeError, GuardError, ShapeError, StructureError
 from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
