@@ -29,11 +29,21 @@ COUNTED: Final = 1024
 THREADS: Final = 256
 UNIT: Final = 16  # bytes that a thread copies at a time
 
-# Ops whose CuPy meaning neither waits for the GPU nor copies from the host.
+# Ops whose CuPy meaning neither waits for the GPU nor copies from the host; where sizes decide, it refuses by itself.
 RECORDABLE: Final = frozenset(
     (
         *("identity", "stop_gradient", "reshape", "transpose", "broadcast_to", "slice", "get"),
-        *("iota", "concatenate", "unslice", "gather", "matmul"),
+        *(
+            "iota",
+            "concatenate",
+            "unslice",
+            "gather",
+            "scatter_add",
+            "matmul",
+            "derived_key",
+            "random_bits",
+            "random_below",
+        ),
     )
 )
 
@@ -42,14 +52,14 @@ Run = Callable[..., tuple[Any, ...]]
 
 def copy_text(count: int, into: bool) -> str:
     """The text of a kernel that copies so many arrays by bytes: into those of a table, or from them."""
-    source, target = ("a{0}", "table[{0}].place") if into else ("table[{0}].place", "a{0}")
+    source, target = ("a{k}", "(u8*)table[{at}]") if into else ("(u8*)table[{at}]", "a{k}")
     parameters = ", ".join(f"u8* a{k}" for k in range(count))
     cases = "\n".join(
-        f"    case {k}: copied({source.format(k)}, {target.format(k)}, table[{k}].size); break;" for k in range(count)
+        f"    case {k}: copied({source.format(k=k, at=2 * k)}, {target.format(k=k, at=2 * k)}, table[{2 * k + 1}]); break;"
+        for k in range(count)
     )
     return f"""{TYPES}
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
-struct Entry {{ u8* place; i64 size; }};
 __device__ void copied(const u8* a, u8* b, i64 n) {{
   const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
   const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
@@ -57,7 +67,7 @@ __device__ void copied(const u8* a, u8* b, i64 n) {{
   for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
   for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
 }}
-extern "C" __global__ void kernel(const Entry* table, {parameters}) {{
+extern "C" __global__ void kernel(const i64* table, {parameters}) {{
   switch (blockIdx.y) {{
 {cases}
   }}
@@ -152,7 +162,7 @@ class Replayed:
         key = cp.cuda.runtime.getDevice(), stream.ptr, tuple([a.shape for a in arguments])
         recording = self.recordings.get(key)
         if recording is None:
-            if key in self.recordings or cp.cuda.runtime.streamIsCapturing(stream.ptr):
+            if key in self.recordings:
                 return self.run(*arguments)
             recording = self._consider(key, arguments)
         if recording is None or not recording.lock.acquire(blocking=False):
@@ -173,6 +183,8 @@ class Replayed:
             found: Recording | None = None
             if sum(a.nbytes for a in arguments) <= MOST_BYTES:
                 try:
+                    if key[1] and self.cp.cuda.get_current_stream().is_capturing():
+                        return None  # the caller records, and this call is a part of that
                     found = Recording(self.run, arguments)
                 except Exception:
                     found = None  # it runs without
