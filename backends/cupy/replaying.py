@@ -54,10 +54,8 @@ def copy_text(count: int, into: bool) -> str:
     """The text of a kernel that copies so many arrays by bytes: into those of a table, or from them."""
     source, target = ("a{k}", "(u8*)table[{at}]") if into else ("(u8*)table[{at}]", "a{k}")
     parameters = ", ".join(f"u8* a{k}" for k in range(count))
-    cases = "\n".join(
-        f"    case {k}: copied({source.format(k=k, at=2 * k)}, {target.format(k=k, at=2 * k)}, table[{2 * k + 1}]); break;"
-        for k in range(count)
-    )
+    case = f"    case {{k}}: copied({source}, {target}, table[{{at}} + 1]); break;"
+    cases = "\n".join(case.format(k=k, at=2 * k) for k in range(count))
     return f"""{TYPES}
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
 __device__ void copied(const u8* a, u8* b, i64 n) {{
