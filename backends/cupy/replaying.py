@@ -125,7 +125,8 @@ class Recording:
 
     def _dense(self, run: Run) -> list[Any]:
         """The results, dense: they are copied out by bytes."""
-        return [self.cp.ascontiguousarray(a) for a in run(*self.inputs)]
+        results = run(*self.inputs)
+        return [a if a.flags.c_contiguous else self.cp.ascontiguousarray(a) for a in results]
 
     def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         self.copy_in(arguments)
