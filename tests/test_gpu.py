@@ -27,9 +27,9 @@ from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes
 
 pytestmark = [
     pytest.mark.gpu,
+    # libraries that are not graphc's warn as they like
+    pytest.mark.filterwarnings("default"),
     pytest.mark.filterwarnings("ignore:a writable array:UserWarning", "ignore::RuntimeWarning"),
-    # what the libraries themselves warn of
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 Array = np.ndarray[Any, Any]
 

@@ -27,7 +27,7 @@ def test_rows_have_names_of_their_own() -> None:
 def test_the_bytes_of_a_row_are_its_arguments_and_results() -> None:
     workload = Attention(2, 6, 4)
     one = 2 * 6 * 4 * 4
-    assert gpu.moved(workload, [np.zeros((2, 6, 4), np.float32)]) == 5 * one
+    assert gpu.moved(workload.inputs(), [np.zeros((2, 6, 4), np.float32)]) == 5 * one
 
 
 def test_the_table_compares_with_the_best_of_the_others() -> None:

@@ -27,6 +27,7 @@ MOST_BYTES: Final = 16 << 20  # of arguments and results that are copied
 FEWEST_STEPS: Final = 2
 COUNTED: Final = 1024
 THREADS: Final = 256
+APART: Final = 256  # bytes that the addresses of results are multiples of
 UNIT: Final = 16  # bytes that a thread copies at a time
 
 # Ops whose CuPy meaning neither waits for the GPU nor copies from the host; where sizes decide, it refuses by itself.
@@ -50,12 +51,12 @@ RECORDABLE: Final = frozenset(
 Run = Callable[..., tuple[Any, ...]]
 
 
-def copy_text(count: int, into: bool) -> str:
-    """The text of a kernel that copies so many arrays by bytes: into those of a table, or from them."""
-    source, target = ("a{k}", "(u8*)table[{at}]") if into else ("(u8*)table[{at}]", "a{k}")
-    parameters = ", ".join(f"u8* a{k}" for k in range(count))
-    case = f"    case {{k}}: copied({source}, {target}, table[{{at}} + 1]); break;"
-    cases = "\n".join(case.format(k=k, at=2 * k) for k in range(count))
+def copy_text(count: int) -> str:
+    """The text of a kernel that copies so many arrays by bytes, to the addresses in a table, with their sizes."""
+    parameters = ", ".join(f"const u8* a{k}" for k in range(count))
+    cases = "\n".join(
+        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}]); break;" for k in range(count)
+    )
     return f"""{TYPES}
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
 __device__ void copied(const u8* a, u8* b, i64 n) {{
@@ -74,22 +75,39 @@ extern "C" __global__ void kernel(const i64* table, {parameters}) {{
 
 
 class Copy:
-    """Copies arrays into fixed ones of the same types, or from them, by one launch."""
+    """Copies arrays into fixed ones of the same types by one launch."""
 
-    def __init__(self, fixed: Sequence[Any], into: bool) -> None:
+    def __init__(self, fixed: Sequence[Any]) -> None:
         self.places = [k for k, array in enumerate(fixed) if array.nbytes]
         if not self.places:
             return
         kept = [fixed[k] for k in self.places]
         rows = [[array.data.ptr, array.nbytes] for array in kept]
         self.table = cupy().asarray(np.asarray(rows, np.int64))
-        self.run = function(copy_text(len(kept), into))
+        self.run = function(copy_text(len(kept)))
         units = -(-max(array.nbytes for array in kept) // UNIT)
         self.grid = max(1, min(-(-units // THREADS), 1024)), len(kept), 1
 
-    def __call__(self, others: Sequence[Any]) -> None:
+    def __call__(self, sources: Sequence[Any]) -> None:
         if self.places:
-            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[others[k].data.ptr for k in self.places]))
+            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[sources[k].data.ptr for k in self.places]))
+
+
+class Block:
+    """Arrays of certain types side by side in one piece of memory."""
+
+    def __init__(self, like: Sequence[Any]) -> None:
+        self.kinds: list[tuple[int, tuple[int, ...], Any]] = []
+        total = 0
+        for array in like:
+            self.kinds.append((total, array.shape, array.dtype))
+            total += -(-array.nbytes // APART) * APART
+        self.bytes = max(total, 1)
+
+    def arrays(self, memory: Any) -> list[Any]:
+        """The arrays in a piece of memory."""
+        ndarray = cupy().ndarray
+        return [ndarray(shape, dtype, memory + place) for place, shape, dtype in self.kinds]
 
 
 class Recording:
@@ -108,32 +126,38 @@ class Recording:
             for mine, given in zip(self.inputs, arguments, strict=True):
                 mine[...] = given
             # the memory that the call takes lies in the pool then, and its libraries are ready
-            for _ in range(2):
-                self._dense(run)
+            results = self._dense(run)
+            self.block = Block(results)
+            if sum(a.nbytes for a in self.inputs) + self.block.bytes > MOST_BYTES:
+                raise ValueError("too much to copy")
+            self.memory = cp.cuda.alloc(self.block.bytes)
+            gather = Copy(self.block.arrays(self.memory))
+            gather(results)
+            del results
+            gather(self._dense(run))
             stream.synchronize()
             stream.begin_capture()
             try:
                 self.results = self._dense(run)
+                gather(self.results)
             finally:
                 self.graph = stream.end_capture()
+            self.gather = gather  # its table is read whenever the graph runs
+            self.copy_in = Copy(self.inputs)
         stream.synchronize()
-        self.copy_in = Copy(self.inputs, into=True)
-        self.copy_out = Copy(self.results, into=False)
-        self.kinds = [(a.shape, a.dtype) for a in self.results]
-        if sum(a.nbytes for a in (*self.inputs, *self.results)) > MOST_BYTES:
-            raise ValueError("too much to copy")
 
     def _dense(self, run: Run) -> list[Any]:
-        """The results, dense: they are copied out by bytes."""
+        """The results, dense: they are copied by bytes."""
         results = run(*self.inputs)
         return [a if a.flags.c_contiguous else self.cp.ascontiguousarray(a) for a in results]
 
     def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        stream = self.cp.cuda.get_current_stream()
         self.copy_in(arguments)
-        self.graph.launch(self.cp.cuda.get_current_stream())
-        fresh = tuple([self.cp.empty(shape, dtype) for shape, dtype in self.kinds])
-        self.copy_out(fresh)
-        return fresh
+        self.graph.launch(stream)
+        fresh = self.cp.cuda.alloc(self.block.bytes)
+        fresh.copy_from_device_async(self.memory, self.block.bytes, stream)
+        return tuple(self.block.arrays(fresh))
 
 
 class Replayed:
