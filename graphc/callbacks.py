@@ -17,7 +17,7 @@ from graphc.errors import StructureError, TraceError
 from graphc.ir import Callback, TensorType
 from graphc.ops import lookup
 from graphc.ops.calls import pure_callback as call
-from graphc.tracing import STACK, TracingWorld, assigned, fresh, lift, located, user_locs, world_of
+from graphc.tracing import STACK, TracingWorld, assigned, lift, located, user_locs, world_of
 
 
 def pure_callback(callback: Callable[..., Any], result_spec: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ def pure_callback(callback: Callable[..., Any], result_spec: Any, /, *args: Any,
     attrs = (("callback", function), ("dtypes", dtypes), ("shapes", shapes))
     several = world.emit(lookup("pure_callback"), [world.adopt(lift(leaf, world)) for leaf in leaves], attrs)
     # results have no storage in common, so each may be changed in place
-    results = unflatten(out_tree, [fresh(world.get(several, index=k)) for k in range(len(types))])
+    results = unflatten(out_tree, [world.get(several, index=k) for k in range(len(types))])
     return assigned(results, sys._getframe(1))
 
 

@@ -95,6 +95,10 @@ class StructureError(GraphcError, TypeError):
     """Arguments, tangents or results differ in structure (tuples, lists, dicts) from what was expected."""
 
 
+class ReadOnlyError(GraphcError, ValueError):
+    """An array is written to that NumPy would have made read-only."""
+
+
 class IndexingError(GraphcError, IndexError):
     """An index lies outside the array, or there are too many of them."""
 

@@ -13,6 +13,7 @@ from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
 from graphc.passes import stabilise as stabilisation
 from graphc.passes.rewrite import Rows, rewrite_graph
+from graphc.passes.writes import forward_writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     return rewrite_graph(graph, MARKER_ROWS)
 
 
+WRITES: Final = Pass("writes", "float-exact", forward_writes)
 FOLD: Final = Pass("fold", "float-exact", fold)
 CSE: Final = Pass("cse", "float-exact", cse)
 DCE: Final = Pass("dce", "float-exact", dce)
@@ -115,13 +117,13 @@ EXPAND: Final = Pass("expand", "real-exact", expand)
 UNMARK: Final = Pass("unmark", "float-exact", unmark)
 
 # Before a derivative is taken, at every order.
-FORWARD: Final = (STABILISE,)
+FORWARD: Final = (WRITES, STABILISE)
 # What a graph goes through to be run.
-PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, SIMPLIFY, STABILISE)
+PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY, STABILISE)
 # What follows where kernels run it.
 KERNEL_PIPELINE: Final = (*PIPELINE, EXPAND)
 # The same as PIPELINE without the pass that changes rounding, and without what changes the order of sums.
-EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, Pass("simplify", "float-exact", simplify_in_order))
+EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, Pass("simplify", "float-exact", simplify_in_order))
 
 
 def run(graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], None] | None = None) -> tuple[Step, ...]:

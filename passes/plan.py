@@ -163,13 +163,14 @@ def _overwritable(
     result: int,
     taken: Mapping[int, int],
 ) -> int | None:
-    """An operand that dies here and whose storage fits the result exactly."""
+    """An operand that dies here and whose storage fits the result exactly, of an op that can write there."""
     type = nodes[result]["type"]
     if not isinstance(type, TensorType) or not type.shape:
         return None
-    if unit.kernel is None and not TABLE[nodes[result]["op"]].ufunc:
+    op = TABLE[nodes[result]["op"]]
+    if unit.kernel is None and not (op.ufunc or op.updates):
         return None
-    for a in unit.reads:
+    for a in unit.reads[:1] if unit.kernel is None and op.updates else unit.reads:
         if (
             root[a] == a
             and nodes[a]["type"] is type

@@ -1,6 +1,7 @@
 """Calls of NumPy's functions with plausible arguments, as text.
 
-A lower-case name stands for a traced argument, an upper-case one for an array known when the graph is traced.
+A lower-case name stands for a traced argument, an upper-case one for an array known when the graph is traced. Calls
+that write into an array end in "or" and its name: what they return is None, what is looked at is the array.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
     "axes": ("(1, 0)", "(0,)", "None"),
     "keepdims": ("True", "False"),
     "dtype": ("np.float32", "np.int64", "bool", "None", "np.dtype('f8')", "complex", "'U3'"),
-    "out": ("None", "np.zeros((2, 3))"),
+    "out": ("None", "np.zeros((2, 3))", "np.zeros_like(x)"),
     "order": ("'C'", "'F'", "'A'", "'K'", "'Q'", "None"),
     "casting": ("'no'", "'safe'", "'same_kind'", "'unsafe'"),
     "subok": ("True", "False"),
@@ -420,4 +421,43 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "linalg.vecdot": ("(x, y)", "(v, w)", "(x, v)"),
     "linalg.outer": ("(v, w)", "(x, v)"),
     "linalg.cross": ("(x, y)", "(v, w)", "(x, u)"),
+    # assignment in place
+    "copyto": (
+        *(
+            "(x, y) or x",
+            "(x, s) or x",
+            "(x, i) or x",
+            "(i, x) or i",
+            "(i, 2.5) or i",
+            "(n, 7) or n",
+            "(x, v, where=m) or x",
+        ),
+        *("(x, y[:1], where=M) or x", "(x, u) or x", "!(X, y) or y"),
+    ),
+    "put": (
+        *(
+            "(x, [0, 4], s) or x",
+            "(x, [1, -1], [8.0, 9.0]) or x",
+            "(x, j, v) or x",
+            "(x, j, 2) or x",
+            "(i, [0], 2.7) or i",
+        ),
+        *("(x, [], 1.0) or x", "(x, np.array([0.5]), 1.0) or x", "(x, [9], 1.0) or x", "(x, 2, v) or x"),
+    ),
+    "place": ("(x, x > 0, s) or x", "(x, m, v) or x", "(x, M, [1.0, 2.0]) or x", "(x, m, []) or x", "(x, k, 1.0) or x"),
+    "putmask": (
+        "(x, x > 0, s) or x",
+        "(x, m, y) or x",
+        "(x, M, [1.0, 2.0]) or x",
+        "(x, m, v) or x",
+        "(i, m, 2.5) or i",
+    ),
+    "fill_diagonal": (
+        *("(a, 1.0) or a", "(a, s) or a", "(a, v) or a", "(b, w, wrap=True) or b", "(x, 2) or x", "(q, 1.0) or q"),
+        "(v, 1.0) or v",
+    ),
+    "put_along_axis": (
+        *("(x, i % 3, s, 1) or x", "(x, i % 2, y, 0) or x", "(x, j, 1.0, None) or x", "(x, j, 1.0, 1) or x"),
+        "(x, x, 1.0, 1) or x",
+    ),
 }

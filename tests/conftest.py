@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import runpy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,15 +61,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "example_module" in metafunc.fixturenames:
         found = [m for m in modules() if ">>>" in m.path.read_text(encoding="utf-8")]
         metafunc.parametrize("example_module", found, ids=str)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Rows that are known to fail are run, and their failing is expected."""
-    path = ROOT / "tests" / "known_failures.py"
-    known: dict[str, str] = runpy.run_path(str(path))["KNOWN"]
-    for item in items:
-        if item.nodeid in known:
-            item.add_marker(pytest.mark.xfail(reason=known[item.nodeid], strict=False))
 
 
 @pytest.fixture(scope="session")

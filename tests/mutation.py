@@ -57,7 +57,7 @@ EXACT: Final = frozenset(
         *("const", "dim", "iota", "floor_divide", "neg", "abs", "sign", "identity", "stop_gradient", "where"),
         *("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "maximum", "minimum"),
         *("reduce_max", "reduce_min", "reduce_any", "reduce_all", "reshape", "transpose", "broadcast_to"),
-        *("concatenate", "slice", "unslice", "get", "gather"),
+        *("concatenate", "slice", "unslice", "insert_slice", "get", "gather"),
         *(
             "exponent",
             "floor",
@@ -568,5 +568,6 @@ MUTATIONS: Final[dict[str, Callable[[Op], Values]]] = {
     "ulps": of_ulps,
     "elementwise": flipped("elementwise"),
     "view": flipped("view"),
+    "updates": flipped("updates"),
     "reasons": of_reasons,
 }

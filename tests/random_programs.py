@@ -179,6 +179,8 @@ SHAPING: Final[tuple[Row, ...]] = (
     ("a", "{0}[-1]"),
     ("a", "emit('slice', {0}, index=part({0}, {s}))"),
     ("n", "emit('unslice', {0}, index=within({0}), shape=longer({0}))"),
+    ("n", "emit('insert_slice', {0}, -emit('slice', {0}, index=part({0}, {s})), index=part({0}, {s}))"),
+    ("n", "np.negative({0}, out=np.zeros_like({0}))"),
     ("a", "{0}[{x}]"),
     ("ai", "np.take({0}, {1} % {0}.shape[0], axis=0)"),
     ("n", "emit('scatter_add', {0}[{x}], {x}, axis=0, shape={0}.shape)"),

@@ -51,8 +51,9 @@ LAZY_DELEGATES: dict[tuple[str, str], str] = {
     ("graphc.ir.graphs", "graphc.text"): "str(graph) is its text",
     ("graphc.ir.graphs", "graphc.inspection"): "a notebook shows a graph as a picture",
     ("graphc.ir.graphs", "graphc.symbolic"): "graph.to_sympy()",
+    ("graphc.numpy.dispatch", "graphc.scipy"): "what to write in place of a function of SciPy's",
     ("graphc.numpy.universal", "graphc.scipy.special"): "a SciPy ufunc of a traced value is graphc.scipy's",
-    ("graphc.tracing.values", "graphc.numpy"): "np.f of a traced value is graphc.numpy's f",
+    ("graphc.tracing.delegates", "graphc.numpy"): "np.f of a traced value is graphc.numpy's f",
 }
 
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers"}

@@ -238,6 +238,22 @@ def test_operators_with_weak_arguments(name: str) -> None:
                 same(actual, expected, ulps=1 if name == "pow" else 0)  # kernels compute powers themselves
 
 
+@pytest.mark.parametrize("name", ["neg", "pos", "abs", "invert", *OPERATORS])
+def test_python_bools_count_as_integers_among_python_numbers(name: str) -> None:
+    """`True + True` is 2 in Python, unlike the sum of NumPy's booleans; traced arguments do not change that."""
+    f = getattr(operator, name)
+    jitted = graphc.jit(f)
+    lone = [(c,) for c in (True, False)]
+    pairs = [(a, b) for a in (True, False) for b in (True, False, 3, 0.5)]
+    for numbers in lone if name in ("neg", "pos", "abs", "invert") else pairs + [p[::-1] for p in pairs]:
+        try:
+            expected = f(*numbers)
+        except (TypeError, ZeroDivisionError):
+            continue  # an operator of integers alone, or Python's own error where arrays have inf or 0
+        actual = jitted(*numbers)
+        assert (actual, np.asarray(actual).dtype) == (expected, np.asarray(expected).dtype), numbers
+
+
 @pytest.mark.parametrize(
     ("f", "dtype", "result"),
     [
@@ -634,19 +650,19 @@ def test_unsupported_keywords_are_refused_by_name(name: str, f: Function) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["unique", "nonzero", "linalg.qr", "fft.fft", "add.at"],
+    ["unique", "nonzero", "linalg.qr", "fft.fft"],
 )
 def test_unsupported_functions_are_refused_by_name(name: str) -> None:
     function: Any = np
     for part in name.split("."):
         function = getattr(function, part)
     with pytest.raises(UnsupportedError, match=name.split(".")[-1]):
-        graphc.trace(lambda x: function(x) if name != "add.at" else np.add.at(x, [0], 1), "f64[3]")
+        graphc.trace(lambda x: function(x), "f64[3]")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["partition", "fill", "put", "resize", "view", "nonzero", "dump", "ctypes", "flat", "strides"],
+    ["resize", "view", "nonzero", "dump", "ctypes", "setflags", "strides"],
 )
 def test_unsupported_methods_are_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedError, match=name):

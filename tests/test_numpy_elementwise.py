@@ -337,6 +337,34 @@ def test_quantiles(dtype: str) -> None:
     agrees(lambda v: np.quantile(v, 1.5), x)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_quantiles_of_nothing(axis: Any, dtype: str) -> None:
+    """Medians of no elements are NaN, quantiles an IndexError: as NumPy has it, also where a size becomes 0 later."""
+    for f in (
+        lambda v: np.median(v, axis=axis),
+        lambda v: np.nanmedian(v, axis=axis, keepdims=True),
+        lambda v: np.quantile(v, 0.3, axis=axis),
+        lambda v: np.percentile(v, [30, 40], axis=axis),
+        lambda v: np.nanquantile(v, [0.3, 0.4], axis=axis),
+        lambda v: np.nanpercentile(v, 30, axis=axis, keepdims=True),
+    ):
+        jitted = graphc.jit(f)
+        for rows in (3, 4, 0, 5):
+            x = np.ones((rows, 2), dtype)
+            try:
+                with np.errstate(all="ignore"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    expected = f(x)
+            except IndexError:
+                with pytest.raises(IndexError):
+                    jitted(x)
+                continue
+            actual = jitted(x)
+            assert (np.shape(actual), actual.dtype) == (np.shape(expected), expected.dtype)
+            np.testing.assert_array_equal(actual, expected)
+
+
 def test_averages() -> None:
     x = np.arange(6.0).reshape(2, 3)
     for f in (
@@ -462,6 +490,7 @@ def test_logsumexp_with_traced_weights(dtype: Any) -> None:
         (np.array([-INF, 0.0]), np.array([1.0, 1.0]), 0),
         (np.array([1.0, 0.0]), np.array([1.0, -3.0]), 0),
         (np.zeros(2), np.zeros(2), None),
+        (np.array([INF, 0.0]), np.array([1.0, 1.0]), None),
     ):
         given = a.astype(dtype), b.astype(dtype)
         for keep in (False, True):

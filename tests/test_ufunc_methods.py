@@ -12,6 +12,7 @@ import pytest
 import graphc
 import graphc.numpy as gnp
 from graphc.errors import GraphcError, UnsupportedError
+from graphc.numpy.assignment import REPEATABLE
 from graphc.numpy.dispatch import FUNCTIONS
 from tests.test_numpy import agrees, outcome, same
 
@@ -95,10 +96,40 @@ def test_outer(ufunc: np.ufunc) -> None:
         ufunc_agrees(ufunc, lambda v: ufunc.outer(v, np.array([1, 2, 1])), x)
 
 
+def changed(ufunc: np.ufunc, index: Any, *values: Any) -> Function:
+    def f(v: Any) -> Any:
+        v = v.copy()
+        ufunc.at(v, index, *values)
+        return v
+
+    return f
+
+
+@pytest.mark.parametrize("ufunc", [*BINARY, np.negative, np.sqrt, np.isnan], ids=lambda f: f.__name__)
+def test_at(ufunc: np.ufunc) -> None:
+    for x in arrays(ufunc):
+        for index in ([1, 0], (0, [2, 0]), np.array([[True, False, True], [False] * 3]), (..., 1)):
+            values = (x[0, 1],) if ufunc.nin == 2 else ()
+            ufunc_agrees(ufunc, changed(ufunc, index, *values), x)
+
+
 @pytest.mark.parametrize("ufunc", BINARY, ids=lambda f: f.__name__)
-def test_at_is_refused(ufunc: np.ufunc) -> None:
-    with pytest.raises(UnsupportedError, match=rf"np\.{ufunc.__name__}\.at would write"):
-        graphc.trace(lambda v: ufunc.at(v, [0], 1), "f64[3]")
+def test_at_an_element_that_is_named_twice(ufunc: np.ufunc) -> None:
+    if ufunc.__name__ in REPEATABLE:
+        for x in arrays(ufunc) if ufunc is not np.divide else [FLOATS]:
+            ufunc_agrees(ufunc, changed(ufunc, ([0, 1, 0], [2, 0, 2]), x[0, 1]), x)
+    else:
+        with pytest.raises(UnsupportedError, match="may name an element twice"):
+            graphc.trace(changed(ufunc, [0, 0], 1), INTEGERS)
+
+
+def test_at_takes_only_traced_arrays() -> None:
+    with pytest.raises(UnsupportedError, match="into a plain NumPy array"):
+        graphc.trace(lambda v: np.add.at(np.zeros(3), [0], v), "f64[]")
+    with pytest.raises(ValueError, match="takes one operand"):
+        graphc.trace(lambda v: gnp.add.at(v, [0]), "f64[3]")
+    with pytest.raises(ValueError, match="takes one operand"):
+        graphc.trace(lambda v: gnp.divmod.at(v, [0], 1.0), "f64[3]")
 
 
 @pytest.mark.parametrize("method", ["reduce", "accumulate", "reduceat"])

@@ -37,6 +37,13 @@ def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tup
     return result
 
 
+def insert_slice(x: Array, u: Array, index: tuple[tuple[int, int | None, int], ...]) -> Array:
+    """A copy of `x` with `u` written to the slice."""
+    result = x.copy()
+    result[slices(index)] = u
+    return result
+
+
 def gather(x: Array, indices: tuple[Array, ...], axis: int) -> Array:
     """Elements at integer positions along adjacent axes; positions outside wrap around."""
     if len(indices) == 1:

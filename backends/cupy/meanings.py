@@ -26,6 +26,7 @@ MEANINGS: Final[dict[str, str]] = {
     "get": "{0}[{index}]",
     "concatenate": "cp.concatenate(({*},), axis={axis})",
     "unslice": "ck.unslice({0}, {index}, {shape})",
+    "insert_slice": "ck.insert_slice({0}, {1}, {index})",
     "gather": "ck.gather({0}, ({1*},), {axis})",
     "scatter_add": "ck.scatter_add({0}, ({1*},), {axis}, {shape})",
     "last_write": "ck.last_write(({0*},), {shape})",

@@ -34,17 +34,8 @@ UNIT: Final = 16  # bytes that a thread copies at a time
 RECORDABLE: Final = frozenset(
     (
         *("identity", "stop_gradient", "reshape", "transpose", "broadcast_to", "slice", "get"),
-        *(
-            "iota",
-            "concatenate",
-            "unslice",
-            "gather",
-            "scatter_add",
-            "matmul",
-            "derived_key",
-            "random_bits",
-            "random_below",
-        ),
+        *("iota", "concatenate", "unslice", "insert_slice", "gather", "scatter_add"),
+        *("matmul", "derived_key", "random_bits", "random_below"),
     )
 )
 

@@ -10,6 +10,7 @@ from graphc.errors import GraphcError, TraceError
 from graphc.tracing import locate, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
+_INSIDE: Final = re.compile(r" in (?:np|scipy)\.")  # another function is named, and what to write instead
 _MAKER: Final = re.compile(r"\b(?:np|numpy)\.(arange|zeros|ones|empty|full|eye|identity|tri)\(")
 
 
@@ -32,7 +33,7 @@ def hidden_error(error: Exception) -> GraphcError | None:
 
 def name_maker(error: GraphcError) -> None:
     """Where NumPy was to make an array of a size that is not known yet, name the function that can."""
-    made = _MAKER.search(error.loc.source) if error.loc is not None else None
+    made = None if error.loc is None or _INSIDE.search(error.problem) else _MAKER.search(error.loc.source)
     if made is not None and isinstance(error, TraceError) and "known only when the graph runs" in error.problem:
         error.fix = f"graphc.numpy.{made[1]}, which takes sizes that are known only when the graph runs"
 
@@ -59,11 +60,9 @@ def failed_maker(error: Exception) -> GraphcError | None:
 def _explain_assignment(error: TraceError) -> None:
     """NumPy asked a value for an array or a number in order to store it in an array."""
     error.problem = "a traced value cannot be stored in a plain NumPy array"
-    error.expected = "values that are known now"
-    error.fix = (
-        "build the array of traced parts: graphc.numpy.array, np.stack, np.concatenate; "
-        "or replace elements: np.where(mask, new, old)"
-    )
+    error.expected = "an array made in the trace"
+    error.graph_line = None
+    error.fix = "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full"
 
 
 def _raised_by_user(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from graphc.compiler.pytrees import flatten, function_name, leaf_names, unflatte
 from graphc.compiler.specs import type_of
 from graphc.errors import Loc, TraceError
 from graphc.ir import Graph, Guard, paused_gc
-from graphc.tracing import Traced, TracingWorld, definition, lift, located, tracing, user_locs
+from graphc.tracing import Traced, TracingWorld, definition, lift, located, snapshot, tracing, user_locs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,24 @@ def trace_call(
     with paused_gc(), tracing(function_name(f), hints) as world:
         for n in range(len(leaves)) if inputs is None else inputs:
             leaves[n] = Traced(world, world.builder.input(names[n], type_of(leaves[n]), user_locs()))
+        # arrays of the surrounding trace come as copies: what the function writes into them stays inside
+        leaves = [snapshot(leaf) if isinstance(leaf, Traced) and leaf.world is not world else leaf for leaf in leaves]
         call_args, call_kwargs = unflatten(in_tree, leaves)
         outputs, out_tree = flatten(call(f, call_args, call_kwargs))
         graph = world.builder.finish([output_value(o, world, f).id for o in outputs])
         return Traceout(graph, in_tree, out_tree, tuple(world.captures), world.asked)
+
+
+def copied_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments whose traced arrays are copies, for a function that may write into them."""
+
+    def copied(argument: Any) -> Any:
+        leaves, structure = flatten(argument)
+        if not any(isinstance(leaf, Traced) for leaf in leaves):
+            return argument
+        return unflatten(structure, [snapshot(leaf) if isinstance(leaf, Traced) else leaf for leaf in leaves])
+
+    return tuple(map(copied, args)), {name: copied(value) for name, value in kwargs.items()}
 
 
 def output_value(output: Any, world: TracingWorld, f: Callable[..., Any]) -> Any:

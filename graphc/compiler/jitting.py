@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, quick_key, take_apart
-from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, trace_call
+from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
 from graphc.compiler.compiled import Compiled, Options
 from graphc.compiler.pytrees import flatten, function_name
 from graphc.compiler.specs import type_of
@@ -107,6 +107,8 @@ class Jitted(Wrapper):
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], quick: Any) -> Any:
         call = take_apart(self._f, self._statics, args, kwargs, self._varying)
         if call is None:
+            # as everywhere in jit, what the function writes into its arguments stays inside
+            args, kwargs = copied_arguments(args, kwargs)
             return assigned(self._f(*args, **kwargs), sys._getframe(1))
         try:
             call, variant = self._variant(call)

@@ -47,6 +47,7 @@ class Builder:
         self._table: dict[tuple[Any, ...], int] = {}
         self._effects: list[int] = []
         self._assignments: list[Assignment] = []
+        self._replaced: list[tuple[int, int]] = []
 
     def input(self, name: str, type: TensorType, loc: Locs = ()) -> int:
         """Append the next input; a name that is taken gets underscores."""
@@ -101,6 +102,10 @@ class Builder:
         """Note that the program assigns this node's value, or one made of it, to a variable: see `naming`."""
         self._assignments.append((site, name, node))
 
+    def replace(self, old: int, new: int) -> None:
+        """Note that an array, until now of the value `old`, has the value `new`: it keeps its name."""
+        self._replaced.append((old, new))
+
     @property
     def assigned(self) -> int:
         """How many assignments were noted and not settled."""
@@ -110,6 +115,10 @@ class Builder:
         """Give the nodes that were assigned to variables their names."""
         settle(self.nodes, self._assignments)
         self._assignments.clear()
+        for old, new in self._replaced:
+            data = self.nodes[old]
+            set_name(self.nodes[new], dict(data["attrs"])["name"] if data["op"] == "input" else data.get("name"))
+        self._replaced.clear()
 
     def fresh_region(self) -> int:
         """A region number that no node bears yet: nothing in it merges with anything outside."""

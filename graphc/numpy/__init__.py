@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc.numpy import (
     arranging,
+    assignment,
     bits,
     calculus,
     closeness,
@@ -20,6 +21,7 @@ from graphc.numpy import (
     indexing,
     joining,
     linalg,
+    making,
     mapping,
     masking,
     missing,
@@ -42,6 +44,13 @@ from graphc.numpy import (
 from graphc.numpy.alternatives import is_method as is_method
 from graphc.numpy.alternatives import method_advice as method_advice
 from graphc.numpy.arranging import *
+from graphc.numpy.assignment import *
+from graphc.numpy.assignment import fill as fill
+from graphc.numpy.assignment import flat as flat
+from graphc.numpy.assignment import partition_in_place as partition_in_place
+from graphc.numpy.assignment import set_shape as set_shape
+from graphc.numpy.assignment import setitem as setitem
+from graphc.numpy.assignment import sort_in_place as sort_in_place
 from graphc.numpy.bits import *
 from graphc.numpy.calculus import *
 from graphc.numpy.closeness import *
@@ -49,14 +58,18 @@ from graphc.numpy.covariance import *
 from graphc.numpy.diagonals import *
 from graphc.numpy.dispatch import FUNCTIONS as FUNCTIONS
 from graphc.numpy.dispatch import apply_function as apply_function
+from graphc.numpy.dispatch import instead_of as instead_of
 from graphc.numpy.dispatch import outside_of
 from graphc.numpy.einstein import *
 from graphc.numpy.elementwise import *
+from graphc.numpy.elementwise import cast as cast
 from graphc.numpy.elementwise import power_operator as power_operator
 from graphc.numpy.histograms import *
 from graphc.numpy.indexing import *
 from graphc.numpy.indexing import getitem as getitem
+from graphc.numpy.into import in_place as in_place
 from graphc.numpy.joining import *
+from graphc.numpy.making import *
 from graphc.numpy.mapping import *
 from graphc.numpy.masking import *
 from graphc.numpy.missing import *
@@ -79,6 +92,7 @@ from graphc.numpy.windows import *
 
 _ROOMS = (
     arranging,
+    assignment,
     bits,
     calculus,
     closeness,
@@ -89,6 +103,7 @@ _ROOMS = (
     histograms,
     indexing,
     joining,
+    making,
     mapping,
     masking,
     missing,

@@ -51,16 +51,6 @@ REFUSED: Final[dict[str, Refused]] = {
             "trim_zeros": SET,
         }
     ),
-    "Assignment in place": Refused(
-        {
-            "copyto": f"x = x.at[...].set(values), {IN_PLACE}; or np.where(mask, values, x)",
-            "fill_diagonal": f"x = x.at[np.diag_indices_from(x)].set(value), {IN_PLACE}",
-            "place": f"x = x.at[mask].set(value), {IN_PLACE}",
-            "put": f"x = x.at[index].set(values), {IN_PLACE}",
-            "put_along_axis": f"x = x.at[np.ix_(...)].set(values), {IN_PLACE}",
-            "putmask": f"x = x.at[mask].set(value), {IN_PLACE}; or np.where(mask, values, x)",
-        }
-    ),
     "Floating point": Refused(
         {
             "nextafter": f"it is no function of exact numbers; {BEFORE}",
@@ -190,21 +180,16 @@ METHODS: Final[Refused] = Refused(
         "data": MEMORY,
         "dump": SAVED,
         "dumps": SAVED,
-        "fill": f"x = x.at[...].set(value), {IN_PLACE}; or np.full_like(x, value)",
         "flags": f"{MEMORY}, and no operation changes it",
-        "flat": "x.ravel(), and x.at[...] to replace elements",
         "getfield": "x.astype(dtype) converts values",
         "item": "compute with the traced value itself; or make the argument static",
         "itemset": f"x = x.at[index].set(value), {IN_PLACE}",
         "newbyteorder": "swap the bytes of the array before the trace",
         "nonzero": f"{SIZE}; select by mask: np.where(mask, x, 0)",
-        "partition": f"np.partition(x, kth), {IN_PLACE}",
         "ptp": "np.ptp(x)",
-        "put": f"x = x.at[index].set(values), {IN_PLACE}",
         "resize": f"np.resize(x, shape), {IN_PLACE}",
         "setfield": f"x = x.at[...].set(values), {IN_PLACE}",
         "setflags": f"{MEMORY}, and no operation changes it",
-        "sort": f"np.sort(x), {IN_PLACE}",
         "strides": f"{MEMORY}; x.shape and x.dtype are known",
         "tobytes": SAVED,
         "tofile": SAVED,

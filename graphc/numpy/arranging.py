@@ -15,7 +15,7 @@ from graphc.numpy.indexing import flip
 from graphc.numpy.picking import fixed_size, pick, static_array, whole_number
 from graphc.numpy.shaping import broadcast_to, moveaxis, ravel, swapaxes
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import SymbolicSize, Traced, as_size, wrap_size
+from graphc.tracing import SymbolicSize, Traced, as_size, view_of, wrap_size
 
 __all__ = [
     "fliplr",
@@ -28,24 +28,27 @@ __all__ = [
 ]
 
 
-@traceable(np.fliplr)
+@traceable(np.fliplr, view=True)
 def fliplr(m: Any) -> Any:
+    """The columns in reverse order: axis 1 is turned around."""
     x = strong(m, common_world(m))
     if x.ndim < 2:
         raise ShapeError("fliplr: too few axes", expected="at least 2", actual=repr(x.type), fix="use np.flip")
     return flip(x, 1)
 
 
-@traceable(np.flipud)
+@traceable(np.flipud, view=True)
 def flipud(m: Any) -> Any:
+    """The rows in reverse order: axis 0 is turned around."""
     x = strong(m, common_world(m))
     if x.ndim < 1:
         raise ShapeError("flipud: too few axes", expected="at least 1", actual=repr(x.type))
     return flip(x, 0)
 
 
-@traceable(np.rot90)
+@traceable(np.rot90, view=True)
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+    """The plane of two axes turned by quarter turns, from the first axis towards the second."""
     x = strong(m, common_world(m))
     if len(axes) != 2:
         raise ValueError("len(axes) must be 2.")
@@ -57,12 +60,15 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
         return swapaxes(flip(x, second), first, second)
     if turns == 2:
         return flip(flip(x, first), second)
-    return flip(swapaxes(x, first, second), second) if turns == 3 else x
+    return flip(swapaxes(x, first, second), second) if turns == 3 else view_of(x)
 
 
 @traceable(np.roll)
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    """As `numpy.roll`; the shift may be a traced integer."""
+    """The elements moved along axes, those that fall off coming back in at the other end.
+
+    No axis means the flattened array. The shifts may be traced integers; then the axes must have a size.
+    """
     world = common_world(a, shift, axis)
     x = strong(a, world)
     if axis is None:
@@ -117,8 +123,12 @@ def _rolled(x: Any, shift: Any, axis: int) -> Any:
     return world.apply("concatenate", parts, axis=axis)
 
 
-@traceable(np.rollaxis)
+@traceable(np.rollaxis, view=True)
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
+    """One axis moved to stand before another.
+
+    `moveaxis` says the same more clearly.
+    """
     x = strong(a, common_world(a))
     place = normalise_axis("rollaxis", axis, x.ndim)
     target = start + x.ndim if start < 0 else start
@@ -129,7 +139,11 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 
 @traceable(np.repeat)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
-    """As `numpy.repeat`; how often must be known when the graph is traced."""
+    """Every element repeated in place, along an axis or in the flattened array.
+
+    How often must be known when the graph is traced: the size of the result depends on it. One symbolic size for all
+    elements is allowed.
+    """
     world = common_world(a, repeats)
     x = strong(a, world)
     x, place = (ravel(x), 0) if axis is None else (x, normalise_axis("repeat", axis, x.ndim))
@@ -154,6 +168,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
 
 @traceable(np.tile)
 def tile(A: Any, reps: Any) -> Any:
+    """The array repeated as a whole along its axes, `reps` times along each; the counts may be symbolic sizes."""
     world = common_world(A, reps)
     x = strong(A, world)
     given = (

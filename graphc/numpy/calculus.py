@@ -15,7 +15,7 @@ from graphc.numpy.picking import part, static_array
 from graphc.numpy.reductions import cumsum, sum
 from graphc.numpy.shaping import broadcast_to, concatenate, ravel, reshape
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import Traced, lift
+from graphc.tracing import Traced, lift, placed
 
 __all__ = [
     "ediff1d",
@@ -33,6 +33,7 @@ def _along(value: Any, axis: int, rank: int) -> Any:
 
 @traceable("trapezoid", "trapz")
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+    """The integral along an axis by the trapezoidal rule, of samples at positions x or dx apart."""
     world = common_world(y, x, dx)
     value = strong(y, world)
     place = normalise_axis("trapezoid", axis, value.ndim)
@@ -46,6 +47,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 @traceable(np.ediff1d)
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+    """Differences of neighbours in the flattened array, with values put before and after them."""
     world = common_world(ary, to_end, to_begin)
     x = ravel(strong(ary, world))
     parts = [diff(x)]
@@ -67,7 +69,10 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 @traceable(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """As `numpy.gradient`; the positions may be traced values, and are always treated as uneven then."""
+    """Slopes of sampled values: central differences inside, one-sided ones of `edge_order` at both ends.
+
+    The positions of samples may be traced values; they are treated as uneven then, whatever they turn out to be.
+    """
     world = common_world(f, list(varargs))
     x = strong(f, world)
     axes = tuple(range(x.ndim)) if axis is None else axes_of("gradient", axis, x.ndim)
@@ -154,14 +159,16 @@ def _slope(x: Any, axis: int, step: Any, edge_order: int) -> Any:
             )
     world = x.world
     # NumPy writes into an array of the operand's dtype
-    return world.apply("concatenate", [world.convert(v, x.type.dtype) for v in (ends[0], inside, ends[1])], axis=axis)
+    parts = [world.convert(v, x.type.dtype) for v in (ends[0], inside, ends[1])]
+    return placed(world.apply("concatenate", parts, axis=axis), "K", x)
 
 
 @traceable(np.interp)
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
-    """As `numpy.interp`; at a sample the derivative is that of the piece to its right.
+    """Values at points x of the line that joins samples (xp, fp); constant beyond the first and the last.
 
-    It compares every point with every sample. `period` needs samples known when the graph is traced.
+    At a sample the derivative is that of the piece to its right. Every point is compared with every sample, which takes
+    their product in memory. `period` needs samples that are known when the graph is traced.
     """
     world = common_world(x, xp, fp, left, right, period)
     kind = np.dtype(np.float64)

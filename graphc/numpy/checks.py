@@ -29,6 +29,18 @@ def check_device(device: Any) -> None:
         raise ValueError(f'Device not understood. Only "cpu" is allowed, but received: {device}')
 
 
+def memory_order(order: Any, default: str = "K", known: str = "CFAK") -> str:
+    """NumPy's name of an order in memory, `default` for None; ValueError unless it is one of those known here."""
+    name = default if order is None else str(order).upper()
+    if name not in ("C", "F", "A", "K"):
+        raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
+    if name not in known:
+        raise ValueError(
+            "only 'C' or 'F' order is permitted" if known == "CF" else f"order {order!r} is not permitted here"
+        )
+    return name
+
+
 def clip_mode(mode: Any) -> str:
     """NumPy's name of what to do with a position outside: "raise", "wrap" or "clip", which have numbers too."""
     numbers: dict[Any, str] = {0: "clip", 1: "wrap", 2: "raise"}

@@ -11,11 +11,11 @@ from graphc.errors import ShapeError
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import absolute, isfinite, isnan, less_equal, logical_and, logical_or
 from graphc.numpy.reductions import all
-from graphc.numpy.shaping import broadcast_to, zeros_like
+from graphc.numpy.shaping import broadcast_to
 from graphc.numpy.ufuncs import arctan2
 from graphc.numpy.universal import convert_operands, universal
 from graphc.ops.typing import broadcast
-from graphc.tracing import lift
+from graphc.tracing import lift, placed, view_of
 
 __all__ = [
     "allclose",
@@ -37,6 +37,7 @@ __all__ = [
 
 @traceable(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether |a - b| <= atol + rtol |b|, element by element; infinities are near themselves."""
     world = common_world(a, b, rtol, atol)
     x, y = lift(a, world), lift(b, world)
     (y, _) = world.promote((y, 1.0))
@@ -47,13 +48,19 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
 
 @traceable(np.allclose)
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    """As `numpy.allclose`, as a traced boolean."""
+    """Whether all elements of two arrays are near each other, as a traced boolean: see `isclose`.
+
+    Python's `if` cannot decide on it: use `numpy.where`.
+    """
     return all(isclose(a, b, rtol, atol, equal_nan))
 
 
 @traceable(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
-    """As `numpy.array_equal`, as a traced boolean; shapes are compared when the graph is traced."""
+    """Whether two arrays have the same shape and the same elements, as a traced boolean.
+
+    Shapes are compared when the graph is traced. Python's `if` cannot decide on the result: use `numpy.where`.
+    """
     world = common_world(a1, a2)
     x, y = strong(a1, world), strong(a2, world)
     sizes = zip(x.type.shape, y.type.shape, strict=False)
@@ -65,7 +72,10 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
 
 @traceable(np.array_equiv)
 def array_equiv(a1: Any, a2: Any) -> Any:
-    """As `numpy.array_equiv`, as a traced boolean."""
+    """Whether two arrays hold the same elements once they are broadcast, as a traced boolean.
+
+    Whether the shapes broadcast is decided when the graph is traced.
+    """
     world = common_world(a1, a2)
     x, y = strong(a1, world), strong(a2, world)
     try:
@@ -84,19 +94,21 @@ def conjugate(x: Any, /) -> Any:
 conj = conjugate
 
 
-@traceable(np.real)
+@traceable(np.real, view=True)
 def real(val: Any) -> Any:
     """The value itself: traced values are real."""
     return strong(val, common_world(val))
 
 
-@traceable(np.imag)
+@traceable(np.imag, view=True)
 def imag(val: Any) -> Any:
     """Zeros: traced values are real."""
-    return zeros_like(strong(val, common_world(val)))
+    x = strong(val, common_world(val))
+    zeros = x.world.full(0, x.type)
+    return view_of(placed(zeros, "K", x), writeable=False) if x.ndim else zeros
 
 
-@traceable(np.real_if_close)
+@traceable(np.real_if_close, view=True)
 def real_if_close(a: Any, tol: Any = 100) -> Any:
     """The value itself: traced values are real."""
     return real(a)
@@ -106,7 +118,7 @@ def real_if_close(a: Any, tol: Any = 100) -> Any:
 def isreal(x: Any) -> Any:
     """True everywhere: traced values are real."""
     value = strong(x, common_world(x))
-    return value.world.full(True, type(value.type)(value.type.shape, np.dtype(np.bool_)))
+    return placed(value.world.full(True, type(value.type)(value.type.shape, np.dtype(np.bool_))), "K", value)
 
 
 @traceable(np.iscomplex)

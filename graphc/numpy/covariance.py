@@ -33,6 +33,7 @@ def cov(
     *,
     dtype: Any = None,
 ) -> Any:
+    """The covariance of every pair of variables, whose observations lie along the rows, or columns if not `rowvar`."""
     world = common_world(m, y, fweights, aweights)
     if ddof is not None and ddof != int(ddof):
         raise ValueError("ddof must be integer")
@@ -91,6 +92,7 @@ def _weights(world: Any, x: Any, fweights: Any, aweights: Any, kind: np.dtype[An
 
 @traceable(np.corrcoef)
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    """The correlation of every pair of variables: their covariance over both standard deviations, in -1 to 1."""
     c = cov(x, y, rowvar, dtype=dtype)
     if not c.ndim:
         return c / c

@@ -7,18 +7,32 @@ import inspect
 import sys
 from collections.abc import Callable, Hashable
 from functools import wraps
+from importlib import import_module
 from types import FrameType
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.numpy.alternatives import PLAIN, advice
-from graphc.tracing import Traced, TracingWorld, assigned, holds_traced, lift, user_locs, world_of
+from graphc.numpy.into import Out, store
+from graphc.tracing import (
+    STACK,
+    Traced,
+    TracingWorld,
+    assigned,
+    copied,
+    holds_traced,
+    innermost,
+    lift,
+    user_locs,
+    world_of,
+)
 
 # NumPy or SciPy callable -> graphc's version of it; SciPy's are entered once one is met, since graphc loads no SciPy
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
 
+PLAIN_OUT: Final = Out()
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -27,34 +41,47 @@ def any_traced(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(map(holds_traced, args)) or any(map(holds_traced, kwargs.values()))
 
 
-def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
+def traceable(
+    numpy_function: Any, *also: Any, view: bool = False, maker: bool = False, out: Out = PLAIN_OUT
+) -> Callable[[F], F]:
     """Register graphc's version of a NumPy function; without traced arguments NumPy's own runs.
 
-    A function that only some versions of NumPy have is given by name.
+    A function that only some versions of NumPy have is given by name. One whose results may share elements with its
+    arguments is a `view`; of any other the results are arrays of their own. A `maker` of new arrays makes traced ones
+    while a trace is running, so that traced values can be written into them.
     """
     own, *others = (newer(f) if isinstance(f, str) else f for f in (numpy_function, *also))
+    is_ufunc = isinstance(own, np.ufunc)
 
     def decorate(function: F) -> F:
-        place = _place_of_out(function)
+        signature = inspect.signature(function)
+        place = _place_of_out(signature)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if not any_traced(args, kwargs):
+            if not any_traced(args, kwargs) and not (maker and STACK.worlds):
                 return own(*args, **kwargs)
             try:
-                if kwargs.get("out") is not None or (place < len(args) and args[place] is not None):
-                    refuse_out(name)
+                target = kwargs.get("out") if len(args) <= place else args[place]
+                if given(target) and not is_ufunc:
+                    bound = signature.bind(*args, **kwargs)
+                    del bound.arguments["out"]
+                    if out.computes:
+                        name_dtype(bound, target)
+                    return store(f"np.{name}", target, call(*bound.args, **bound.kwargs), out)
                 world = next((a.world for a in args if isinstance(a, Traced)), None)
                 before = world.builder.assigned if world is not None else 0
                 result = function(*args, **kwargs)
                 # where one node was made, it is the result
                 known = isinstance(result, Traced) and result.world is world and world.builder.assigned <= before + 1
-                return result if known else assigned(result, sys._getframe(1))
             except GraphcError as error:
                 if error.loc is None:
                     error.loc = (user_locs() or (None,))[0]
                 error.graph_line = error.graph_line or call_text(own, args)
                 raise
+            # an array that was written into comes back as it is
+            result = result if view or (is_ufunc and given(target)) else separate(result)
+            return result if known else assigned(result, sys._getframe(1))
 
         name = getattr(own, "__name__", function.__name__)
         call.__name__ = call.__qualname__ = name
@@ -65,10 +92,32 @@ def traceable(numpy_function: Any, *also: Any) -> Callable[[F], F]:
     return decorate
 
 
-def _place_of_out(function: Callable[..., Any]) -> int:
-    """The position of a function's parameter `out`; beyond all arguments where it has none, or by keyword only."""
-    parameters = list(inspect.signature(function).parameters.values())
-    for k, one in enumerate(parameters):
+def name_dtype(bound: inspect.BoundArguments, out: Any) -> None:
+    """Let a reduction into an array compute in the dtype that holds the operand's elements and the array's."""
+    if isinstance(out, Traced) and not given(bound.arguments.get("dtype")):
+        operand = next(v for k, v in bound.arguments.items() if k != "ufunc")
+        kind = operand.type.dtype if isinstance(operand, Traced) else np.asarray(operand).dtype
+        bound.arguments["dtype"] = np.promote_types(kind, out.type.dtype)
+
+
+def separate(result: Any) -> Any:
+    """A function's result, its arrays no other value's."""
+    if isinstance(result, Traced):
+        return copied(result)
+    if isinstance(result, tuple) and any(isinstance(r, Traced) for r in result):
+        parts = [separate(r) for r in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    return [separate(r) for r in result] if isinstance(result, list) else result
+
+
+def given(value: Any) -> bool:
+    """Whether an argument that may be left out was given."""
+    return value is not None and value is not np._NoValue
+
+
+def _place_of_out(signature: inspect.Signature) -> int:
+    """The position of the parameter `out`; beyond all arguments where there is none, or by keyword only."""
+    for k, one in enumerate(signature.parameters.values()):
         if one.name == "out" and one.kind is one.POSITIONAL_OR_KEYWORD:
             return k
     return 1 << 30
@@ -108,19 +157,8 @@ def refuse(function: str, **unsupported: Any) -> None:
             )
 
 
-def refuse_out(function: str) -> NoReturn:
-    """Raise UnsupportedError for an array to write into."""
-    raise UnsupportedError(
-        f"np.{function}: out= would write a traced value into an array",
-        expected="an expression that gives a new array",
-        actual="an in-place operator (+=, *=) on a NumPy array, or out=",
-        loc=(user_locs() or (None,))[0],
-        fix="assign the result: y = y + x, without += and without out=",
-    )
-
-
 def common_world(*values: Any) -> TracingWorld:
-    """The innermost trace among the arguments, lists included."""
+    """The innermost trace among the arguments, lists included; the one that is running if none is traced."""
     flat: list[Any] = []
     stack = list(values)
     while stack:
@@ -129,7 +167,7 @@ def common_world(*values: Any) -> TracingWorld:
             stack.extend(value)
         else:
             flat.append(value)
-    world = world_of(flat)
+    world = world_of(flat) or innermost()
     assert world is not None
     return world
 
@@ -140,8 +178,10 @@ def strong(value: Any, world: TracingWorld) -> Any:
     return world.convert(x, x.type.dtype) if x.type.weak else x
 
 
-def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`__array_function__` of traced values."""
+def apply_function(value: Traced, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`__array_function__` of a traced value."""
+    if not any_traced(args, kwargs):
+        kwargs = {**kwargs, "like": value}  # NumPy keeps that argument to itself
     check_caller(sys._getframe(2))
     version = FUNCTIONS.get(function)
     if version is None:
@@ -176,6 +216,17 @@ def unsupported(name: str) -> UnsupportedError:
         or (f"the nearest name that can: np.{near[0]}; " if near else "")
         + "write it with graphc.numpy's functions, or call it on plain arrays before the trace",
     )
+
+
+def instead_of(function: str) -> str:
+    """What to write in place of a function of NumPy's or SciPy's that asked a traced value for what it has not."""
+    package, _, name = function.rpartition(".")
+    if package.partition(".")[0] == "scipy":
+        return str(import_module("graphc.scipy.alternatives").instead_of(package.removeprefix("scipy."), name))
+    known = getattr(sys.modules[package], name)
+    if isinstance(known, Hashable) and known in FUNCTIONS:
+        return f"graphc.{function}"
+    return unsupported(function.removeprefix("numpy.")).fix or ""
 
 
 def outside_of(module: str, name: str) -> Any:

@@ -13,10 +13,13 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DTypeError, ShapeError
 from graphc.numpy.checks import real_dtype
-from graphc.numpy.diagonals import diagonal
+from graphc.numpy.diagonals import diagonal_of
 from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.into import Out
 from graphc.numpy.shaping import moveaxis, reshape, transpose
 from graphc.ops.typing import show
+from graphc.tracing import Traced, same_storage, snapshot
+from graphc.tracing.layout import unordered
 
 __all__ = [
     "einsum",
@@ -37,9 +40,12 @@ class Term:
     labels: tuple[Label, ...]
 
 
-@traceable(np.einsum)
+@traceable(np.einsum, view=True, out=Out("safe"))
 def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any) -> Any:
-    """As `numpy.einsum`; the order of contraction is graphc's own, whatever `optimize` says."""
+    """Einstein's summation: products of elements, summed over the axes whose letters are not in the result.
+
+    The order of contraction is graphc's own, whatever `optimize` says.
+    """
     dtype = kwargs.pop("dtype", None)
     casting = kwargs.pop("casting", "safe")
     kwargs.pop("order", None)
@@ -60,7 +66,8 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     sizes = _sizes(world, values, inputs)
     terms = [_distinct(v, labels, sizes) for v, labels in zip(values, inputs, strict=True)]
     total = contract(world, terms, output, sizes)
-    return world.convert(total, result)
+    total = world.convert(total, result)
+    return total if any(same_storage(total, a) for a in arrays if isinstance(a, Traced)) else unordered(snapshot(total))
 
 
 def _separate(operands: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -171,7 +178,7 @@ def _distinct(value: Any, labels: tuple[Label, ...], sizes: dict[Label, Size]) -
         label = next(one for one in names if names.count(one) > 1)
         first = names.index(label)
         second = names.index(label, first + 1)
-        value = moveaxis(diagonal(value, 0, first, second), -1, first)
+        value = moveaxis(diagonal_of(value, 0, first, second), -1, first)
         del names[second]
     kept = [k for k, one in enumerate(names) if not (value.type.shape[k] == 1 and sizes[one] != 1)]
     if len(kept) < len(names):
@@ -266,7 +273,10 @@ def _elementwise(left: Term, right: Term, labels: tuple[Label, ...]) -> Term:
 
 @traceable(np.einsum_path)
 def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
-    """As `numpy.einsum_path`, which looks only at shapes."""
+    """The order in which NumPy would contract the operands, which depends on their shapes only.
+
+    Symbolic sizes are refused. `einsum` does not follow it: it finds an order of its own.
+    """
     subscripts, arrays = _separate(operands)
     world = common_world(*arrays)
     shapes = [strong(a, world).type.shape for a in arrays]

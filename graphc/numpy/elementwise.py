@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, UnsupportedError
-from graphc.numpy.checks import real_dtype
-from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.checks import check_device, memory_order, real_dtype
+from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.into import Out, store
 from graphc.numpy.universal import comparison, convert_operands, elementwise, universal
 from graphc.ops import lookup
 from graphc.ops.world import Operand
-from graphc.tracing import Traced, fresh, lift
+from graphc.tracing import Traced, copied, is_scalar, lift, placed, snapshot
 
 __all__ = [
     "abs",
@@ -134,7 +135,7 @@ def reciprocal(x: Any, /) -> Any:
 @universal(np.positive)
 def positive(x: Any, /) -> Any:
     """The value itself, as a new array."""
-    return fresh(convert_operands(np.positive, (x,))[1][0])
+    return convert_operands(np.positive, (x,))[1][0]
 
 
 @universal(np.isnan)
@@ -215,6 +216,8 @@ invert = bitwise_not = bitwise_invert = _bits(np.invert, logical_not)
 
 def power_operator(a: Any, b: Any) -> Any:
     """`a ** b`: NumPy's operator takes shortcuts for some scalar exponents, and so does this."""
+    if _is_python_number(a) and _is_python_number(b):
+        a, b = (common_world(a, b).python_number(x) for x in (a, b))
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool) and isinstance(a, Traced):
         exponent = b.item() if isinstance(b, np.generic) else b
         if a.type.dtype.kind == "b" and exponent != 2:
@@ -237,7 +240,7 @@ def power_operator(a: Any, b: Any) -> Any:
 
 
 def _is_python_number(operand: Any) -> bool:
-    return operand.type.weak if isinstance(operand, Traced) else type(operand) in (int, float)
+    return operand.type.weak if isinstance(operand, Traced) else type(operand) in (bool, int, float)
 
 
 def _is_small_integer(exponent: float) -> bool:
@@ -252,7 +255,7 @@ def _integer_power(x: Any, exponent: int) -> Any:
     if exponent == -1:
         return 1 / x
     if exponent == 1:
-        return fresh(x)
+        return snapshot(x)
     return x.world.integer_pow(x, exponent=exponent)
 
 
@@ -273,8 +276,12 @@ def power(a: Any, b: Any, /) -> Any:
 pow = power
 
 
-@traceable(np.where)
+@traceable(np.where, view=True)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    """Elements of x where a condition holds, and of y where not.
+
+    Both are computed. Without x and y it would give positions, whose number depends on values: it is refused then.
+    """
     if x is None or y is None:
         raise UnsupportedError(
             "np.where with one argument gives a result whose size depends on values",
@@ -285,12 +292,41 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     # a Python scalar is weak here too, as in any NumPy 2 promotion
     values = [v if type(v) in (bool, int, float) else lift(v, world) for v in (x, y)]
     a, b = (strong(v, world) for v in world.promote(values))
-    return world.emit(lookup("where"), (strong(truth(condition), world), a, b), ())
+    result = world.emit(lookup("where"), (strong(truth(condition), world), a, b), ())
+    return result if result.ndim else placed(result)  # an array even without axes
 
 
-@traceable(np.clip)
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
+@traceable(np.clip, out=Out(spread=True))
+def clip(
+    a: Any,
+    a_min: Any = np._NoValue,
+    a_max: Any = np._NoValue,
+    out: Any = None,
+    *,
+    min: Any = np._NoValue,
+    max: Any = np._NoValue,
+    **kwargs: Any,
+) -> Any:
+    """Elements below a_min raised to it, and those above a_max lowered to it; None leaves a side open.
+
+    The keywords of ufuncs are refused.
+    """
+    for name in kwargs:
+        if name not in ("casting", "dtype", "order", "signature", "subok", "where"):
+            raise TypeError(f"clip() got an unexpected keyword argument {name!r}")
+    refuse("clip", **kwargs)
+    missing = [n for n, v in (("a_min", a_min), ("a_max", a_max)) if v is np._NoValue]
+    if len(missing) == 1:
+        raise TypeError(f"clip() missing 1 required positional argument: {missing[0]!r}")
+    if missing:
+        a_min, a_max = (None if v is np._NoValue else v for v in (min, max))
+    elif min is not np._NoValue or max is not np._NoValue:
+        raise ValueError("clip takes either a_min and a_max, or min and max")
+    return clipped(a, a_min, a_max)
+
+
+def clipped(a: Any, low: Any, high: Any) -> Any:
+    """Elements within bounds, each of which may be None."""
     if isinstance(a, Traced) and a.type.dtype.kind in "iu":
         # a Python integer beyond the dtype's range is no bound, as NumPy has it
         limits = np.iinfo(a.type.dtype)
@@ -306,37 +342,42 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     return result if high is None else minimum(result, high)
 
 
-@traceable(np.astype)
-def astype(
-    x: Any, dtype: Any, /, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
-) -> Any:
-    target = real_dtype(dtype)
-    if target.kind not in "biuf":
-        raise UnsupportedError(
-            f"a cast to {target} cannot be traced",
-            expected="bool, integer or real float",
-            actual=str(target),
-            fix="compute with real and imaginary parts" if target.kind == "c" else "cast to a number's dtype",
-        )
+@traceable(np.astype, view=True)
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    """The elements in another dtype. From float to integer the fraction is cut off, and the derivative is 0."""
+    check_device(device)
+    return cast(x, dtype, copy=copy)
+
+
+def cast(x: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    """As `numpy.ndarray.astype`."""
+    target, order = real_dtype(dtype), memory_order(order)
     if not np.can_cast(x.type.dtype, target, casting):  # type: ignore[arg-type]
         raise DTypeError(f"astype: cannot cast {x.type.dtype} to {target} with casting={casting!r}")
     result = x.world.convert(x, target)
-    return fresh(result) if copy and result is x else result
+    if result is x:
+        return copied(x, order) if copy else x
+    return result if is_scalar(x) else placed(result, order, x)
 
 
-@traceable(np.copy)
+@traceable(np.copy, view=True)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
-    return fresh(a)
+    """The content as a new array, in the order in memory that is asked for."""
+    return placed(strong(a, common_world(a)), memory_order(order), a)
 
 
-@traceable(np.nan_to_num)
+@traceable(np.nan_to_num, view=True)
 def nan_to_num(
     x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
+    """NaN replaced by a number, 0 by default, and infinities by the largest finite ones or by those given."""
     value = strong(x, common_world(x))
+    if not copy and (value is not x or is_scalar(value)):
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
     if value.type.dtype.kind != "f":
-        return fresh(value)
+        return copied(value) if copy else value
     top = np.finfo(value.type.dtype).max
     value = where(isnan(value), nan, value)
     value = where(equal(value, np.inf), top if posinf is None else posinf, value)
-    return where(equal(value, -np.inf), -top if neginf is None else neginf, value)
+    value = where(equal(value, -np.inf), -top if neginf is None else neginf, value)
+    return value if copy else store("np.nan_to_num", x, value)

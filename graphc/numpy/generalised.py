@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc.numpy.dispatch import common_world, newer, refuse, strong, traceable
-from graphc.numpy.methods import given
+from graphc.numpy.checks import memory_order
+from graphc.numpy.dispatch import any_traced, common_world, given, newer, refuse, strong, traceable
+from graphc.numpy.into import Out
 from graphc.numpy.shaping import expand_dims, moveaxis
-from graphc.numpy.universal import check_order, loop_of_call, with_methods
+from graphc.numpy.universal import in_order, is_given, loop_of_call, store_all, with_methods
 from graphc.ops.typing import normalise_axis
 
 
@@ -45,7 +46,14 @@ def generalised(name: str, signature: str) -> Callable[[Callable[..., Any]], Any
             subok: bool = True,
             signature: Any = None,
         ) -> Any:
-            check_order(order)
+            order = memory_order(order)
+            if is_given(out):
+                options = {"axes": axes, "axis": axis, "casting": casting, "dtype": dtype, "signature": signature}
+                if shared:
+                    options["keepdims"] = keepdims
+                options = {name: value for name, value in options.items() if given(value)}
+                compute: Any = apply if any_traced((x1, x2), {}) else ufunc
+                return store_all(f"np.{name}", out, compute(x1, x2, **options), Out(casting, spread=True))
             world = common_world(x1, x2)
             operands = [strong(x, world) for x in (x1, x2)]
             if dtype is not None or signature is not None or casting != "same_kind":
@@ -62,12 +70,12 @@ def generalised(name: str, signature: str) -> Callable[[Callable[..., Any]], Any
                 axes = [axis, axis, *([axis] if keepdims else [])]
             if not given(axes):
                 value = function(*operands)
-                return expand_dims(value, -1) if keepdims else value
+                return in_order(expand_dims(value, -1) if keepdims else value, order)
             places = _places(name, axes, [*cores[:2], "n" if keepdims else cores[2]], operands)
             value = function(*(moveaxis(x, p, _last(p)) for x, p in zip(operands, places, strict=False)))
             if keepdims:
                 value = expand_dims(value, -1)
-            return moveaxis(value, _last(places[2]), places[2]) if places[2] else value
+            return in_order(moveaxis(value, _last(places[2]), places[2]) if places[2] else value, order)
 
         apply.__signature__ = inspect.signature(apply, follow_wrapped=False)  # type: ignore[attr-defined]
         call = traceable(name)(apply)

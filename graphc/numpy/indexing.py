@@ -12,9 +12,24 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import IndexingError, ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.marked import Marked, check_mask
 from graphc.numpy.methods import axes_of
+from graphc.numpy.views import Picked, Reshaped, Sliced, Transposed
+from graphc.ops.structure import sliced_size
 from graphc.ops.typing import broadcast, normalise_axis, show
-from graphc.tracing import SymbolicSize, Traced, TracingWorld, as_size, lift
+from graphc.tracing import (
+    SymbolicSize,
+    Traced,
+    TracingWorld,
+    View,
+    as_size,
+    copied,
+    is_scalar,
+    lift,
+    snapshot,
+    view_of,
+)
+from graphc.tracing.layout import ordered_as, samples, unordered
 
 __all__ = [
     "diff",
@@ -50,11 +65,72 @@ class Selection:
 
 def getitem(x: Traced, key: Any) -> Any:
     """`x[key]` as NumPy indexes; masks and index arrays follow its advanced-indexing rules."""
-    selection = resolve(x, key)
-    value, layout = selection.sliced, selection.layout
-    if selection.arrays:
-        value, layout = _gather(selection.world, value, layout, selection.arrays)
-    return _lay_out(selection.world, value, layout)
+    mask = traced_mask(key)
+    if mask is not None and mask.ndim:
+        check_mask(x, mask)
+        return Marked(x, mask)
+    items = key if isinstance(key, tuple) else (key,)
+    part = resolve(x, key)
+    if any(a.ndim for a in part.arrays):
+        value, layout = _gather(part.world, part.sliced, part.layout, part.arrays)
+        return _as_picked(part, _lay_out(part.world, value, layout))
+    # integers and slices, traced integers among them: a view, or a number if no axis is left
+    shown = view_of(part.value if x.type.weak else x, *_views(part))
+    by_array = any(getattr(i, "ndim", None) == 0 and not is_number(i) for i in items)
+    if shown.ndim or any(i is Ellipsis for i in items):
+        return copied(shown) if by_array else shown
+    return snapshot(shown)
+
+
+def traced_mask(key: Any) -> Any:
+    """The key, if it is a traced boolean mask."""
+    only = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+    return only if isinstance(only, Traced) and only.type.dtype.kind == "b" else None
+
+
+def is_number(item: Any) -> bool:
+    """Whether an item of a key without axes is a number rather than an array, of which NumPy gives a copy."""
+    return is_scalar(item) if isinstance(item, Traced) else isinstance(item, np.generic)
+
+
+def _views(part: Selection) -> list[View]:
+    """The views that an index of integers and slices takes, one after the other."""
+    views: list[View] = [] if part.whole else [Sliced(part.index)]
+    shape = tuple(sliced_size(*one) for one in part.index)
+    layout = part.layout
+    if part.arrays:
+        axes, together = array_axes(layout)
+        if not together:
+            perm = (*axes, *(k for k in range(len(shape)) if k not in axes))
+            views.append(Transposed(perm))
+            shape = tuple(shape[k] for k in perm)
+        first = axes[0] if together else 0
+        views.append(Picked(first, tuple(map(snapshot, part.arrays))))
+        shape = (*shape[:first], *shape[first + len(axes) :])
+        layout = picked_layout(layout, 0)
+    target = laid_out(shape, layout)
+    return views if target == shape else [*views, Reshaped(target)]
+
+
+def _as_picked(part: Selection, result: Any) -> Any:
+    """The result of an index with arrays, in the order in memory that NumPy says for small arrays."""
+    if result.ndim < 2 or 0 in result.type.shape:
+        return snapshot(result)
+    small = samples([part.value])
+    if small is None:
+        return unordered(snapshot(result))
+    sizes = iter(small[0].shape)
+    arrays = iter(part.arrays)
+    key: list[Any] = []
+    for kind in part.layout:
+        if kind == "new":
+            key.append(None)
+        else:
+            size = next(sizes)
+            key.append(slice(size) if kind == "slice" else 0)
+        if kind == "array":
+            key[-1] = np.zeros([min(d, 2) if isinstance(d, int) else 2 for d in next(arrays).type.shape], np.intp)
+    return ordered_as(snapshot(result), small[0][tuple(key)])
 
 
 def resolve(x: Traced, key: Any) -> Selection:
@@ -92,7 +168,21 @@ def resolve(x: Traced, key: Any) -> Selection:
 
 def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
     """The key with lists as arrays, masks as index arrays, and the ellipsis written out."""
-    plain = [_item(i) for i in items]
+    plain = written_out([_item(i) for i in items], x)
+    result: list[Any] = []
+    axis = 0
+    for item in plain:
+        if isinstance(item, np.ndarray) and item.dtype == np.bool_:
+            result.extend(_mask_indices(item, x, axis))
+        else:
+            result.append(item)
+        axis += _axes_taken(item)
+    return result
+
+
+def written_out(items: Sequence[Any], x: Traced) -> list[Any]:
+    """The key with slices for all that it leaves out, and for its ellipsis."""
+    plain = list(items)
     used = sum(map(_axes_taken, plain))
     if used > x.ndim:
         raise IndexingError(
@@ -111,15 +201,7 @@ def _expand(items: tuple[Any, ...], x: Traced) -> list[Any]:
         )
     at = places[0] if places else len(plain)
     plain[at : at + 1] = [slice(None)] * (x.ndim - used)
-    result: list[Any] = []
-    axis = 0
-    for item in plain:
-        if isinstance(item, np.ndarray) and item.dtype == np.bool_:
-            result.extend(_mask_indices(item, x, axis))
-        else:
-            result.append(item)
-        axis += _axes_taken(item)
-    return result
+    return plain
 
 
 def _item(item: Any) -> Any:
@@ -140,7 +222,7 @@ def _axes_taken(item: Any) -> int:
     """How many axes of the operand an item of a key speaks of."""
     if item is None or item is Ellipsis:
         return 0
-    return item.ndim if isinstance(item, np.ndarray) and item.dtype == np.bool_ else 1
+    return item.ndim if isinstance(item, (np.ndarray, Traced)) and item.dtype == np.bool_ else 1
 
 
 def _mask_indices(mask: np.ndarray[Any, Any], x: Traced, axis: int) -> tuple[Any, ...]:
@@ -259,7 +341,13 @@ def _gather(
 
 def _lay_out(world: TracingWorld, value: Any, layout: Sequence[str]) -> Any:
     """Drop the integers' axes and insert the new ones."""
-    sizes = iter(value.type.shape)
+    shape = laid_out(value.type.shape, layout)
+    return value if shape == value.type.shape else world.reshape(value, shape=shape)
+
+
+def laid_out(sizes_of: Sequence[Size], layout: Sequence[str]) -> tuple[Size, ...]:
+    """A shape without the integers' axes and with the new ones."""
+    sizes = iter(sizes_of)
     shape: list[Size] = []
     for kind in layout:
         if kind == "new":
@@ -268,32 +356,41 @@ def _lay_out(world: TracingWorld, value: Any, layout: Sequence[str]) -> Any:
             size = next(sizes)
             if kind != "drop":
                 shape.append(size)
-    return value if tuple(shape) == value.type.shape else world.reshape(value, shape=tuple(shape))
+    return tuple(shape)
 
 
 @traceable(np.take)
 def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+    """Elements at integer positions along an axis, or in the flattened array."""
     if mode != "raise":
         raise UnsupportedError(f"np.take: mode={mode!r} cannot be traced", expected="'raise'")
     world = common_world(a, indices)
     x = strong(a, world)
-    if axis is None:
+    if axis is None or not x.ndim:
         x = world.reshape(x, shape=(dims.product(x.type.shape),))
     place = 0 if axis is None else normalise_axis("take", axis, x.ndim)
     index = indices if isinstance(indices, Traced) else np.asarray(indices)
-    return x[(slice(None),) * place + (index,)]
+    if 0 in x.type.shape[:place]:
+        # no position is looked at
+        others = (*x.type.shape[:place], *x.type.shape[place + 1 :])
+        picked = index.type.shape if isinstance(index, Traced) else index.shape
+        return world.full(0, type(x.type)((*others[:place], *picked, *others[place:]), x.type.dtype))
+    return snapshot(x[(slice(None),) * place + (index,)])
 
 
-@traceable(np.flip)
+@traceable(np.flip, view=True)
 def flip(m: Any, axis: Any = None) -> Any:
+    """The elements in reverse order along axes, all of them by default."""
     axes = axes_of("flip", axis, m.ndim)
     return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
 
 
-@traceable(np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+@traceable(np.diff, view=True)
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
+    """Differences of neighbours along an axis, taken n times; values may be put before and after first."""
     if n < 0:
         raise ValueError(f"order must be non-negative but got {n}")
+    prepend, append = (None if v is np._NoValue else v for v in (prepend, append))
     world = common_world(a, prepend, append)
     a = strong(a, world)
     if n == 0:
@@ -301,7 +398,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if a.ndim == 0:
         raise ShapeError("diff: the operand has no axis", expected="at least one axis", actual=repr(a.type))
     place = normalise_axis("diff", axis, a.ndim)
-    ends = [v if v is None or v is np._NoValue else strong(v, world) for v in (prepend, append)]
+    ends = [v if v is None else strong(v, world) for v in (prepend, append)]
     thin = (*a.type.shape[:place], 1, *a.type.shape[place + 1 :])
     ends = [world.broadcast_to(v, shape=thin) if isinstance(v, Traced) and not v.ndim else v for v in ends]
     parts = [v for v in (ends[0], a, ends[1]) if isinstance(v, Traced)]

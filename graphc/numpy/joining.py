@@ -14,8 +14,10 @@ from graphc.errors import ShapeError
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.picking import fixed_size, part, pick, static_array
 from graphc.numpy.shaping import atleast, broadcast_to, concatenate, expand_dims, moveaxis, ravel, squeeze
+from graphc.numpy.views import Sliced, reshape_of
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import SymbolicSize, Traced
+from graphc.tracing import SymbolicSize, Traced, copied, snapshot, view_of
+from graphc.tracing.layout import unordered
 
 __all__ = [
     "append",
@@ -39,6 +41,7 @@ __all__ = [
 
 @traceable(np.column_stack)
 def column_stack(tup: Any) -> Any:
+    """Vectors as the columns of a matrix; arrays of more axes are joined along their second."""
     world = common_world(tup)
     values = [strong(a, world) for a in tup]
     return concatenate([v if v.ndim > 1 else atleast(2, v).T for v in values], axis=1)
@@ -51,8 +54,9 @@ def with_depth(x: Any) -> Any:
     return expand_dims(x, 2) if x.ndim == 2 else x
 
 
-@traceable(np.atleast_3d)
+@traceable(np.atleast_3d, view=True)
 def atleast_3d(*arys: Any) -> Any:
+    """Each array with at least three axes: vectors become (1, n, 1), matrices (m, n, 1)."""
     world = common_world(*arys)
     results = [with_depth(strong(a, world)) for a in arys]
     return results[0] if len(results) == 1 else tuple(results)
@@ -60,12 +64,14 @@ def atleast_3d(*arys: Any) -> Any:
 
 @traceable(np.dstack)
 def dstack(tup: Any) -> Any:
+    """The arrays joined along their third axis, which vectors and matrices get first."""
     world = common_world(tup)
     return concatenate([with_depth(strong(a, world)) for a in tup], axis=2)
 
 
 @traceable(np.block)
 def block(arrays: Any) -> Any:
+    """An array put together from nested lists of blocks: the innermost lists join along the last axis."""
     world = common_world(arrays)
 
     def depth(value: Any, place: str) -> int:
@@ -97,11 +103,12 @@ def block(arrays: Any) -> Any:
             return atleast(total, strong(value, world))
         return concatenate([join(v, level - 1) for v in value], axis=-level)
 
-    return join(arrays, levels)
+    return unordered(snapshot(join(arrays, levels)))
 
 
 @traceable(np.append)
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
+    """Values put behind an array along an axis; without one, both are flattened."""
     world = common_world(arr, values)
     return concatenate([strong(arr, world), strong(values, world)], axis=axis)
 
@@ -113,10 +120,13 @@ def _flat_or(function: str, x: Any, axis: int | None) -> tuple[Any, int]:
 
 @traceable(np.delete)
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
-    """As `numpy.delete`; what is deleted must be known when the graph is traced."""
+    """The array without the slices at some positions of an axis, or of the flattened array.
+
+    What is deleted must be known when the graph is traced: the size of the result depends on it.
+    """
     x, place = _flat_or("delete", strong(arr, common_world(arr, obj)), axis)
     size = fixed_size("delete", x.type.shape[place])
-    return pick(x, np.delete(np.arange(size), _places("delete", obj)), place)
+    return unordered(snapshot(pick(x, np.delete(np.arange(size), _places("delete", obj)), place)))
 
 
 def _places(function: str, obj: Any) -> Any:
@@ -127,7 +137,10 @@ def _places(function: str, obj: Any) -> Any:
 
 @traceable(np.insert)
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
-    """As `numpy.insert`; the places must be known when the graph is traced."""
+    """The array with values put before some positions of an axis, or of the flattened array.
+
+    The positions must be known when the graph is traced; the values may be traced.
+    """
     world = common_world(arr, obj, values)
     x, place = _flat_or("insert", strong(arr, world), axis)
     new = world.convert(strong(values, world), x.type.dtype)
@@ -151,13 +164,15 @@ def without_leading_ones(value: Any, rank: int) -> Any:
     return squeeze(value, tuple(range(extra))) if extra else value
 
 
-@traceable(np.array_split)
+@traceable(np.array_split, view=True)
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Parts along an axis, cut at positions or into a number of parts whose sizes differ by at most one."""
     return _split("array_split", ary, indices_or_sections, axis, uneven=True)
 
 
-@traceable(np.split)
+@traceable(np.split, view=True)
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Equal parts along an axis, or parts cut at given positions."""
     return _split("split", ary, indices_or_sections, axis, uneven=False)
 
 
@@ -191,12 +206,12 @@ def _split(function: str, ary: Any, sections: Any, axis: int, uneven: bool) -> l
             pieces = []
             for k in range(count):
                 index[place] = (k * each_part, (k + 1) * each_part, 1)
-                pieces.append(x.world.slice(x, index=tuple(index)))
+                pieces.append(view_of(x, Sliced(tuple(index))))
             return pieces
     return [part(x, place, start, stop) for start, stop in pairwise(bounds)]
 
 
-def _splitter(numpy_function: Any, least: int, axis_of: Any) -> Any:
+def _splitter(numpy_function: Any, least: int, axis_of: Any, doc: str) -> Any:
     name = numpy_function.__name__
 
     def apply(ary: Any, indices_or_sections: Any) -> list[Any]:
@@ -207,16 +222,20 @@ def _splitter(numpy_function: Any, least: int, axis_of: Any) -> Any:
             )
         return _split("split", x, indices_or_sections, axis_of(x.ndim), uneven=False)
 
-    return traceable(numpy_function)(apply)
+    apply.__doc__ = doc
+    return traceable(numpy_function, view=True)(apply)
 
 
-hsplit = _splitter(np.hsplit, 1, lambda rank: 0 if rank == 1 else 1)
-vsplit = _splitter(np.vsplit, 2, lambda rank: 0)
-dsplit = _splitter(np.dsplit, 3, lambda rank: 2)
+hsplit = _splitter(
+    np.hsplit, 1, lambda rank: 0 if rank == 1 else 1, "Parts along the second axis of an array, or the only one."
+)
+vsplit = _splitter(np.vsplit, 2, lambda rank: 0, "Parts along the first axis of an array that has at least two.")
+dsplit = _splitter(np.dsplit, 3, lambda rank: 2, "Parts along the third axis of an array.")
 
 
-@traceable("unstack")
+@traceable("unstack", view=True)
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
+    """The slices along an axis, as a tuple."""
     value = strong(x, common_world(x))
     if not value.ndim:
         raise ShapeError("unstack: the operand has no axis", expected="at least one axis", actual=repr(value.type))
@@ -225,6 +244,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 @traceable(np.resize)
 def resize(a: Any, new_shape: Any) -> Any:
+    """A new array of some shape, filled with the elements in order, again from the start where they run out."""
     x = ravel(strong(a, common_world(a)))
     shape = tuple(new_shape) if isinstance(new_shape, (list, tuple)) else (new_shape,)
     sizes = tuple(operator.index(d) for d in shape)
@@ -243,28 +263,32 @@ def type_like(x: Any, shape: Sequence[Any]) -> Any:
     return type(x.type)(tuple(shape), x.type.dtype)
 
 
-@traceable(np.meshgrid)
+@traceable(np.meshgrid, view=True)
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Any, ...]:
+    """The coordinates of a grid: each vector repeated along the axes of the others."""
     if indexing not in ("xy", "ij"):
         raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
     world = common_world(*xi)
     rank = len(xi)
     order = [1, 0, *range(2, rank)] if indexing == "xy" and rank > 1 else list(range(rank))
-    values = [ravel(strong(x, world)) for x in xi]
-    thin = [
-        world.reshape(v, shape=tuple(v.type.shape[0] if axis == k else 1 for axis in range(rank)))
+    arrays = [strong(x, world) for x in xi]
+    values = [reshape_of(a, (dims.product(a.type.shape),)) for a in arrays]
+    grids = [
+        reshape_of(v, tuple(v.type.shape[0] if axis == k else 1 for axis in range(rank)))
         for v, k in zip(values, order, strict=True)
     ]
-    if sparse:
-        return tuple(thin)
-    sizes = [v.type.shape[0] for v in values]
-    full = tuple(sizes[k] for k in order)
-    return tuple(broadcast_to(v, full) for v in thin)
+    if not sparse:
+        sizes = [v.type.shape[0] for v in values]
+        grids = [broadcast_to(v, tuple(sizes[k] for k in order)) for v in grids]
+    return tuple(copied(v, "C") for v in grids) if copy else tuple(grids)
 
 
 @traceable(np.ix_)
 def ix_(*args: Any) -> tuple[Any, ...]:
-    """As `numpy.ix_`; traced sequences must hold integers."""
+    """Vectors of positions, shaped so that together they index every combination.
+
+    Traced ones must hold integers.
+    """
     world = common_world(*args)
     rank, result = len(args), []
     for k, sequence in enumerate(args):

@@ -23,7 +23,10 @@ __all__ = [
 
 @traceable(np.apply_along_axis)
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
-    """As `numpy.apply_along_axis`: the function is traced once for each vector."""
+    """A function of vectors applied to every vector along an axis.
+
+    It is traced once for each vector, so the other axes must have sizes that are known.
+    """
     world = common_world(arr, list(args), list(kwargs.values()))
     x = strong(arr, world)
     place = normalise_axis("apply_along_axis", axis, x.ndim)
@@ -45,6 +48,7 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
 
 @traceable(np.apply_over_axes)
 def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Any:
+    """A function `func(a, axis)` applied over one axis after the other; lost axes come back with size 1."""
     value = strong(a, common_world(a))
     rank = value.ndim
     for axis in axes if isinstance(axes, (tuple, list, np.ndarray)) and np.ndim(axes) else (axes,):
@@ -59,7 +63,7 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Any:
 
 
 def vectorize(pyfunc: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """As `numpy.vectorize`; on traced values the function is traced once for each element.
+    """A function of numbers as one of arrays, which is traced once for each element.
 
     >>> import numpy as np, graphc
     >>> step = graphc.numpy.vectorize(lambda x, n: x**n if n > 1 else x)

@@ -14,7 +14,7 @@ from graphc.numpy.elementwise import truth, where
 from graphc.numpy.picking import fixed_size, pick, static_array
 from graphc.numpy.shaping import broadcast_arrays, broadcast_to, ravel, stack
 from graphc.ops.typing import broadcast, normalise_axis
-from graphc.tracing import Traced, lift
+from graphc.tracing import Traced, lift, placed
 
 __all__ = [
     "choose",
@@ -26,8 +26,9 @@ __all__ = [
 ]
 
 
-@traceable(np.select)
+@traceable(np.select, view=True)
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """Elements of the first choice whose condition holds, and the default where none does."""
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")
     if not len(condlist):
@@ -43,7 +44,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     for condition, value in zip(conditions[::-1], values[-2::-1], strict=True):
         result = where(condition, value, result)
     shape = broadcast(world.facts, "select", *[v.type.shape for v in (*conditions, *values)])
-    return broadcast_to(result, shape)
+    return placed(result if result.type.shape == shape else world.broadcast_to(result, shape=shape))
 
 
 def _number(v: Any, world: Any) -> Any:
@@ -56,7 +57,10 @@ def _number(v: Any, world: Any) -> Any:
 
 @traceable(np.choose)
 def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
-    """As `numpy.choose`; a number outside the choices raises when the graph runs, or wraps or clips."""
+    """Elements of the choice that each integer of `a` names.
+
+    With mode="raise" an integer outside raises when the graph runs.
+    """
     mode = clip_mode(mode)
     world = common_world(a, list(choices))
     number = strong(a, world)
@@ -78,9 +82,13 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     return world.reshape(picked, shape=shape)
 
 
-@traceable(np.piecewise)
+@traceable(np.piecewise, view=True)
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
-    """As `numpy.piecewise`; every function is applied to all of `x`, and its values are selected."""
+    """Values of one function or constant where its condition holds, of the next where that one's does.
+
+    Every function is called on the whole array, and is only chosen where its condition holds: NumPy calls it with the
+    chosen elements alone.
+    """
     world = common_world(x, condlist, list(funclist))
     value = strong(x, world)
     if isinstance(condlist, Traced):
@@ -102,7 +110,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     for mask, function in zip(masks, functions, strict=True):
         mask = _of_leading_axes(mask, value)
         result = where(mask, _piece(function, value, args, kw), result)
-    return result
+    return placed(result, "K", value)
 
 
 def _of_leading_axes(mask: Any, x: Any) -> Any:
@@ -128,7 +136,10 @@ def _piece(function: Any, x: Any, args: Any, kw: Any) -> Any:
 
 @traceable(np.compress)
 def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
-    """As `numpy.compress`; the condition must be known when the graph is traced."""
+    """The slices of an axis, or of the flattened array, where a condition holds.
+
+    The condition must be known when the graph is traced: the size of the result depends on it.
+    """
     mask = static_array("compress", "condition", condition)
     if mask.ndim != 1:
         raise ShapeError("compress: condition must be a 1-d array", actual=f"{mask.ndim}-d")
@@ -143,13 +154,17 @@ def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -
 
 @traceable(np.extract)
 def extract(condition: Any, arr: Any) -> Any:
-    """As `numpy.extract`; the condition must be known when the graph is traced."""
+    """The elements of the flattened array where a condition holds.
+
+    The condition must be known when the graph is traced: the size of the result depends on it.
+    """
     mask = static_array("extract", "condition", condition)
     return compress(mask.reshape(-1), ravel(strong(arr, common_world(arr))), 0)
 
 
 @traceable(np.take_along_axis)
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+    """Elements at positions along an axis, different ones for each line: what `argsort` gives for `sort`."""
     world = common_world(arr, indices)
     x, index = strong(arr, world), strong(indices, world)
     if index.type.dtype.kind not in "iu":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import pairwise
 from typing import Any, Final
 
@@ -12,9 +13,10 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.errors import IndexingError, UnsupportedError
+from graphc.errors import IndexingError
 from graphc.numpy.checks import real_dtype
-from graphc.numpy.dispatch import FUNCTIONS, common_world, strong
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, common_world, given, name_dtype, strong
+from graphc.numpy.into import Out, store
 from graphc.numpy.picking import fixed_size, static_array
 from graphc.numpy.shaping import broadcast_to
 from graphc.numpy.universal import METHODS_OF_TRACED
@@ -70,11 +72,6 @@ def reduced_axes(name: str, axis: Any, rank: int) -> tuple[int, ...]:
 def flag(keepdims: Any) -> bool:
     """NumPy's keepdims argument, which may be left out."""
     return keepdims is not np._NoValue and bool(keepdims)
-
-
-def given(value: Any) -> bool:
-    """Whether an argument of a reduction was given."""
-    return value is not None and value is not np._NoValue
 
 
 @lru_cache(maxsize=1024)
@@ -312,16 +309,22 @@ def outer(ufunc: np.ufunc, a: Any, b: Any, /, **options: Any) -> Any:
     return FUNCTIONS[ufunc](first[(..., *(None,) * second.ndim)], second, **options)
 
 
-def at(ufunc: np.ufunc, a: Any, *_: Any) -> Any:
-    """Refused: it would write into an array."""
-    change = {"add": "add", "subtract": "subtract", "multiply": "multiply", "divide": "divide"}
-    own = change.get(ufunc.__name__) or {"minimum": "min", "maximum": "max"}.get(ufunc.__name__)
-    raise UnsupportedError(
-        f"np.{ufunc.__name__}.at would write into an array",
-        expected="an expression that gives a new array",
-        actual=f"np.{ufunc.__name__}.at",
-        fix=f"x = x.at[index].{own}(values)" if own else f"x = x.at[index].set(np.{ufunc.__name__}(x[index], values))",
-    )
+def into(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of ufuncs that takes the argument `out` too."""
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        out = bound.arguments.pop("out", None)
+        out = out[0] if isinstance(out, tuple) else out
+        name_dtype(bound, out)
+        ufunc, *rest = bound.args
+        compute = method if any_traced((*rest,), bound.kwargs) else getattr(np.ufunc, method.__name__)
+        result = compute(ufunc, *rest, **bound.kwargs)
+        return store(f"np.{ufunc.__name__}.{method.__name__}", out, result, Out("unsafe")) if given(out) else result
+
+    return apply
 
 
-METHODS_OF_TRACED.update(reduce=reduce, accumulate=accumulate, reduceat=reduceat, outer=outer, at=at)
+METHODS_OF_TRACED.update(reduce=into(reduce), accumulate=into(accumulate), reduceat=into(reduceat), outer=outer)

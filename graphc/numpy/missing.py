@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from graphc.numpy.checks import real_dtype
-from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.dispatch import common_world, given, strong, traceable
 from graphc.numpy.elementwise import isnan, logical_not, where
-from graphc.numpy.methods import flag, given, reduce
+from graphc.numpy.methods import flag, reduce
 from graphc.numpy.reductions import cumsum, prod, sum
 from graphc.numpy.reductions import mean as mean_of_all
 from graphc.numpy.reductions import var as variance_of_all

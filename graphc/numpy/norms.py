@@ -27,7 +27,10 @@ def _floating(x: Any) -> Any:
 
 @traceable(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """As `numpy.linalg.norm`, but for the orders that need singular values; the derivative at 0 is 0."""
+    """A norm of vectors or matrices along axes, the Euclidean one by default.
+
+    Norms of matrices by singular values (2, -2 and 'nuc') cannot be traced yet. Where a norm is 0 its derivative is 0.
+    """
     value = _floating(x)
     if axis is None:
         if ord is None or (ord == 2 and value.ndim == 1) or (ord in ("f", "fro") and value.ndim == 2):
@@ -97,12 +100,17 @@ def _matrix(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 @traceable(np.linalg.vector_norm)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    """A norm of vectors along axes, or of all elements; the Euclidean one by default."""
     value = _floating(x)
     return _vector(value, ord, axes_of("vector_norm", axis, value.ndim), keepdims)
 
 
 @traceable(np.linalg.matrix_norm)
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    """A norm of the matrices in the last two axes, Frobenius' by default.
+
+    Norms by singular values (2, -2 and 'nuc') cannot be traced yet.
+    """
     value = _floating(x)
     rows, columns = (normalise_axis("matrix_norm", k, value.ndim) for k in (-2, -1))
     return _matrix(value, ord, (rows, columns), keepdims)
@@ -110,36 +118,43 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 @traceable(np.linalg.trace)
 def linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    """The sum of the elements on a diagonal of the matrices in the last two axes."""
     return sum(diagonal(x, offset, -2, -1), axis=-1, dtype=dtype)
 
 
-@traceable(np.linalg.diagonal)
+@traceable(np.linalg.diagonal, view=True)
 def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    """The diagonal of the matrices in the last two axes."""
     return diagonal(x, offset, -2, -1)
 
 
-@traceable(np.linalg.matrix_transpose)
+@traceable(np.linalg.matrix_transpose, view=True)
 def linalg_matrix_transpose(x: Any, /) -> Any:
+    """The last two axes swapped."""
     return swapaxes(x, -1, -2) if x.ndim > 1 else matrix_transpose(x)
 
 
 @traceable(np.linalg.matmul)
 def linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    """The matrix product of stacks of matrices."""
     return matmul(x1, x2)
 
 
 @traceable(np.linalg.tensordot)
 def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    """Products of elements, summed over pairs of axes."""
     return tensordot(x1, x2, axes)
 
 
 @traceable(np.linalg.vecdot)
 def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """The sum of products along an axis of both operands."""
     return vecdot(x1, x2, axis=operator.index(axis))
 
 
 @traceable(np.linalg.outer)
 def linalg_outer(x1: Any, x2: Any, /) -> Any:
+    """The products of every element of one vector with every element of another."""
     world = common_world(x1, x2)
     a, b = (strong(v, world) for v in (x1, x2))
     if a.ndim != 1 or b.ndim != 1:

@@ -41,7 +41,10 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
 
 @traceable(np.pad)
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
-    """As `numpy.pad`, every mode but a function of one's own; mode "empty" pads with zeros."""
+    """The array with borders around it, filled in one of NumPy's modes.
+
+    Mode "empty" pads with zeros. A function as mode fills its argument in place and is refused.
+    """
     world = common_world(array, pad_width, *kwargs.values())
     x = strong(array, world)
     widths = _widths(pad_width, x.ndim)

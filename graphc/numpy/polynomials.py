@@ -8,8 +8,9 @@ import numpy as np
 
 from graphc.errors import ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.making import zeros_like
 from graphc.numpy.picking import fixed_size, whole_number
-from graphc.numpy.shaping import atleast, concatenate, reshape, zeros_like
+from graphc.numpy.shaping import atleast, concatenate, reshape
 from graphc.numpy.vectors import full_convolution, numeric_pair
 
 __all__ = ["poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval"]
@@ -56,7 +57,10 @@ def polymul(a1: Any, a2: Any) -> Any:
 
 @traceable(np.polyval)
 def polyval(p: Any, x: Any) -> Any:
-    """As `numpy.polyval`, by Horner's rule."""
+    """The value of a polynomial at points x, by Horner's rule.
+
+    The coefficients are elements of an array, whose number must be known; a polynomial as `x` is refused.
+    """
     world = common_world(p, x)
     coefficients, points = strong(p, world), strong(x, world)
     y = zeros_like(points)
@@ -65,8 +69,9 @@ def polyval(p: Any, x: Any) -> Any:
     return y
 
 
-@traceable(np.polyder)
+@traceable(np.polyder, view=True)
 def polyder(p: Any, m: int = 1) -> Any:
+    """The coefficients of the derivative of a polynomial, taken m times."""
     x = strong(p, common_world(p))
     times = whole_number("polyder", "m", m)
     if times < 0:
@@ -79,6 +84,7 @@ def polyder(p: Any, m: int = 1) -> Any:
 
 @traceable(np.polyint)
 def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
+    """The coefficients of the integral of a polynomial, taken m times, with constants k."""
     world = common_world(p, k)
     x, times = strong(p, world), whole_number("polyint", "m", m)
     if times < 0:
@@ -94,7 +100,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     return x
 
 
-def _padded_sum(function: Any, combine: Any) -> Any:
+def _padded_sum(function: Any, combine: Any, doc: str) -> Any:
     def apply(a1: Any, a2: Any) -> Any:
         world = common_world(a1, a2)
         a, b = (atleast(1, strong(v, world)) for v in (a1, a2))
@@ -106,8 +112,9 @@ def _padded_sum(function: Any, combine: Any) -> Any:
         )
         return combine(a, b)
 
+    apply.__doc__ = doc
     return traceable(function)(apply)
 
 
-polyadd = _padded_sum(np.polyadd, lambda a, b: a + b)
-polysub = _padded_sum(np.polysub, lambda a, b: a - b)
+polyadd = _padded_sum(np.polyadd, lambda a, b: a + b, "The coefficients of the sum of two polynomials.")
+polysub = _padded_sum(np.polysub, lambda a, b: a - b, "The coefficients of the difference of two polynomials.")

@@ -28,7 +28,7 @@ INT: Any = np.dtype(np.int64)
 
 @traceable(np.indices)
 def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
-    """As `numpy.indices`, for symbolic sizes too."""
+    """The positions along each axis of a grid, as one array with an axis more, or one for each axis if `sparse`."""
     world = common_world(dimensions)
     sizes = shape_of(tuple(dimensions))
     thin = []
@@ -63,7 +63,10 @@ def _whole(function: str, value: Any) -> Any:
 
 @traceable(np.unravel_index)
 def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
-    """As `numpy.unravel_index`; traced positions are not checked against the shape."""
+    """The positions along the axes of a shape of positions in the flattened array.
+
+    Traced positions outside are not noticed.
+    """
     world = common_world(indices, shape)
     flat = _whole("unravel_index", strong(indices, world))
     sizes = list(shape) if isinstance(shape, (tuple, list)) else [shape]
@@ -78,7 +81,10 @@ def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]
 
 @traceable(np.ravel_multi_index)
 def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C") -> Any:
-    """As `numpy.ravel_multi_index`; traced positions are not checked against the shape."""
+    """The positions in the flattened array of positions along the axes of a shape.
+
+    With mode="raise" traced positions outside are not noticed.
+    """
     world = common_world(multi_index, dims)
     sizes = list(dims) if isinstance(dims, (tuple, list)) else [dims]
     parts = [_whole("ravel_multi_index", strong(i, world)) for i in multi_index]
@@ -100,7 +106,7 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: s
 
 @traceable(np.broadcast_shapes)
 def broadcast_shapes(*args: Any) -> tuple[Any, ...]:
-    """As `numpy.broadcast_shapes`, for symbolic sizes too."""
+    """The shape that arrays of some shapes have together, symbolic sizes included."""
     world = common_world(*args)
     shapes = [shape_of(s) for s in args]
     return tuple(wrap_size(world, d) for d in broadcast(world.facts, "broadcast_shapes", *shapes))

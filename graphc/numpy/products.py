@@ -12,6 +12,7 @@ from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.generalised import generalised
 from graphc.numpy.shaping import ravel, transpose
 from graphc.ops.typing import normalise_axis
+from graphc.tracing import placed
 
 __all__ = [
     "dot",
@@ -75,7 +76,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     """The sum of products over the last axis of `a` and the last but one of `b` (of a vector, its only one)."""
     _, x, y = _pair(a, b)
     if not x.ndim or not y.ndim:
-        return x * y
+        return placed(x * y) if x.ndim or y.ndim else x * y
     return matmul(x, y) if y.ndim <= 2 else tensordot(x, y, (x.ndim - 1, y.ndim - 2))
 
 
@@ -90,7 +91,9 @@ def vdot(a: Any, b: Any, /) -> Any:
 def inner(a: Any, b: Any, /) -> Any:
     """The sum of products over the last axes of both."""
     _, x, y = _pair(a, b)
-    return x * y if not x.ndim or not y.ndim else tensordot(x, y, (-1, -1))
+    if not x.ndim or not y.ndim:
+        return placed(x * y) if x.ndim or y.ndim else x * y
+    return tensordot(x, y, (-1, -1))
 
 
 @traceable(np.outer)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from graphc import dims
-from graphc.errors import UnsupportedError
+from graphc.errors import IndexingError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
 from graphc.numpy.elementwise import isnan, logical_not, where
+from graphc.numpy.into import Out
 from graphc.numpy.methods import axes_of, flag
-from graphc.numpy.reductions import sum
+from graphc.numpy.reductions import mean, sum
 from graphc.tracing import SymbolicSize, Traced
 
 __all__ = ["median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile"]
 
 INT: Final = np.dtype(np.int64)
+SPREAD: Final = Out(spread=True)  # NumPy broadcasts these results to `out`
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,15 @@ def _rows(name: str, a: Any, axis: Any, others: Any = ()) -> Rows:
     count = dims.product([value.type.shape[k] for k in axes])
     rows = world.transpose(value, perm=kept + axes)
     rows = world.reshape(rows, shape=(*(value.type.shape[k] for k in kept), count))
-    if dims.equal(count, 0):
-        raise UnsupportedError(f"np.{name}: an empty range has no {name}", actual=repr(value.type))
+    if not world.facts.settle("<=", 1, count):
+        raise IndexingError(f"np.{name}: an empty range has no {name}", actual=repr(value.type))
     return Rows(world, world.sort(rows, axis=len(kept)), rows.shape[-1], axes, value.ndim)
+
+
+def _is_empty(value: Any, axes: Sequence[int] | None = None) -> bool:
+    """Whether there are no elements, along all axes or some; a guard where that is not known yet."""
+    sizes = value.type.shape if axes is None else [value.type.shape[k] for k in axes]
+    return not value.world.facts.settle("<=", 1, dims.product(sizes))
 
 
 def _present(rows: Rows) -> Rows:
@@ -110,17 +118,23 @@ def _without_nan(rows: Rows, result: Any) -> Any:
 
 @traceable(np.median)
 def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
-    """The element in the middle over axes, or the mean of the two in the middle; ties share the derivative equally."""
-    rows = _rows("median", a, axis)
+    """The middle element, or the mean of the two in the middle, of which ties share the derivative; NaN if empty."""
+    value = strong(a, common_world(a))
+    if _is_empty(value, axes_of("median", axis, value.ndim)):
+        return mean(value, axis, keepdims=keepdims)
+    rows = _rows("median", value, axis)
     return rows.restored(_without_nan(rows, _median(rows, False)), keepdims)
 
 
-@traceable(np.nanmedian)
+@traceable(np.nanmedian, out=SPREAD)
 def nanmedian(
     a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = np._NoValue
 ) -> Any:
     """The median over axes of what is no NaN; NaN where nothing is."""
-    return _median(_present(_rows("nanmedian", a, axis)), keepdims)
+    value = strong(a, common_world(a))
+    if _is_empty(value):
+        return mean(value, axis, keepdims=keepdims)
+    return _median(_present(_rows("nanmedian", value, axis)), keepdims)
 
 
 # --- quantiles ----------------------------------------------------------------------------------------------
@@ -244,10 +258,13 @@ def _of_all(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, we
 def _of_present(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: Any) -> Any:
     refuse(name, weights=weights)
     _check_levels(name, q)
-    return _quantile(_present(_rows(name, a, axis, [q])), q, method, keepdims)
+    value = strong(a, common_world(a, q))
+    if _is_empty(value):
+        return mean(value, axis, keepdims=keepdims)  # as NumPy has it, without an axis for the levels
+    return _quantile(_present(_rows(name, value, axis, [q])), q, method, keepdims)
 
 
-@traceable(np.quantile)
+@traceable(np.quantile, out=SPREAD)
 def quantile(
     a: Any,
     q: Any,
@@ -266,7 +283,7 @@ def quantile(
     return _of_all("quantile", a, q, axis, method, keepdims, weights)
 
 
-@traceable(np.percentile)
+@traceable(np.percentile, out=SPREAD)
 def percentile(
     a: Any,
     q: Any,
@@ -285,7 +302,7 @@ def percentile(
     return _of_all("percentile", a, _percent(q), axis, method, keepdims, weights)
 
 
-@traceable(np.nanquantile)
+@traceable(np.nanquantile, out=SPREAD)
 def nanquantile(
     a: Any,
     q: Any,
@@ -304,7 +321,7 @@ def nanquantile(
     return _of_present("nanquantile", a, q, axis, method, keepdims, weights)
 
 
-@traceable(np.nanpercentile)
+@traceable(np.nanpercentile, out=SPREAD)
 def nanpercentile(
     a: Any,
     q: Any,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.numpy.checks import real_dtype
+from graphc.numpy.checks import check_device, real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import absolute, exp, floor_divide, log, power, sign
 from graphc.numpy.picking import whole_number
@@ -56,7 +56,8 @@ def linspace(
     *,
     device: Any = None,
 ) -> Any:
-    """As `numpy.linspace`; the ends may be traced values, the number of samples may not."""
+    """Numbers from start to stop in equal steps; how many must be known when the graph is traced."""
+    check_device(device)
     count = _count("linspace", num)
     first, last, found = _ends(start, stop)
     world = first.world
@@ -76,7 +77,7 @@ def linspace(
 def logspace(
     start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
-    """As `numpy.logspace`; ends and base may be traced values."""
+    """Powers of a base whose exponents go in equal steps; how many must be known when the graph is traced."""
     world = common_world(start, stop, base)
     root = base if type(base) in (bool, int, float) else strong(base, world)
     first, last = (v if type(v) in (bool, int, float) else strong(v, world) for v in (start, stop))
@@ -91,7 +92,7 @@ def logspace(
 
 @traceable(np.geomspace)
 def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    """As `numpy.geomspace`; the ends may be traced values of one sign."""
+    """Numbers from start to stop in equal ratios; how many must be known when the graph is traced."""
     count = _count("geomspace", num)
     # unlike linspace, a Python number is an array here, whose dtype counts
     ends_world = common_world(start, stop)

@@ -10,9 +10,10 @@ import numpy as np
 from graphc import dims
 from graphc.errors import UnsupportedError
 from graphc.numpy.checks import real_dtype
-from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.dispatch import common_world, given, strong, traceable
 from graphc.numpy.elementwise import maximum, truth
-from graphc.numpy.methods import accumulate, axes_of, flag, given, mask_of, reduce
+from graphc.numpy.into import Out
+from graphc.numpy.methods import accumulate, axes_of, flag, mask_of, reduce
 from graphc.ops.typing import normalise_axis
 from graphc.ops.world import size_value
 from graphc.tracing import Traced
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 
-@traceable(np.sum)
+@traceable(np.sum, out=Out("unsafe", computes=True))
 def sum(
     a: Any,
     axis: Any = None,
@@ -47,7 +48,7 @@ def sum(
     return reduce(np.add, a, axis, dtype, None, keepdims, initial, where, name="sum")
 
 
-@traceable(np.prod)
+@traceable(np.prod, out=Out("unsafe", computes=True))
 def prod(
     a: Any,
     axis: Any = None,
@@ -61,7 +62,7 @@ def prod(
     return reduce(np.multiply, a, axis, dtype, None, keepdims, initial, where, name="prod")
 
 
-@traceable(np.max, np.amax)
+@traceable(np.max, np.amax, out=Out("unsafe"))
 def max(
     a: Any,
     axis: Any = None,
@@ -74,7 +75,7 @@ def max(
     return reduce(np.maximum, a, axis, None, None, keepdims, initial, where, name="max")
 
 
-@traceable(np.min, np.amin)
+@traceable(np.min, np.amin, out=Out("unsafe"))
 def min(
     a: Any,
     axis: Any = None,
@@ -90,13 +91,13 @@ def min(
 amax, amin = max, min
 
 
-@traceable(np.any)
+@traceable(np.any, out=Out("unsafe"))
 def any(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, *, where: Any = np._NoValue) -> Any:
     """Whether any element over axes is not 0; false over an empty range."""
     return reduce(np.logical_or, truth(a), axis, keepdims=keepdims, where=where, name="any")
 
 
-@traceable(np.all)
+@traceable(np.all, out=Out("unsafe"))
 def all(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, *, where: Any = np._NoValue) -> Any:
     """Whether all elements over axes differ from 0; true over an empty range."""
     return reduce(np.logical_and, truth(a), axis, keepdims=keepdims, where=where, name="all")
@@ -197,6 +198,9 @@ def std(
     kind = squared.type.dtype
     if kind.kind == "f":
         return squared.world.sqrt(squared)
+    if squared.ndim:
+        # NumPy converts a number, but not an array
+        raise TypeError(f"std: square roots cannot be cast to {kind} according to the rule 'same_kind'")
     world = squared.world
     return world.convert(world.sqrt(world.convert(squared, np.dtype(np.float64))), kind)
 
@@ -211,7 +215,7 @@ def running(ufunc: np.ufunc, a: Any, axis: Any, dtype: Any) -> Any:
     return accumulate(ufunc, x, axis, dtype)
 
 
-@traceable(np.cumsum)
+@traceable(np.cumsum, out=Out("unsafe", computes=True))
 def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     """Running sums along an axis, or of all elements in one line."""
     return running(np.add, a, axis, dtype)

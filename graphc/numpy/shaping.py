@@ -1,4 +1,4 @@
-"""Functions that make, reshape, join and repeat arrays."""
+"""Functions that reshape arrays, turn their axes, broadcast and join them."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Size
 from graphc.errors import AxisError, ShapeError, UnsupportedError
-from graphc.ir import Guard, TensorType
+from graphc.ir import Guard
+from graphc.numpy.checks import check_cast, memory_order, real_dtype
 from graphc.numpy.dispatch import common_world, strong, traceable
-from graphc.numpy.universal import check_order
+from graphc.numpy.views import Broadcast, Transposed, line_of, reshape_of
 from graphc.ops.typing import broadcast, normalise_axis, show
-from graphc.tracing import Traced, TracingWorld, as_size, fresh, lift
+from graphc.tracing import (
+    Traced,
+    TracingWorld,
+    as_size,
+    copied,
+    in_c_order,
+    in_f_order,
+    is_scalar,
+    same_storage,
+    view_of,
+)
+from graphc.tracing.layout import reading_order
 
 __all__ = [
-    "arange",
-    "array",
-    "asanyarray",
-    "asarray",
-    "ascontiguousarray",
-    "asfortranarray",
     "atleast_1d",
     "atleast_2d",
     "broadcast_arrays",
     "broadcast_to",
     "concat",
     "concatenate",
-    "empty",
-    "empty_like",
     "expand_dims",
-    "full",
-    "full_like",
     "hstack",
     "matrix_transpose",
     "moveaxis",
     "ndim",
-    "ones",
-    "ones_like",
     "permute_dims",
     "ravel",
-    "require",
     "reshape",
     "row_stack",
     "shape",
@@ -52,8 +51,6 @@ __all__ = [
     "swapaxes",
     "transpose",
     "vstack",
-    "zeros",
-    "zeros_like",
 ]
 
 
@@ -62,8 +59,10 @@ def shape_of(shape: Any) -> tuple[Size, ...]:
     return tuple(map(as_size, shape)) if isinstance(shape, (tuple, list)) else (as_size(shape),)
 
 
-@traceable(np.reshape)
+@traceable(np.reshape, view=True)
 def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any:
+    """The elements in another shape: a view of the array where NumPy gives one, a copy where it has to copy."""
+    order = memory_order(order, "C", "CFA")
     world = common_world(a, shape)
     x = strong(a, world)
     target = list(shape_of(shape))
@@ -81,44 +80,70 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: Any = None) -> Any
                 fix="check the other sizes: their product has to divide the number of elements",
             )
         target[target.index(-1)] = missing
-    if order in ("C", "K"):
-        return world.reshape(x, shape=tuple(target))
-    if order != "F":
-        raise UnsupportedError(f"reshape: order={order!r} cannot be traced", expected="'C' or 'F'")
-    return transpose(world.reshape(transpose(x), shape=tuple(target[::-1])))
+    if order == "A":
+        order = "F" if not in_c_order(x) and in_f_order(x) else "C"
+    if copy:
+        x = copied(x, order)
+    result = reshape_of(x, tuple(target)) if order == "C" else transpose(reshape_of(transpose(x), tuple(target[::-1])))
+    if copy is False and not (is_scalar(x) or same_storage(x, result)):
+        raise ValueError("Unable to avoid creating a copy while reshaping.")
+    return result
 
 
-@traceable(np.ravel)
+def unknown_order(function: str, x: Any) -> UnsupportedError:
+    return UnsupportedError(
+        f"np.{function}: whether the array has to be copied depends on its order in memory, which is not known here",
+        expected="an array whose order in memory is known",
+        actual=repr(x.type),
+        fix="copy it first: x.copy()",
+    )
+
+
+@traceable(np.ravel, view=True)
 def ravel(a: Any, order: str = "C") -> Any:
-    return reshape(a, (-1,) if 0 not in a.type.shape else (0,), order=order)
+    """The elements in one line: a view of an array without gaps, a copy of any other."""
+    order = memory_order(order, "C")
+    x = strong(a, common_world(a))
+    if order == "A":
+        order = "F" if not in_c_order(x) and in_f_order(x) else "C"
+    if order != "C":
+        axes = reading_order(x) if order == "K" else None
+        if order == "K" and axes is None:
+            raise unknown_order("ravel", x)
+        x = transpose(x, axes)
+    return line_of(x)
 
 
-@traceable(np.transpose, np.permute_dims)
+@traceable(np.transpose, np.permute_dims, view=True)
 def transpose(a: Any, axes: Any = None) -> Any:
+    """The axes in another order, reversed by default."""
     x = strong(a, common_world(a))
     rank = x.ndim
     perm = tuple(range(rank))[::-1] if axes is None else tuple(normalise_axis("transpose", int(i), rank) for i in axes)
-    return x if perm == tuple(range(rank)) else x.world.transpose(x, perm=perm)
+    return view_of(x) if perm == tuple(range(rank)) else view_of(x, Transposed(perm))
 
 
 permute_dims = transpose
 
 
-@traceable(np.matrix_transpose)
+@traceable(np.matrix_transpose, view=True)
 def matrix_transpose(x: Any, /) -> Any:
+    """The last two axes swapped."""
     return swapaxes(x, -1, -2)
 
 
-@traceable(np.swapaxes)
+@traceable(np.swapaxes, view=True)
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
+    """Two axes in each other's place."""
     perm = list(range(a.ndim))
     i, j = (normalise_axis("swapaxes", k, a.ndim) for k in (axis1, axis2))
     perm[i], perm[j] = perm[j], perm[i]
     return transpose(a, perm)
 
 
-@traceable(np.moveaxis)
+@traceable(np.moveaxis, view=True)
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
+    """Some axes moved to other places; the rest keep their order."""
     sources, targets = (
         [normalise_axis("moveaxis", k, a.ndim) for k in (v if isinstance(v, (tuple, list)) else (v,))]
         for v in (source, destination)
@@ -136,8 +161,9 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     return transpose(a, perm)
 
 
-@traceable(np.expand_dims)
+@traceable(np.expand_dims, view=True)
 def expand_dims(a: Any, axis: Any) -> Any:
+    """The array with new axes of size 1 at some places of the result's shape."""
     x = strong(a, common_world(a))
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     rank = x.ndim + len(axes)
@@ -150,7 +176,7 @@ def expand_dims(a: Any, axis: Any) -> Any:
             fix="name each axis once; -1 and the last one are the same",
         )
     sizes = iter(x.type.shape)
-    return x.world.reshape(x, shape=tuple(1 if k in places else next(sizes) for k in range(rank)))
+    return reshape_of(x, tuple(1 if k in places else next(sizes) for k in range(rank)))
 
 
 def _is_one(world: TracingWorld, size: Size) -> bool:
@@ -161,8 +187,12 @@ def _is_one(world: TracingWorld, size: Size) -> bool:
     return world.facts.equal(size, 1)
 
 
-@traceable(np.squeeze)
+@traceable(np.squeeze, view=True)
 def squeeze(a: Any, axis: Any = None) -> Any:
+    """The array without axes of size 1, all of them or those given.
+
+    An axis of a symbolic size stays if none is given.
+    """
     x = strong(a, common_world(a))
     if axis is None:
         places = {k for k, d in enumerate(x.type.shape) if _is_one(x.world, d)}
@@ -173,30 +203,38 @@ def squeeze(a: Any, axis: Any = None) -> Any:
                 raise ShapeError(
                     "squeeze: the axis has a size other than 1", expected="1", actual=f"{x.type!r}, axis {k}"
                 )
-    return x.world.reshape(x, shape=tuple(d for k, d in enumerate(x.type.shape) if k not in places))
+    if not places:
+        return x
+    return reshape_of(x, tuple(d for k, d in enumerate(x.type.shape) if k not in places))
 
 
-@traceable(np.broadcast_to)
+@traceable(np.broadcast_to, view=True)
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
+    """The array repeated along new axes and axes of size 1: a read-only view."""
     world = common_world(array, shape)
-    x = strong(array, world)
-    target = shape_of(shape)
-    return x if target == x.type.shape else world.broadcast_to(x, shape=target)
+    return view_of(strong(array, world), Broadcast(shape_of(shape)), writeable=False)
 
 
-@traceable(np.broadcast_arrays)
+@traceable(np.broadcast_arrays, view=True)
 def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    """Views of the arrays in the shape they broadcast to; those that are repeated are read-only."""
     world = common_world(*args)
     values = [strong(a, world) for a in args]
     target = broadcast(world.facts, "broadcast_arrays", *[v.type.shape for v in values])
-    return tuple(broadcast_to(v, target) for v in values)
+    if all(v.type.shape == target for v in values):
+        return tuple(values)
+    return tuple(view_of(v) if v.type.shape == target else broadcast_to(v, target) for v in values)
 
 
-def _joined(arrays: Sequence[Any], dtype: Any = None) -> tuple[Any, list[Any]]:
+def _joined(function: str, arrays: Sequence[Any], dtype: Any, casting: Any) -> tuple[Any, list[Any]]:
+    """The arrays in the dtype that they have together, or in one that is asked for."""
     world = common_world(*arrays)
     values = [strong(a, world) for a in arrays]
     if dtype is not None:
-        return world, [world.convert(v, np.dtype(dtype)) for v in values]
+        kind = real_dtype(dtype)
+        for v in values:
+            check_cast(function, v.type.dtype, kind, casting)
+        return world, [world.convert(v, kind) for v in values]
     return world, [strong(v, world) for v in world.promote(values)]
 
 
@@ -204,7 +242,8 @@ def _joined(arrays: Sequence[Any], dtype: Any = None) -> tuple[Any, list[Any]]:
 def concatenate(
     arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
 ) -> Any:
-    world, values = _joined(list(arrays), dtype)
+    """The arrays joined along an axis they have; without one, each is flattened first."""
+    world, values = _joined("concatenate", list(arrays), dtype, casting)
     if axis is None:
         values, axis = [ravel(v) for v in values], 0
     if not values[0].ndim:
@@ -217,7 +256,8 @@ concat = concatenate
 
 @traceable(np.stack)
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    world, values = _joined(list(arrays), dtype)
+    """The arrays joined along a new axis."""
+    world, values = _joined("stack", list(arrays), dtype, casting)
     place = normalise_axis("stack", axis, values[0].ndim + 1)
     return world.apply("concatenate", [expand_dims(v, place) for v in values], axis=place)
 
@@ -227,22 +267,25 @@ def atleast(rank: int, a: Any) -> Any:
     return reshape(a, (1,) * (rank - a.ndim) + a.type.shape) if a.ndim < rank else a
 
 
-@traceable(np.atleast_1d)
-def atleast_1d(*arrays: Any) -> Any:
-    results = [atleast(1, strong(a, common_world(*arrays))) for a in arrays]
+@traceable(np.atleast_1d, view=True)
+def atleast_1d(*arys: Any) -> Any:
+    """Each array with at least one axis."""
+    results = [atleast(1, strong(a, common_world(*arys))) for a in arys]
     return results[0] if len(results) == 1 else tuple(results)
 
 
-@traceable(np.atleast_2d)
-def atleast_2d(*arrays: Any) -> Any:
-    results = [atleast(2, strong(a, common_world(*arrays))) for a in arrays]
+@traceable(np.atleast_2d, view=True)
+def atleast_2d(*arys: Any) -> Any:
+    """Each array with at least two axes; vectors become rows."""
+    results = [atleast(2, strong(a, common_world(*arys))) for a in arys]
     return results[0] if len(results) == 1 else tuple(results)
 
 
 @traceable(np.vstack, "row_stack")
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """The arrays joined along their first axis; vectors count as rows."""
     world = common_world(tup)
-    return concatenate([atleast(2, strong(a, world)) for a in tup], axis=0, dtype=dtype)
+    return concatenate([atleast(2, strong(a, world)) for a in tup], axis=0, dtype=dtype, casting=casting)
 
 
 row_stack = vstack
@@ -250,146 +293,32 @@ row_stack = vstack
 
 @traceable(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """The arrays joined along their second axis; vectors along their only one."""
     world = common_world(tup)
     values = [atleast(1, strong(a, world)) for a in tup]
-    return concatenate(values, axis=0 if values[0].ndim == 1 else 1, dtype=dtype)
-
-
-def _filled(name: str, value: float) -> Any:
-    def apply(
-        a: Any,
-        dtype: Any = None,
-        order: str = "K",
-        subok: bool = True,
-        shape: Any = None,
-        *,
-        device: Any = None,
-    ) -> Any:
-        return full_like(a, value, dtype=dtype, shape=shape)
-
-    return traceable(getattr(np, name))(apply)
-
-
-@traceable(np.full_like)
-def full_like(
-    a: Any,
-    fill_value: Any,
-    dtype: Any = None,
-    order: str = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: Any = None,
-) -> Any:
-    world = common_world(a, fill_value)
-    like: TensorType = lift(a, world).type
-    target = like.shape if shape is None else shape_of(shape)
-    kind = like.dtype if dtype is None else np.dtype(dtype)
-    value = world.convert(lift(fill_value, world), kind)
-    return broadcast_to(value, target)
-
-
-zeros_like = _filled("zeros_like", 0)
-ones_like = _filled("ones_like", 1)
-empty_like = _filled("empty_like", 0)
-
-
-def _maker(name: str, value: float) -> Any:
-    def apply(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
-        world = common_world(shape, like)
-        return world.full(value, TensorType(shape_of(shape), np.dtype(dtype)))
-
-    return traceable(getattr(np, name))(apply)
-
-
-zeros = _maker("zeros", 0)
-ones = _maker("ones", 1)
-empty = _maker("empty", 0)
-
-
-@traceable(np.full)
-def full(
-    shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
-) -> Any:
-    world = common_world(shape, fill_value, like)
-    value = strong(fill_value, world)
-    return broadcast_to(value if dtype is None else world.convert(value, np.dtype(dtype)), shape_of(shape))
-
-
-@traceable(np.arange)
-def arange(
-    start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None, like: Any = None
-) -> Any:
-    """As `numpy.arange` for whole sizes, symbolic ones included."""
-    world = common_world(start, stop, step, like)
-    first, last = (0, as_size(start)) if stop is None else (as_size(start), as_size(stop))
-    if not isinstance(step, int) or step == 0:
-        raise UnsupportedError("np.arange: the step must be a whole number that is not 0", actual=repr(step))
-    count = (last - first + step - (1 if step > 0 else -1)) // step
-    kind = np.dtype(np.int64 if dtype is None else dtype)
-    counted = world.iota(size=count, dtype=kind)
-    scaled = counted if step == 1 else counted * step
-    return scaled if first == 0 else scaled + lift(first, world)
-
-
-@traceable(np.array)
-def array(
-    object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K", ndmin: int = 0, like: Any = None
-) -> Any:
-    """As `numpy.array`, for nested lists that hold traced values too."""
-    world = common_world(object)
-    x = strong(object, world)
-    x = x if dtype is None else world.convert(x, np.dtype(dtype))
-    return fresh(atleast(ndmin, x))
-
-
-@traceable(np.asarray, np.asanyarray)
-def asarray(
-    a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
-) -> Any:
-    """An array of a number, a nested list or an array, which may hold traced values; an array is not copied."""
-    check_order(order)
-    if copy:
-        return array(a, dtype)
-    if isinstance(a, Traced) and not a.type.weak and (dtype is None or np.dtype(dtype) == a.type.dtype):
-        return a
-    return array(a, dtype)
-
-
-asanyarray = asarray
-
-
-@traceable(np.ascontiguousarray, np.asfortranarray)
-def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
-    """The array itself, with at least one axis: a traced value has no order in memory."""
-    return atleast(1, asarray(a, dtype))
-
-
-asfortranarray = ascontiguousarray
-
-
-@traceable(np.require)
-def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
-    """The array itself: what is required of its place in memory has no meaning for a traced value."""
-    known = {"C", "F", "A", "W", "O", "E"}
-    names = {"CONTIGUOUS": "C", "C_CONTIGUOUS": "C", "F_CONTIGUOUS": "F", "FORTRAN": "F", "ALIGNED": "A"}
-    names |= {"WRITEABLE": "W", "OWNDATA": "O", "ENSUREARRAY": "E"} | {name: name for name in known}
-    flags = {names[one.upper()] for one in requirements or ()}
-    if flags >= {"C", "F"}:
-        raise ValueError('Cannot specify both "C" and "F" order')
-    return asarray(a, dtype)
+    return concatenate(values, axis=0 if values[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @traceable(np.shape)
 def shape(a: Any) -> Any:
-    return a.shape
+    """The sizes of the axes, as numbers or symbolic sizes."""
+    return a.shape if isinstance(a, Traced) else strong(a, common_world(a)).shape
 
 
 @traceable(np.ndim)
 def ndim(a: Any) -> int:
-    return a.ndim  # type: ignore[no-any-return]
+    """The number of axes."""
+    return len(shape(a))
 
 
 @traceable(np.size)
-def size(a: Any, axis: int | None = None) -> Any:
-    return a.size if axis is None else a.shape[axis]
+def size(a: Any, axis: Any = None) -> Any:
+    """The number of elements, or of those along some axes."""
+    sizes = shape(a)
+    if axis is not None:
+        places = axis if isinstance(axis, tuple) else (axis,)
+        sizes = tuple(sizes[normalise_axis("size", k, len(sizes))] for k in places)
+    total: Any = 1
+    for one in sizes:
+        total = total * one
+    return total

@@ -38,11 +38,13 @@ def _line(name: str, x: Traced, axis: Any) -> tuple[Any, int]:
 
 def _kind(name: str, kind: Any, order: Any, stable: Any) -> bool:
     refuse(name, order=order)
-    if kind not in (None, "quicksort", "heapsort", "mergesort", "stable"):
+    # NumPy looks at the first letter only
+    letter = None if kind is None else str(kind)[:1].lower()
+    if letter not in (None, "q", "h", "m", "s"):
         raise ValueError(f"sort kind must be one of 'quick', 'heap', or 'stable' (got {kind!r})")
     if kind is not None and stable is not None:
         raise ValueError("`kind` and `stable` parameters can't be provided at the same time. Use only one of them.")
-    return bool(stable) or kind in ("stable", "mergesort")
+    return bool(stable) or letter in ("m", "s")
 
 
 @traceable(np.sort)
@@ -124,7 +126,7 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
 def _extreme(numpy_function: Any, doc: str) -> Any:
     name = numpy_function.__name__
 
-    def apply(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    def apply(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = np._NoValue) -> Any:
         value = strong(a, common_world(a))
         if not value.ndim and axis is not None:
             value = value.world.reshape(value, shape=(1,))

@@ -130,12 +130,13 @@ trunc = _whole(np.trunc, "trunc")
 
 @traceable(np.fix)
 def fix(x: Any, out: Any = None) -> Any:
+    """The integer nearest to x between 0 and x."""
     return trunc(x)
 
 
 @traceable(np.round, np.around)
 def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
-    """As `numpy.round`: halves go to the even neighbour. Its derivative is 0."""
+    """The elements rounded to some decimals; halves go to the even neighbour."""
     world = common_world(a)
     value = strong(a, world)
     scale = 10.0 ** abs(decimals)
@@ -187,14 +188,14 @@ def bitwise_count(x: Any, /) -> Any:
 
 @traceable(np.sinc)
 def sinc(x: Any) -> Any:
-    """As `numpy.sinc`: sin(pi x) / (pi x), and 1 at 0, where derivatives of every order are the limits."""
+    """sin(pi x) / (pi x), which is 1 at 0."""
     world, value = _float(x)
     return world.emit(lookup("sinc"), (value,), ())
 
 
 @traceable(np.i0)
 def i0(x: Any) -> Any:
-    """As `numpy.i0`: the modified Bessel function of order 0."""
+    """The modified Bessel function of the first kind of order 0, as a double."""
     world, value = _float(x)
     return world.bessel_i(value, order=0)
 
@@ -207,11 +208,13 @@ def _float(x: Any) -> tuple[Any, Any]:
 
 @traceable(np.isposinf)
 def isposinf(x: Any, out: Any = None) -> Any:
+    """Whether an element is plus infinity."""
     return _is(x, np.inf)
 
 
 @traceable(np.isneginf)
 def isneginf(x: Any, out: Any = None) -> Any:
+    """Whether an element is minus infinity."""
     return _is(x, -np.inf)
 
 

@@ -13,9 +13,13 @@ import numpy as np
 
 from graphc.errors import UnsupportedError
 from graphc.ir import DTYPE_NAMES
-from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, refuse_out, traceable, unsupported
+from graphc.numpy.checks import memory_order
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported
+from graphc.numpy.into import Out, store
+from graphc.numpy.marked import Marked
 from graphc.ops import lookup
-from graphc.tracing import TracingWorld, lift, user_locs
+from graphc.tracing import Traced, TracingWorld, lift, placed, user_locs
+from graphc.tracing.layout import unordered
 
 COMPARISONS: Final = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
 METHODS: Final = ("reduce", "accumulate", "reduceat", "outer", "at")
@@ -114,9 +118,13 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
                 operands, out = operands[: ufunc.nin], operands[ufunc.nin :]
             if len(operands) != ufunc.nin:
                 raise TypeError(f"{name}() takes {ufunc.nin} operands but {len(operands)} were given")
-            check_order(order)
+            order = memory_order(order)
             if is_given(out):
-                refuse_out(name)
+                options = {"casting": casting, "dtype": dtype, "signature": signature}
+                options = {key: value for key, value in options.items() if value is not None}
+                # without traced operands the result is known: NumPy's own
+                compute: Any = apply if any_traced(operands, {}) else ufunc
+                return store_all(f"np.{name}", out, compute(*operands, **options), Out(casting, spread=True), where)
             if where is not True:
                 raise UnsupportedError(
                     f"np.{name}: where= without out= leaves the other elements without a value",
@@ -127,7 +135,7 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
                 )
             if dtype is not None or signature is not None or casting != "same_kind":
                 operands = tuple(loop_of_call(ufunc, operands, dtype, signature, casting))
-            return function(*operands)
+            return in_order(function(*operands), order)
 
         apply.__signature__ = call_signature(ufunc)  # type: ignore[attr-defined]
         call = traceable(ufunc, *also)(apply)
@@ -136,10 +144,25 @@ def universal(ufunc: np.ufunc, *also: Any) -> Callable[[Callable[..., Any]], Any
     return decorate
 
 
-def check_order(order: Any) -> None:
-    """Raise ValueError unless NumPy knows the memory order, which means nothing here."""
-    if order not in ("K", "A", "C", "F", None):
-        raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
+def in_order(result: Any, order: str) -> Any:
+    """The results of a ufunc in the order in memory that a call asks for."""
+    if order == "K":
+        return result
+    if isinstance(result, tuple):
+        return tuple(in_order(r, order) for r in result)
+    if not isinstance(result, Traced) or result.ndim < 2:
+        return result
+    return unordered(result) if order == "A" else placed(result, order)
+
+
+def store_all(what: str, out: Any, result: Any, rule: Out, where: Any = True) -> Any:
+    """Write the results of a ufunc into the arrays that `out` names; what it returns."""
+    outs = out if isinstance(out, tuple) else (out,)
+    results = result if isinstance(result, tuple) else (result,)
+    if len(outs) != len(results):
+        raise ValueError("The 'out' tuple must have exactly one entry per ufunc output")
+    stored = tuple(r if o is None else store(what, o, r, rule, where) for o, r in zip(outs, results, strict=True))
+    return stored[0] if len(stored) == 1 else stored
 
 
 def loop_of_call(ufunc: np.ufunc, operands: tuple[Any, ...], dtype: Any, signature: Any, casting: Any) -> list[Any]:
@@ -217,6 +240,8 @@ def comparison(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
 
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_ufunc__` of traced values."""
+    if any(isinstance(x, Marked) for x in inputs):
+        return NotImplemented  # NumPy asks the other operand
     if any(isinstance(x, np.ndarray) and x.ndim for x in inputs):
         check_caller(sys._getframe(2))
     if ufunc not in FUNCTIONS and getattr(np, ufunc.__name__, None) is not ufunc:
@@ -226,8 +251,6 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
         if method == "__call__":
             return FUNCTIONS[ufunc](*inputs, **kwargs)
         if method in METHODS_OF_TRACED:
-            if is_given(kwargs.pop("out", None)):
-                refuse_out(name)
             return METHODS_OF_TRACED[method](ufunc, *inputs, **kwargs)
     raise unsupported(name)
 

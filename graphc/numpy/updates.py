@@ -7,10 +7,11 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.errors import DTypeError, IndexingError, ShapeError, UnsupportedError
+from graphc.errors import DTypeError, ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, strong
 from graphc.numpy.elementwise import where
-from graphc.numpy.indexing import Selection, array_axes, picked_layout, resolve
+from graphc.numpy.indexing import Selection, array_axes, picked_layout, resolve, traced_mask
+from graphc.numpy.marked import Marked, check_mask, over
 from graphc.numpy.shaping import broadcast_to, concatenate, transpose
 from graphc.ops.structure import sliced_size
 from graphc.ops.typing import broadcast, show
@@ -109,9 +110,11 @@ class Part:
 def update(x: Traced, key: Any, function: str, values: Any) -> Any:
     """The value with `function` applied to the part `x[key]` and `values`; "set" assigns."""
     world = x.world
+    mask = traced_mask(key)
+    if isinstance(values, Marked):
+        return _marked(x, mask, function, values)
     new = _values(x, function, values)
     kind = new.type.dtype
-    mask = _traced_mask(key)
     if mask is not None:
         return _masked(world, x, mask, function, new)
     part = resolve(x, key)
@@ -126,10 +129,7 @@ def update(x: Traced, key: Any, function: str, values: Any) -> Any:
     changed = world.convert(changed, x.type.dtype)
     if part.whole:
         return changed
-    index = tuple(part.index)
-    inside = world.full(True, type(x.type)(changed.type.shape, np.dtype(np.bool_)))
-    written = world.unslice(inside, index=index, shape=x.type.shape)
-    return where(written, world.unslice(changed, index=index, shape=x.type.shape), x)
+    return world.insert_slice(x, changed, index=tuple(part.index))
 
 
 def _values(x: Traced, function: str, values: Any) -> Any:
@@ -167,7 +167,8 @@ def _fit(new: Any, shape: Any) -> Any:
     extra = new.ndim - len(shape)
     if extra > 0 and all(d == 1 for d in new.type.shape[:extra]):
         new = _shaped(new, new.type.shape[extra:])
-    if new.ndim > len(shape):
+    sizes = zip(new.type.shape[::-1], shape[::-1], strict=False)
+    if new.ndim > len(shape) or not all(a == 1 or new.world.facts.equal(a, b) for a, b in sizes):
         raise ShapeError(
             "could not broadcast the values into the part of the array",
             expected=f"values that broadcast to {show(shape)}",
@@ -318,34 +319,47 @@ def _combine(function: str, current: Any, new: Any) -> Any:
     return getattr(np, function)(current, new)
 
 
-def _traced_mask(key: Any) -> Any:
-    """The key, if it is a traced boolean mask."""
-    only = key[0] if isinstance(key, tuple) and len(key) == 1 else key
-    return only if isinstance(only, Traced) and only.type.dtype.kind == "b" else None
+def uncounted(new: Any, rest: tuple[Any, ...]) -> UnsupportedError:
+    """The refusal of as many values as a traced mask marks elements."""
+    return UnsupportedError(
+        "values for a traced mask would have to be counted when the graph runs",
+        expected=f"one value, values of shape {show(rest)}, or values[mask] with the same mask",
+        actual=repr(new.type),
+        loc=(user_locs() or (None,))[0],
+        fix="np.where(mask, new, x) with values in the shape of x",
+    )
+
+
+def _marked(x: Any, mask: Any, function: str, values: Marked) -> Any:
+    """An update where a traced mask holds, by values that stand under the same mask."""
+    if mask is None:
+        raise UnsupportedError(
+            "elements under a traced mask can only be assigned where that mask holds",
+            expected="y[mask] = x[mask], with one and the same mask",
+            actual="another index",
+            loc=(user_locs() or (None,))[0],
+            fix="np.where(mask, x, y)",
+        )
+    check_mask(x, mask)
+    new = _values(x, function, values.under(mask))
+    if new.ndim > x.ndim:
+        raise ShapeError("could not broadcast the values into the part of the array", actual=repr(new.type))
+    new = _shaped(new, (*mask.type.shape, *(1,) * (x.ndim - new.ndim), *new.type.shape[mask.ndim :]))
+    if function != "set":
+        new = x.world.convert(_combine(function, x.world.convert(x, new.type.dtype), new), x.type.dtype)
+    return where(over(mask, x.ndim - mask.ndim), broadcast_to(new, x.type.shape), x)
 
 
 def _masked(world: Any, x: Any, mask: Any, function: str, new: Any) -> Any:
     """An update where a traced mask holds: possible if the values do not depend on how many elements that are."""
-    lead, rest = x.type.shape[: mask.ndim], x.type.shape[mask.ndim :]
-    if mask.ndim > x.ndim or not all(world.facts.equal(a, b) for a, b in zip(mask.type.shape, lead, strict=True)):
-        raise IndexingError(
-            "a boolean index did not match the axes it indexes",
-            expected=f"a mask of shape {show(lead)}",
-            actual=show(mask.type.shape),
-            fix="make the mask from an array of that shape",
-        )
+    check_mask(x, mask)
+    rest = x.type.shape[mask.ndim :]
     if new.ndim > len(rest):
         if not (new.ndim == len(rest) + 1 and new.type.shape[0] == 1):
-            raise UnsupportedError(
-                "values for a traced mask would have to be counted when the graph runs",
-                expected=f"one value, or values of shape {show(rest)}",
-                actual=repr(new.type),
-                loc=(user_locs() or (None,))[0],
-                fix="np.where(mask, new, x) with values in the shape of x",
-            )
+            raise uncounted(new, rest)
         new = _shaped(new, new.type.shape[1:])
     new = broadcast_to(new, rest) if new.type.shape != rest else new
-    mask = _shaped(mask, (*mask.type.shape, *(1,) * len(rest)))
+    mask = over(mask, len(rest))
     if function != "set":
         new = world.convert(_combine(function, world.convert(x, new.type.dtype), new), x.type.dtype)
     return where(mask, new, x)

@@ -16,6 +16,7 @@ from graphc.numpy.products import matmul
 from graphc.numpy.shaping import atleast, broadcast_arrays, expand_dims, moveaxis, ravel, stack
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import lift
+from graphc.tracing.layout import unordered
 
 __all__ = [
     "convolve",
@@ -37,6 +38,7 @@ def numeric_pair(a: Any, b: Any) -> tuple[Any, Any, Any]:
 
 @traceable(np.kron)
 def kron(a: Any, b: Any) -> Any:
+    """The Kronecker product: every element of the first array times the whole second one."""
     world, x, y = numeric_pair(a, b)
     rank = max(x.ndim, y.ndim)
     x, y = atleast(rank, x), atleast(rank, y)
@@ -126,7 +128,10 @@ def _check_matrix(function: str, matrix: Any, vector: Any) -> None:
 
 @traceable(np.linalg.multi_dot)
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
-    """As `numpy.linalg.multi_dot`; symbolic sizes count as 64 where the order is chosen."""
+    """The product of a chain of matrices, in the order that takes the fewest multiplications.
+
+    Symbolic sizes count as 64 where the order is chosen.
+    """
     world = common_world(list(arrays))
     values = [strong(a, world) for a in arrays]
     if len(values) < 2:
@@ -173,8 +178,12 @@ def _chain(matrices: list[Any], first: int, last: int, split: dict[tuple[int, in
     return matmul(_chain(matrices, first, k, split), _chain(matrices, k + 1, last, split))
 
 
-@traceable(np.linalg.matrix_power)
+@traceable(np.linalg.matrix_power, view=True)
 def matrix_power(a: Any, n: int) -> Any:
+    """The product of n equal square matrices.
+
+    Negative powers need an inverse, which cannot be traced yet.
+    """
     x = strong(a, common_world(a))
     if x.ndim < 2 or not x.world.facts.equal(x.type.shape[-1], x.type.shape[-2]):
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
@@ -183,15 +192,17 @@ def matrix_power(a: Any, n: int) -> Any:
         x, exponent = np.linalg.inv(x), -exponent
     if exponent == 0:
         one = eye(x.shape[-1], dtype=x.type.dtype, like=x)
-        return x.world.broadcast_to(one, shape=x.type.shape) if x.ndim > 2 else one
-    result = None
+        return unordered(x.world.broadcast_to(one, shape=x.type.shape) if x.ndim > 2 else one)
+    if exponent == 1:
+        return x
+    result: Any = None
     while exponent:
         if exponent % 2:
             result = x if result is None else matmul(result, x)
         exponent //= 2
         if exponent:
             x = matmul(x, x)
-    return result
+    return unordered(result)
 
 
 def full_convolution(a: Any, v: Any) -> Any:
@@ -236,9 +247,17 @@ def _windows(function: str, a: Any, v: Any, mode: Any, reverse: bool) -> Any:
 
 @traceable(np.convolve)
 def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
+    """The convolution of two vectors: sums over j of a[j] v[k - j].
+
+    It takes the product of both sizes in memory. With mode "same" or "valid" it must be known which is longer.
+    """
     return _windows("convolve", a, v, mode, reverse=False)
 
 
 @traceable(np.correlate)
 def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
+    """The correlation of two vectors: sums over j of a[j + k] v[j].
+
+    It takes the product of both sizes in memory. With mode "same" or "valid" it must be known which is longer.
+    """
     return _windows("correlate", a, v, mode, reverse=True)

@@ -11,10 +11,10 @@ from graphc.errors import UnsupportedError
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import cos, sqrt, where
 from graphc.numpy.picking import whole_number
-from graphc.numpy.shaping import moveaxis, reshape
 from graphc.numpy.ufuncs import i0
+from graphc.numpy.views import Windows
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import SymbolicSize, Traced, as_size
+from graphc.tracing import SymbolicSize, Traced, as_size, view_of
 
 __all__ = ["bartlett", "blackman", "hamming", "hanning", "kaiser", "sliding_window_view"]
 
@@ -72,13 +72,13 @@ def kaiser(M: Any, beta: Any) -> Any:
     return i0(sharpness * sqrt(1 - places**2)) / i0(sharpness)
 
 
-@traceable(np.lib.stride_tricks.sliding_window_view)
+@traceable(np.lib.stride_tricks.sliding_window_view, view=True)
 def sliding_window_view(
     x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
 ) -> Any:
     """Every window of neighbouring elements along axes, as new axes at the end.
 
-    The result is an array of its own, as long as all windows together: nothing is a view in a graph.
+    It is a read-only view, as in NumPy; what computes with it reads an array as long as all windows together.
     """
     if writeable:
         raise UnsupportedError("sliding_window_view: writeable=True cannot be traced", fix="leave it out")
@@ -92,12 +92,9 @@ def sliding_window_view(
     places = [normalise_axis("sliding_window_view", k, value.ndim) for k in axes]
     if len(places) != len(sizes):
         raise ValueError("Must provide matching length window_shape and axis")
+    left = list(value.type.shape)
     for place, width in zip(places, sizes, strict=True):
-        size = value.type.shape[place]
-        if not world.facts.settle("<=", width, size):
+        if not world.facts.settle("<=", width, left[place]):
             raise ValueError("window shape cannot be larger than input array shape")
-        count = size - width + 1
-        starts = reshape(world.iota(size=count, dtype=np.dtype(np.int64)), (count, 1))
-        index = starts + world.iota(size=width, dtype=np.dtype(np.int64))
-        value = moveaxis(world.gather(value, index, axis=place), place + 1, -1)
-    return value
+        left[place] = left[place] - width + 1
+    return view_of(value, Windows(tuple(places), tuple(sizes)), writeable=False)

@@ -146,6 +146,7 @@ def extreme(op: str, ufunc: str, worse: str, doc: str) -> Op:
             Sample(((0, 2),), {"axis": 0}),
         ),
         errors=(ErrorSample(("f64[2]",), {"axis": 1}, AxisError, "out of bounds"),),
+        updates=True,
         work="other",
         doc=doc,
     )

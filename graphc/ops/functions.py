@@ -225,6 +225,13 @@ def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tup
     return result
 
 
+def insert_slice(x: Array, u: Array, index: tuple[tuple[int, int | None, int], ...], out: Array | None = None) -> Array:
+    """A copy of `x` with `u` written to the slice; `x` itself where it is given as `out`."""
+    result = np.array(x) if out is None else out
+    result[slices(index)] = u
+    return result
+
+
 def gather(x: Array, indices: tuple[Any, ...], axis: int) -> Any:
     """Elements at integer positions along adjacent axes, always in storage of their own."""
     if any(np.ndim(i) for i in indices):

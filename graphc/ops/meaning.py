@@ -84,3 +84,19 @@ def namespace(text: str) -> dict[str, Any]:
 def evaluate(op: Op, operands: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     """The op's result on arrays; sizes in `attrs` are ints."""
     return compiled(op, len(operands), tuple(attrs))(*operands, **attrs)
+
+
+def into(call: str, out: str) -> str:
+    """The source of a call that writes its result into an array.
+
+    >>> into("np.sin(x)", "y")
+    'np.sin(x, out=y)'
+    """
+    return f"{call[:-1]}, out={out})"
+
+
+def evaluate_into(op: Op, operands: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+    """The op's result, written into the first operand."""
+    names = [f"x{i}" for i in range(len(operands))]
+    text = into(render(op, names, {name: name for name in attrs}), names[0])
+    return eval(text, {**namespace(text), **dict(zip(names, operands, strict=True)), **attrs})

@@ -143,6 +143,9 @@ class Op:
     work: the arithmetic of one evaluation: a class, of which one operation is done for each element of the result; or
         the counts by class. If not given: transcendental for an elementwise op, nothing for any other.
     ulps: how far from the exact value the NumPy meaning may lie, in units in the last place of the result.
+    elementwise: whether elements of the result are made of those of the operands at the same place.
+    view: whether the NumPy meaning may show an operand's elements instead of copying them.
+    updates: whether the result is the first operand with elements replaced; the NumPy meaning takes it as `out` too.
     kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k`, which
         go by the names of the exact fields; a string names one of them.
     kernel_kinds: the kinds of dtype, in NumPy's letters, at which it means what NumPy means.
@@ -171,6 +174,7 @@ class Op:
     ulps: float = 0.5
     elementwise: bool = False
     view: bool = False
+    updates: bool = False
     reasons: Mapping[str, Reason] = field(default_factory=dict)
 
     @property

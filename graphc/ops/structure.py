@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from graphc import dims
 from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, IRError, ShapeError
 from graphc.ir import TensorType, TupleType, Type
 from graphc.ops.batching import carried, widened
-from graphc.ops.record import ErrorSample, Linear, Op, Reason, Sample
+from graphc.ops.record import ErrorSample, Linear, Masked, Op, Reason, Sample
 from graphc.ops.typing import Facts, normalise_axis, show, tensor
 
 STRUCTURAL: Final[Mapping[str, Reason]] = {"exact": "structural: acts on exact values as NumPy acts on object arrays"}
@@ -132,6 +134,22 @@ def unslice_type(facts: Facts, operand: Type, *, index: Index, shape: tuple[Size
     return TensorType(shape, u.dtype)
 
 
+def insert_slice_type(facts: Facts, operand: Type, update: Type, *, index: Index) -> TensorType:
+    x, u = tensor(operand, "insert_slice"), tensor(update, "insert_slice")
+    if len(index) != x.ndim:
+        raise ShapeError(
+            "insert_slice: one (start, stop, step) is needed for each axis", actual=f"{index} of {show(x.shape)}"
+        )
+    if x.dtype != u.dtype:
+        raise DTypeError("insert_slice: operands differ in dtype", actual=f"{x!r} and {u!r}")
+    expected = tuple(_checked_slice(one, d) for one, d in zip(index, x.shape, strict=True))
+    if len(expected) != u.ndim or not all(facts.equal(a, b) for a, b in zip(expected, u.shape, strict=True)):
+        raise ShapeError(
+            "insert_slice: the second operand does not fill the slice", expected=show(expected), actual=show(u.shape)
+        )
+    return TensorType(x.shape, x.dtype)
+
+
 def get_type(facts: Facts, operand: Type, *, index: int) -> TensorType:
     if not isinstance(operand, TupleType) or not 0 <= index < len(operand.items):
         raise IRError("get: needs a tuple with that many results", actual=f"get({index}) of {operand!r}")
@@ -158,6 +176,20 @@ def reshape_back(w: Any, ct: Any, x: Any, **_: Any) -> tuple[Any]:
 
 def permute_back(w: Any, ct: Any, x: Any, *, perm: tuple[int, ...]) -> tuple[Any]:
     return (w.transpose(ct, perm=invert(perm)),)
+
+
+def insert_back(w: Any, ct: Any, x: Any, u: Any, *, index: Index) -> tuple[Any, Any]:
+    """What was overwritten is selected away by a mask, so that an inf or NaN there meets no 0 later on."""
+    kept = w.insert_slice(_truth(w, True, x.shape), _truth(w, False, u.shape), index=index)
+    return Masked(kept, ct), w.slice(ct, index=index)
+
+
+def insert_mask(w: Any, m: Any, x: Any, u: Any, *, index: Index) -> tuple[Any, Any]:
+    return w.insert_slice(m, _truth(w, False, u.shape), index=index), w.slice(m, index=index)
+
+
+def _truth(w: Any, value: bool, shape: tuple[Size, ...]) -> Any:
+    return w.full(value, TensorType(shape, np.dtype(np.bool_)))
 
 
 def put_back(w: Any, ct: Any, x: Any, *, index: Index) -> tuple[Any]:
@@ -276,6 +308,29 @@ OPS = (
         ),
         reasons=STRUCTURAL,
         doc="Zeros with the operand written to a slice: the transpose of `slice`.",
+    ),
+    Op(
+        "insert_slice",
+        type=insert_slice_type,
+        numpy="nk.insert_slice({0}, {1}, {index})",
+        updates=True,
+        rule=Linear(None, insert_back, mask=insert_mask),
+        batch=carried,
+        domains=("real", "real"),
+        samples=(
+            Sample(((5,), (3,)), {"index": ((1, 4, 1),)}),
+            Sample(((5, 3), (3, 2)), {"index": ((4, None, -2), (0, 3, 2))}),
+            Sample(((3,), (0,)), {"index": ((2, 2, 1),)}),
+        ),
+        errors=(
+            ErrorSample(("f64[3]", "f64[4]"), {"index": ((0, 4, 1),)}, ShapeError, "leave the axis"),
+            ErrorSample(("f64[3]", "f64[1]"), {"index": ((0, 2, 1),)}, ShapeError, "does not fill"),
+            ErrorSample(("f64[3]", "f64[2,1]"), {"index": ((0, 2, 1),)}, ShapeError, "does not fill"),
+            ErrorSample(("f64[3]", "f32[2]"), {"index": ((0, 2, 1),)}, DTypeError, "differ in dtype"),
+            ErrorSample(("f64[3]", "f64[]"), {"index": ()}, ShapeError, "for each axis"),
+        ),
+        reasons=STRUCTURAL,
+        doc="The first operand with a slice replaced by the second.",
     ),
     Op(
         "get",

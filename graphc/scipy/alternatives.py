@@ -191,6 +191,14 @@ def advice(module: str, name: str) -> str:
     return f"graphc.scipy.{module}.{name}, if it is there; or call SciPy's own on plain arrays before the trace"
 
 
+def instead_of(module: str, name: str) -> str:
+    """What to write in place of a function that SciPy has computed on traced values in vain."""
+    if module not in TABLES:
+        return "graphc.pure_callback calls it as the graph runs, without derivatives; or call it before the trace"
+    ours = import_module("graphc.scipy.special" if module == "special" else "graphc.scipy.linalg")
+    return f"graphc.scipy.{module}.{name}" if name in ours.__all__ else advice(module, name)
+
+
 def unsupported(module: str, name: str) -> UnsupportedError:
     """The refusal of one of SciPy's functions by name."""
     return UnsupportedError(

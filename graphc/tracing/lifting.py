@@ -13,9 +13,10 @@ from graphc.dims import Dim
 from graphc.errors import UnsupportedError
 from graphc.ir import Builder, TensorType
 from graphc.ops.world import Operand, size_value
+from graphc.tracing.delegates import namespace
 from graphc.tracing.places import user_locs
 from graphc.tracing.sizes import SymbolicSize
-from graphc.tracing.values import Traced, namespace
+from graphc.tracing.values import Traced
 from graphc.tracing.worlds import TracingWorld, deepest
 
 # The world of free symbols lives as long as any value in it.

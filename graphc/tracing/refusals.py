@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphc.errors import LeakedTracerError, TraceError
 from graphc.ops.world import Value
+from graphc.tracing.delegates import library_function, namespace
 from graphc.tracing.places import user_frame, user_locs
 
 if TYPE_CHECKING:
@@ -28,18 +29,28 @@ def raise_leaked(operand: Traced) -> NoReturn:
 def variable_name(value: Any) -> str | None:
     """What the user's code calls this value, if a local or global variable holds it."""
     frame = user_frame(sys._getframe(1))
+    node = _known(value)
     while frame is not None:
+        equal = None
         for scope in (frame.f_locals, frame.f_globals):
             for name, held in list(scope.items()):
-                if (
-                    isinstance(held, Value)
-                    and held.id == value.id
-                    and held.world is value.world
-                    and not name.startswith("_")
-                ):
-                    return str(name)
+                if isinstance(held, Value) and not name.startswith("_"):
+                    if held is value:
+                        return str(name)
+                    if equal is None and node is not None and _known(held) == node:
+                        equal = str(name)
+        if equal is not None:
+            return equal
         frame = user_frame(frame.f_back)
     return None
+
+
+def _known(value: Value) -> tuple[int, int] | None:
+    """A value's world and node; None for an array that has changed and was not looked at again."""
+    try:
+        return id(object.__getattribute__(value, "world")), object.__getattribute__(value, "id")
+    except AttributeError:
+        return None
 
 
 def describe(value: Traced) -> str:
@@ -52,6 +63,9 @@ def describe(value: Traced) -> str:
 def refuse(value: Traced, what: str, expected: str, fix: str) -> NoReturn:
     if not value.world.active:
         raise_leaked(value)
+    inside = library_function(sys._getframe(1))
+    if inside is not None:
+        what, fix = f"{what} in {inside.replace('numpy.', 'np.', 1)}", namespace().instead_of(inside)
     data = value.world.builder.nodes[value.id]
     made = value.world._line(data["op"], data["args"], data["attrs"], value.id) if data["args"] else None
     raise TraceError(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -13,11 +11,14 @@ import numpy as np
 from graphc import dims
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.ops.world import Value
-from graphc.tracing.in_place import update
-from graphc.tracing.places import locate, user_locs
+from graphc.tracing.delegates import namespace
+from graphc.tracing.layout import copied
+from graphc.tracing.places import locate, located, user_locs
 from graphc.tracing.refusals import describe, refuse
-from graphc.tracing.sizes import SymbolicSize, wrap_size
-from graphc.tracing.worlds import TracingWorld, assigned, fresh
+from graphc.tracing.sizes import wrap_size
+from graphc.tracing.stack import STACK
+from graphc.tracing.storage import Memory, refresh
+from graphc.tracing.worlds import TracingWorld, assigned
 
 # What a condition on a traced value may be replaced by, by the word its line begins with.
 _CONDITIONS: Final = {
@@ -32,29 +33,21 @@ class UnsupportedAttribute(UnsupportedError, AttributeError):
     """An ndarray attribute that traced values do not have."""
 
 
-def namespace() -> Any:
-    return import_module("graphc.numpy")
-
-
-def _key_text(key: Any) -> str:
-    """An index as it is written; arrays as `index`."""
-    if isinstance(key, tuple):
-        return ", ".join(map(_key_text, key)) or "()"
-    if isinstance(key, slice):
-        ends = ":".join("" if v is None else str(v) for v in (key.start, key.stop))
-        return ends if key.step is None else f"{ends}:{key.step}"
-    if key is Ellipsis:
-        return "..."
-    return str(key) if key is None or isinstance(key, (int, list, SymbolicSize)) else "index"
-
-
 class Traced(Value):
     """An array inside a trace. It takes NumPy's functions, operators, methods and indexing."""
 
-    __slots__ = ("__weakref__", "sharing")
+    __slots__ = ("__weakref__", "home", "memory")
     world: TracingWorld
-    sharing: list[weakref.ref[Traced]]  # the values that show the same storage; unset while there is only this one
+    memory: Memory | None  # what other values it shares elements with; None for an array of its own, in C's order
+    home: TracingWorld | None  # the trace that was running when it was made
     __array_priority__ = 1000
+
+    def __init__(self, world: TracingWorld, id: int) -> None:
+        self.world = world
+        self.id = id
+        self.memory = None
+        running = STACK.worlds
+        self.home = running[-1] if running else None
 
     def __repr__(self) -> str:
         return f"<traced {self.type}>"
@@ -74,6 +67,10 @@ class Traced(Value):
     @property
     def shape(self) -> tuple[Any, ...]:
         return tuple(d if type(d) is int else wrap_size(self.world, d) for d in self.type.shape)
+
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        namespace().set_shape(self, shape)
 
     @property
     def size(self) -> Any:
@@ -104,6 +101,15 @@ class Traced(Value):
         return namespace().imag(self)
 
     @property
+    def flat(self) -> Any:
+        """The elements in C's order, to read, assign to and iterate over."""
+        return namespace().flat(self)
+
+    @flat.setter
+    def flat(self, values: Any) -> None:
+        namespace().flat(self)[...] = values
+
+    @property
     def device(self) -> str:
         """Where NumPy's arrays are."""
         return "cpu"
@@ -126,7 +132,9 @@ class Traced(Value):
         return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return namespace().apply_function(function, args, kwargs)
+        if not all(issubclass(t, (Traced, np.ndarray)) for t in types):
+            return NotImplemented
+        return namespace().apply_function(self, function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         refuse(
@@ -171,15 +179,9 @@ class Traced(Value):
     def __contains__(self, item: Any) -> bool:
         return bool((self == item).any())
 
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        name = describe(self)
-        raise UnsupportedError(
-            f"{name}[...] = ... would change a traced value in place",
-            expected="an expression that gives a new array",
-            actual=f"an assignment into a traced {self.type!r}",
-            loc=(user_locs() or (None,))[0],
-            fix=f"{name} = {name}.at[{_key_text(key)}].set(value); .add, .multiply, .min and .max update likewise",
-        )
+    def __setitem__(self, key: Any, value: Any) -> None:
+        with located():
+            namespace().setitem(self, key, value)
 
     def __getitem__(self, key: Any) -> Any:
         try:
@@ -189,6 +191,9 @@ class Traced(Value):
             raise
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("id", "world"):
+            refresh(self)  # something was written to the array under another name
+            return getattr(self, name)
         if name.startswith("_") or not (hasattr(np.ndarray, name) or namespace().is_method(name)):
             raise AttributeError(f"a traced value has no attribute {name!r}")
         raise UnsupportedAttribute(
@@ -205,14 +210,17 @@ class Traced(Value):
     def __rpow__(self, other: Any) -> Any:
         return namespace().power_operator(other, self)
 
+    def __neg__(self) -> Any:
+        return self.world.neg(self.world.python_number(self))
+
     def __abs__(self) -> Any:
-        return self.world.abs(self)
+        return self.world.abs(self.world.python_number(self))
 
     def __pos__(self) -> Any:
-        return fresh(self)
+        return copied(self.world.python_number(self))
 
     def __invert__(self) -> Any:
-        return namespace().invert(self)
+        return namespace().invert(self.world.python_number(self))
 
     def __and__(self, other: Any) -> Any:
         return namespace().bitwise_and(self, other)
@@ -256,52 +264,70 @@ class Traced(Value):
     def __rrshift__(self, other: Any) -> Any:
         return namespace().right_shift(other, self)
 
-    # In-place operators: one value object is one array, so every name of it sees the change
+    # In-place operators
 
     def __iadd__(self, other: Any) -> Any:
-        return update(self, "+=", self + other)
+        return namespace().in_place(self, "+=", self + other)
 
     def __isub__(self, other: Any) -> Any:
-        return update(self, "-=", self - other)
+        return namespace().in_place(self, "-=", self - other)
 
     def __imul__(self, other: Any) -> Any:
-        return update(self, "*=", self * other)
+        return namespace().in_place(self, "*=", self * other)
 
     def __itruediv__(self, other: Any) -> Any:
-        return update(self, "/=", self / other)
+        return namespace().in_place(self, "/=", self / other)
 
     def __ifloordiv__(self, other: Any) -> Any:
-        return update(self, "//=", self // other)
+        return namespace().in_place(self, "//=", self // other)
 
     def __imod__(self, other: Any) -> Any:
-        return update(self, "%=", self % other)
+        return namespace().in_place(self, "%=", self % other)
 
     def __ipow__(self, other: Any) -> Any:
-        return update(self, "**=", self**other)
+        return namespace().in_place(self, "**=", self**other)
 
     def __imatmul__(self, other: Any) -> Any:
-        return update(self, "@=", self @ other)
+        return namespace().in_place(self, "@=", self @ other)
 
     def __iand__(self, other: Any) -> Any:
-        return update(self, "&=", self & other)
+        return namespace().in_place(self, "&=", self & other)
 
     def __ior__(self, other: Any) -> Any:
-        return update(self, "|=", self | other)
+        return namespace().in_place(self, "|=", self | other)
 
     def __ixor__(self, other: Any) -> Any:
-        return update(self, "^=", self ^ other)
+        return namespace().in_place(self, "^=", self ^ other)
 
     def __ilshift__(self, other: Any) -> Any:
-        return update(self, "<<=", self << other)
+        return namespace().in_place(self, "<<=", self << other)
 
     def __irshift__(self, other: Any) -> Any:
-        return update(self, ">>=", self >> other)
+        return namespace().in_place(self, ">>=", self >> other)
+
+    # Methods that write into the array
+
+    def fill(self, value: Any) -> None:
+        """As `numpy.ndarray.fill`."""
+        namespace().fill(self, value)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        """As `numpy.ndarray.sort`."""
+        namespace().sort_in_place(self, axis, kind, order, stable=stable)
+
+    def partition(self, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
+        """As `numpy.ndarray.partition`."""
+        namespace().partition_in_place(self, kth, axis, kind, order)
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        """As `numpy.ndarray.put`."""
+        namespace().put(self, indices, values, mode)
 
     def __copy__(self) -> Traced:
-        return fresh(self)
+        return copied(self)
 
     def __deepcopy__(self, memo: Any) -> Traced:
-        return fresh(self)
+        return copied(self)
 
     def __reduce__(self) -> NoReturn:
         refuse(self, "pickling", "values outside a trace", "pickle the compiled function or the graph instead")
@@ -338,23 +364,40 @@ for _name in [
     "round",
     "conj",
     "conjugate",
-    "clip",
     "dot",
     "ravel",
     "squeeze",
     "swapaxes",
     "take",
-    "astype",
 ]:
     setattr(Traced, _name, _method(_name))
-Traced.copy = _method("copy", "copy")  # type: ignore[attr-defined]
 
 
-def _flatten(self: Traced, order: str = "C") -> Any:
+def _astype(
+    self: Traced, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
+    """As `numpy.ndarray.astype`."""
+    return namespace().cast(self, dtype, order, casting, subok, copy)
+
+
+def _clip(self: Traced, min: Any = None, max: Any = None, out: Any = None, **kwargs: Any) -> Any:
+    """As `numpy.ndarray.clip`."""
+    return namespace().clip(self, min, max, out, **kwargs)
+
+
+def _copy(self: Traced, order: str = "C") -> Traced:
+    """As `numpy.ndarray.copy`."""
+    return copied(self, order)
+
+
+def _flatten(self: Traced, order: str = "C") -> Traced:
     """As `numpy.ndarray.flatten`."""
-    return fresh(namespace().ravel(self, order=order))
+    return copied(namespace().ravel(self, order=order), "C")
 
 
+Traced.astype = _astype  # type: ignore[attr-defined]
+Traced.clip = _clip  # type: ignore[attr-defined]
+Traced.copy = _copy  # type: ignore[attr-defined]
 Traced.flatten = _flatten  # type: ignore[attr-defined]
 
 
@@ -378,9 +421,9 @@ def _compress(self: Traced, condition: Any, axis: int | None = None, out: Any = 
 Traced.compress = _compress  # type: ignore[attr-defined]
 
 
-def _reshape(self: Traced, *shape: Any, order: str = "C") -> Any:
+def _reshape(self: Traced, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     """As `numpy.ndarray.reshape`."""
-    return namespace().reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+    return namespace().reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)
 
 
 def _transpose(self: Traced, *axes: Any) -> Any:

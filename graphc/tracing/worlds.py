@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -11,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from graphc.dims import Size
 from graphc.errors import Loc, UnsupportedError
-from graphc.ir import Builder, Guard, Locs, set_name
+from graphc.ir import Builder, Guard, Locs, TensorType, set_name
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
-from graphc.tracing.in_place import share
+from graphc.tracing.delegates import namespace
+from graphc.tracing.layout import arrange, like, ordered_as
 from graphc.tracing.places import Goal, here, holder, stacklevel, user_frame, user_locs
 from graphc.tracing.refusals import raise_leaked
+from graphc.tracing.stack import STACK
+from graphc.tracing.storage import snapshot
 
 if TYPE_CHECKING:
     from graphc.tracing.values import Traced
@@ -25,20 +28,10 @@ if TYPE_CHECKING:
 STALE_BYTES: Final = 1 << 16  # a writable closed-over array of this size is likely a weight that will change
 
 
-class _Stack(threading.local):
-    """The traces that are running in this thread, outermost first."""
-
-    def __init__(self) -> None:
-        self.worlds: list[TracingWorld] = []
-
-
-STACK: Final = _Stack()
-
-
 # Python's own types that no operator takes beside a traced value, and what to write instead.
 _NO_OPERANDS: Final[dict[type, str]] = {
-    list: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
-    tuple: "np.array([...]) of numbers; graphc.numpy.array([...]) where it holds traced values",
+    list: "np.array([...]), beside which a traced number is an array too",
+    tuple: "np.array([...]), beside which a traced number is an array too",
     complex: "compute with real and imaginary parts: complex values cannot be traced yet",
     str: "numbers, not text",
     bytes: "numbers, not text",
@@ -47,6 +40,12 @@ _NO_OPERANDS: Final[dict[type, str]] = {
     type(None): "check for None before: `if x is None` works in a trace",
 }
 
+
+# Operators by which Python computes with a bool as with the integer that it is, and NumPy does not.
+_ARITHMETIC: Final = frozenset({"add", "sub", "mul", "div", "floor_divide", "remainder", "pow"})
+
+# No element of an array is equal to one of these.
+_NEVER_EQUAL: Final = (str, bytes, dict, set, type(None))
 
 # Modules whose functions take a call from the user's code and give its result back unchanged.
 _PASSING_ON: Final = frozenset({
@@ -68,7 +67,7 @@ class TracingWorld(GraphWorld):
         self.captured: dict[tuple[int, int], int] = {}
         self.captures: list[Traced] = []
         self.asked: dict[Guard, Loc] = {}
-        self._constants: dict[int, tuple[Any, Any]] = {}
+        self._constants: dict[int, tuple[Any, int]] = {}
         self._goal: Goal | None = None  # where the program assigns the value that it is making
 
     def locate(self) -> Locs:
@@ -76,35 +75,54 @@ class TracingWorld(GraphWorld):
         return locs
 
     def emit(self, op: Op, operands: Sequence[Any], attrs: Any) -> Any:
-        world: TracingWorld
+        remembered = False
         for operand in operands:
             if operand.world is not self:
                 world = deepest(operands)
-                result = GraphWorld.emit(world, op, [world.adopt(o) for o in operands], attrs)
-                break
-        else:
-            if not self.active:
-                deepest(operands)
-            world = self
-            result = GraphWorld.emit(self, op, operands, attrs)
-        if world._goal is not None and op.name != "const":
-            world.builder.assign(*world._goal, result.id)
-        if op.view and operands:
-            share(operands[0], result)
+                return world.emit(op, [world.adopt(o) for o in operands], attrs)
+            remembered = remembered or operand.memory is not None
+        if not self.active:
+            deepest(operands)
+        result = super().emit(op, operands, attrs)
+        if self._goal is not None and op.name != "const":
+            self.builder.assign(*self._goal, result.id)
+        if remembered:
+            arrange(op, operands, result, dict(attrs))
         return result
 
     def binary(self, name: str, a: Any, b: Any) -> Any:
-        for other in (a, b):
-            # a comparison for equality with something else is false, as everywhere in Python
-            if type(other) in _NO_OPERANDS and name not in ("eq", "ne"):
-                raise UnsupportedError(
-                    f"a {type(other).__name__} cannot be an operand of traced arithmetic",
-                    expected="a traced value, a NumPy array, or a bool, int or float",
-                    actual=repr(other)[:60],
-                    loc=(user_locs() or (None,))[0],
-                    fix=_NO_OPERANDS[type(other)],
-                )
+        for one, other in ((a, b), (b, a)):
+            if type(other) not in _NO_OPERANDS:
+                continue
+            if isinstance(other, (list, tuple)) and not one.type.weak:
+                # beside an array NumPy makes an array of it; beside a number, as weak values are, Python repeats it
+                other = namespace().asarray(other)
+                return self.binary(name, *((a, other) if one is a else (other, b)))
+            if name in ("eq", "ne") and isinstance(other, _NEVER_EQUAL):
+                return self._everywhere(name == "ne", one.type.shape)
+            raise UnsupportedError(
+                f"a {type(other).__name__} cannot be an operand of traced arithmetic",
+                expected="a traced value, a NumPy array or a list of numbers, or a bool, int or float",
+                actual=repr(other)[:60],
+                loc=(user_locs() or (None,))[0],
+                fix=_NO_OPERANDS[type(other)],
+            )
+        if name in _ARITHMETIC and all(_is_python_number(x) for x in (a, b)):
+            a, b = (self.python_number(x) for x in (a, b))
         return super().binary(name, a, b)
+
+    def python_number(self, operand: Any) -> Any:
+        """The operand, a Python bool as the integer that it is in Python's arithmetic."""
+        if isinstance(operand, Operand) and operand.type.weak and operand.type.dtype.kind == "b":
+            return self.convert(operand, np.dtype(np.int64), weak=True)
+        return int(operand) if type(operand) is bool else operand
+
+    def _everywhere(self, value: bool, shape: tuple[Size, ...]) -> Any:
+        """A boolean for every element: a plain array, as it is known now, unless a size is not."""
+        known = [size for size in shape if isinstance(size, int)]
+        if len(known) < len(shape):
+            return self.full(value, TensorType(shape, np.dtype(np.bool_)))
+        return np.full(known, value) if shape else np.bool_(value)
 
     def promote(self, operands: Sequence[Any], to_float: bool = False) -> list[Any]:
         if not self.active:
@@ -122,16 +140,16 @@ class TracingWorld(GraphWorld):
                 f"captured_{len(self.captures)}", operand.type, operand.world.builder.nodes[operand.id]["loc"]
             )
             self.captured[key] = node
-            self.captures.append(fresh(operand))
-        return self.value_class(self, node)
+            self.captures.append(snapshot(operand))
+        return like(operand, self.value_class(self, node))
 
     def constant(self, value: Any, dtype: np.dtype[Any] | None = None, weak: bool = False) -> Any:
         if not isinstance(value, np.ndarray) or value.ndim == 0:
             return super().constant(value, dtype, weak)
         # a writable array may have changed since it was last used
         known = None if value.flags.writeable else self._constants.get(id(value))
-        if known is not None and (dtype is None or known[1].type.dtype == dtype):
-            return known[1]
+        if known is not None and (dtype is None or self.builder.nodes[known[1]]["type"].dtype == dtype):
+            return ordered_as(self.value_class(self, known[1]), value)
         if value.flags.writeable and value.nbytes >= STALE_BYTES:
             warnings.warn(
                 f"a writable array of shape {value.shape} is copied into the graph as a constant: later changes to it "
@@ -140,8 +158,12 @@ class TracingWorld(GraphWorld):
             )
         result = super().constant(value, dtype, weak)
         set_name(self.builder.nodes[result.id], holder(value))
-        self._constants[id(value)] = (value, result)
-        return result
+        self._constants[id(value)] = (value, result.id)
+        return ordered_as(result, value)
+
+
+def _is_python_number(operand: Any) -> bool:
+    return operand.type.weak if isinstance(operand, Operand) else type(operand) in (bool, int, float)
 
 
 def deepest(operands: Sequence[Any]) -> TracingWorld:
@@ -177,11 +199,6 @@ def assigned(result: Any, caller: FrameType | None) -> Any:
         if fits and all(r.world is world for r in results):
             world.builder.assign(site, name, tuple(r.id for r in results))
     return result
-
-
-def fresh(value: Traced) -> Traced:
-    """A copy in NumPy's sense: the same content, with a life of its own under in-place operators."""
-    return value.world.value_class(value.world, value.id)
 
 
 class tracing:

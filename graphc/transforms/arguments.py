@@ -12,7 +12,7 @@ from graphc.compiler import Compiled, Jitted, Wrapper, flatten, function_name, s
 from graphc.errors import DifferentiationError, DTypeError, ShapeError, StructureError, TraceError
 from graphc.ir import Graph, TensorType
 from graphc.passes import pipeline
-from graphc.tracing import Traced, TracingWorld, fresh, lift, user_locs, world_of
+from graphc.tracing import Traced, TracingWorld, lift, snapshot, user_locs, world_of
 
 
 def prepared(graph: Graph) -> Graph:
@@ -27,7 +27,7 @@ def lift_argument(argument: Any, world: TracingWorld, transform: str) -> tuple[l
     caller's later on.
     """
     leaves, structure = flatten(argument)
-    lifted = [fresh(lift(leaf, world)) for leaf in leaves]
+    lifted = [snapshot(lift(leaf, world)) for leaf in leaves]
     for leaf in lifted:
         check_differentiable(leaf.type, transform)
     return lifted, structure

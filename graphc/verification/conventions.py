@@ -16,7 +16,7 @@ from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import ExactWorld
 from graphc.ir import TensorType
 from graphc.ops.meaning import evaluate as numpy_meaning
-from graphc.ops.record import Linear, Op
+from graphc.ops.record import Linear, Masked, Op
 from graphc.verification import points
 from graphc.verification.cases import BOOL, F64, Case, cases, domain_of, exactly, rounded, samples
 from graphc.verification.limits import emitted, limits
@@ -43,6 +43,7 @@ def masks(op: Op) -> Iterator[str]:
             reached = rule.transpose(world, ct, *handles, **case.attrs)
             carried = rule.mask(world, mask, *handles, **case.attrs)
             for k, (r, m) in enumerate(zip(reached, carried, strict=True)):
+                r = world.select(r.mask, r.factor, 0) if isinstance(r, Masked) else r
                 if (r is None) != (m is None):
                     yield f"{case}: mask and transpose disagree on operand {k}"
                 elif r is not None:

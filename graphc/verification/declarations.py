@@ -14,6 +14,7 @@ from graphc.backends.exact.reals import reals
 from graphc.errors import GraphcError, IRError
 from graphc.ir import TensorType, TupleType
 from graphc.ops.meaning import evaluate as numpy_meaning
+from graphc.ops.meaning import evaluate_into
 from graphc.ops.record import Linear, Op
 from graphc.ops.typing import Facts
 from graphc.verification import points
@@ -32,8 +33,11 @@ def declarations(op: Op) -> Iterator[str]:
 
 
 def flags(op: Op) -> Iterator[str]:
-    """`view`: whether a result may show an operand's storage. `elementwise`: whether elements go one by one."""
-    shown, alone = False, bool(op.domains)
+    """`view`: whether a result may show an operand's storage. `elementwise`: whether elements go one by one.
+
+    `updates`: whether the meaning can write the result into the first operand.
+    """
+    shown, alone, updates = False, bool(op.domains), bool(op.domains)
     for case in cases(op):
         # as an executor hands them on: results without axes are scalars
         arrays: list[Any] = [rounded(v, t.dtype)[()] for v, t in zip(case.operands, case.types, strict=True)]
@@ -42,12 +46,27 @@ def flags(op: Op) -> Iterator[str]:
             shares = any(np.shares_memory(found, x) for x in arrays if isinstance(x, np.ndarray))
             alone = alone and _one_by_one(case, arrays, np.asarray(found))
         shown = shown or shares
+        updates = updates and _in_place(case, arrays, np.asarray(found))
         if shares and not op.view:
             yield f"{case}: the result shows an operand's storage, but the op is not declared a view"
     if op.view and not shown and op.name != "get":
         yield f"{op.name}: declared a view, but never shows an operand's storage"
+    if updates != op.updates:
+        yield f"{op.name}: updates is {op.updates}, but on the samples it is {updates}"
     if alone != op.elementwise:
         yield f"{op.name}: elementwise is {op.elementwise}, but on the samples it is {alone}"
+
+
+def _in_place(case: Case, arrays: list[Any], found: Array) -> bool:
+    """Whether the meaning writes its result into the first operand, if that is given as `out`."""
+    if not arrays or case.op.elementwise:
+        return False
+    first = np.array(arrays[0])
+    try:
+        result = evaluate_into(case.op, [first, *arrays[1:]], case.attrs)
+    except (TypeError, ValueError, SyntaxError, NameError):
+        return False
+    return result is first and bool(np.array_equal(first, found, equal_nan=True))
 
 
 def _one_by_one(case: Case, arrays: list[Any], found: Array) -> bool:

@@ -69,9 +69,10 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     # the shift cancels in value and derivatives, so that it may count as constant
     top = world.stop_gradient(max(where(left_out, -np.inf, value), axis=axes, keepdims=True))
     top = where(absolute(top) < np.inf, top, 0)
-    # an element without weight may be larger by far than the largest that counts
+    # an element left out may be larger by far
     limit = float(np.floor(np.log(np.finfo(value.type.dtype).max)))
-    total = sum(weight * exp(minimum(value - top, limit)), axis=axes, keepdims=bool(keepdims))
+    terms = weight * exp(where(left_out, minimum(value - top, limit), value - top))
+    total = sum(terms, axis=axes, keepdims=bool(keepdims))
     shift = top if keepdims else sum(top, axis=axes)
     if return_sign:
         return log(absolute(total)) + shift, sign(total)
