@@ -21,6 +21,7 @@ from graphc.passes.fuse import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
 
+RNG = np.random.default_rng(5)
 GENERATORS: dict[str, Callable[..., Any]] = {"llvm": generator.load, "ufunc": blocked.load}
 # what runs on this processor: code for it, and for plainer ones of its kind
 MACHINES = {"host": machine.host()}
@@ -191,6 +192,43 @@ def test_folds_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
                 magnitude = np.abs(exact).sum(axis=axes, keepdims=keepdims)
                 error = np.abs(actual.astype(exact.dtype) - expected.astype(exact.dtype))
                 assert np.all(error <= 4 * np.finfo(dtype).eps * magnitude), (op.name, dtype, shape, axes)
+
+
+@pytest.mark.parametrize("kernels", ["llvm", "ufunc"])
+@pytest.mark.parametrize("named", [False, True], ids=["fixed sizes", "named sizes"])
+@pytest.mark.parametrize("before", [0, 1, 18])
+@pytest.mark.parametrize("after", [0, 2])
+def test_what_lies_outside_a_slice_is_zero(kernels: str, named: bool, before: int, after: int) -> None:
+    """Loops are cut where operands begin and end: elementwise, and reduced along and across the cuts."""
+
+    def f(x: Any, y: Any) -> Any:
+        line = np.pad(x, (before, after))
+        plane = np.pad(y, ((after, before), (before, after)))
+        both = line + np.pad(x, (after, before)) * 2  # conditions that overlap
+        results = np.cos(line), np.exp(line).sum(), both, np.exp(both).max()
+        return *results, plane * 2 + 1, np.exp(plane).sum(axis=0), np.exp(plane).sum(axis=1)
+
+    for n in (1, 3, 40):
+        x, y = RNG.normal(size=n), RNG.normal(size=(5, n))
+        specs = ("f64[n]", "f64[m,n]") if named else (x, y)
+        for actual, expected in zip(graphc.compile(f, *specs, kernels=kernels)(x, y), f(x, y), strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("kernels", ["llvm", "ufunc"])
+def test_slices_that_depend_on_named_sizes(kernels: str) -> None:
+    """Two named sizes, of which either may be the larger: which condition ends first is not known beforehand."""
+
+    def f(x: Any, y: Any) -> Any:
+        n, m = x.shape[0], y.shape[0]
+        return np.exp(np.pad(x, (1, m))) * np.pad(y, (n, 1)), np.pad(x, (m, 1)) + np.pad(y, (1, n))
+
+    compiled = graphc.compile(f, "f64[n]", "f64[m]", kernels=kernels)
+    for n in (0, 1, 2, 30):
+        for m in (0, 1, 17, 31):
+            x, y = RNG.normal(size=n), RNG.normal(size=m)
+            for actual, expected in zip(compiled(x, y), f(x, y), strict=True):
+                np.testing.assert_allclose(actual, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("load", GENERATORS.values(), ids=GENERATORS)

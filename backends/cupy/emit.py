@@ -125,7 +125,8 @@ class CudaEmitter(Emitter):
 
     # Arithmetic
 
-    def binary(self, name: str, a: Operand, b: Operand) -> Value:
+    def binary(self, name: str, a: Operand, b: Operand, contract: bool = False) -> Value:
+        # CUDA's compiler contracts everywhere or nowhere, and the elementary functions rely on roundings
         if isinstance(a, Value):
             b = self.like(b, a)
         else:

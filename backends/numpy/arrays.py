@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from graphc.kernels import Kernel
 
 Array = np.ndarray[Any, Any]
+
+LARGE: Final = 1 << 16  # bytes of an array: the C library gives freed memory of more back to the system
 
 
 class Arguments:

@@ -14,13 +14,14 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
+from graphc.backends.numpy.arrays import LARGE
 from graphc.dims import Dim, Size
 from graphc.errors import DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, into, namespace, render
-from graphc.plan import Plan, Step
+from graphc.plan import Plan, Step, nbytes
 from graphc.text.scalars import printable
 
 KEYWORDS: Final = frozenset(
@@ -29,6 +30,7 @@ KEYWORDS: Final = frozenset(
         "nk",
         "scipy",
         "calls",
+        "empty",
         "ndarray",
         "errstate",
         "slices",
@@ -46,12 +48,15 @@ GENERATORS: Final = {
     "llvm": "graphc.backends.numpy.llvm.generator",
     "ufunc": "graphc.backends.numpy.blocked",
 }
+REUSE: Final = "graphc.backends.numpy.llvm.reuse"  # needs machine code
 
 
 def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
     """Source text of the plan's function, and the constants and helpers it refers to."""
-    writer = Writer(plan)
+    writer = Writer(plan, reuse=kernels == "llvm")
     source, scope = writer.write()
+    if writer.reuses:
+        scope["empty"] = import_module(REUSE).empty
     if writer.kernels:
         generator = import_module(GENERATORS[kernels])
         scope.update((f"kernel{i}", run) for i, run in enumerate(generator.load(writer.kernels, fast)))
@@ -83,8 +88,10 @@ class Writer:
 
     module = "np"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, reuse: bool = False) -> None:
         self.plan = plan
+        self.reuse = reuse
+        self.reuses = False  # whether the text makes arrays of memory that was used before
         self.graph: Graph = plan.graph
         self.nodes = self.graph._node
         self.scope: dict[str, Any] = {}
@@ -246,9 +253,13 @@ class Writer:
     def _call(self, i: int, step: Step) -> str:
         """The NumPy meaning of a single node."""
         data = self.nodes[i]
-        operands = [self._operand(a) for a in data["args"]]
-        call = render(TABLE[data["op"]], operands, self._attrs(i))
-        return into(call, self.names[step.into[i]]) if i in step.into else call
+        op = TABLE[data["op"]]
+        call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
+        if i in step.into:
+            return into(call, self.names[step.into[i]])
+        if self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
+            return into(call, self._empty(data["type"]))
+        return call
 
     def _attrs(self, i: int) -> dict[str, str]:
         return {name: self._attr(i, name, value) for name, value in self.nodes[i]["attrs"]}
@@ -265,13 +276,25 @@ class Writer:
                 lines.append(f"{name} = {self.names[step.into[i]]}")
                 continue
             type: TensorType = self.nodes[i]["type"]
-            shape, dtype = attr_text("", self._spelled(type.shape)), self._dtype(type.dtype)
-            lines.append(f"{name} = {self.module}.empty({shape}, {dtype})")
+            lines.append(f"{name} = {self._empty(type)}")
         results = [self.names[i] for i in kernel.nodes]
         sizes = [str(self._spelled(s)) for s in kernel.symbolic]
         ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
         lines.append(f"kernel{number}({', '.join([*reads, *results, *sizes])})  # {ops}")
         return lines
+
+    def _empty(self, type: TensorType) -> str:
+        """The call that makes room for a result."""
+        large = self.reuse and self._large(type)
+        self.reuses |= large
+        make = "empty" if large else f"{self.module}.empty"
+        return f"{make}({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})"
+
+    @staticmethod
+    def _large(type: TensorType) -> bool:
+        """Whether an array may be as large as what is worth keeping the memory of."""
+        size = nbytes(type)
+        return not isinstance(size, int) or size >= LARGE
 
     def _dtype(self, dtype: np.dtype[Any]) -> str:
         label = DTYPE_NAMES[dtype]

@@ -33,7 +33,8 @@ def compile(
         exact_order: keep NumPy's own operations and rounding; no kernels, no stabilising rewrites.
         kernels: what runs fused operations: "llvm" (machine code), "ufunc" (NumPy's functions on blocks), or "none". By
             default ``GRAPHC_KERNELS``, else "llvm" if llvmlite is there, else "ufunc".
-        fast_math: take elementary functions with a larger, documented error where that is faster.
+        fast_math: take elementary functions with a larger, documented error where that is faster, and round a product
+            and the sum that it goes into once.
 
     Returns:
         A `Compiled` that takes arrays in the structure of the specs.

@@ -36,7 +36,12 @@ class Across:
         nest, inner = self.nest, self.nest.schedule.inner
         loop = inner[depth]
         if depth + 1 < len(inner):
-            nest.points(loop, nest.zero, nest.extents[loop], lambda: self._fill(depth + 1))
+
+            def deeper(_: list[Value]) -> list[Value]:
+                self._fill(depth + 1)
+                return []
+
+            nest.along(loop, nest.zero, nest.extents[loop], [], deeper)
             return
 
         def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:

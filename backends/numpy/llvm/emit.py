@@ -363,15 +363,18 @@ class Emitter:
 
     # Arithmetic
 
-    def binary(self, name: str, a: Operand, b: Operand) -> Value:
-        """An instruction of two operands of one type; `add`, `sub` and `mul` choose by the dtype."""
+    def binary(self, name: str, a: Operand, b: Operand, contract: bool = False) -> Value:
+        """An instruction of two operands of one type; `add`, `sub` and `mul` choose by the dtype.
+
+        contract: let the processor round a sum of floats and a product in it once, if both allow it.
+        """
         if isinstance(a, Value):
             b = self.like(b, a)
         else:
             assert isinstance(b, Value)
             a = self.like(a, b)
         if a.is_float:
-            name = _FLOAT_NAMES.get(name, name)
+            name = _FLOAT_NAMES.get(name, name) + (" contract" if contract else "")
         return self.instruction(f"{name} {a.type} {a.text}, {b.text}", a.dtype, a.lanes)
 
     def negative(self, a: Value) -> Value:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
-from functools import lru_cache
 from typing import Any
 
-from graphc.backends.numpy import cache
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm.code import library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
-from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link, llvm_version
+from graphc.backends.numpy.llvm.machine import Machine, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
@@ -27,11 +25,12 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     """
     machine = machine or host()
     text, names = source(kernels, machine, fast)
-    library = _linked(text, machine, names)
+    found = library(text, machine, names)
+    entry.settle(found.addresses)
     runs: list[Run] = []
     for number, kernel in enumerate(kernels):
-        slow = _Caller(kernel, library.addresses[f"kernel{number}"], library)
-        runs.append(entry.bind(library.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
+        slow = _Caller(kernel, found.addresses[f"kernel{number}"], found)
+        runs.append(entry.bind(found.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
     return runs
 
 
@@ -46,19 +45,6 @@ def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> t
     kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
     return "\n".join([module.text(), entry.DECLARATIONS, *texts]), (*names, *entry.GLOBALS)
-
-
-@lru_cache(maxsize=256)
-def _linked(text: str, machine: Machine, names: tuple[str, ...]) -> Library:
-    """The text in memory as code: from this process's memory, from disk, or compiled."""
-    name = cache.key(text, *map(str, astuple(machine)), llvm_version())
-    code = cache.get(name)
-    if code is None:
-        code = assemble(text, machine)
-        cache.put(name, code)
-    library = link(code, names)
-    entry.settle(library.addresses)
-    return library
 
 
 class _Caller:

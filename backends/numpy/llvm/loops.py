@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.backends.numpy.llvm.across import Across
-from graphc.backends.numpy.llvm.emit import Module
+from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.sweeps import Sweeps
@@ -43,4 +43,9 @@ def _open(nest: Nest, inner: Sweeps | Tiles, depth: int, env: Env) -> None:
         return
     loop = schedule.outer[depth]
     start, stop = (nest.zero, nest.extents[loop]) if depth else nest.ends
-    nest.points(loop, start, stop, lambda: _open(nest, inner, depth + 1, dict(env)))
+
+    def body(_: list[Value]) -> list[Value]:
+        _open(nest, inner, depth + 1, dict(env))
+        return []
+
+    nest.along(loop, start, stop, [], body)

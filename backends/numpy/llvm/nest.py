@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from graphc.backends.numpy.llvm import memory
@@ -32,6 +32,7 @@ class Nest:
         self.k = LlvmScalars(self.e, fast, calls)
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
+        self.decided: dict[Within, bool] = {}  # conditions known to hold, or not, in the segment being written
         self.e.label("entry")
         bases = [self._argument("arrays", n, "ptr") for n in range(len(kernel.roots) + len(kernel.nodes))]
         self.sources = dict(zip(kernel.roots, bases, strict=False))
@@ -123,15 +124,37 @@ class Nest:
         e.label(after)
         return held
 
-    def points(self, loop: int, start: Value, stop: Value, body: Callable[[], None]) -> None:
-        """One of the kernel's loops, a point at a time."""
+    def along(
+        self,
+        loop: int,
+        start: Value,
+        stop: Value,
+        carried: list[Value],
+        body: Callable[[list[Value]], Sequence[Value]],
+    ) -> list[Value]:
+        """One of the kernel's loops, a point at a time; `body` maps the carried values to their next ones."""
 
-        def at(index: Value, _: list[Value]) -> list[Value]:
+        def at(index: Value, held: list[Value]) -> Sequence[Value]:
             self.index[loop] = index
-            body()
-            return []
+            return body(held)
 
-        self.loop(start, stop, 1, [], at)
+        for first, last in self.parts(loop, start, stop):
+            carried = self.loop(first, last, 1, carried, at)
+        return carried
+
+    def parts(self, loop: int, start: Value, stop: Value) -> Iterator[tuple[Value, Value]]:
+        """The parts of a loop in which each condition on it is decided, and taken as such, or open throughout."""
+        e, cut = self.e, self.schedule.segments[loop]
+        for segment in cut:
+            end = stop
+            if segment is not cut[-1]:
+                end = self.size(segment.stop)
+                end = e.select(end < stop, end, stop)
+                end = e.select(end < start, start, end)
+            around, self.decided = self.decided, {**self.decided, **segment.decided}
+            yield start, end
+            self.decided = around
+            start = end
 
     def vectors(
         self,
@@ -140,10 +163,21 @@ class Nest:
         carried: list[Value],
         body: Callable[[list[Value], int, Value | None], list[Value]],
     ) -> list[Value]:
-        """The vector loop from `start` to `stop`: whole vectors, then a masked rest.
+        """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
         """
+        for first, last in self.parts(self.vector_loop, start, stop):
+            carried = self._vectors(first, last, carried, body)
+        return carried
+
+    def _vectors(
+        self,
+        start: Value,
+        stop: Value,
+        carried: list[Value],
+        body: Callable[[list[Value], int, Value | None], list[Value]],
+    ) -> list[Value]:
         e, lanes, loop = self.e, self.lanes, self.vector_loop
 
         def whole(index: Value, held: list[Value]) -> list[Value]:
@@ -193,9 +227,12 @@ class Nest:
                 case Position(dtype=dtype, at=at):
                     return e.convert(self._position(at, lanes), dtype)
                 case Load(dtype=dtype, root=root, at=at, within=within):
-                    condition = self._within(within, lanes, mask)
-                    stride = self.stride(at) if lanes > 1 else 1
-                    return memory.load(e, self.sources[root], self.affine(at), stride, dtype, lanes, condition)
+                    if any(self.decided.get(w) is False for w in within):
+                        return e.const(0, dtype, lanes)
+                    unknown = [w for w in within if w not in self.decided]
+                    if lanes > 1 and self.vector_loop not in at.loops.union(w.loop for w in unknown):
+                        return e.splat(self._load(root, at, dtype, 1, self._within(unknown, 1, None)), lanes)
+                    return self._load(root, at, dtype, lanes, self._within(unknown, lanes, mask))
                 case Apply(dtype=dtype, op=op, operands=operands, attrs=attrs):
                     kernel = TABLE[op].kernel
                     given = [self.wide(env[j], lanes) for j in operands]
@@ -210,6 +247,10 @@ class Nest:
                     raise AssertionError("reductions are emitted by sweeps")
         finally:
             e.lanes = saved
+
+    def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Value | None) -> Value:
+        stride = self.stride(at) if lanes > 1 else 1
+        return memory.load(self.e, self.sources[root], self.affine(at), stride, dtype, lanes, mask)
 
     def wide(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else self.e.splat(value, lanes)

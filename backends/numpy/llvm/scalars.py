@@ -15,7 +15,7 @@ from graphc.backends.numpy.llvm.functions import ACCURATE, FAST, Function, integ
 class LlvmScalars:
     """Writes each function's instructions with an emitter; transcendental ones come from the vector mathematics.
 
-    fast: take the variants with a larger, documented error.
+    fast: take the variants with a larger, documented error, and round a sum and a product in it once.
     calls: call the transcendental functions rather than writing them out each time. A call costs little beside the
     function, and a kernel of hundreds of them compiles several times faster.
     """
@@ -54,13 +54,13 @@ class LlvmScalars:
     # Arithmetic
 
     def add(self, a: Value, b: Value) -> Value:
-        return a | b if a.dtype == BOOL else a + b
+        return a | b if a.dtype == BOOL else self.e.binary("add", a, b, self.fast)
 
     def sub(self, a: Value, b: Value) -> Value:
-        return a - b
+        return self.e.binary("sub", a, b, self.fast)
 
     def mul(self, a: Value, b: Value) -> Value:
-        return a & b if a.dtype == BOOL else a * b
+        return a & b if a.dtype == BOOL else self.e.binary("mul", a, b, self.fast)
 
     def div(self, a: Value, b: Value) -> Value:
         return a / b

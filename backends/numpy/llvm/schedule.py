@@ -8,13 +8,17 @@ computed in a further sweep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, cmp_to_key
+from itertools import pairwise
 from typing import Final, NamedTuple
 
+from graphc import dims
 from graphc.backends.numpy.llvm.machine import Machine
-from graphc.kernels import Apply, Kernel, Reduce, Store
+from graphc.dims import Size
+from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
 from graphc.ops import TABLE
 
 TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
@@ -30,6 +34,17 @@ def weight(value: object) -> int:
         return 0
     work = TABLE[value.op].work
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
+
+
+SEGMENTS: Final = 5  # into which the conditions on a loop may cut it: each repeats the loop's code
+REPEATS: Final = 15  # of the innermost code, by the segments of all loops
+
+
+class Segment(NamedTuple):
+    """A part of a loop, up to `stop`, and which conditions on the loop hold in it and which do not."""
+
+    stop: Size
+    decided: Mapping[Within, bool]
 
 
 class Division(NamedTuple):
@@ -78,9 +93,19 @@ class Schedule:
             return None
         return Division(self.vector_loop, TILE if self.tiled else 1)
 
-    def level(self, loops: Iterable[int]) -> int:
-        """How many of the outer loops have to be open for a value that varies over these."""
-        return max((self.outer.index(k) + 1 for k in loops if k in self.outer), default=0)
+    @cached_property
+    def segments(self) -> Mapping[int, tuple[Segment, ...]]:
+        """The segments of each loop, in order. Each begins where the one before it has ended."""
+        found: dict[int, tuple[Segment, ...]] = {}
+        repeats = 1
+        for loop in reversed(range(len(self.kernel.sizes))):
+            conditions = Counter(
+                w for v in self.kernel.values if isinstance(v, Load) for w in v.within if w.loop == loop
+            )
+            cut = segments(self.kernel.sizes[loop], conditions)
+            repeats *= len(cut)
+            found[loop] = cut if repeats <= REPEATS else (Segment(self.kernel.sizes[loop], {}),)
+        return found
 
     def lanes(self, machine: Machine) -> int:
         """Lanes of the vectors: some registers' worth, fewer the more values live, and no more than there is work."""
@@ -248,3 +273,44 @@ class Schedule:
             if isinstance(value, Apply):
                 stack.extend(value.operands)
         return total
+
+
+def segments(size: Size, conditions: Mapping[Within, int]) -> tuple[Segment, ...]:
+    """A loop cut where conditions on it begin or end to hold; they come with how often each is asked.
+
+    Conditions whose ends have no known order, or too many of them, are left open but for the most frequent one.
+
+    >>> [(s.stop, *s.decided.values()) for s in segments(9, {Within(0, 2, 7): 1})]
+    [(2, False), (7, True), (9, False)]
+    """
+    if not conditions:
+        return (Segment(size, {}),)
+    wanted = sorted(conditions, key=lambda w: -conditions[w])
+    ends = _ordered({end for w in wanted for end in (w.start, w.stop)} | {0, size})
+    if ends is None or len(ends) > SEGMENTS + 1:
+        # where the end of the one condition comes before its start, the segment between them is empty
+        wanted = wanted[:1]
+        ends = [0, wanted[0].start, wanted[0].stop, size]
+    place = {end: k for k, end in enumerate(ends)}
+    found = []
+    for k, (start, stop) in enumerate(pairwise(ends)):
+        if start != stop:
+            found.append(Segment(stop, {w: place[w.start] <= k < place[w.stop] for w in wanted}))
+    return tuple(found) or (Segment(size, {}),)
+
+
+def _ordered(sizes: Iterable[Size]) -> list[Size] | None:
+    """Sizes in ascending order; None if the order depends on what the named sizes are."""
+    undecided = False
+
+    def compare(a: Size, b: Size) -> int:
+        nonlocal undecided
+        if dims.less_equal(a, b):
+            return -1
+        if dims.less_equal(b, a):
+            return 1
+        undecided = True
+        return 0
+
+    result = sorted(sizes, key=cmp_to_key(compare))
+    return None if undecided else result

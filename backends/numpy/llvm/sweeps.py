@@ -66,12 +66,9 @@ class Sweeps:
         if depth == len(inner) - 1:
             return self._vector_loop(stage, here, carried)
         loop = inner[depth]
-
-        def body(index: Value, held: list[Value]) -> list[Value]:
-            nest.index[loop] = index
-            return self._open(stage, depth + 1, here, held)
-
-        return nest.loop(nest.zero, nest.extents[loop], 1, carried, body)
+        return nest.along(
+            loop, nest.zero, nest.extents[loop], carried, lambda held: self._open(stage, depth + 1, here, held)
+        )
 
     def _vector_loop(self, stage: int, env: Env, carried: list[Value]) -> list[Value]:
         nest, e, loop = self.nest, self.nest.e, self.nest.vector_loop

@@ -93,7 +93,12 @@ class Tiles:
         self._compute_columnless(stage, here, opened)
         stop = nest.extents[loop]
         if depth + 1 < len(self.reduced):
-            nest.points(loop, nest.zero, stop, lambda: self._open(stage, depth + 1, tile, here))
+
+            def deeper(_: list[Value]) -> list[Value]:
+                self._open(stage, depth + 1, tile, here)
+                return []
+
+            nest.along(loop, nest.zero, stop, [], deeper)
             return
 
         def together(count: int) -> Callable[[Value, list[Value]], list[Value]]:
@@ -104,12 +109,13 @@ class Tiles:
             return body
 
         needed = self.schedule.needed(stage)
-        if not self.schedule.folds(stage) or sum(weight(self.kernel.values[i]) for i in needed) > LIGHT:
-            nest.loop(nest.zero, stop, 1, [], together(1))
-            return
-        whole = nest.e.binary("sdiv", stop, ROWS) * ROWS
-        nest.loop(nest.zero, whole, ROWS, [], together(ROWS))
-        nest.loop(whole, stop, 1, [], together(1))
+        light = self.schedule.folds(stage) and sum(weight(self.kernel.values[i]) for i in needed) <= LIGHT
+        for first, last in nest.parts(loop, nest.zero, stop):
+            whole = first
+            if light:
+                whole = first + nest.e.binary("sdiv", last - first, ROWS) * ROWS
+                nest.loop(first, whole, ROWS, [], together(ROWS))
+            nest.loop(whole, last, 1, [], together(1))
 
     def _compute_columnless(self, stage: int, env: Env, opened: frozenset[int]) -> None:
         """Values of a sweep that the open loops determine for all columns."""

@@ -1,0 +1,261 @@
+"""Memory of large arrays, kept for the next one of the same size.
+
+The operating system hands out large blocks page by page, each cleared when it is first touched, and takes them back
+when they are freed: for a function that fills one large array at each call, that takes longer than the function. So
+arrays that `empty` makes give their memory back to a small store, and take it from there. To NumPy they are ordinary
+arrays that own their memory; its memory handlers (NEP 49) serve for that.
+
+The store keeps at most `LIMIT` bytes in `BLOCKS` blocks. The oldest goes when another comes, and when a size is wanted
+that it does not have.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from graphc.backends.numpy.arrays import LARGE
+from graphc.backends.numpy.llvm import code, entry
+from graphc.backends.numpy.llvm.machine import host
+from graphc.errors import UnsupportedError
+
+BLOCKS: Final = 64
+LIMIT: Final = 1 << 30
+HUGE_PAGES: Final = 14  # MADV_HUGEPAGE of Linux: fewer, larger pages
+PAGE: Final = 4096
+
+# NumPy's table of C functions: https://numpy.org/doc/stable/reference/c-api/data_memory.html
+SET_HANDLER: Final = 304
+NAMES: Final = ("graphc_malloc", "graphc_calloc", "graphc_realloc", "graphc_free")
+STATE: Final = ("graphc_kept", "graphc_limit")
+
+
+def source() -> str:
+    """The handler's functions, in LLVM's language. NumPy calls them while it holds the lock of the interpreter.
+
+    Blocks lie in a ring: `next` is where the next freed one goes, which is where the oldest lies.
+    """
+    advise = sys.platform == "linux"
+    fresh = f"""
+  %address = ptrtoint ptr %new to i64
+  %up = add i64 %address, {PAGE - 1}
+  %first = and i64 %up, -{PAGE}
+  %lost = sub i64 %first, %address
+  %length = sub i64 %size, %lost
+  %page = inttoptr i64 %first to ptr
+  %ignored = call i32 @madvise(ptr %page, i64 %length, i32 {HUGE_PAGES})
+"""
+    return f"""
+%block = type {{ ptr, i64 }}
+@blocks = internal global [{BLOCKS} x %block] zeroinitializer
+@next = internal global i64 0
+@graphc_kept = global i64 0
+@graphc_limit = global i64 0
+declare ptr @PyMem_RawMalloc(i64)
+declare ptr @PyMem_RawCalloc(i64, i64)
+declare ptr @PyMem_RawRealloc(ptr, i64)
+declare void @PyMem_RawFree(ptr)
+{"declare i32 @madvise(ptr, i64, i32)" if advise else ""}
+
+define internal ptr @place(i64 %number) {{
+  %index = urem i64 %number, {BLOCKS}
+  %place = getelementptr [{BLOCKS} x %block], ptr @blocks, i64 0, i64 %index
+  ret ptr %place
+}}
+
+define internal void @release(i64 %number) {{
+  %place = call ptr @place(i64 %number)
+  %memory = load ptr, ptr %place
+  %at = getelementptr %block, ptr %place, i64 0, i32 1
+  %size = load i64, ptr %at
+  store ptr null, ptr %place
+  store i64 0, ptr %at
+  %kept = load i64, ptr @graphc_kept
+  %less = sub i64 %kept, %size
+  store i64 %less, ptr @graphc_kept
+  call void @PyMem_RawFree(ptr %memory)
+  ret void
+}}
+
+; the oldest blocks go, as many as it takes for no more than `most` bytes to stay
+define internal void @shrink(i64 %most) {{
+entry:
+  br label %head
+head:
+  %k = phi i64 [ 0, %entry ], [ %following, %body ]
+  %kept = load i64, ptr @graphc_kept
+  %enough = icmp ule i64 %kept, %most
+  %done = icmp eq i64 %k, {BLOCKS}
+  %stop = or i1 %enough, %done
+  br i1 %stop, label %end, label %body
+body:
+  %start = load i64, ptr @next
+  %number = add i64 %start, %k
+  call void @release(i64 %number)
+  %following = add i64 %k, 1
+  br label %head
+end:
+  ret void
+}}
+
+define ptr @graphc_malloc(ptr %context, i64 %size) {{
+entry:
+  %small = icmp ult i64 %size, {LARGE}
+  br i1 %small, label %plain, label %head
+plain:
+  %other = call ptr @PyMem_RawMalloc(i64 %size)
+  ret ptr %other
+head:
+  %k = phi i64 [ 1, %entry ], [ %following, %body ]
+  %done = icmp ugt i64 %k, {BLOCKS}
+  br i1 %done, label %miss, label %body
+body:
+  %start = load i64, ptr @next
+  %moved = add i64 %start, {BLOCKS}
+  %number = sub i64 %moved, %k
+  %place = call ptr @place(i64 %number)
+  %at = getelementptr %block, ptr %place, i64 0, i32 1
+  %has = load i64, ptr %at
+  %same = icmp eq i64 %has, %size
+  %following = add i64 %k, 1
+  br i1 %same, label %hit, label %head
+hit:
+  %memory = load ptr, ptr %place
+  store ptr null, ptr %place
+  store i64 0, ptr %at
+  %kept = load i64, ptr @graphc_kept
+  %less = sub i64 %kept, %size
+  store i64 %less, ptr @graphc_kept
+  ret ptr %memory
+miss:
+  %held = load i64, ptr @graphc_kept
+  %none = icmp eq i64 %held, 0
+  %fewer = sub i64 %held, 1
+  %most = select i1 %none, i64 0, i64 %fewer
+  call void @shrink(i64 %most)
+  %new = call ptr @PyMem_RawMalloc(i64 %size)
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %end, label %advise
+advise:{fresh if advise else ""}
+  br label %end
+end:
+  ret ptr %new
+}}
+
+define ptr @graphc_calloc(ptr %context, i64 %count, i64 %size) {{
+  %new = call ptr @PyMem_RawCalloc(i64 %count, i64 %size)
+  ret ptr %new
+}}
+
+define ptr @graphc_realloc(ptr %context, ptr %old, i64 %size) {{
+  %new = call ptr @PyMem_RawRealloc(ptr %old, i64 %size)
+  ret ptr %new
+}}
+
+define void @graphc_free(ptr %context, ptr %memory, i64 %size) {{
+entry:
+  %limit = load i64, ptr @graphc_limit
+  %small = icmp ult i64 %size, {LARGE}
+  %large = icmp ugt i64 %size, %limit
+  %plain = or i1 %small, %large
+  br i1 %plain, label %drop, label %keep
+drop:
+  call void @PyMem_RawFree(ptr %memory)
+  ret void
+keep:
+  %number = load i64, ptr @next
+  call void @release(i64 %number)
+  %room = sub i64 %limit, %size
+  call void @shrink(i64 %room)
+  %place = call ptr @place(i64 %number)
+  store ptr %memory, ptr %place
+  %at = getelementptr %block, ptr %place, i64 0, i32 1
+  store i64 %size, ptr %at
+  %kept = load i64, ptr @graphc_kept
+  %more = add i64 %kept, %size
+  store i64 %more, ptr @graphc_kept
+  %beyond = add i64 %number, 1
+  store i64 %beyond, ptr @next
+  ret void
+}}
+"""
+
+
+class _Allocator(ctypes.Structure):
+    _fields_ = (("context", ctypes.c_void_p), *((name, ctypes.c_void_p) for name in NAMES))
+
+
+class _Handler(ctypes.Structure):
+    """PyDataMem_Handler."""
+
+    _fields_ = (("name", ctypes.c_char * 127), ("version", ctypes.c_uint8), ("allocator", _Allocator))
+
+
+class Store:
+    """The kept blocks, and how to make arrays of them."""
+
+    def __init__(self, limit: int) -> None:
+        library = code.library(source(), host(), (*NAMES, *STATE))
+        # arrays may outlive everything else in the process, and are freed by this code
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
+        self._state = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in STATE}
+        self._state["graphc_limit"].value = limit
+        self._handler = _Handler(b"graphc", 1, _Allocator(None, *(library.addresses[name] for name in NAMES)))
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        # NumPy compares the name's text; the capsule and what it points to must stay as well
+        self._capsule = new(ctypes.addressof(self._handler), b"mem_handler", None)
+        for kept in (self._capsule, self._handler):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+        self._set = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(_numpy_function(SET_HANDLER))
+
+    @property
+    def kept(self) -> int:
+        """Bytes in the store."""
+        return self._state["graphc_kept"].value
+
+    def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """An array with whatever values its memory holds."""
+        previous = self._set(self._capsule)
+        try:
+            return np.empty(shape, dtype)
+        finally:
+            self._set(previous)
+
+
+def _numpy_function(number: int) -> int:
+    from numpy._core import multiarray
+
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = ctypes.cast(get(multiarray._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    return int(table[number])
+
+
+@lru_cache(maxsize=1)
+def store() -> Store | None:
+    """The process's store; None where it is switched off, or the interpreter runs without a lock."""
+    wanted = os.environ.get("GRAPHC_KEPT_BYTES", str(LIMIT))
+    if not wanted.isdecimal():
+        raise UnsupportedError(
+            "the variable GRAPHC_KEPT_BYTES says how many bytes of dropped results are kept",
+            expected="a whole number, 0 for none",
+            actual=repr(wanted),
+        )
+    limit = int(wanted)
+    return Store(limit) if limit > 0 and entry.SUPPORTED else None
+
+
+def empty(shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """As `numpy.empty`; a large array gets memory of an earlier one."""
+    if math.prod(shape) * dtype.itemsize < LARGE:
+        return np.empty(shape, dtype)
+    kept = store()
+    return np.empty(shape, dtype) if kept is None else kept.empty(shape, dtype)

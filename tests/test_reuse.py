@@ -1,0 +1,192 @@
+"""Memory of large results: it goes to the next result of the same size, and to nothing that is still alive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.backends.numpy.arrays import LARGE
+from graphc.errors import UnsupportedError
+
+pytest.importorskip("llvmlite", reason="large results are kept by machine code")
+from graphc.backends.numpy.llvm import entry, reuse
+
+pytestmark = pytest.mark.skipif(not entry.SUPPORTED, reason="the store relies on the lock of the interpreter")
+F64: Final = np.dtype(np.float64)
+COUNT: Final = LARGE // 8
+
+
+def kept() -> int:
+    store = reuse.store()
+    assert store is not None
+    return store.kept
+
+
+def emptied() -> None:
+    """Nothing in the store: blocks of sizes that nobody wants push each other out."""
+    while kept():
+        held = kept()
+        block = reuse.empty((COUNT + 12345,), F64)  # a miss: the oldest goes
+        assert kept() < held
+        block.resize(1, refcheck=False)  # too small to be kept
+
+
+@pytest.fixture(autouse=True)
+def _from_an_empty_store() -> None:
+    emptied()
+
+
+def double(count: int) -> Any:
+    return graphc.compile(lambda x: x * 2 + 0, f"f64[{count}]")
+
+
+def test_a_dropped_result_serves_the_next() -> None:
+    f, x = double(COUNT), np.arange(float(COUNT))
+    y = f(x)
+    address = y.ctypes.data
+    assert y.flags.owndata
+    assert y.base is None
+    del y
+    assert kept() == LARGE
+    z = f(x + 1)
+    assert z.ctypes.data == address
+    assert kept() == 0
+    np.testing.assert_array_equal(z, (x + 1) * 2)
+
+
+def test_what_is_alive_is_never_handed_out() -> None:
+    f, x = double(COUNT), np.ones(COUNT)
+    results = [f(x * k) for k in range(20)]
+    view = results[3][5:7]
+    del results[3]
+    more = [f(x * -k) for k in range(20)]
+    assert len({r.ctypes.data for r in (*results, *more)}) == 39
+    np.testing.assert_array_equal(view, 6.0)
+    for k, result in enumerate(more):
+        np.testing.assert_array_equal(result, -2.0 * k)
+
+
+@pytest.mark.parametrize("f", [lambda x: x * 2, lambda x: x[:, None] @ x[None, ::512]])
+def test_operations_of_numpy_fill_kept_memory_too(f: Any) -> None:
+    g, x = graphc.compile(f, f"f64[{COUNT}]"), np.arange(float(COUNT))
+    y = g(x)
+    address = y.ctypes.data
+    del y
+    z = g(x + 1)
+    assert z.ctypes.data == address
+    np.testing.assert_array_equal(z, f(x + 1))
+
+
+def test_a_limit_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_KEPT_BYTES", "1 GB")
+    with pytest.raises(UnsupportedError, match="GRAPHC_KEPT_BYTES"):
+        reuse.store.__wrapped__()
+
+
+def test_small_arrays_are_numpys_own() -> None:
+    y = reuse.empty((COUNT - 1,), F64)
+    del y
+    assert kept() == 0
+
+
+def test_other_sizes_leave_the_store() -> None:
+    for k in range(3 * reuse.BLOCKS):
+        block = reuse.empty((COUNT + k,), F64)
+        del block
+    # each size was new, so each time the one before it went
+    assert kept() == 8 * (COUNT + 3 * reuse.BLOCKS - 1)
+
+
+def test_a_bounded_number_of_blocks() -> None:
+    blocks = [reuse.empty((COUNT + k,), F64) for k in range(3 * reuse.BLOCKS)]
+    blocks.clear()
+    assert kept() <= reuse.BLOCKS * 8 * (COUNT + 3 * reuse.BLOCKS)
+
+
+def test_a_resized_array() -> None:
+    y = reuse.empty((COUNT,), F64)
+    y[:] = np.arange(COUNT)
+    y.resize(2 * COUNT, refcheck=False)
+    np.testing.assert_array_equal(y[:COUNT], np.arange(COUNT))
+    np.testing.assert_array_equal(y[COUNT:], 0)
+    del y
+    assert kept() == 2 * LARGE
+    z = reuse.empty((2 * COUNT,), F64)
+    z[:] = 1  # all of the block is there
+
+
+def test_nothing_else_uses_the_store() -> None:
+    f, x = double(COUNT), np.ones(COUNT)
+    f(x)
+    held = kept()
+    others = [np.empty(COUNT), x + 1, np.zeros(COUNT)]
+    others.clear()
+    assert kept() == held
+
+
+def test_threads() -> None:
+    f = double(COUNT)
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        x = np.full(COUNT, float(k))
+        for _ in range(30):
+            y = f(x)
+            if not (y == 2.0 * k).all():
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+PROGRAM: Final = """
+import builtins, os, sys
+import numpy as np, graphc
+from graphc.backends.numpy.llvm import reuse
+f = graphc.compile(lambda x: x * 2 + 0, "f64[n]")
+x = np.ones(1 << 15)
+y = f(x)
+del y
+{body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "body"),
+    [
+        pytest.param("0", "assert reuse.store() is None", id="switched off"),
+        pytest.param("300000", "assert reuse.store().kept == 1 << 18", id="within the limit"),
+        pytest.param("200000", "assert reuse.store().kept == 0", id="above the limit"),
+        pytest.param(
+            "500000",
+            "ys = [f(np.ones((1 << 15) + k)) for k in range(5)]; ys.clear(); assert 0 < reuse.store().kept <= 500000",
+            id="as many as the limit allows",
+        ),
+        pytest.param("9999999", "builtins.kept_for_ever = [f(x), f(x)]; sys.kept = f(x)", id="alive at exit"),
+        pytest.param(
+            "9999999",
+            "pid = os.fork() if hasattr(os, 'fork') else 0\n"
+            "z = f(x); assert (z == 2).all()\n"
+            "if pid: assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0",
+            id="fork",
+        ),
+    ],
+)
+def test_a_process(limit: str, body: str) -> None:
+
+    env = {**os.environ, "GRAPHC_KEPT_BYTES": limit, "GRAPHC_KERNELS": "llvm"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(body=body)], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
