@@ -28,6 +28,8 @@ KEYWORDS: Final = frozenset(
     [
         "np",
         "nk",
+        "cp",
+        "ck",
         "scipy",
         "calls",
         "empty",
