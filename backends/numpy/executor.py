@@ -24,13 +24,23 @@ from graphc.ops.meaning import attr_text, into, namespace, render
 from graphc.plan import Plan, Step, nbytes
 from graphc.text.scalars import printable
 
+GENERATORS: Final = {
+    "llvm": "graphc.backends.numpy.llvm.generator",
+    "ufunc": "graphc.backends.numpy.blocked",
+}
+# functions in machine code that serve instead of NumPy's
+NATIVE: Final = {
+    "empty": "graphc.backends.numpy.llvm.reuse",
+    "gather": "graphc.backends.numpy.llvm.positions",
+    "scatter_add": "graphc.backends.numpy.llvm.positions",
+}
 KEYWORDS: Final = frozenset(
     [
         "np",
         "nk",
         "scipy",
         "calls",
-        "empty",
+        *NATIVE,
         "ndarray",
         "errstate",
         "slices",
@@ -44,19 +54,12 @@ _serial = count()
 _ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
-GENERATORS: Final = {
-    "llvm": "graphc.backends.numpy.llvm.generator",
-    "ufunc": "graphc.backends.numpy.blocked",
-}
-REUSE: Final = "graphc.backends.numpy.llvm.reuse"  # needs machine code
-
-
 def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
     """Source text of the plan's function, and the constants and helpers it refers to."""
-    writer = Writer(plan, reuse=kernels == "llvm")
+    writer = Writer(plan, native=kernels == "llvm")
     source, scope = writer.write()
-    if writer.reuses:
-        scope["empty"] = import_module(REUSE).empty
+    for name in writer.native_calls:
+        scope[name] = getattr(import_module(NATIVE[name]), name)
     if writer.kernels:
         generator = import_module(GENERATORS[kernels])
         scope.update((f"kernel{i}", run) for i, run in enumerate(generator.load(writer.kernels, fast)))
@@ -88,10 +91,10 @@ class Writer:
 
     module = "np"
 
-    def __init__(self, plan: Plan, reuse: bool = False) -> None:
+    def __init__(self, plan: Plan, native: bool = False) -> None:
         self.plan = plan
-        self.reuse = reuse
-        self.reuses = False  # whether the text makes arrays of memory that was used before
+        self.native = native  # whether machine code may serve instead of NumPy's functions
+        self.native_calls: set[str] = set()
         self.graph: Graph = plan.graph
         self.nodes = self.graph._node
         self.scope: dict[str, Any] = {}
@@ -257,7 +260,10 @@ class Writer:
         call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
         if i in step.into:
             return into(call, self.names[step.into[i]])
-        if self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
+        if self.native and op.name in NATIVE:
+            self.native_calls.add(op.name)
+            return call.removeprefix("nk.")
+        if self.native and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
             return into(call, self._empty(data["type"]))
         return call
 
@@ -285,9 +291,10 @@ class Writer:
 
     def _empty(self, type: TensorType) -> str:
         """The call that makes room for a result."""
-        large = self.reuse and self._large(type)
-        self.reuses |= large
-        make = "empty" if large else f"{self.module}.empty"
+        make = f"{self.module}.empty"
+        if self.native and self._large(type):
+            self.native_calls.add("empty")
+            make = "empty"
         return f"{make}({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})"
 
     @staticmethod
