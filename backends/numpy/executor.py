@@ -283,6 +283,8 @@ class Writer:
                 continue
             type: TensorType = self.nodes[i]["type"]
             lines.append(f"{name} = {self._empty(type)}")
+            if i in step.fills:
+                lines.append(f"{name}[...] = {self._operand(step.fills[i])}")
         results = [self.names[i] for i in kernel.nodes]
         sizes = [str(self._spelled(s)) for s in kernel.symbolic]
         ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
