@@ -22,7 +22,7 @@ from graphc.text import labels
 SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
 LIMIT: Final = 256  # nodes of a kernel: beyond, registers spill and compiling takes longer than it saves
 SHORT: Final = 128  # elements of a row: a function of one number takes as long as the sum of fewer
-MANY: Final = 16  # rows: enough for vectors of them
+MANY: Final = 256  # rows: fewer are done before another step has begun
 LARGE: Final = 1 << 16  # elements: a second sweep over more of them finds nothing left in the cache
 
 # of a fold in a kernel: over its reduced loops, over the others, or over loops that become the reduced ones
