@@ -9,7 +9,7 @@ from graphc.kernels import KERNEL_DTYPES
 from graphc.ops import TABLE
 from graphc.ops.contraction import swap
 from graphc.ops.world import Value
-from graphc.passes.reading import behind_markers
+from graphc.passes.reading import MARKERS
 from graphc.passes.rewrite import Nodes, Procedure, RewritingWorld
 
 
@@ -46,24 +46,29 @@ def multiply(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value:
     """
     a, b = (w.value_class(w, i) for i in data["args"])
     if a.shape[-1] == 1:
-        return w.mul(a, b)
-    if b.shape[-1] == 1:
-        return _sum_of_products(w, a, b)
-    # a row times a matrix is the transpose of the transposed matrix times a column
-    return swap(w, _sum_of_products(w, swap(w, b), swap(w, a)))
+        result: Value = w.mul(a, b)
+    elif b.shape[-1] == 1:
+        result = _sum_of_products(w, a, b)
+    else:
+        # a row times a matrix is the transpose of the transposed matrix times a column
+        result = swap(w, _sum_of_products(w, swap(w, b), swap(w, a)))
+    return result
 
 
 def _sum_of_products(w: RewritingWorld, matrix: Value, column: Value) -> Value:
     last = max(matrix.ndim, column.ndim) - 1
-    if not _transposed(w.builder.nodes, matrix.id):
-        return w.reduce_sum(w.mul(matrix, swap(w, column)), axes=(last,), keepdims=True)
-    result = w.reduce_sum(w.mul(swap(w, matrix), column), axes=(last - 1,), keepdims=True)
-    return swap(w, result)
+    if _transposed(w.builder.nodes, matrix.id):
+        result: Value = swap(w, w.reduce_sum(w.mul(swap(w, matrix), column), axes=(last - 1,), keepdims=True))
+    else:
+        result = w.reduce_sum(w.mul(matrix, swap(w, column)), axes=(last,), keepdims=True)
+    return result
 
 
 def _transposed(nodes: Nodes, node: int) -> bool:
     """Whether a matrix lies in memory by columns, as far as its last node tells."""
-    data = nodes[behind_markers(nodes, node)]
+    while nodes[node]["op"] in MARKERS:
+        node = nodes[node]["args"][0]
+    data = nodes[node]
     if data["op"] != "transpose":
         return False
     *_, one, other = dict(data["attrs"])["perm"]

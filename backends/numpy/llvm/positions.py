@@ -27,7 +27,8 @@ def gather(x: Array, indices: tuple[Array, ...], axis: int) -> Array:
     beyond = axis + len(indices)
     rows = _rows(indices, x.shape[axis:beyond]) if x.size > FEW and x.flags.c_contiguous else None
     if rows is None or not rows.ndim:
-        return functions.gather(x, indices, axis)
+        found: Array = functions.gather(x, indices, axis)
+        return found
     result = empty((*x.shape[:axis], *rows.shape, *x.shape[beyond:]), x.dtype)
     blocks, width = math.prod(x.shape[:axis]), math.prod(x.shape[beyond:])
     # the positions are known to lie inside; `clip` keeps NumPy from copying once more for the case that they do not
