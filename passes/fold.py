@@ -36,7 +36,7 @@ def fold(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
     if not isinstance(type, TensorType):
         return None
     shape = static_shape(type.shape)
-    if shape is None or any(_symbolic(v) for _, v in data["attrs"]):
+    if shape is None or any(symbolic(v) for _, v in data["attrs"]):
         return None
     if math.prod(shape) * type.dtype.itemsize > LIMIT:
         return None
@@ -46,8 +46,9 @@ def fold(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
     return w.constant(result, type.dtype, type.weak)  # type: ignore[no-any-return]
 
 
-def _symbolic(value: Any) -> bool:
-    return isinstance(value, Dim) or (isinstance(value, tuple) and any(map(_symbolic, value)))
+def symbolic(value: Any) -> bool:
+    """Whether an attribute holds a size that is known only when the graph runs."""
+    return isinstance(value, Dim) or (isinstance(value, tuple) and any(map(symbolic, value)))
 
 
 FOLD: Final = Procedure("fold", may_fold, fold)

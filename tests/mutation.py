@@ -354,6 +354,8 @@ def _or_not(mask: Any) -> Any:
 def of_batch(op: Op) -> Values:
     """Rules that mix rows up, or take the axis of the rows for another."""
     rule = rule_of(op)
+    if op.name == "get":
+        yield "wrong result", lambda w, op, size, x, batched, attrs: leading(w, op, size, x, batched, {"index": 0})
     if rule is None:
         return
     if op.batch is not None:

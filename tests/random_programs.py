@@ -23,6 +23,7 @@ from graphc.compiler import mismatch, trace_call, type_of
 from graphc.dims import Dim
 from graphc.errors import DTypeError, GraphcError, ShapeError, TraceError, UnsupportedError
 from graphc.ir import DTYPE_NAMES, Graph, TensorType, TupleType, Type
+from graphc.ops.batching import lined_up
 from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.ops.typing import Facts, broadcast, check_kind, tensor
@@ -49,6 +50,7 @@ DIVISION: Final = Op(
     type=_division_type,
     numpy="np.divmod({0}, {1})",
     exact=_exact_division,
+    batch=lined_up(),
     doc="Quotient and remainder of integers.",
 )
 

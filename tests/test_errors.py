@@ -166,6 +166,20 @@ PROGRAMS = (
     Program("tangent_shape", ValueError, "graphc.jvp(np.sin, (np.ones(3),), (np.ones(2),))"),
     Program("cotangent_structure", TypeError,
             "y, pullback = graphc.vjp(lambda x: {'a': x, 'b': (x, 1.0)}, 2.0)\npullback({'a': 1.0})"),
+    # rows
+    Program("vmap_sizes", ValueError, "def scaled(x, factor):\n    return x * factor\n\n"
+            "graphc.vmap(scaled)(np.ones((3, 2)), np.ones(2))"),
+    Program("vmap_axis", IndexError, "graphc.vmap(np.sum, in_axes=2)(np.ones((3, 2)))"),
+    Program("vmap_nothing", TypeError, "graphc.vmap(np.add, in_axes=None)(np.ones(3), np.ones(3))"),
+    Program("vmap_structure", TypeError, "def model(p):\n    return p['a']\n\n"
+            "graphc.vmap(model, in_axes=({'a': 0, 'b': 0},))({'a': np.ones(3)})"),
+    Program("vmap_axes_of_one_argument", TypeError, "graphc.vmap(lambda p: p['a'], in_axes={'a': 0})"),
+    Program("vmap_out_axes", TypeError, "def model(x):\n    return x * 2\n\n"
+            "graphc.vmap(model, out_axes=None)(np.ones(3))"),
+    Program("vmap_body", ValueError, "def model(x, w):\n    return x @ w\n\n"
+            "graphc.vmap(model, (0, None))(np.ones((5, 3)), np.ones(4))"),
+    Program("vmap_callback", TypeError, "def model(x):\n    return graphc.pure_callback(np.sort, 'f64[3]', x)\n\n"
+            "graphc.vmap(model)(np.ones((5, 3)))"),
     # expressions
     Program("symbol_not_listed", TypeError, 'x = graphc.symbol("x", "f64[3]")\ny = graphc.symbol("y", "f64[3]")\n'
             "graphc.compile([x], [y])"),

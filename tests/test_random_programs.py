@@ -31,11 +31,12 @@ from graphc import ops, text
 from graphc.backends.exact.fields import Undecided
 from graphc.backends.exact.world import bind, bind_sizes
 from graphc.compiler import Compiled, Options, check, parse
-from graphc.dims import Dim
+from graphc.dims import Dim, symbol
 from graphc.ir import Graph
 from graphc.ops import lookup
 from graphc.ops.meaning import evaluate
 from graphc.passes import pipeline
+from graphc.passes.batch import batched_graph
 from graphc.passes.derive import jvp_graph, vjp_graph
 from graphc.verification.declarations import MOST_ULPS
 from graphc.verification.rules import installed
@@ -296,6 +297,29 @@ def _dot(balls: Sequence[Any], weights: Sequence[Any]) -> Any:
     return total
 
 
+def batched(program: Program) -> Iterator[str]:
+    """On rows at once the graph gives every bit of what it gives row by row, whichever arguments have rows."""
+    graph = program.trace()
+    inputs = [np.asarray(x, t.dtype) for x, t in zip(program.values, graph.input_types, strict=True)]
+    rng = np.random.default_rng(program.seed)
+    has_rows = rng.random(len(inputs)) < 0.7
+    # the same values at other places: positions stay positions
+    rows = [[np.roll(x, turn) if one else x for x, one in zip(inputs, has_rows, strict=True)] for turn in range(3)]
+    each = [op_by_op(graph, row) for row in rows]
+    for size in (len(rows), symbol("rows")):
+        whole, carried = batched_graph(graph, has_rows.tolist(), size)
+        check(whole)
+        columns = zip(*rows, strict=True)
+        values = op_by_op(whole, [np.stack(c) if one else c[0] for c, one in zip(columns, has_rows, strict=True)])
+        wanted = [
+            np.stack([np.asarray(row[o]) for row in each]) if one else each[0][o]
+            for o, one in zip(graph.outputs, carried, strict=True)
+        ]
+        problem = differing([values[o] for o in whole.outputs], wanted)
+        if problem and not any(d["op"] in LAYOUT for d in graph._node.values()):
+            yield f"{size} rows: {problem}"
+
+
 def written_down(program: Program) -> Iterator[str]:
     """Text round trip, plain and optimised, and the verifier after every pass."""
     graph = program.trace()
@@ -305,7 +329,7 @@ def written_down(program: Program) -> Iterator[str]:
             return
 
 
-CHECKS: Final[tuple[Check, ...]] = (traced_as_numpy, unoptimised, optimised, differentiated, written_down)
+CHECKS: Final[tuple[Check, ...]] = (traced_as_numpy, unoptimised, optimised, differentiated, batched, written_down)
 
 
 def problems(program: Program, checks: Sequence[Check] = CHECKS) -> list[tuple[Check, str]]:

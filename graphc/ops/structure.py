@@ -11,7 +11,7 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import AxisError, DTypeError, IRError, ShapeError
 from graphc.ir import TensorType, TupleType, Type
-from graphc.ops.batching import carried, widened
+from graphc.ops.batching import carried, leading, widened
 from graphc.ops.record import ErrorSample, Linear, Masked, Op, Reason, Sample
 from graphc.ops.typing import Facts, normalise_axis, show, tensor
 
@@ -336,13 +336,13 @@ OPS = (
         "get",
         type=get_type,
         numpy="{0}[{index}]",
+        batch=leading,
         errors=(ErrorSample(("f64[2]",), {"index": 0}, IRError, "needs a tuple"),),
         view=True,
         doc="One result of a node with several.",
         reasons={
             "exact": "structural: acts on exact values as NumPy acts on object arrays",
             "rule": "no operands",
-            "batch": "its operand has several results, which no sample gives",
             "domains": "no operands",
             "samples": "its operand has several results, which no sample gives",
         },

@@ -6,7 +6,7 @@ A Jacobian is a pullback (or a tangent pushed forward) of all unit vectors at on
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from graphc.ir import Graph, TensorType
 from graphc.ops.batching import moved
 from graphc.passes.batch import batched_graph
 from graphc.passes.derive import jvp_graph, vjp_graph
+from graphc.passes.sparsity import colours, dependence
 from graphc.tracing import TracingWorld, inline
 from graphc.transforms.arguments import Transform, lift_argument, positions, prepared, surrounding
 from graphc.transforms.forward import jvp
 from graphc.transforms.reverse import grad
+
+SMALLEST: Final = 16  # unit vectors; with fewer, zeros cost next to nothing
 
 
 class _Jacobian(Transform):
@@ -88,9 +91,62 @@ def _at_units(world: TracingWorld, linear: Graph, operands: Sequence[Any], type:
     if size == 1:
         parts = inline(world, linear, [*operands, world.full(1, type)])
         return [world.reshape(part, shape=(1, *part.type.shape)) for part in parts]
-    batch, carried = batched_graph(linear, [*(False for _ in operands), True], size)
-    parts = inline(world, batch, [*operands, _units(world, type, size)])
+    if isinstance(size, int) and size >= SMALLEST:
+        most = size // 3
+        marks = dependence(linear, len(operands), most)
+        groups = None if marks is None else colours(_side_by_side(marks, size), most)
+        if marks is not None and groups is not None:
+            return _at_groups(world, linear, operands, type, marks, groups)
+    return _batched(world, linear, operands, _units(world, type, size))
+
+
+def _batched(world: TracingWorld, linear: Graph, operands: Sequence[Any], directions: Any) -> list[Any]:
+    """What a graph gives for each row of its last operand; None where it does not depend on it."""
+    batch, carried = batched_graph(linear, [*(False for _ in operands), True], directions.type.shape[0])
+    parts = inline(world, batch, [*operands, directions])
     return [part if has_rows else None for part, has_rows in zip(parts, carried, strict=True)]
+
+
+def _at_groups(
+    world: TracingWorld,
+    linear: Graph,
+    operands: Sequence[Any],
+    type: TensorType,
+    marks: Sequence[Any],
+    groups: Any,
+) -> list[Any]:
+    """The same, by directions that are sums of unit vectors, of which no element of a result depends on two."""
+    size, count = len(groups), int(groups.max()) + 1
+    number = world.reshape(world.iota(size=count, dtype=groups.dtype), shape=(count, 1))
+    directions = world.convert(number == _constant(world, groups), type.dtype)
+    parts = _batched(world, linear, operands, world.reshape(directions, shape=(count, *type.shape)))
+    return [
+        None if part is None else _spread(world, part, np.reshape(own, (size, -1)), groups)
+        for part, own in zip(parts, marks, strict=True)
+    ]
+
+
+def _spread(world: TracingWorld, part: Any, marks: Any, groups: Any) -> Any:
+    """Each marked element from the row of its group; zeros elsewhere."""
+    (count, *shape), (size, width) = part.type.shape, marks.shape
+    rows, columns = np.nonzero(marks)
+    flat = world.reshape(part, shape=(count * width,))
+    values = world.gather(flat, _constant(world, groups[rows] * width + columns), axis=0)
+    places = _constant(world, rows * width + columns)
+    return world.reshape(world.scatter_add(values, places, axis=0, shape=(size * width,)), shape=(size, *shape))
+
+
+def _side_by_side(marks: Sequence[Any], size: int) -> Any:
+    """The marks of all outputs in one table."""
+    return np.concatenate(
+        [np.zeros((size, 0), bool), *(np.reshape(m, (size, -1)) for m in marks if m is not None)], axis=1
+    )
+
+
+def _constant(world: TracingWorld, array: Any) -> Any:
+    """An array that nobody else writes to, as a constant."""
+    array.flags.writeable = False
+    return world.constant(array)
 
 
 def _units(world: TracingWorld, type: TensorType, size: Size) -> Any:

@@ -13,7 +13,7 @@ from graphc.errors import AxisError, ShapeError, StructureError
 from graphc.ir import TensorType
 from graphc.ops.batching import moved, repeated
 from graphc.passes.batch import batched_graph
-from graphc.tracing import TracingWorld, definition, inline, lift
+from graphc.tracing import Traced, TracingWorld, definition, inline, lift, located
 from graphc.transforms.arguments import Transform, surrounding
 
 Axes = Any  # an int, None, or a pytree of them
@@ -60,8 +60,7 @@ class _Vmap(Transform):
         leaves, structure = flatten((args, kwargs))
         # as in JAX, keyword arguments are mapped over their first axes
         axes = axis_for_each_leaf((per_argument, dict.fromkeys(kwargs, 0)), (args, kwargs), "in_axes")
-        mapped = [n for n, axis in enumerate(axes) if axis is not None]
-        if not mapped:
+        if all(axis is None for axis in axes):
             raise StructureError(
                 f"vmap: no argument of {function_name(self._f)} is mapped",
                 expected="in_axes with an axis for at least one array",
@@ -70,21 +69,26 @@ class _Vmap(Transform):
             )
         world = surrounding((args, kwargs), "vmap")
         names = leaf_names(self._f, (args, kwargs))
-        rows = []
+        # traced values that are the same for all rows are inputs too, for their names
+        inputs = [n for n, axis in enumerate(axes) if axis is not None or isinstance(leaves[n], Traced)]
+        operands = []
         sizes: dict[str, Size] = {}
-        for n in mapped:
-            value = lift(leaves[n], world)
-            name = names[n]
+        for n in inputs:
+            name, value = names[n], lift(leaves[n], world)
+            if axes[n] is None:
+                operands.append(value)
+                continue
             axis = checked_axis(axes[n], value.type.ndim, f"vmap: {name} has no axis {axes[n]}", repr(value.type))
             sizes[f"{name}.shape[{axis}]"] = value.type.shape[axis]
             others = [k for k in range(value.type.ndim) if k != axis]
-            rows.append(moved(world, value, [axis, *others]))
+            operands.append(moved(world, value, [axis, *others]))
             leaves[n] = TensorType([value.type.shape[k] for k in others], value.type.dtype)
         size = common_size(world, sizes)
         arguments, keywords = unflatten(structure, leaves)
-        out = trace_call(self._f, arguments, keywords, inputs=mapped)
-        graph, carried = batched_graph(out.graph, [*(True for _ in mapped), *(False for _ in out.captures)], size)
-        values = inline(world, graph, [*rows, *out.captures])
+        out = trace_call(self._f, arguments, keywords, inputs=inputs)
+        has_rows = [*(axes[n] is not None for n in inputs), *(False for _ in out.captures)]
+        graph, carried = batched_graph(out.graph, has_rows, size)
+        values = inline(world, graph, [*operands, *out.captures])
         return unflatten(out.out_tree, self._placed(world, out, values, carried, size))
 
     def _placed(
@@ -204,4 +208,5 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
     array([[0., 5.],
            [5., 0.]])
     """
-    return _Vmap(f, in_axes, out_axes)
+    with located():
+        return _Vmap(f, in_axes, out_axes)

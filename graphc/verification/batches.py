@@ -13,13 +13,13 @@ import numpy as np
 from graphc import dims
 from graphc.backends.exact.fields import Array
 from graphc.dims import Size
-from graphc.ir import Builder, Graph, TensorType
+from graphc.ir import Builder, Graph, TensorType, TupleType
 from graphc.ops.batching import rule_of
-from graphc.ops.record import Op, Sample
+from graphc.ops.record import Batch, Op, Sample
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.batch import batched_graph
 from graphc.verification import points
-from graphc.verification.cases import Case, cases, domain_of, rounded, samples
+from graphc.verification.cases import F64, Case, cases, domain_of, rounded, samples
 from graphc.verification.limits import emitted
 
 MOST_ROWS: Final = 3
@@ -35,12 +35,27 @@ def batching(op: Op) -> Iterator[str]:
     Each set of operands is batched in turn, in batches of 0, 1 and 3 rows and of a size that has only a name. Integers
     and booleans are equal; floats lie as near to each other as `ulps` lets either lie to the exact value.
     """
-    if rule_of(op) is None:
+    rule = rule_of(op)
+    if rule is None:
         return
+    if op.name == "get":
+        yield from _one_result(op, rule)
     for case, sample in zip(cases(op), samples(op), strict=True):
         for batched in product((False, True), repeat=len(case.types)):
             if any(batched):
                 yield from _problems(case, rows_of(case, sample, MOST_ROWS), batched)
+
+
+def _one_result(op: Op, rule: Batch) -> Iterator[str]:
+    """What takes one of several results takes that one of them, rows and all."""
+    builder = Builder()
+    w = GraphWorld(builder)
+    type = TupleType([TensorType((MOST_ROWS, 2), F64)] * 2)
+    several = Value(w, builder.add("several", (), (), type, (), None))
+    for index in range(2):
+        data = builder.nodes[rule(w, op.name, MOST_ROWS, [several], (True,), {"index": index}).id]
+        if (data["op"], data["args"], data["attrs"]) != (op.name, (several.id,), (("index", index),)):
+            yield f"{op.name}: batched, it is {data['op']}{data['attrs']} of %{data['args']}"
 
 
 def one_node(case: Case) -> Graph:
