@@ -79,7 +79,6 @@ class DeviceWriter(Writer):
         super().__init__(plan)
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.host: set[int] = set()
-        self.used.update(("cp", "ck"))
         # arrays that are dense whatever they come from
         self.dense: set[int] = set(self.graph.inputs)
 
@@ -127,16 +126,17 @@ class DeviceWriter(Writer):
     def _on_host(self, i: int) -> str:
         if self.nodes[i]["op"] != "const":
             return self.names[i]
-        name = f"h{i}"
-        self.scope[name] = dict(self.nodes[i]["attrs"])["value"].array[()]
+        return f"{self._constant(i)}.array[()]"
+
+    def _constant(self, i: int) -> str:
+        name = f"c{i}"
+        self.constants[name] = dict(self.nodes[i]["attrs"])["value"].array
         return name
 
     def _operand(self, i: int) -> str:
         data = self.nodes[i]
         if data["op"] == "const":
-            name = f"c{i}"
-            self.constants[name] = dict(data["attrs"])["value"].array
-            return f"{name}()"
+            return f"{self._constant(i)}()"
         return f"ck.on_device({self.names[i]})" if i in self.host else self.names[i]
 
     def _kernel(self, step: Step, kernel: Kernel) -> list[str]:

@@ -38,6 +38,8 @@ KEYWORDS: Final = frozenset(
     [
         "np",
         "nk",
+        "cp",
+        "ck",
         "scipy",
         "calls",
         *NATIVE,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import optree
 
+from graphc import backends
 from graphc.compiler.checking import checker, parse
 from graphc.compiler.pytrees import flatten, show_call, unflatten
 from graphc.compiler.sizes import bind_sizes
@@ -28,11 +29,6 @@ from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, 
 if TYPE_CHECKING:
     from graphc.objective import Objective
 
-BACKENDS: Final = {
-    "numpy": "graphc.backends.numpy.executor",
-    "cupy": "graphc.backends.cupy.executor",
-    "sympy": "graphc.backends.exact.executor",
-}
 KERNELS: Final = ("llvm", "ufunc", "none")
 
 
@@ -204,11 +200,4 @@ def _is_flat(in_tree: Any) -> bool:
 
 def backend_module(name: str) -> Any:
     """The module that loads plans for a backend."""
-    if name not in BACKENDS:
-        raise UnsupportedError(
-            f"there is no backend called {name!r}",
-            expected=" or ".join(BACKENDS),
-            actual=repr(name),
-            fix='backend="numpy"',
-        )
-    return import_module(BACKENDS[name])
+    return import_module(backends.module(name))

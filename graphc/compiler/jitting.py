@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import backends
 from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, quick_key, take_apart
 from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
 from graphc.compiler.compiled import Compiled, Options
@@ -293,7 +294,7 @@ def jit(
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
-    backend: str = "numpy",
+    backend: str | None = None,
     exact_order: bool = False,
     kernels: str | None = None,
     fast_math: bool = False,
@@ -324,7 +325,7 @@ def jit(
     >>> double(np.arange(3.0))
     array([0., 2., 4.])
     """
-    options = Options(backend, exact_order, kernels, fast_math)
+    options = Options(backends.chosen(backend), exact_order, kernels, fast_math)
     if f is None:
         return lambda g: Jitted(g, static_argnums, static_argnames, options, cache_size)
     return Jitted(f, static_argnums, static_argnames, options, cache_size)
