@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from graphc import dims
@@ -22,12 +22,14 @@ class Step:
     into: for results that overwrite an operand's storage, that operand; the others get fresh storage.
     frees: nodes whose storage nobody reads after this step.
     kernel: what computes the group; its stores are the results. None for a single node run by NumPy.
+    fills: for results of which the kernel writes a part, the node that first fills them.
     """
 
     nodes: tuple[int, ...]
     into: Mapping[int, int]
     frees: tuple[int, ...]
     kernel: Kernel | None = None
+    fills: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def results(self) -> tuple[int, ...]:

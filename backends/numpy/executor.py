@@ -24,6 +24,17 @@ from graphc.ops.meaning import attr_text, into, namespace, render
 from graphc.plan import Loaded, Plan, Step, nbytes
 from graphc.text.scalars import printable
 
+GENERATORS: Final = {
+    "llvm": "graphc.backends.numpy.llvm.generator",
+    "ufunc": "graphc.backends.numpy.blocked",
+}
+# functions in machine code that serve instead of NumPy's
+NATIVE: Final = {
+    "empty": "graphc.backends.numpy.llvm.reuse",
+    "gather": "graphc.backends.numpy.llvm.positions",
+    "scatter_add": "graphc.backends.numpy.llvm.positions",
+}
+PROGRAM: Final = "graphc.backends.numpy.llvm.native"  # a whole plan in machine code
 KEYWORDS: Final = frozenset(
     [
         "np",
@@ -32,7 +43,7 @@ KEYWORDS: Final = frozenset(
         "ck",
         "scipy",
         "calls",
-        "empty",
+        *NATIVE,
         "ndarray",
         "errstate",
         "slices",
@@ -46,32 +57,24 @@ _serial = count()
 _ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
-GENERATORS: Final = {
-    "llvm": "graphc.backends.numpy.llvm.generator",
-    "ufunc": "graphc.backends.numpy.blocked",
-}
-REUSE: Final = "graphc.backends.numpy.llvm.reuse"  # needs machine code
-NATIVE: Final = "graphc.backends.numpy.llvm.native"
-
-
 def generate(plan: Plan, kernels: str) -> tuple[str, dict[str, Any], list[Kernel]]:
     """Source text of the plan's function, the constants and helpers it refers to, and its kernels."""
-    writer = Writer(plan, reuse=kernels == "llvm")
+    writer = Writer(plan, native=kernels == "llvm")
     source, scope = writer.write()
-    if writer.reuses:
-        scope["empty"] = import_module(REUSE).empty
+    for name in writer.native_calls:
+        scope[name] = getattr(import_module(NATIVE[name]), name)
     return source, scope, writer.kernels
 
 
 def runs_natively(graph: Graph, kernels: str | None) -> bool:
     """Whether a plan of the graph would run as one native function."""
-    return kernels == "llvm" and import_module(NATIVE).why_not(graph) is None
+    return kernels == "llvm" and import_module(PROGRAM).why_not(graph) is None
 
 
 def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
     """Make a plan ready to run; `kernels` names the generator of its kernels."""
     source, scope, described = generate(plan, kernels)
-    native = import_module(NATIVE).load(plan, fast) if runs_natively(plan.graph, kernels) else None
+    native = import_module(PROGRAM).load(plan, fast) if runs_natively(plan.graph, kernels) else None
     functions: Sequence[Any] = ()
     if native is not None:
         functions = native.kernels
@@ -101,10 +104,10 @@ class Writer:
 
     module = "np"
 
-    def __init__(self, plan: Plan, reuse: bool = False) -> None:
+    def __init__(self, plan: Plan, native: bool = False) -> None:
         self.plan = plan
-        self.reuse = reuse
-        self.reuses = False  # whether the text makes arrays of memory that was used before
+        self.native = native  # whether machine code may serve instead of NumPy's functions
+        self.native_calls: set[str] = set()
         self.graph: Graph = plan.graph
         self.nodes = self.graph._node
         self.scope: dict[str, Any] = {}
@@ -261,7 +264,10 @@ class Writer:
         call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
         if i in step.into:
             return into(call, self.names[step.into[i]])
-        if self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
+        if self.native and op.name in NATIVE:
+            self.native_calls.add(op.name)
+            return call.removeprefix("nk.")
+        if self.native and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
             return into(call, self._empty(data["type"]))
         return call
 
@@ -281,6 +287,8 @@ class Writer:
                 continue
             type: TensorType = self.nodes[i]["type"]
             lines.append(f"{name} = {self._empty(type)}")
+            if i in step.fills:
+                lines.append(f"{name}[...] = {self._operand(step.fills[i])}")
         results = [self.names[i] for i in kernel.nodes]
         sizes = [str(self._spelled(s)) for s in kernel.symbolic]
         ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
@@ -289,9 +297,10 @@ class Writer:
 
     def _empty(self, type: TensorType) -> str:
         """The call that makes room for a result."""
-        large = self.reuse and self._large(type)
-        self.reuses |= large
-        make = "empty" if large else f"{self.module}.empty"
+        make = f"{self.module}.empty"
+        if self.native and self._large(type):
+            self.native_calls.add("empty")
+            make = "empty"
         return f"{make}({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})"
 
     @staticmethod

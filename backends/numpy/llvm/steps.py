@@ -170,7 +170,7 @@ class _Steps:
     def step(self, step: Step) -> None:
         self.into = step.into
         if step.kernel is not None:
-            self.fused(step.kernel)
+            self.fused(step.kernel, step.fills)
             return
         (node,) = step.nodes
         data = self.nodes[node]
@@ -197,9 +197,11 @@ class _Steps:
         self.layouts[node] = found
         return found
 
-    def fused(self, kernel: Kernel) -> None:
+    def fused(self, kernel: Kernel, fills: Mapping[int, int]) -> None:
         reads = tuple(Place.of(self.dense(self.layout(root))) for root in kernel.roots)
         writes = tuple(Place.of(self.result(node)) for node in kernel.nodes)
+        for node, base in fills.items():
+            self.copy(self.layout(base), self.layout(node))
         self.instructions.append(Run(self.planned[id(kernel)], reads, writes))
 
     def do(self, kernel: Kernel, reads: Sequence[Place], writes: Sequence[Place]) -> None:
