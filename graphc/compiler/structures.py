@@ -51,7 +51,9 @@ def taker(structure: Any) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[A
         return None
     body = [*lines, f"return ({''.join(f'{leaf}, ' for leaf in leaves)})"]
     text = "\n        ".join(["def take(args, kwargs):\n    try:", *body])
-    return _defined(f"{text}\n    except KeyError:\n        return None\n", "take")
+    found: Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...] | None]
+    found = _defined(f"{text}\n    except KeyError:\n        return None\n", "take")
+    return found
 
 
 def giver(structure: Any, leaves: int) -> Callable[[Sequence[Any]], Any]:
@@ -67,7 +69,8 @@ def giver(structure: Any, leaves: int) -> Callable[[Sequence[Any]], Any]:
         return lambda results: unflatten(structure, results)
     names = "".join(f"r{k}, " for k in range(leaves))
     unpack = f"    {names}= results\n" if leaves else ""
-    return _defined(f"def give(results):\n{unpack}    return {text}\n", "give")
+    found: Callable[[Sequence[Any]], Any] = _defined(f"def give(results):\n{unpack}    return {text}\n", "give")
+    return found
 
 
 class _Mark:
