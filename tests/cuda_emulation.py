@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.cupy.prelude import PRELUDE
+from graphc.backends.cupy.prelude import PRELUDE, TYPES
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.kernels import Kernel
 
@@ -59,7 +59,7 @@ class Emulator:
 
 def _wrapped(text: str, k: int) -> str:
     """A kernel's text in a namespace of its own, and a function that launches it."""
-    body = text.removeprefix(PRELUDE)
+    body = text.removeprefix(PRELUDE).removeprefix(TYPES)
     found = SIGNATURE.search(body)
     assert found is not None
     body = SIGNATURE.sub(f"static void kernel({found[1]}) {{", body)

@@ -15,23 +15,25 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.cupy import philox, scattering
+from graphc.backends.cupy import philox, scattering, schedule
 from graphc.backends.cupy.emit import CudaEmitter
-from graphc.backends.cupy.prelude import PRELUDE
+from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
 from graphc.backends.cupy.replaying import copy_text
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
-from graphc.backends.cupy.schedule import Device, Program
+from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.backends.numpy import blocked
 from graphc.backends.numpy.llvm.emit import F32, F64
 from graphc.backends.numpy.llvm.functions import ACCURATE
 from graphc.ir import Graph, TensorType
 from graphc.kernels import Affine, Kernel, Load
 from graphc.ops import TABLE
+from graphc.ops import philox as numpy_philox
 from graphc.ops.meaning import evaluate
+from graphc.ops.philox import SPLIT
 from graphc.ops.record import Op
 from graphc.verification.cases import samples
 from graphc.verification.rules import installed
-from tests.cuda_emulation import COMPILER, ORDERS, Case, Emulator
+from tests.cuda_emulation import COMPILER, ORDERS, Case, Emulator, placed
 from tests.random_programs import DIVISION, draw
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, kernel_of, numbers, one_node
 
@@ -329,6 +331,77 @@ def test_random_programs(batch: int, tmp_path: Path) -> None:
     check(found, tmp_path)
 
 
+# --- texts that no op record describes ----------------------------------------------------------------------------
+
+
+def run_text(text: str, folder: Path, arrays: Sequence[Array], numbers: Sequence[int]) -> None:
+    """Run a text on arrays, which are its pointers in order, by a few blocks."""
+    emulator = Emulator([text], folder)
+    emulator.launch(
+        Launch(text, (3, 1), (64, 1), tuple(range(len(arrays))), tuple(numbers)), dict(enumerate(arrays)), 0
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.bool_])
+def test_adding_at_repeated_positions(dtype: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    lead, count, sizes, rest = 2, 40, (3, 5), 4
+    values = rng.integers(-3, 9, (lead, count, rest)).astype(dtype)
+    first, second = rng.integers(-3, 3, count), rng.integers(-5, 5, count).astype(np.int32)
+    expected = np.zeros((lead, *sizes, rest), dtype)
+    np.add.at(expected, (slice(None), first, second), values)
+    fold = "AnyOf" if dtype is np.bool_ else fold_type("sum", np.dtype(dtype), False)
+    kind = "u8" if dtype is np.bool_ else C_TYPES[np.dtype(dtype)]
+    numbers = [lead, count, 15, rest]
+    few = np.zeros((lead, 15, rest), dtype)
+    text = scattering.few_text(kind, fold, ["i64", "i32"])
+    run_text(text, tmp_path, [values, few, first, second], [*numbers, *sizes])
+    np.testing.assert_array_equal(few.reshape(expected.shape), expected)
+    flat = first % 3 * 5 + second % 5
+    order = np.argsort(flat, kind="stable")
+    many = np.zeros((lead, 15, rest), dtype)
+    run_text(scattering.sorted_text(kind, fold), tmp_path, [values, many, order, flat[order]], numbers)
+    np.testing.assert_array_equal(many.reshape(expected.shape), expected)
+    latest, wanted = np.full(15, -1), np.full(15, -1)
+    wanted[flat] = np.arange(count)
+    run_text(scattering.LAST, tmp_path, [order, flat[order], latest], [count, 15])
+    np.testing.assert_array_equal(latest, wanted)
+
+
+def test_random_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+    keys = rng.integers(0, 1 << 32, (6, 4), np.uint32)
+    positions = rng.integers(0, 1 << 63, 6).astype(np.uint64)
+    blocks = np.empty((6, 4), np.uint32)
+    run_text(philox.BLOCKS, tmp_path, [keys, positions, blocks], [6, SPLIT])
+    np.testing.assert_array_equal(blocks, numpy_philox.derived_key(keys, positions, "split"))
+    stream = np.empty((6, 20), np.uint32)
+    run_text(philox.STREAMS, tmp_path, [keys, stream], [6, 5])
+    np.testing.assert_array_equal(stream, numpy_philox.random_bits(keys, (20,), np.dtype(np.uint32)))
+    for dtype, spans in (
+        (np.uint32, (0, 1, 7, 3 << 30, (1 << 32) - 5)),
+        (np.uint64, (0, 1, 7, 3 << 62, (1 << 64) - 5)),
+    ):
+        span = np.resize(np.array(spans, dtype), (6, 50))
+        found = np.empty((6, 50), dtype)
+        run_text(philox.below_text(8 * span.itemsize), tmp_path, [keys, span, found], [6, 50])
+        np.testing.assert_array_equal(found, numpy_philox.random_below(keys, span, (50,)))
+
+
+def test_arrays_are_copied_by_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    sources = [
+        placed(rng.integers(0, 255, n, np.uint8), offset) for n, offset in ((1, 0), (1000, 0), (1000, 3), (64, 8))
+    ]
+    targets = [np.zeros_like(a) for a in sources]
+    table = np.array([[a.ctypes.data, a.nbytes] for a in targets], np.int64)
+    text = copy_text(len(sources))
+    launch = Launch(text, (2, len(sources)), (64, 1), tuple(range(len(sources) + 1)), ())
+    Emulator([text], tmp_path).launch(launch, dict(enumerate([table, *sources])), 0)
+    for a, b in zip(sources, targets, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # --- the vocabulary, and what tests cannot show by running --------------------------------------------------------
 
 
@@ -374,10 +447,18 @@ def load_kernel(size: int, stride: int = 1) -> Kernel:
 def test_large_arrays_have_wide_indices() -> None:
     """Above 2**31 elements 32 bits are not enough; nor where a stride leads that far."""
     for size, stride, wide in ((1000, 1, False), (3 << 30, 1, True), (1000, 1 << 24, True)):
-        schedule = Program(load_kernel(size, stride)).schedule((), {1: 16, 2: 16}, Device())
-        (launch,) = schedule.launches
+        made = Program(load_kernel(size, stride)).schedule((), {1: 16, 2: 16}, Device())
+        (launch,) = made.launches
         assert ("typedef i64 idx;" in launch.source) == wide
         assert launch.grid[0] * launch.block[0] < 1 << 31
+
+
+def test_wide_indices_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "NARROW", 1)
+    found = list(program_trials({"softmax": ((3, 9000),), "columns": ((40, 130),), "padded": ((3001,),)}, [np.float32]))
+    found += trials("gradient of weights", gradient_of_weights, *with_weights(20, 256))
+    assert all("typedef i64 idx;" in text for trial in found for text in trial.case().texts)
+    check(found, tmp_path)
 
 
 def test_what_is_empty_is_not_launched() -> None:
@@ -480,14 +561,18 @@ def test_a_sample_compiles_for_gpus() -> None:
     found = list(program_trials({"softmax": ((64, 64), (3, 9000)), "columns": ((40, 130),)}, [np.float32]))
     texts = [text for trial in found for text in trial.case().texts]
     texts += [philox.BLOCKS, philox.STREAMS, philox.below_text(32), philox.below_text(64), scattering.LAST]
-    texts += [scattering.run_text("float", "SumF32<double>"), copy_text(3, True), copy_text(2, False)]
+    texts += [
+        scattering.sorted_text("double", "SumF64"),
+        scattering.few_text("float", "SumF32<double>", ["i64", "i32"]),
+    ]
+    texts += [copy_text(3)]
     assert 8 < assert_no_spills(texts) <= 255
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_compile_for_gpus(name: str) -> None:
-    found = list(program_trials({name: SHAPES[PROGRAMS[name][1]]}, [np.float32, np.float64]))
+    found = list(program_trials({name: SAMPLE.get(name, SHAPES[PROGRAMS[name][1]][1:3])}, [np.float32, np.float64]))
     assert_no_spills([text for trial in found for device in (SMALL, Device()) for text in trial.case(device).texts])
 
 

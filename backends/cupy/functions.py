@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -55,37 +54,23 @@ def gather(x: Array, indices: tuple[Array, ...], axis: int) -> Array:
 def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `u` added at integer positions, in the order of `u`; repeated positions add up."""
     cp = cupy()
-    positions = flat_positions(indices, shape[axis : axis + len(indices)])
-    lead, span = math.prod(shape[:axis]), math.prod(shape[axis : axis + len(indices)])
-    rest = math.prod(shape[axis + len(indices) :])
-    count = positions.size
-    full = cp.broadcast_to(u, (*shape[:axis], *positions.shape, *shape[axis + len(indices) :]))
-    result = cp.zeros((lead, span, rest), u.dtype)
+    positions, places = scattering.dense_positions(indices)
+    sizes = shape[axis : axis + len(indices)]
+    lead, rest = shape[:axis], shape[axis + len(indices) :]
+    result = cp.zeros((math.prod(lead), math.prod(sizes), math.prod(rest)), u.dtype)
+    full = cp.ascontiguousarray(cp.broadcast_to(u, (*lead, *places, *rest)))
     if full.size and result.size:
-        order = cp.argsort(positions.reshape(-1))
-        values = cp.ascontiguousarray(full).reshape(lead, count, rest)
-        scattering.add_runs(values, order, positions.reshape(-1)[order], result)
+        values = full.reshape(math.prod(lead), math.prod(places), math.prod(rest))
+        scattering.add(values, positions, sizes, result)
     return result.reshape(shape)
-
-
-def flat_positions(indices: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Positions along several axes as positions along one; negative ones count from the end."""
-    cp = cupy()
-    total = cp.zeros((), np.int64)
-    for one, size in zip(cp.broadcast_arrays(*indices), sizes, strict=True):
-        wide = one.astype(np.int64)
-        total = total * size + cp.where(wide < 0, wide + size, wide)
-    return total
 
 
 def last_write(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
     """The number of the last write to each element, -1 where there is none."""
-    cp = cupy()
-    positions = flat_positions(indices, shape).reshape(-1)
-    result = cp.full(math.prod(shape), -1, np.int64)
-    if positions.size:
-        order = cp.argsort(positions)
-        scattering.last_of_runs(order, positions[order], result)
+    positions, _ = scattering.dense_positions(indices)
+    result = cupy().full(math.prod(shape), -1, np.int64)
+    if positions[0].size:
+        scattering.last(positions, shape, result)
     return result.reshape(shape)
 
 

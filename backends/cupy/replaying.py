@@ -27,29 +27,29 @@ MOST_BYTES: Final = 16 << 20  # of arguments and results that are copied
 FEWEST_STEPS: Final = 2
 COUNTED: Final = 1024
 THREADS: Final = 256
+APART: Final = 256  # bytes that the addresses of results are multiples of
 UNIT: Final = 16  # bytes that a thread copies at a time
 
-# Ops whose CuPy meaning neither waits for the GPU nor copies from the host.
+# Ops whose CuPy meaning neither waits for the GPU nor copies from the host; where sizes decide, it refuses by itself.
 RECORDABLE: Final = frozenset(
     (
         *("identity", "stop_gradient", "reshape", "transpose", "broadcast_to", "slice", "get"),
-        *("iota", "concatenate", "unslice", "insert_slice", "gather", "matmul"),
+        *("iota", "concatenate", "unslice", "insert_slice", "gather", "scatter_add"),
+        *("matmul", "derived_key", "random_bits", "random_below"),
     )
 )
 
 Run = Callable[..., tuple[Any, ...]]
 
 
-def copy_text(count: int, into: bool) -> str:
-    """The text of a kernel that copies so many arrays by bytes: into those of a table, or from them."""
-    source, target = ("a{0}", "table[{0}].place") if into else ("table[{0}].place", "a{0}")
-    parameters = ", ".join(f"u8* a{k}" for k in range(count))
+def copy_text(count: int) -> str:
+    """The text of a kernel that copies so many arrays by bytes, to the addresses in a table, with their sizes."""
+    parameters = ", ".join(f"const u8* a{k}" for k in range(count))
     cases = "\n".join(
-        f"    case {k}: copied({source.format(k)}, {target.format(k)}, table[{k}].size); break;" for k in range(count)
+        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}]); break;" for k in range(count)
     )
     return f"""{TYPES}
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
-struct Entry {{ u8* place; i64 size; }};
 __device__ void copied(const u8* a, u8* b, i64 n) {{
   const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
   const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
@@ -57,7 +57,7 @@ __device__ void copied(const u8* a, u8* b, i64 n) {{
   for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
   for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
 }}
-extern "C" __global__ void kernel(const Entry* table, {parameters}) {{
+extern "C" __global__ void kernel(const i64* table, {parameters}) {{
   switch (blockIdx.y) {{
 {cases}
   }}
@@ -66,22 +66,39 @@ extern "C" __global__ void kernel(const Entry* table, {parameters}) {{
 
 
 class Copy:
-    """Copies arrays into fixed ones of the same types, or from them, by one launch."""
+    """Copies arrays into fixed ones of the same types by one launch."""
 
-    def __init__(self, fixed: Sequence[Any], into: bool) -> None:
+    def __init__(self, fixed: Sequence[Any]) -> None:
         self.places = [k for k, array in enumerate(fixed) if array.nbytes]
         if not self.places:
             return
         kept = [fixed[k] for k in self.places]
         rows = [[array.data.ptr, array.nbytes] for array in kept]
         self.table = cupy().asarray(np.asarray(rows, np.int64))
-        self.run = function(copy_text(len(kept), into))
+        self.run = function(copy_text(len(kept)))
         units = -(-max(array.nbytes for array in kept) // UNIT)
         self.grid = max(1, min(-(-units // THREADS), 1024)), len(kept), 1
 
-    def __call__(self, others: Sequence[Any]) -> None:
+    def __call__(self, sources: Sequence[Any]) -> None:
         if self.places:
-            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[others[k].data.ptr for k in self.places]))
+            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[sources[k].data.ptr for k in self.places]))
+
+
+class Block:
+    """Arrays of certain types side by side in one piece of memory."""
+
+    def __init__(self, like: Sequence[Any]) -> None:
+        self.kinds: list[tuple[int, tuple[int, ...], Any]] = []
+        total = 0
+        for array in like:
+            self.kinds.append((total, array.shape, array.dtype))
+            total += -(-array.nbytes // APART) * APART
+        self.bytes = max(total, 1)
+
+    def arrays(self, memory: Any) -> list[Any]:
+        """The arrays in a piece of memory."""
+        ndarray = cupy().ndarray
+        return [ndarray(shape, dtype, memory + place) for place, shape, dtype in self.kinds]
 
 
 class Recording:
@@ -100,31 +117,38 @@ class Recording:
             for mine, given in zip(self.inputs, arguments, strict=True):
                 mine[...] = given
             # the memory that the call takes lies in the pool then, and its libraries are ready
-            for _ in range(2):
-                self._dense(run)
+            results = self._dense(run)
+            self.block = Block(results)
+            if sum(a.nbytes for a in self.inputs) + self.block.bytes > MOST_BYTES:
+                raise ValueError("too much to copy")
+            self.memory = cp.cuda.alloc(self.block.bytes)
+            gather = Copy(self.block.arrays(self.memory))
+            gather(results)
+            del results
+            gather(self._dense(run))
             stream.synchronize()
             stream.begin_capture()
             try:
                 self.results = self._dense(run)
+                gather(self.results)
             finally:
                 self.graph = stream.end_capture()
+            self.gather = gather  # its table is read whenever the graph runs
+            self.copy_in = Copy(self.inputs)
         stream.synchronize()
-        self.copy_in = Copy(self.inputs, into=True)
-        self.copy_out = Copy(self.results, into=False)
-        self.kinds = [(a.shape, a.dtype) for a in self.results]
-        if sum(a.nbytes for a in (*self.inputs, *self.results)) > MOST_BYTES:
-            raise ValueError("too much to copy")
 
     def _dense(self, run: Run) -> list[Any]:
-        """The results, dense: they are copied out by bytes."""
-        return [self.cp.ascontiguousarray(a) for a in run(*self.inputs)]
+        """The results, dense: they are copied by bytes."""
+        results = run(*self.inputs)
+        return [a if a.flags.c_contiguous else self.cp.ascontiguousarray(a) for a in results]
 
     def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        stream = self.cp.cuda.get_current_stream()
         self.copy_in(arguments)
-        self.graph.launch(self.cp.cuda.get_current_stream())
-        fresh = tuple([self.cp.empty(shape, dtype) for shape, dtype in self.kinds])
-        self.copy_out(fresh)
-        return fresh
+        self.graph.launch(stream)
+        fresh = self.cp.cuda.alloc(self.block.bytes)
+        fresh.copy_from_device_async(self.memory, self.block.bytes, stream)
+        return tuple(self.block.arrays(fresh))
 
 
 class Replayed:
@@ -152,7 +176,7 @@ class Replayed:
         key = cp.cuda.runtime.getDevice(), stream.ptr, tuple([a.shape for a in arguments])
         recording = self.recordings.get(key)
         if recording is None:
-            if key in self.recordings or cp.cuda.runtime.streamIsCapturing(stream.ptr):
+            if key in self.recordings:
                 return self.run(*arguments)
             recording = self._consider(key, arguments)
         if recording is None or not recording.lock.acquire(blocking=False):
@@ -173,6 +197,8 @@ class Replayed:
             found: Recording | None = None
             if sum(a.nbytes for a in arguments) <= MOST_BYTES:
                 try:
+                    if key[1] and self.cp.cuda.get_current_stream().is_capturing():
+                        return None  # the caller records, and this call is a part of that
                     found = Recording(self.run, arguments)
                 except Exception:
                     found = None  # it runs without
