@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from graphc import dims
@@ -22,12 +22,14 @@ class Step:
     into: for results that overwrite an operand's storage, that operand; the others get fresh storage.
     frees: nodes whose storage nobody reads after this step.
     kernel: what computes the group; its stores are the results. None for a single node run by NumPy.
+    fills: for results of which the kernel writes a part, the node that first fills them.
     """
 
     nodes: tuple[int, ...]
     into: Mapping[int, int]
     frees: tuple[int, ...]
     kernel: Kernel | None = None
+    fills: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def results(self) -> tuple[int, ...]:
@@ -97,6 +99,22 @@ class Plan:
             yield alive
             for node in step.frees:
                 alive = alive - held.pop(node, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A plan that a backend has made ready to run.
+
+    run: a function of the inputs that returns a tuple of the results.
+    source: readable Python that does the same.
+    bind: if the plan runs as one native function, `bind(slow, unpacked)` gives another one of it, which hands
+        arguments other than dense arrays of the right types to `slow`; and if `unpacked` returns the one result that
+        there is, and no tuple.
+    """
+
+    run: Callable[..., tuple[Any, ...]]
+    source: str
+    bind: Callable[[Callable[..., Any], bool], Callable[..., Any]] | None = None
 
 
 def nbytes(type: Type) -> Size:

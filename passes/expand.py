@@ -7,7 +7,9 @@ from typing import Any, Final
 from graphc.ir import TensorType
 from graphc.kernels import KERNEL_DTYPES
 from graphc.ops import TABLE
+from graphc.ops.contraction import swap
 from graphc.ops.world import Value
+from graphc.passes.reading import MARKERS
 from graphc.passes.rewrite import Nodes, Procedure, RewritingWorld
 
 
@@ -28,4 +30,50 @@ def expand(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
     return expansion(w, *operands, **dict(data["attrs"]))  # type: ignore[no-any-return]
 
 
+def may_multiply(nodes: Nodes, data: dict[str, Any]) -> bool:
+    """Whether the node is a product of matrices of which one is a row or a column, at a dtype that kernels add up."""
+    if data["op"] != "matmul":
+        return False
+    a, b = (nodes[i]["type"] for i in data["args"])
+    return a.dtype in KERNEL_DTYPES and a.dtype.kind != "b" and 1 in (a.shape[-1], b.shape[-1], a.shape[-2])
+
+
+def multiply(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value:
+    """Write a product with a row or a column as products of numbers, and sums (real-exact: the sums' order is free).
+
+    Memory bounds its speed, as it does a library's; but kernels fuse it with its neighbours. The matrix keeps the order
+    in which it lies in memory: the transpose of one is summed over its rows.
+    """
+    a, b = (w.value_class(w, i) for i in data["args"])
+    if a.shape[-1] == 1:
+        result: Value = w.mul(a, b)
+    elif b.shape[-1] == 1:
+        result = _sum_of_products(w, a, b)
+    else:
+        # a row times a matrix is the transpose of the transposed matrix times a column
+        result = swap(w, _sum_of_products(w, swap(w, b), swap(w, a)))
+    return result
+
+
+def _sum_of_products(w: RewritingWorld, matrix: Value, column: Value) -> Value:
+    last = max(matrix.ndim, column.ndim) - 1
+    if _transposed(w.builder.nodes, matrix.id):
+        result: Value = swap(w, w.reduce_sum(w.mul(swap(w, matrix), column), axes=(last - 1,), keepdims=True))
+    else:
+        result = w.reduce_sum(w.mul(matrix, swap(w, column)), axes=(last,), keepdims=True)
+    return result
+
+
+def _transposed(nodes: Nodes, node: int) -> bool:
+    """Whether a matrix lies in memory by columns, as far as its last node tells."""
+    while nodes[node]["op"] in MARKERS:
+        node = nodes[node]["args"][0]
+    data = nodes[node]
+    if data["op"] != "transpose":
+        return False
+    *_, one, other = dict(data["attrs"])["perm"]
+    return bool(one > other)
+
+
 EXPAND: Final = Procedure("expand", may_expand, expand)
+MULTIPLY: Final = Procedure("multiply", may_multiply, multiply)

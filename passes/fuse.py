@@ -21,6 +21,8 @@ from graphc.text import labels
 
 SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
 LIMIT: Final = 256  # nodes of a kernel: beyond, registers spill and compiling takes longer than it saves
+SHORT: Final = 128  # elements of a row: a function of one number takes as long as the sum of fewer
+MANY: Final = 256  # rows: fewer are done before another step has begun
 LARGE: Final = 1 << 16  # elements: a second sweep over more of them finds nothing left in the cache
 
 # of a fold in a kernel: over its reduced loops, over the others, or over loops that become the reduced ones
@@ -276,9 +278,23 @@ class _Fuser:
         axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, number)
         if isinstance(axes, str) or fold is not None:
             return axes
-        if unit.reduced is not None and self.needs_fold(node, unit) and self.sweeps_again(unit, axes):
-            return "a second sweep over so many elements would find nothing left in the cache"
+        if unit.reduced is not None and self.needs_fold(node, unit):
+            if self.sweeps_again(unit, axes):
+                return "a second sweep over so many elements would find nothing left in the cache"
+            if self.one_at_a_time(node, unit, axes):
+                return "a function of the sums of short rows is faster for many rows at once"
         return axes
+
+    def one_at_a_time(self, node: int, unit: _Unit, axes: Axes) -> bool:
+        """Whether a transcendental function would be computed once for each of many short rows."""
+        assert unit.reduced is not None
+        work = TABLE[self.nodes[node]["op"]].work
+        last = max(k for k, d in enumerate(unit.domain) if d != 1)
+        if work not in (None, "transcendental") or last not in unit.reduced or unit.reduced & set(axes):
+            return False
+        row = math.prod(d if isinstance(d, int) else SHORT for k, d in enumerate(unit.domain) if k in unit.reduced)
+        rows = math.prod(d if isinstance(d, int) else MANY for k, d in enumerate(unit.domain) if k not in unit.reduced)
+        return row < SHORT and rows >= MANY
 
     def needs_fold(self, node: int, unit: _Unit) -> bool:
         """Whether the node needs the result of a fold of the kernel, so that it cannot be part of the first sweep."""

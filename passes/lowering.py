@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from graphc.passes.fuse import Group, in_place, operand_index, whole_axes
 from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
 
 
-def lower(graph: Graph, group: Group, scalars: frozenset[int]) -> Kernel:
+def lower(graph: Graph, group: Group, scalars: frozenset[int], inserts: Mapping[int, int] | None = None) -> Kernel:
     """The kernel that computes a group, over as few loops as its arrays allow.
 
     scalars: what every kernel computes itself (`graphc.passes.fuse.cheap_scalars`).
+    inserts: for results that are stored in a slice of a larger array at once, the `insert_slice` that does so.
     """
-    return _Lowering(graph, group, scalars).run()
+    return _Lowering(graph, group, scalars, inserts or {}).run()
 
 
 def results(graph: Graph, group: Group) -> tuple[int, ...]:
@@ -46,13 +47,14 @@ def _needed(graph: Graph, nodes: Nodes, inside: frozenset[int], node: int) -> bo
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, group: Group, scalars: frozenset[int]) -> None:
+    def __init__(self, graph: Graph, group: Group, scalars: frozenset[int], inserts: Mapping[int, int]) -> None:
         self.graph = graph
         self.nodes: Nodes = graph._node
         self.group = group
         self.loops = len(group.domain)
         self.inside = frozenset(group.nodes)
         self.scalars = scalars
+        self.inserts = inserts
         self.values: list[Value] = []
         self.known: dict[Value, int] = {}
         self.number: dict[int, int] = {}
@@ -65,7 +67,12 @@ class _Lowering:
         for i in results(self.graph, group):
             shape: tuple[Size, ...] = self.nodes[i]["type"].shape
             index = [self.along(loop) for loop in group.axes[i]]
-            stores.append(Store(self.number[i], i, Affine.row_major(shape, index, self.loops)))
+            node = self.inserts.get(i, i)
+            if node != i:
+                shape = self.nodes[node]["type"].shape
+                places = zip(index, dict(self.nodes[node]["attrs"])["index"], strict=True)
+                index = [at.scaled(step).moved(start) for at, (start, _, step) in places]
+            stores.append(Store(self.number[i], node, Affine.row_major(shape, index, self.loops)))
         return simplified(Kernel(group.domain, tuple(self.values), tuple(stores), group.reduced))
 
     def along(self, loop: int | None) -> Affine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphc import dims
@@ -30,7 +30,7 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
     """
     nodes: Nodes = graph._node
     root = _roots(nodes)
-    units = _ordered(graph, _units(graph, groups))
+    units = _ordered(graph, _inserting(graph, _units(graph, groups), groups))
     last_use = _last_uses(graph, units, root)
     dying: dict[int, list[int]] = {}
     for r, at in last_use.items():
@@ -48,7 +48,8 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
         # an unread result dies where it is made; an overwritten operand's storage lives on in the result
         taken = set(into.values())
         frees = tuple(r for r in dying.get(position, ()) if r not in taken and _stored(nodes[r]))
-        steps.append(Step(unit.nodes, into, frees, unit.kernel))
+        fills = {i: base for i, base in unit.fills.items() if i not in into}
+        steps.append(Step(unit.nodes, into, frees, unit.kernel, fills))
     return Plan(graph, _ranges(traced or graph), tuple(steps), _copies(graph, root), storage)
 
 
@@ -73,12 +74,13 @@ def _stored(data: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """What becomes a step: nodes, what it reads, what it leaves behind."""
+    """What becomes a step: nodes, what it reads, what it leaves behind, and what first fills that."""
 
     nodes: tuple[int, ...]
     reads: tuple[int, ...]
     results: tuple[int, ...]
     kernel: Kernel | None
+    fills: Mapping[int, int] = field(default_factory=dict)
 
 
 def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
@@ -103,6 +105,54 @@ def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
         needed.update(data["args"])
         units.append(_Unit((i,), data["args"], (i,), None))
     return units
+
+
+def _inserting(graph: Graph, units: list[_Unit], groups: Sequence[Group]) -> list[_Unit]:
+    """The units, results of kernels that only go into a slice of an array stored there at once."""
+    nodes: Nodes = graph._node
+    maker = {i: number for number, unit in enumerate(units) for i in unit.results}
+    inserts: dict[int, dict[int, int]] = {}
+    gone: set[int] = set()
+    for number, unit in enumerate(units):
+        node = unit.nodes[0]
+        if unit.kernel is not None or nodes[node]["op"] != "insert_slice":
+            continue
+        base, update = nodes[node]["args"]
+        at = maker.get(update)
+        if at is None or units[at].kernel is None or update in graph.outputs or base == update:
+            continue
+        if set(graph.successors(update)) - set(units[at].nodes) != {node} or _comes_after(units, maker, base, at):
+            continue
+        into = inserts.setdefault(at, {})
+        into[update] = node
+        units[at] = replace(
+            units[at],
+            reads=tuple(dict.fromkeys((*units[at].reads, base))),
+            results=tuple(node if i == update else i for i in units[at].results),
+            fills={**units[at].fills, node: base},
+        )
+        maker[node] = at
+        gone.add(number)
+    scalars = cheap_scalars(graph) if inserts else frozenset()
+    for at, into in inserts.items():
+        # groups come first among the units
+        kernel = lower(graph, groups[at], scalars, into)
+        units[at] = replace(units[at], nodes=(*units[at].nodes, *into.values()), kernel=kernel)
+    return [unit for number, unit in enumerate(units) if number not in gone]
+
+
+def _comes_after(units: Sequence[_Unit], maker: Mapping[int, int], node: int, earlier: int) -> bool:
+    """Whether a node's value cannot be known before a unit has run."""
+    stack = [maker[node]] if node in maker else []
+    seen = set(stack)
+    while stack:
+        number = stack.pop()
+        if number == earlier:
+            return True
+        before = {maker[i] for i in units[number].reads if i in maker} - seen
+        seen |= before
+        stack.extend(before)
+    return False
 
 
 def _ordered(graph: Graph, units: list[_Unit]) -> list[_Unit]:
@@ -170,7 +220,10 @@ def _overwritable(
     op = TABLE[nodes[result]["op"]]
     if unit.kernel is None and not (op.ufunc or op.updates):
         return None
-    for a in unit.reads[:1] if unit.kernel is None and op.updates else unit.reads:
+    candidates = unit.reads[:1] if unit.kernel is None and op.updates else unit.reads
+    if result in unit.fills:
+        candidates = (unit.fills[result],)  # what is not written keeps its values
+    for a in candidates:
         if (
             root[a] == a
             and nodes[a]["type"] is type

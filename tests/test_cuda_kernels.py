@@ -191,6 +191,8 @@ def program_trials(names: dict[str, Sequence[tuple[int, ...]]], dtypes: Sequence
 def test_a_sample_of_every_family(tmp_path: Path) -> None:
     found = list(program_trials(dict(SAMPLE), [np.float32]))
     found += trials("gradient of weights", gradient_of_weights, *with_weights(20, 256))
+    pairs = np.random.default_rng(3).normal(size=(30, 20, 2)).astype(np.float32)
+    found += trials("columns of pairs", PROGRAMS["columns"][0], pairs, specs=[graphc.Spec(("n", "m", 2), np.float32)])
     found += trials("gradient of weights in double", gradient_of_weights, *with_weights(20, 131, np.float64))
     assert check(found, tmp_path) > 25
 

@@ -62,6 +62,14 @@ class Kernels:
         return run
 
 
+class Constant:
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __call__(self) -> Any:
+        return self.array
+
+
 def on_processor(compiled: Compiled, folder: Path) -> Callable[..., Any]:
     """What the CuPy backend would run, with NumPy's arrays in the place of CuPy's."""
     plan = plan_of(compiled)
@@ -75,7 +83,7 @@ def on_processor(compiled: Compiled, folder: Path) -> Callable[..., Any]:
 
     kernels = Kernels(writer.kernels, folder, SMALL)
     scope = {**writer.scope, "cp": np, "ck": Functions, "ndarray": np.ndarray}
-    scope.update((name, lambda array=array: array) for name, array in writer.constants.items())
+    scope.update((name, Constant(array)) for name, array in writer.constants.items())
     scope.update((f"kernel{k}", kernels[k]) for k in range(len(writer.kernels)))
     return define(plan.graph.name, source, scope)
 
@@ -96,6 +104,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "training step": (mlp, ((1, 10), (10, 1), (64, 1), (64, 1))),
     "embedding": (embedding, ((7, 5), np.array([1, 2, 1, -1]))),
     "sizes as numbers": (lambda x: (x.shape[0] * 2.0, x / x.shape[0], np.float64(3.0)), ((40, 3),)),
+    "a variable called h5": (lambda x: (lambda h5: np.exp(h5) @ x.T + x.shape[0] * 2.0)(x + 1), ((8, 3),)),
     "views": (lambda x: (x, x.T, x[1:], (x + 1).T, np.broadcast_to(x[0], (4, 3)), x[0, 0]), ((40, 3),)),
     "transposed products": (lambda x: np.exp((x.T @ x).T) + (x @ x.T).sum(), ((8, 3),)),
     "joined": (lambda x: np.concatenate([x, np.exp(x)], axis=1)[:, ::-1].sum(1), ((8, 3),)),

@@ -142,8 +142,10 @@ def test_a_view_that_only_kernels_read_is_not_run() -> None:
     assert any(d["op"] in VIEWS for d in compiled.plan.graph._node.values())
 
 
-def test_one_cheap_operation_stays_numpys() -> None:
-    assert graphc.compile(lambda x: x + 1, "f64[n]").fusion.groups == ()
+def test_one_cheap_operation_stays_numpys_where_numpy_is_called_anyway() -> None:
+    assert graphc.compile(lambda x: x + 1, "f64[n]", kernels="ufunc").fusion.groups == ()
+    assert graphc.compile(lambda x: np.sort(x) + 1, "f64[n]").fusion.groups == ()
+    assert len(graphc.compile(lambda x: x + 1, "f64[n]", kernels="llvm").fusion.groups) == 1
     assert len(graphc.compile(np.exp, "f64[n]").fusion.groups) == 1
 
 

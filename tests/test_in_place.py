@@ -374,13 +374,56 @@ def test_out_is_what_comes_back() -> None:
 
 
 def test_plain_arrays_are_not_written_to() -> None:
-    def plus(x: Any) -> Any:
+    def other_name(x: Any) -> Any:
+        total = same = np.zeros(3)
+        total += x
+        return same
+
+    def view(x: Any) -> Any:
         total = np.zeros(3)
+        part = total[:]
+        part += x
+        return total
+
+    def viewed(x: Any) -> Any:
+        total = np.zeros(3)
+        part = total[:2]
+        total += x
+        return part
+
+    def in_a_list(x: Any) -> Any:
+        totals = [np.zeros(3)]
+        totals[0] += x
+        return totals
+
+    def of_the_caller(x: Any) -> Any:
+        def add(total: Any) -> None:
+            total += x
+
+        total = np.zeros(3)
+        add(total)
+        return total
+
+    outside = np.zeros(3)
+
+    def closed_over(x: Any) -> Any:
+        nonlocal outside
+        outside += x
+        return outside
+
+    def of_a_closure(x: Any) -> Any:
+        total = outside
         total += x
         return total
 
     for f in (
-        plus,
+        other_name,
+        view,
+        viewed,
+        in_a_list,
+        of_the_caller,
+        closed_over,
+        of_a_closure,
         lambda x: np.add(x, 1, out=np.zeros(3)),
         lambda x: np.sum(x[None], axis=0, out=np.zeros(3)),
         lambda x: np.matmul(x, np.eye(3), out=np.zeros(3)),
@@ -390,6 +433,94 @@ def test_plain_arrays_are_not_written_to() -> None:
     ):
         with pytest.raises(UnsupportedError, match=r"into a plain NumPy array(.|\n)*zeros_like"):
             graphc.trace(f, "f64[3]")
+    assert not outside.any()
+
+
+def test_a_variable_that_alone_holds_a_plain_array_becomes_a_traced_one() -> None:
+    def loop(x: Any) -> Any:
+        total = np.zeros((2, 3))
+        for k in range(3):
+            total += x * k
+        total[0] = 1
+        return total, total[1]
+
+    def operators(x: Any) -> Any:
+        y = np.full(3, 7.0)
+        y -= x
+        y *= x + 1
+        z = np.full(3, 7.0)
+        z /= x + 1
+        w = np.full(3, 7.0)
+        w **= x
+        v = np.full(3, 7.0)
+        v //= x + 1
+        u = np.full(3, 7.0)
+        u %= x + 1
+        return y, z, w, v, u
+
+    def integers(x: Any) -> Any:
+        k = x.astype(int)
+        y = np.full(3, 7)
+        y <<= k
+        z = np.full(3, 7)
+        z >>= k
+        w = np.full(3, 7)
+        w &= k
+        v = np.full(3, 7)
+        v |= k
+        u = np.full(3, 7)
+        u ^= k
+        return y, z, w, v, u
+
+    def product(x: Any) -> Any:
+        y = np.eye(3) * 2
+        y @= x[:, None] * np.ones(3)
+        return y
+
+    def without_axes(x: Any) -> Any:
+        y = np.array(2.0)
+        y += x.sum()
+        return y
+
+    def order(x: Any) -> Any:
+        y = np.ones((3, 3), order="F")
+        y += x
+        return y.ravel("K")
+
+    def after_other_writes(x: Any) -> Any:
+        first = x.copy()
+        first[0] = 5
+        y = np.zeros(3)
+        y += first
+        return y
+
+    def argument(x: Any) -> Any:
+        def add(total: Any) -> Any:
+            total += x
+            return total
+
+        return add(np.zeros(3))
+
+    x = np.arange(3.0)
+    for f in (loop, operators, integers, product, without_axes, order, after_other_writes, argument):
+        for actual, expected in zip(leaves(graphc.jit(f)(x)), leaves(f(x)), strict=True):
+            np.testing.assert_array_equal(actual, expected)
+            assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(graphc.grad(lambda v: loop(v)[1] @ v)(x), 6 * x)
+    inner = graphc.grad(lambda v: graphc.grad(lambda w: (loop(w)[1] * w).sum())(v).sum())
+    np.testing.assert_array_equal(inner(x), [6, 6, 6])
+
+    def kinds(x: Any) -> Any:
+        y = np.zeros(3, int)
+        y += x
+        return y
+
+    with pytest.raises(DTypeError, match="int64"):
+        graphc.jit(kinds)(x)
+
+
+def leaves(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, tuple) else [result]
 
 
 # --- where arrays come from ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.cupy.library import cupy
-from graphc.backends.numpy.executor import InputSpec
+from graphc.backends.numpy.arguments import InputSpec
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import DTYPE_NAMES, TensorType
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -11,20 +10,20 @@ from graphc.backends.cupy import functions, replaying, running
 from graphc.backends.cupy.arguments import DeviceSpec
 from graphc.backends.cupy.library import cupy
 from graphc.backends.cupy.meanings import meaning
+from graphc.backends.numpy.arguments import integer_casts
 from graphc.backends.numpy.executor import Writer, define
 from graphc.errors import UnsupportedError
 from graphc.ir import NOTHING, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
 from graphc.ops.meaning import namespace, render
-from graphc.plan import Plan, Step
+from graphc.plan import Loaded, Plan, Step
 from graphc.text import format_node
 
 HOST: Final = frozenset({"dim", "pi"})  # 0-d values that are known before anything runs on the GPU
-Run = Callable[..., tuple[Any, ...]]
 
 
-def load(plan: Plan, fast: bool = False) -> tuple[Run, str]:
+def load(plan: Plan, fast: bool = False) -> Loaded:
     """Compile the plan to a Python function over CuPy arrays, and give its source.
 
     Raises:
@@ -42,9 +41,9 @@ def load(plan: Plan, fast: bool = False) -> tuple[Run, str]:
         and all(s.kernel is not None or writer.recordable(s) for s in plan.steps)
     )
     if not recordable:
-        return run, source
+        return Loaded(run, source)
     specs = [scope[f"spec{k}"] for k in range(len(plan.graph.inputs))]
-    return replaying.Replayed(run, specs), source
+    return Loaded(replaying.Replayed(run, specs), source)
 
 
 def written(plan: Plan) -> tuple[DeviceWriter, str]:
@@ -79,7 +78,6 @@ class DeviceWriter(Writer):
         super().__init__(plan)
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.host: set[int] = set()
-        self.used.update(("cp", "ck"))
         # arrays that are dense whatever they come from
         self.dense: set[int] = set(self.graph.inputs)
 
@@ -90,7 +88,7 @@ class DeviceWriter(Writer):
         self.scope.update(namespace(source), errstate=np.errstate)
 
     def _spec(self, i: int, type: TensorType) -> DeviceSpec:
-        return DeviceSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
+        return DeviceSpec(dict(self.nodes[i]["attrs"])["name"], type, integer_casts(self.graph, i))
 
     def _also(self, name: str) -> str:
         return f" or not {name}.flags.c_contiguous"
@@ -127,16 +125,17 @@ class DeviceWriter(Writer):
     def _on_host(self, i: int) -> str:
         if self.nodes[i]["op"] != "const":
             return self.names[i]
-        name = f"h{i}"
-        self.scope[name] = dict(self.nodes[i]["attrs"])["value"].array[()]
+        return f"{self._constant(i)}.array[()]"
+
+    def _constant(self, i: int) -> str:
+        name = f"c{i}"
+        self.constants[name] = dict(self.nodes[i]["attrs"])["value"].array
         return name
 
     def _operand(self, i: int) -> str:
         data = self.nodes[i]
         if data["op"] == "const":
-            name = f"c{i}"
-            self.constants[name] = dict(data["attrs"])["value"].array
-            return f"{name}()"
+            return f"{self._constant(i)}()"
         return f"ck.on_device({self.names[i]})" if i in self.host else self.names[i]
 
     def _kernel(self, step: Step, kernel: Kernel) -> list[str]:

@@ -37,7 +37,7 @@ def taken_apart(kernel: Kernel) -> list[Part]:
             continue
         stores = tuple(Store(i, -1 - i, place) for i in found)
         part = _pruned(Kernel(kernel.sizes, tuple(values), stores, kernel.reduced))
-        parts.append(Part(simplified(part), tuple((-1 - i, shape) for i in found)))
+        parts.append(Part(_fewer_loops(part, kernel), tuple((-1 - i, shape) for i in found)))
         for i in found:
             values[i] = Load(kernel.values[i].dtype, -1 - i, place)
     for i, value in enumerate(kernel.values):
@@ -46,17 +46,23 @@ def taken_apart(kernel: Kernel) -> list[Part]:
             turned = [*values]
             turned[i] = replace(value, across=False)
             part = _pruned(Kernel(kernel.sizes, tuple(turned), stores, frozenset(kept)))
-            parts.append(Part(simplified(part)))
+            parts.append(Part(_fewer_loops(part, kernel)))
     rest = [(n, s) for n, s in enumerate(kernel.stores) if not _across(kernel, s.value)]
     everywhere = tuple(s for n, s in rest if swept(kernel, n))
     if everywhere:
-        parts.append(Part(simplified(_pruned(Kernel(kernel.sizes, tuple(values), everywhere)))))
+        parts.append(Part(_fewer_loops(_pruned(Kernel(kernel.sizes, tuple(values), everywhere)), kernel)))
     single = tuple(s for n, s in rest if not swept(kernel, n))
     if single:
         # once for each point of the other loops, also where the reduced ones are empty
         sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
-        parts.append(Part(simplified(_pruned(Kernel(sizes, tuple(values), single)))))
+        parts.append(Part(_fewer_loops(_pruned(Kernel(sizes, tuple(values), single)), kernel)))
     return parts
+
+
+def _fewer_loops(part: Kernel, whole: Kernel) -> Kernel:
+    """The same kernel over fewer loops, unless that takes sizes of which a call of the whole kernel is not told."""
+    fewer = simplified(part)
+    return fewer if set(fewer.symbolic) <= set(whole.symbolic) else part
 
 
 def _across(kernel: Kernel, number: int) -> bool:

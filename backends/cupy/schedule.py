@@ -21,6 +21,7 @@ MOST_THREADS: Final = 1024
 KEPT_THREADS: Final = 512  # of a row in registers: each may have 128 of them
 MOST_BLOCKS: Final = 1 << 20
 REGISTERS: Final = 64  # 32-bit words that a thread may spend on what it keeps of a row
+DOWN_REGISTERS: Final = 112  # the same for kernels that fold over rows too, which keep accumulators beside
 MOST_KEPT: Final = 32  # elements of a row that a thread keeps
 SHARED_ROWS: Final = 8192  # elements from which on a row is worth several blocks, where there are few rows
 WORKSPACE: Final = -1_000_000  # arrays with lower numbers hold accumulators
@@ -298,9 +299,9 @@ class _Scheduler:
             reduce = kernel.values[i]
             assert isinstance(reduce, Reduce)
             words += acc_bytes(reduce.fold, reduce.dtype) // 4 if by_column(kernel, i) else 0
-        most = max(packs.width, min(MOST_KEPT, REGISTERS // words))
         if down:
-            return self.rows_and_down(kernel, settings, packs, most, count, length)
+            return self.rows_and_down(kernel, settings, packs, DOWN_REGISTERS // words, count, length)
+        most = max(packs.width, min(MOST_KEPT, REGISTERS // words))
         few = max(1, -(-length // most))
         threads = max(power_of_two(few), min(power_of_two(-(-length // (4 * packs.width))), WARP))
         if threads > KEPT_THREADS:
@@ -332,10 +333,13 @@ class _Scheduler:
         if length < 2 * WARP:
             return False
         threads = min(max(power_of_two(-(-length // (2 * packs.width))), WARP), KEPT_THREADS)
+        while threads < KEPT_THREADS and -(-length // threads) > most:
+            threads *= 2
         shape = self.kept_shape(kernel, packs, threads, 1, length)
-        if shape.items * packs.width > most:
+        if shape.items * packs.width > max(most, packs.width):
             return False
-        blocks = max(1, min(count, self.device.processors * max(1, MOST_THREADS // threads)))
+        # so few that all run at the same time: each leaves accumulators for every column
+        blocks = max(1, min(count, self.device.processors * max(1, KEPT_THREADS // threads)))
         down = folds(kernel, across=True)
         numbers = [i for i in down if by_column(kernel, i)]
         single = [i for i in down if i not in numbers]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphc.backends.exact.expressions import Expressions
 from graphc.backends.exact.world import evaluate
-from graphc.plan import Plan
+from graphc.plan import Loaded, Plan
 
 
-def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
+def load(plan: Plan) -> Loaded:
     """A function over arrays of numbers or SymPy expressions, and the graph it evaluates as text.
 
     Numbers become exact rationals. Results are object arrays, and plain expressions where there are no axes.
@@ -23,4 +22,4 @@ def load(plan: Plan) -> tuple[Callable[..., tuple[Any, ...]], str]:
         arrays = [field.array(np.asarray(x)) for x in inputs]
         return tuple(r[()] if r.ndim == 0 else r for r in evaluate(plan.graph, arrays, field))
 
-    return run, str(plan.graph)
+    return Loaded(run, str(plan.graph))

@@ -14,23 +14,36 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
+from graphc.backends.numpy.arguments import InputSpec, integer_casts, refuse_guard, solve_size
 from graphc.backends.numpy.arrays import LARGE
 from graphc.dims import Dim, Size
-from graphc.errors import DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, DTYPES, NOTHING, Callback, Graph, Guard, TensorType
 from graphc.kernels import Kernel
 from graphc.ops import TABLE
 from graphc.ops.meaning import attr_text, into, namespace, render
-from graphc.plan import Plan, Step, nbytes
+from graphc.plan import Loaded, Plan, Step, nbytes
 from graphc.text.scalars import printable
 
+GENERATORS: Final = {
+    "llvm": "graphc.backends.numpy.llvm.generator",
+    "ufunc": "graphc.backends.numpy.blocked",
+}
+# functions in machine code that serve instead of NumPy's
+NATIVE: Final = {
+    "empty": "graphc.backends.numpy.llvm.reuse",
+    "gather": "graphc.backends.numpy.llvm.positions",
+    "scatter_add": "graphc.backends.numpy.llvm.positions",
+}
+PROGRAM: Final = "graphc.backends.numpy.llvm.native"  # a whole plan in machine code
 KEYWORDS: Final = frozenset(
     [
         "np",
         "nk",
+        "cp",
+        "ck",
         "scipy",
         "calls",
-        "empty",
+        *NATIVE,
         "ndarray",
         "errstate",
         "slices",
@@ -44,29 +57,32 @@ _serial = count()
 _ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
-GENERATORS: Final = {
-    "llvm": "graphc.backends.numpy.llvm.generator",
-    "ufunc": "graphc.backends.numpy.blocked",
-}
-REUSE: Final = "graphc.backends.numpy.llvm.reuse"  # needs machine code
-
-
-def generate(plan: Plan, kernels: str, fast: bool) -> tuple[str, dict[str, Any]]:
-    """Source text of the plan's function, and the constants and helpers it refers to."""
-    writer = Writer(plan, reuse=kernels == "llvm")
+def generate(plan: Plan, kernels: str) -> tuple[str, dict[str, Any], list[Kernel]]:
+    """Source text of the plan's function, the constants and helpers it refers to, and its kernels."""
+    writer = Writer(plan, native=kernels == "llvm")
     source, scope = writer.write()
-    if writer.reuses:
-        scope["empty"] = import_module(REUSE).empty
-    if writer.kernels:
-        generator = import_module(GENERATORS[kernels])
-        scope.update((f"kernel{i}", run) for i, run in enumerate(generator.load(writer.kernels, fast)))
-    return source, scope
+    for name in writer.native_calls:
+        scope[name] = getattr(import_module(NATIVE[name]), name)
+    return source, scope, writer.kernels
 
 
-def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> tuple[Callable[..., tuple[Any, ...]], str]:
-    """Compile the plan to a Python function over input arrays, and give its source; `kernels` names the generator."""
-    source, scope = generate(plan, kernels, fast)
-    return define(plan.graph.name, source, scope), source
+def runs_natively(graph: Graph, kernels: str | None) -> bool:
+    """Whether a plan of the graph would run as one native function."""
+    return kernels == "llvm" and import_module(PROGRAM).why_not(graph) is None
+
+
+def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
+    """Make a plan ready to run; `kernels` names the generator of its kernels."""
+    source, scope, described = generate(plan, kernels)
+    native = import_module(PROGRAM).load(plan, fast) if runs_natively(plan.graph, kernels) else None
+    functions: Sequence[Any] = ()
+    if native is not None:
+        functions = native.kernels
+    elif described:
+        functions = import_module(GENERATORS[kernels]).load(described, fast)
+    scope.update((f"kernel{i}", function) for i, function in enumerate(functions))
+    run = define(plan.graph.name, source, scope)
+    return Loaded(run, source) if native is None else Loaded(native.bind(run), source, native.bind)
 
 
 def define(name: str, source: str, scope: dict[str, Any]) -> Callable[..., tuple[Any, ...]]:
@@ -88,10 +104,10 @@ class Writer:
 
     module = "np"
 
-    def __init__(self, plan: Plan, reuse: bool = False) -> None:
+    def __init__(self, plan: Plan, native: bool = False) -> None:
         self.plan = plan
-        self.reuse = reuse
-        self.reuses = False  # whether the text makes arrays of memory that was used before
+        self.native = native  # whether machine code may serve instead of NumPy's functions
+        self.native_calls: set[str] = set()
         self.graph: Graph = plan.graph
         self.nodes = self.graph._node
         self.scope: dict[str, Any] = {}
@@ -217,20 +233,11 @@ class Writer:
         return lines
 
     def _spec(self, i: int, type: TensorType) -> InputSpec:
-        return InputSpec(dict(self.nodes[i]["attrs"])["name"], type, self._integer_casts(i))
+        return InputSpec(dict(self.nodes[i]["attrs"])["name"], type, integer_casts(self.graph, i))
 
     def _also(self, name: str) -> str:
         """Further reasons to convert an input."""
         return ""
-
-    def _integer_casts(self, i: int) -> tuple[np.dtype[Any], ...]:
-        """The integer dtypes that a Python number passed as input `i` is cast to."""
-        type: TensorType = self.nodes[i]["type"]
-        if not type.weak or type.dtype.kind not in "iu":
-            return ()
-        readers = (self.nodes[k] for k in self.graph.successors(i))
-        found = {d["type"].dtype for d in readers if d["op"] == "cast" and d["type"].dtype.kind in "iu"}
-        return tuple(sorted(found, key=str))
 
     def _step(self, step: Step) -> list[str]:
         lines = [] if step.kernel is None else self._kernel(step, step.kernel)
@@ -257,7 +264,10 @@ class Writer:
         call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
         if i in step.into:
             return into(call, self.names[step.into[i]])
-        if self.reuse and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
+        if self.native and op.name in NATIVE:
+            self.native_calls.add(op.name)
+            return call.removeprefix("nk.")
+        if self.native and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
             return into(call, self._empty(data["type"]))
         return call
 
@@ -277,6 +287,8 @@ class Writer:
                 continue
             type: TensorType = self.nodes[i]["type"]
             lines.append(f"{name} = {self._empty(type)}")
+            if i in step.fills:
+                lines.append(f"{name}[...] = {self._operand(step.fills[i])}")
         results = [self.names[i] for i in kernel.nodes]
         sizes = [str(self._spelled(s)) for s in kernel.symbolic]
         ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
@@ -285,9 +297,10 @@ class Writer:
 
     def _empty(self, type: TensorType) -> str:
         """The call that makes room for a result."""
-        large = self.reuse and self._large(type)
-        self.reuses |= large
-        make = "empty" if large else f"{self.module}.empty"
+        make = f"{self.module}.empty"
+        if self.native and self._large(type):
+            self.native_calls.add("empty")
+            make = "empty"
         return f"{make}({attr_text('', self._spelled(type.shape))}, {self._dtype(type.dtype)})"
 
     @staticmethod
@@ -346,83 +359,4 @@ def _reserved(name: str) -> bool:
         keyword.iskeyword(name)
         or (name[0] in "vc" and name[1:].isdigit())
         or name.startswith(("spec", "dtype", "guard", "callback", "kernel", "range"))
-    )
-
-
-class InputSpec:
-    """What one argument must be; converts what fits and refuses the rest by name."""
-
-    def __init__(self, name: str, type: TensorType, casts: Sequence[np.dtype[Any]] = ()) -> None:
-        self.name = name
-        self.type = type
-        self.casts = casts  # the integer dtypes that a Python number is cast to
-
-    def convert(self, value: Any) -> np.ndarray[Any, Any]:
-        """The value as an array of the input's dtype: only safe casts, Python numbers as weak scalars."""
-        want = self.type
-        if isinstance(value, (np.ma.MaskedArray, np.matrix)):
-            masked = isinstance(value, np.ma.MaskedArray)
-            raise DTypeError(
-                f"argument {self.name}: {'masked arrays' if masked else 'matrices'} are not taken",
-                expected=repr(want),
-                actual=f"a {type(value).__name__}",
-                fix=f"{self.name}.filled(value)" if masked else f"np.asarray({self.name})",
-            )
-        array = np.asarray(value)
-        scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
-        for dtype in self.casts if isinstance(value, int) else ():
-            np.array(value, dtype)  # NumPy's own OverflowError where a Python number does not fit
-        if array.dtype != want.dtype:
-            weak_fits = scalar and (want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi"))
-            if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):
-                plain = array.dtype in DTYPE_NAMES
-                raise DTypeError(
-                    f"argument {self.name}: no safe cast from {array.dtype} to {want.dtype}",
-                    expected=f"{want!r}",
-                    actual=repr(TensorType(array.shape, array.dtype)) if plain else f"a {type(value).__name__}",
-                    fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for this dtype"
-                    if plain
-                    else "pass an array of numbers",
-                )
-            array = np.asarray(value, want.dtype) if scalar else array.astype(want.dtype)
-        if array.ndim != want.ndim or any(
-            isinstance(d, int) and d != s for d, s in zip(want.shape, array.shape, strict=True)
-        ):
-            raise ShapeError(
-                f"argument {self.name}: wrong shape",
-                expected=repr(want),
-                actual=repr(TensorType(array.shape, array.dtype)),
-                fix="pass an array of this shape, or compile for other sizes: a name such as n stands for any",
-            )
-        return array
-
-    def refuse_size(self, axis: int, actual: int, expected: int) -> None:
-        raise ShapeError(
-            f"argument {self.name}: wrong size along axis {axis}",
-            expected=f"{expected} (from {self.type!r})",
-            actual=str(actual),
-            fix="pass an array of this size, or compile for other sizes: a name such as n stands for any",
-        )
-
-
-def solve_size(size: Size, actual: int, spec: InputSpec, /, **known: int) -> int:
-    """The symbol's value for which a derived size such as 2*n + m has the actual value, others being known."""
-    try:
-        solved = dims.solve(dims.substitute(size, known), actual)
-    except ValueError as error:
-        raise ShapeError(f"argument {spec.name}: {error}", expected=repr(spec.type), actual=str(actual)) from None
-    if solved is None:
-        raise ShapeError(
-            f"argument {spec.name}: its size {size} does not determine the named sizes",
-            fix="name each size alone in some argument",
-        )
-    return solved[1]
-
-
-def refuse_guard(guard: Guard, **sizes: int) -> None:
-    raise GuardError(
-        f"the graph was traced under the assumption {guard}",
-        expected=str(guard),
-        actual=", ".join(f"{k} = {v}" for k, v in sizes.items()),
-        fix="compile for these sizes, or use jit, which does so by itself",
     )

@@ -10,7 +10,8 @@ from graphc.errors import GraphcError, TraceError
 from graphc.tracing import locate, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
-_INSIDE: Final = re.compile(r" in (?:np|scipy)\.")  # another function is named, and what to write instead
+# another function is named, or no function is to blame
+_INSIDE: Final = re.compile(r" in (?:np|scipy)\.|^(?:an index|writing) into")
 _MAKER: Final = re.compile(r"\b(?:np|numpy)\.(arange|zeros|ones|empty|full|eye|identity|tri)\(")
 
 

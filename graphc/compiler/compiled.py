@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 import optree
 
+from graphc import backends
 from graphc.compiler.checking import checker, parse
 from graphc.compiler.pytrees import flatten, show_call, unflatten
 from graphc.compiler.sizes import bind_sizes
@@ -21,18 +24,13 @@ from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.fuse import Fusion, fuse
 from graphc.passes.plan import plan as make_plan
-from graphc.plan import Plan
+from graphc.plan import Loaded, Plan
 from graphc.text import callbacks_of, constants_of, dump
 from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
 
 if TYPE_CHECKING:
     from graphc.objective import Objective
 
-BACKENDS: Final = {
-    "numpy": "graphc.backends.numpy.executor",
-    "cupy": "graphc.backends.cupy.executor",
-    "sympy": "graphc.backends.exact.executor",
-}
 KERNELS: Final = ("llvm", "ufunc", "none")
 
 
@@ -90,35 +88,63 @@ class Compiled:
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
             generator = options.generator
+            backend = backend_module(options.backend)
             on_gpu = generator == "cuda"
-            self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised, every=on_gpu)
+            if generator is None:
+                self.fusion = Fusion(optimised, (), ())
+            else:
+                every = on_gpu or backend.runs_natively(optimised, generator)
+                self.fusion = fuse(optimised, every)
             # on a GPU storage is taken from a pool, at no cost: results that overwrite operands would gain nothing
             overwrite = not options.exact_order and not on_gpu
             self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)
             settings: dict[str, Any] = {} if generator is None else {"fast": options.fast_math}
             if generator is not None and not on_gpu:
                 settings["kernels"] = generator
-            self._run, self.source = backend_module(options.backend).load(self.plan, **settings)
-        self._flat = in_tree is None or _is_flat(in_tree)
+            self._loaded: Loaded = backend.load(self.plan, **settings)
+        self._run, self.source = self._loaded.run, self._loaded.source
+        self.flat = in_tree is None or _is_flat(in_tree)
         self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
         self._arity = len(graph.inputs)
         self._effects = bool(graph.effects)
+        self._direct = self.direct(_Otherwise(self)) if self.flat else None
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if self._direct is not None and not kwargs:
+            return self._direct(*args)
+        return self._call(args, kwargs, sys._getframe(1))
+
+    def direct(self, otherwise: Callable[..., Any]) -> Callable[..., Any] | None:
+        """A function of the arrays alone that returns what a call returns, if machine code does all of that.
+
+        Arguments that it does not take as they are go to `otherwise`, whose result it returns.
+        """
+        bind = self._loaded.bind
+        if bind is None or not (self._single or self.out_tree == _plain_tuple(len(self.graph.outputs))):
+            return None
+        return bind(otherwise, self._single)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType) -> Any:
         try:
-            if kwargs or not self._flat or len(args) != self._arity:
+            if kwargs or not self.flat or len(args) != self._arity:
                 args = tuple(self._leaves(args, kwargs))
             if self._effects and STACK.worlds:
                 # acts when the graph that is being traced runs
-                return assigned(self._inline(STACK.worlds[-1], args), sys._getframe(1))
+                return assigned(self._inline(STACK.worlds[-1], args), caller)
             for leaf in args:
                 if isinstance(leaf, Traced):
-                    return assigned(self._inline(world_of(args), args), sys._getframe(1))
+                    return assigned(self._inline(world_of(args), args), caller)
             results = self._run(*args)
         except GraphcError as error:
             locate(error)
             raise
         return results[0] if self._single else self._pack(results)
+
+    @property
+    def packed(self) -> Callable[..., Any]:
+        """A function of the arrays alone that returns what a call returns; it takes all that a call takes."""
+        run, single, pack = self._run, self._single, self._pack
+        return (lambda *arrays: run(*arrays)[0]) if single else (lambda *arrays: pack(run(*arrays)))
 
     def _pack(self, results: Sequence[Any]) -> Any:
         return list(results) if self.out_tree is None else unflatten(self.out_tree, results)
@@ -193,22 +219,31 @@ def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree
     return Compiled(parse(text, constants, callbacks), in_tree, out_tree, options)
 
 
+class _Otherwise:
+    """A call of a compiled function on anything but dense arrays of its types. It does not keep the function alive."""
+
+    __slots__ = ("_compiled",)
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._compiled = ref(compiled)
+
+    def __call__(self, *args: Any) -> Any:
+        compiled = self._compiled()
+        assert compiled is not None
+        # the frames between: that of Compiled.__call__
+        return compiled._call(args, {}, sys._getframe(2))
+
+
+def _plain_tuple(count: int) -> Any:
+    return optree.treespec_tuple([optree.treespec_leaf(namespace="graphc")] * count, namespace="graphc")
+
+
 def _is_flat(in_tree: Any) -> bool:
     """Whether the structure is that of plain positional arrays."""
-    leaves = [optree.treespec_leaf(namespace="graphc")] * in_tree.num_leaves
-    plain = optree.treespec_tuple(leaves, namespace="graphc")
-    return bool(
-        in_tree == optree.treespec_tuple([plain, optree.treespec_dict({}, namespace="graphc")], namespace="graphc")
-    )
+    nothing = optree.treespec_dict({}, namespace="graphc")
+    return bool(in_tree == optree.treespec_tuple([_plain_tuple(in_tree.num_leaves), nothing], namespace="graphc"))
 
 
 def backend_module(name: str) -> Any:
     """The module that loads plans for a backend."""
-    if name not in BACKENDS:
-        raise UnsupportedError(
-            f"there is no backend called {name!r}",
-            expected=" or ".join(BACKENDS),
-            actual=repr(name),
-            fix='backend="numpy"',
-        )
-    return import_module(BACKENDS[name])
+    return import_module(backends.module(name))

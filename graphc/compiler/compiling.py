@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc import backends
 from graphc.compiler.capture import check_no_captures, trace_call
 from graphc.compiler.compiled import Compiled, Options
 from graphc.compiler.expressions import compile_expressions
@@ -16,7 +17,7 @@ def compile(
     f: Any,
     /,
     *specs: Any,
-    backend: str = "numpy",
+    backend: str | None = None,
     exact_order: bool = False,
     kernels: str | None = None,
     fast_math: bool = False,
@@ -28,8 +29,8 @@ def compile(
         f: a function of arrays; or a `Graph`; or a list of symbols, and then the one further argument is the list of
             expressions to compute: ``compile([x], [y])``.
         specs: as for `trace`.
-        backend: "numpy"; "cupy" to run on an NVIDIA GPU, and return CuPy arrays; or "sympy" to evaluate on SymPy
-            expressions.
+        backend: "numpy", the default (see `graphc.backends.use`); "cupy" to run on an NVIDIA GPU, and return CuPy
+            arrays; or "sympy" to evaluate on SymPy expressions.
         exact_order: keep NumPy's own operations and rounding; no kernels, no stabilising rewrites.
         kernels: what runs fused operations: "llvm" (machine code), "ufunc" (NumPy's functions on blocks), or "none". By
             default ``GRAPHC_KERNELS``, else "llvm" if llvmlite is there, else "ufunc".
@@ -44,7 +45,7 @@ def compile(
     >>> f(np.array([0.0, 1000.0]))
     array([6.93147181e-01, 1.00000000e+03])
     """
-    options = Options(backend, exact_order, kernels, fast_math)
+    options = Options(backends.chosen(backend), exact_order, kernels, fast_math)
     with located():
         if isinstance(f, Graph):
             if specs or kwargs:

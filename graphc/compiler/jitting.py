@@ -6,10 +6,11 @@ import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from graphc import backends
 from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, quick_key, take_apart
 from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
 from graphc.compiler.compiled import Compiled, Options
@@ -24,6 +25,7 @@ from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, locate,
 
 CACHE_SIZE = 256
 FAST_CALLS = 1024  # calls remembered with all their types and sizes
+MISSED: Final = object()  # what a variant returns for arguments that it does not serve
 MOST_DROPPED = 10_000  # signatures remembered, by their hash, for `explain` alone
 
 
@@ -70,11 +72,17 @@ class Jitted(Wrapper):
             self._variants: OrderedDict[int, Variant] = OrderedDict()
             self._dropped: set[int] = set()
             self._by_value: set[Any] = set()
+            # while one function serves all calls, it looks at the arguments itself
+            self._only: Callable[..., Any] | None = None
             self._log: deque[str] = deque(maxlen=1000)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         # nearly every call is one seen before, of plain arrays and numbers
         try:
+            if self._only is not None and not kwargs:
+                result = self._only(*args)
+                if result is not MISSED:
+                    return result
             if self._plain and not kwargs:
                 parts: list[Any] = []
                 for a in args:
@@ -92,14 +100,13 @@ class Jitted(Wrapper):
                     if variant is None:
                         return self._call(args, kwargs, key)
                     variant.used = True
-                    results = variant.run(*args)
-                    return results[0] if variant.single else variant.compiled._pack(results)
+                    return variant.run(*args)
             known = quick_key(args, kwargs, self._statics, self._varying is None)
             variant = self._fast.get(known[0]) if known is not None else None
             if known is None or variant is None:
                 return self._call(args, kwargs, None if known is None else known[0])
             variant.used = True
-            return variant(known[1])
+            return variant.run(*known[1])
         except GraphcError as error:
             locate(error)
             raise
@@ -123,7 +130,7 @@ class Jitted(Wrapper):
             if len(self._fast) >= FAST_CALLS:
                 self._fast = {}
             self._fast[quick] = variant
-        return variant(call.leaves)
+        return variant.run(*call.leaves)
 
     def _inside(self, call: Call, world: TracingWorld) -> Any:
         args, kwargs = call.with_leaves([lift(leaf, world) for leaf in call.leaves])
@@ -250,7 +257,19 @@ class Jitted(Wrapper):
                     self._variants.move_to_end(number)
                 else:
                     self._drop(number, oldest)
+            self._only = self._sole() if len(self._variants) == 1 else None
         return variant
+
+    def _sole(self) -> Callable[..., Any] | None:
+        """The one variant as a function that gives `MISSED` for what it was not compiled for.
+
+        It does not tell a Python number from a NumPy scalar, so it takes arrays with axes only.
+        """
+        (variant,) = self._variants.values()
+        if not self._plain or not variant.compiled.flat or not all(t.shape for t in variant.compiled.graph.input_types):
+            return None
+        variant.used = True
+        return variant.compiled.direct(lambda *_: MISSED)
 
     def _drop(self, number: int, variant: Variant) -> None:
         del self._variants[number]
@@ -293,7 +312,7 @@ def jit(
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
-    backend: str = "numpy",
+    backend: str | None = None,
     exact_order: bool = False,
     kernels: str | None = None,
     fast_math: bool = False,
@@ -324,7 +343,7 @@ def jit(
     >>> double(np.arange(3.0))
     array([0., 2., 4.])
     """
-    options = Options(backend, exact_order, kernels, fast_math)
+    options = Options(backends.chosen(backend), exact_order, kernels, fast_math)
     if f is None:
         return lambda g: Jitted(g, static_argnums, static_argnames, options, cache_size)
     return Jitted(f, static_argnums, static_argnames, options, cache_size)

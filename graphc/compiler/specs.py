@@ -84,10 +84,10 @@ def on_gpu(value: Any) -> bool:
     """Whether something is an array that lies on a GPU: of CuPy, PyTorch, JAX or another library."""
     if isinstance(value, (np.ndarray, np.generic)):
         return False
-    if hasattr(value, "__cuda_array_interface__"):
-        return True
     kind = getattr(value, "__dlpack_device__", None)
-    return kind is not None and hasattr(value, "dtype") and kind()[0] in (2, 13)
+    if kind is not None and hasattr(value, "dtype"):
+        return kind()[0] in (2, 13)  # DLPack's numbers of CUDA, and of memory that it manages
+    return hasattr(value, "__cuda_array_interface__")
 
 
 def is_array(value: Any) -> bool:

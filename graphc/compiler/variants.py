@@ -17,22 +17,19 @@ from graphc.ir import TensorType
 class Variant:
     """One compiled function, with what a call needs of it at hand.
 
-    `used` says that it was called again since it was made, or since it was last spared.
+    `run` takes the arrays one by one, and returns what the call returns. `used` says that it was called again since it
+    was made, or since it was last spared.
     """
 
-    __slots__ = ("compiled", "effects", "key", "run", "single", "used")
+    __slots__ = ("compiled", "effects", "key", "run", "used")
 
     def __init__(self, compiled: Compiled, key: Any) -> None:
         self.compiled = compiled
-        self.run = compiled._run
-        self.single = compiled._single
+        packed = compiled.packed
+        self.run = compiled.direct(packed) or packed
         self.effects = bool(compiled.graph.effects)
         self.key = key  # of its signature
         self.used = False
-
-    def __call__(self, leaves: Sequence[Any]) -> Any:
-        results = self.run(*leaves)
-        return results[0] if self.single else self.compiled._pack(results)
 
 
 class Variants:

@@ -16,7 +16,7 @@ BEFORE: Final = "call it on the array before the trace"
 TEXT: Final = "return the array and make text of it outside"
 SAVED: Final = "return the array and save it outside"
 LOADED: Final = "load the array before the trace and pass it in"
-MEMORY: Final = "a traced value has no storage"
+MEMORY: Final = "a traced value has no memory until the graph runs"
 SET: Final = f"{SIZE}; {BEFORE}"
 COMPLEX: Final = "complex numbers cannot be traced yet; compute with real and imaginary parts"
 SVD: Final = "singular values cannot be traced yet"
@@ -117,8 +117,8 @@ REFUSED: Final[dict[str, Refused]] = {
     ),
     "Memory": Refused(
         {
-            **_all("may_share_memory shares_memory", f"{MEMORY}; no operation changes it"),
-            "isfortran": f"{MEMORY}, and no order in it",
+            **_all("may_share_memory shares_memory", f"{MEMORY}; x.copy() shares none"),
+            "isfortran": f"{MEMORY}; np.asfortranarray(x) lies as in Fortran",
         }
     ),
     "Dates": Refused(
@@ -166,7 +166,7 @@ MODULES: Final[dict[str, str]] = {
     "polynomial": "np.polyval and its kin; a polynomial whose coefficients are known can be called on traced values",
     "lib": BEFORE,
     "testing": "compare the results of the compiled function",
-    "ctypeslib": f"{MEMORY}",
+    "ctypeslib": MEMORY,
     "fft": COMPLEX,
     "emath": "the real function of that name, inside its domain",
 }
@@ -174,13 +174,13 @@ MODULES: Final[dict[str, str]] = {
 # Methods and attributes of arrays.
 METHODS: Final[Refused] = Refused(
     {
-        "base": f"{MEMORY}, so it is a view of nothing",
+        "base": f"{MEMORY}; x.copy() is a view of nothing",
         "byteswap": f"{MEMORY}; swap the bytes of the array before the trace",
         "ctypes": MEMORY,
         "data": MEMORY,
         "dump": SAVED,
         "dumps": SAVED,
-        "flags": f"{MEMORY}, and no operation changes it",
+        "flags": f"{MEMORY}; np.ascontiguousarray(x) lies as in C",
         "getfield": "x.astype(dtype) converts values",
         "item": "compute with the traced value itself; or make the argument static",
         "itemset": f"x = x.at[index].set(value), {IN_PLACE}",
@@ -189,8 +189,8 @@ METHODS: Final[Refused] = Refused(
         "ptp": "np.ptp(x)",
         "resize": f"np.resize(x, shape), {IN_PLACE}",
         "setfield": f"x = x.at[...].set(values), {IN_PLACE}",
-        "setflags": f"{MEMORY}, and no operation changes it",
-        "strides": f"{MEMORY}; x.shape and x.dtype are known",
+        "setflags": f"{MEMORY}; np.broadcast_to(x, x.shape) is read-only",
+        "strides": f"{MEMORY}; np.lib.stride_tricks.sliding_window_view shows windows",
         "tobytes": SAVED,
         "tofile": SAVED,
         "tostring": SAVED,

@@ -146,7 +146,9 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     """
     world = common_world(a, repeats)
     x = strong(a, world)
-    x, place = (ravel(x), 0) if axis is None else (x, normalise_axis("repeat", axis, x.ndim))
+    if axis is None or not x.ndim:
+        x = ravel(x)
+    place = 0 if axis is None else normalise_axis("repeat", axis, x.ndim)
     size = x.type.shape[place]
     times: Any
     if isinstance(repeats, SymbolicSize):

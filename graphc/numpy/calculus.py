@@ -83,7 +83,9 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     if len(varargs) not in (0, 1, len(axes)) or (len(varargs) == 1 and len(axes) != 1 and np.ndim(varargs[0])):
         raise TypeError("invalid number of arguments")
     spacings = [1.0] * len(axes) if not varargs else list(varargs) * (len(axes) if len(varargs) == 1 else 1)
-    if x.type.dtype.kind in "iub":
+    if x.type.dtype.kind == "b":
+        raise DTypeError("gradient: booleans have no difference", actual=repr(x.type), fix="x.astype(float)")
+    if x.type.dtype.kind in "iu":
         x = world.convert(x, np.dtype(np.float64))
     results = [
         _slope(x, k, _steps(x, k, spacing, world), edge_order) for k, spacing in zip(axes, spacings, strict=True)
@@ -116,7 +118,7 @@ def _steps(x: Any, axis: int, spacing: Any, world: Any) -> Any:
 def _slope(x: Any, axis: int, step: Any, edge_order: int) -> Any:
     """Second-order differences inside, of `edge_order` at both ends (Fornberg, Math. Comp. 51, 1988)."""
     size = x.type.shape[axis]
-    if isinstance(size, int) and size < edge_order + 1:
+    if not x.world.facts.settle("<=", edge_order + 1, size):
         raise ShapeError(
             "gradient: too few elements along the axis",
             expected=f"at least {edge_order + 1}",

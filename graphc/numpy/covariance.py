@@ -10,7 +10,7 @@ from graphc.errors import ShapeError
 from graphc.numpy.checks import real_dtype
 from graphc.numpy.diagonals import diag
 from graphc.numpy.dispatch import common_world, strong, traceable
-from graphc.numpy.elementwise import clip, sqrt
+from graphc.numpy.elementwise import clip, maximum, sqrt
 from graphc.numpy.products import matmul
 from graphc.numpy.reductions import sum
 from graphc.numpy.shaping import atleast, concatenate, squeeze
@@ -66,9 +66,9 @@ def cov(
             factor = total - degrees * sum(weights * strong(aweights, world)) / total
     centred = x - mean
     right = centred if weights is None else centred * weights
-    if isinstance(factor, int) and factor <= 0:
-        factor = 0.0
-    return squeeze(matmul(centred, right.T) * (1 / strong(factor, world)).astype(kind))
+    # NumPy has no negative degrees of freedom
+    inverse = 1 / maximum(strong(factor, world), 0)
+    return squeeze(matmul(centred, right.T) * inverse.astype(kind))
 
 
 def _weights(world: Any, x: Any, fweights: Any, aweights: Any, kind: np.dtype[Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.errors import IndexingError
+from graphc.errors import DTypeError, IndexingError
 from graphc.numpy.dispatch import common_world, refuse, strong, traceable
 from graphc.numpy.elementwise import isnan, logical_not, where
 from graphc.numpy.into import Out
@@ -246,10 +246,18 @@ def _percent(q: Any) -> Any:
     return q / 100 if isinstance(q, Traced) or type(q) in (int, float) else np.true_divide(q, 100)
 
 
+def _numbers(name: str, a: Any, q: Any) -> Any:
+    """The operand of a quantile as a value of the trace."""
+    value = strong(a, common_world(a, q))
+    if value.type.dtype.kind == "b":
+        raise DTypeError(f"{name}: booleans have no difference", actual=repr(value.type), fix="x.astype(float)")
+    return value
+
+
 def _of_all(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: Any) -> Any:
     refuse(name, weights=weights)
     _check_levels(name, q)
-    rows = _rows(name, a, axis, [q])
+    rows = _rows(name, _numbers(name, a, q), axis, [q])
     result = _quantile(rows, q, method, False)
     result = _without_nan(rows, result)
     return rows.restored(result, keepdims, np.ndim(q))
@@ -258,7 +266,7 @@ def _of_all(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, we
 def _of_present(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: Any) -> Any:
     refuse(name, weights=weights)
     _check_levels(name, q)
-    value = strong(a, common_world(a, q))
+    value = _numbers(name, a, q)
     if _is_empty(value):
         return mean(value, axis, keepdims=keepdims)  # as NumPy has it, without an axis for the levels
     return _quantile(_present(_rows(name, value, axis, [q])), q, method, keepdims)

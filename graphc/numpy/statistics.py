@@ -14,6 +14,7 @@ from graphc.numpy.methods import axes_of
 from graphc.numpy.reductions import count_of, cumsum, max, min, running, sum
 from graphc.numpy.shaping import atleast
 from graphc.ops.typing import normalise_axis
+from graphc.tracing import holds_traced
 
 __all__ = ["average", "count_nonzero", "cumprod", "cumulative_prod", "cumulative_sum", "ptp"]
 
@@ -37,7 +38,7 @@ def average(
 ) -> Any:
     """The weighted mean over axes, and the sums of the weights if they are to be returned.
 
-    Where the weights sum to 0 the result is not finite, and no error is raised.
+    Where traced weights sum to 0 the result is not finite, and no error is raised.
     """
     world = common_world(a, weights) if weights is not None else common_world(a)
     x = strong(a, world)
@@ -50,6 +51,8 @@ def average(
         mean = total / count
         return (mean, mean * 0 + count) if returned else mean
     w = strong(weights, world)
+    if not holds_traced(weights) and np.any(np.sum(weights, axes if np.ndim(weights) == x.ndim else None) == 0):
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     if w.type.shape != x.type.shape:
         if axis is None:
             raise TypeError("Axis must be specified when shapes of a and weights differ.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.errors import DTypeError
 from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.elementwise import (
     absolute,
@@ -139,6 +140,8 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     """The elements rounded to some decimals; halves go to the even neighbour."""
     world = common_world(a)
     value = strong(a, world)
+    if value.type.dtype.kind == "b" and decimals != 0:
+        raise DTypeError("round: booleans have no decimals", actual=repr(value.type), fix="decimals=0")
     scale = 10.0 ** abs(decimals)
     if value.type.dtype.kind in "iu":
         if decimals >= 0:

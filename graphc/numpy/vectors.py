@@ -225,9 +225,9 @@ def _windows(function: str, a: Any, v: Any, mode: Any, reverse: bool) -> Any:
     if x.ndim > 1 or y.ndim > 1:
         raise ShapeError(f"{function}: object too deep for desired array", actual=f"{x.type!r} and {y.type!r}")
     x, y = ravel(x), ravel(y)
-    if x.type.shape[0] == 0 or y.type.shape[0] == 0:
-        which = "first" if x.type.shape[0] == 0 else "second"
-        raise ShapeError(f"{function}: {which} array argument cannot be empty")
+    for which, one in (("first", x), ("second", y)):
+        if not world.facts.settle("<=", 1, one.type.shape[0]):
+            raise ShapeError(f"{function}: {which} array argument cannot be empty")
     mode = _MODES.get(mode, mode)
     if mode not in ("valid", "same", "full"):
         raise ValueError(f"mode must be one of 'valid', 'same', or 'full' (got {mode!r})")

@@ -23,6 +23,10 @@ Effect = tuple[int, int]  # values taken off the stack, values put there
 _FLAGGED: Final = sys.version_info >= (3, 12)  # LOAD_ATTR also does what LOAD_METHOD did
 _NULL_ABOVE: Final = sys.version_info >= (3, 13)  # whether the slot for self lies above the callable
 _EXTENDED: Final = dis.opmap["EXTENDED_ARG"]
+_IN_PLACE: Final = 13  # the first argument of BINARY_OP that stands for an operator such as +=
+_SUBSCRIPT: Final = 26  # that of x[i], from Python 3.14 on
+_READS: Final = ("BINARY_SUBSCR", "BINARY_SLICE")
+_WRITES: Final = ("STORE_SUBSCR", "STORE_SLICE")
 
 # Instructions that make one value and may run a traced operation.
 MAKERS: Final = frozenset({
@@ -236,6 +240,23 @@ class Program:
                 return Callee(None)
             above += effect[0] - effect[1]
         return None
+
+    def reads_part(self, offset: int) -> bool:
+        """Whether an instruction is `x[i]`."""
+        op = self.opname(offset)
+        return op in _READS or (op == "BINARY_OP" and self._argument(self.start(offset)) == _SUBSCRIPT)
+
+    def writes_part(self, offset: int) -> bool:
+        """Whether an instruction is `x[i] = y`."""
+        return self.opname(offset) in _WRITES
+
+    def augments(self, offset: int) -> str | None:
+        """The local variable to which an augmented assignment, `y += x`, gives what the instruction makes."""
+        offset = self.start(offset)
+        if self.opname(offset) != "BINARY_OP" or not _IN_PLACE <= self._argument(offset) < _SUBSCRIPT:
+            return None
+        op, arg, _ = next(self.after(offset), ("", 0, 0))
+        return self.stored(op, arg)[0] if op in ("STORE_FAST", "STORE_FAST_LOAD_FAST") else None
 
     def _argument(self, offset: int) -> int:
         arg, shift = self.code[offset + 1], 8

@@ -32,15 +32,17 @@ Goal = tuple[object, str | tuple[str | None, ...]]  # the site of an assignment,
 class Site:
     """An instruction of the user's code: its line, what becomes of the value it makes, what it calls.
 
-    `goal` is the site itself with the variable that the value goes to, if it goes to one at once.
+    `goal` is the site itself with the variable that the value goes to, if it goes to one at once. `augmented` is the
+    local variable of an augmented assignment.
     """
 
-    __slots__ = ("callee", "goal", "locs", "use")
+    __slots__ = ("augmented", "callee", "goal", "locs", "use")
 
-    def __init__(self, locs: Locs, use: Use, callee: Callee | None) -> None:
+    def __init__(self, locs: Locs, use: Use, callee: Callee | None, augmented: str | None) -> None:
         self.locs = locs
         self.use = use
         self.callee = callee
+        self.augmented = augmented
         self.goal: Goal | None = None if use.name is None else (self, use.name)
 
 
@@ -72,7 +74,8 @@ class _Code:
         line = self._lines[max(bisect_right(self._starts, offset) - 1, 0)]
         locs = self._locs.setdefault(line, (Loc(self._file, line, self._function),))
         at = max(offset, 0)
-        site = self.sites[offset] = Site(locs, self._program.use(at), self._program.callee(at))
+        program = self._program
+        site = self.sites[offset] = Site(locs, program.use(at), program.callee(at), program.augments(at))
         return site
 
 
@@ -116,6 +119,17 @@ def site_of(frame: FrameType) -> Site:
     """The instruction that a frame is at."""
     known = _code_of(frame)
     return known.sites.get(frame.f_lasti) or known.add(frame)
+
+
+def augmented_variable(frame: FrameType) -> str | None:
+    """The local variable of the augmented assignment that a frame is at; None if it is at none."""
+    return site_of(frame).augmented
+
+
+def access(frame: FrameType) -> str | None:
+    """Whether a frame reads a part of something, as `x[i]` does, or writes one; None if neither."""
+    program, at = Program(frame.f_code), max(frame.f_lasti, 0)
+    return "read" if program.reads_part(at) else "write" if program.writes_part(at) else None
 
 
 def goal_of(frame: FrameType, site: Site) -> Goal | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -12,8 +13,9 @@ from graphc import dims
 from graphc.errors import GraphcError, UnsupportedError
 from graphc.ops.world import Value
 from graphc.tracing.delegates import namespace
-from graphc.tracing.layout import copied
-from graphc.tracing.places import locate, located, user_locs
+from graphc.tracing.layout import copied, placed
+from graphc.tracing.places import access, locate, located, user_frame, user_locs
+from graphc.tracing.rebinding import is_replaceable
 from graphc.tracing.refusals import describe, refuse
 from graphc.tracing.sizes import wrap_size
 from graphc.tracing.stack import STACK
@@ -128,8 +130,19 @@ class Traced(Value):
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out")
+        if out is not None and method == "__call__" and is_replaceable(ufunc, out, sys._getframe(1)):
+            inputs, kwargs["out"] = self._replaced(inputs, out[0])
         result = namespace().apply_ufunc(ufunc, method, inputs, kwargs)
         return result if isinstance(result, Traced) else assigned(result, sys._getframe(1))
+
+    def _replaced(self, inputs: tuple[Any, ...], array: Any) -> tuple[tuple[Any, ...], tuple[Traced]]:
+        """Operands and target of a ufunc, a plain array among them made a traced one that can be written to."""
+        content = array.copy("K")
+        content.flags.writeable = False  # nobody will change it
+        constant = self.world.constant(content)
+        new = placed(constant, "K", constant)
+        return tuple(new if x is array else x for x in inputs), (new,)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if not all(issubclass(t, (Traced, np.ndarray)) for t in types):
@@ -137,6 +150,7 @@ class Traced(Value):
         return namespace().apply_function(self, function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        self._refuse_access(sys._getframe(1))
         refuse(
             self,
             "making a plain NumPy array",
@@ -156,7 +170,28 @@ class Traced(Value):
             _CONDITIONS.get(word, "np.where(condition, a, b); &, | and ~ for `and`, `or` and `not`"),
         )
 
+    def _refuse_access(self, frame: FrameType) -> None:
+        """Raise TraceError if a part of a plain array or list is read or written, by the value or with it."""
+        kind = access(frame) if user_frame(frame) is frame else None
+        if kind == "read":
+            name = describe(self)
+            one = name if name.isidentifier() else "index"
+            refuse(
+                self,
+                "an index into a plain array or list",
+                "an index that is known now, or an array made in the trace",
+                f"np.asarray(array, like={one})[{one}]",
+            )
+        if kind == "write":
+            refuse(
+                self,
+                "writing into a plain array or list",
+                "an array made in the trace",
+                "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full",
+            )
+
     def _number(self, *_: Any) -> NoReturn:
+        self._refuse_access(sys._getframe(1))
         refuse(
             self,
             "conversion to a Python number",

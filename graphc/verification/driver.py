@@ -47,7 +47,7 @@ def verify(
         order: 1 or 2.
         wrt: positions of the flattened arguments to differentiate by; all that are floats if None.
         points: sample points, rational and with exact float values.
-        budget: seconds that SymPy may spend on proofs; what is not proved in time stays certified.
+        budget: seconds of computing that SymPy may spend on proofs; what is not proved in time stays certified.
         seed: of the random points and directions.
         domain: where float arguments are drawn from, such as "positive"; found by trial if None.
         env: sizes of symbolic dims; small ones of at least 2 if None.
@@ -99,7 +99,7 @@ def verify(
     sampled, unseen = cover(graph, chosen, sampled, roots, sizes, seed, domain)
     evidence = Evidence(derived, sizes, sampled, names, results, seed, obstacle or "no sample point found")
     keys = [(o, inputs) for o in derived.outputs for inputs in _inputs(wrt, order)]
-    entries = evidence.prove({key: evidence.entry(key) for key in keys}, time.monotonic() + budget)
+    entries = evidence.prove({key: evidence.entry(key) for key in keys}, time.thread_time() + budget)
     entries = [capped(graph, key[0], entry, unseen) for key, entry in zip(keys, entries, strict=True)]
     notes = [*disconnected(derived, names), *map(str, unseen)]
     found = []

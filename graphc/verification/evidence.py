@@ -94,12 +94,12 @@ class Evidence:
         """Raise certified entries to proved while SymPy's time lasts."""
         fit = [k for k, e in entries.items() if e.verdict in ("certified", "checked") and not e.to_constants]
         proved: dict[Key, Entry] = {}
-        if fit and time.monotonic() < deadline:
+        if fit and time.thread_time() < deadline:
             prover = import_module("graphc.verification.proofs").Prover(self.derived, self.sizes, self.points)
             for done, key in enumerate(sorted(fit, key=lambda key: len(key[1]))):
                 # a hard entry may use three shares of the time that is left, not all of it
-                left = deadline - time.monotonic()
-                share = time.monotonic() + min(left, 3 * left / (len(fit) - done))
+                left = deadline - time.thread_time()
+                share = time.thread_time() + min(left, 3 * left / (len(fit) - done))
                 method = prover.prove(key[0], key[1], share)
                 if method is not None:
                     entry = entries[key]

@@ -284,6 +284,45 @@ class Emitter:
             for a, b in zip(usual, instead, strict=True)
         )
 
+    def loop(
+        self,
+        start: Value,
+        stop: Value,
+        step: int,
+        carried: Sequence[Value],
+        body: Callable[[Value, list[Value]], Sequence[Value]],
+    ) -> list[Value]:
+        """``for index in range(start, stop, step)``; `body` maps the carried values to their next ones."""
+        before = self.block
+        head, inside, after = (self.fresh(stem) for stem in ("head", "body", "after"))
+        self.statement(f"br label %{head}")
+        self.label(head)
+        index = self.value(f"%{self.fresh('i')}", I64, 1)
+        held = [self.value(f"%{self.fresh('c')}", c.dtype, c.lanes) for c in carried]
+        phis = len(self.lines)
+        more = self.instruction(f"icmp slt {index!r}, {stop.text}", BOOL, 1)
+        self.statement(f"br {more!r}, label %{inside}, label %{after}")
+        self.label(inside)
+        new = body(index, held)
+        following = index + step
+        latch = self.block
+        self.statement(f"br label %{head}")
+        self.lines[phis:phis] = [
+            f"  {h.text} = phi {h.type} [ {c.text}, %{before} ], [ {n.text}, %{latch} ]"
+            for h, c, n in zip([index, *held], [start, *carried], [following, *new], strict=True)
+        ]
+        self.label(after)
+        return held
+
+    def span(self, start: Value, stop: Value, step: int, body: Callable[[Value], None]) -> None:
+        """The same without values that are carried from one turn to the next."""
+
+        def turn(index: Value, _: list[Value]) -> list[Value]:
+            body(index)
+            return []
+
+        self.loop(start, stop, step, [], turn)
+
     def instruction(self, text: str, dtype: DType, lanes: int | None = None, pure: bool = True) -> Value:
         """Write an instruction; its result has `lanes` lanes, the emitter's own number unless given.
 

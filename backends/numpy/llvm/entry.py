@@ -11,16 +11,17 @@ from __future__ import annotations
 import ctypes
 import sys
 import sysconfig
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
+from graphc.backends.numpy.llvm.externals import array_api
 from graphc.backends.numpy.llvm.schedule import Schedule
-from graphc.kernels import Kernel
+from graphc.kernels import KERNEL_DTYPES, Kernel
 
 HEAD: Final = object.__basicsize__
-DATA, RANK, DESCR, FLAGS = HEAD, HEAD + 8, HEAD + 40, HEAD + 48
+DATA, RANK, DIMS, DESCR, FLAGS = HEAD, HEAD + 8, HEAD + 16, HEAD + 40, HEAD + 48
+VALUE: Final = HEAD  # of a scalar: NumPy's, and Python's float
 TYPE: Final = 8  # of ob_type in the header
 DENSE: Final = 0x0001 | 0x0100  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
 METH_FASTCALL: Final = 0x0080
@@ -39,8 +40,10 @@ def _layout_is_known() -> bool:
             return kind.from_address(at + offset).value
 
         dense = read(ctypes.c_int32, FLAGS) & DENSE == DENSE
+        sizes = (ctypes.c_int64 * probe.ndim).from_address(read(ctypes.c_int64, DIMS))
         known = (
             read(ctypes.c_int64, TYPE) == id(np.ndarray)
+            and tuple(sizes) == probe.shape
             and read(ctypes.c_int64, DATA) == probe.ctypes.data
             and read(ctypes.c_int32, RANK) == probe.ndim
             and read(ctypes.c_int64, DESCR) == id(probe.dtype)
@@ -48,7 +51,13 @@ def _layout_is_known() -> bool:
         )
         if not known:
             return False
-    return True
+    numbers = (1.5, np.float64(1.5), *(dtype.type(1) for dtype in KERNEL_DTYPES))
+    for number in numbers:
+        kind = np.asarray(number).dtype
+        stored = ctypes.string_at(id(number) + VALUE, kind.itemsize)
+        if stored != np.asarray(number).tobytes():
+            return False
+    return array_api() is not None
 
 
 SUPPORTED: Final = _layout_is_known()
@@ -61,30 +70,15 @@ def function(kernel: Kernel, target: str, name: str) -> str:
     lines = [
         f"define ptr @{name}(ptr %self, ptr %args, i64 %count) nounwind {{",
         "entry:",
-        "  %ndarray = load i64, ptr @ndarray",
         f"  %arrays = alloca ptr, i64 {max(arrays, 1)}",
         f"  %sizes = alloca i64, i64 {max(sizes, 1)}",
+        f"  %given = icmp eq i64 %count, {arrays + sizes}",
+        "  br i1 %given, label %start, label %slow",
+        "start:",
+        f"  %fits = call i1 @take_arrays(ptr %args, i64 {arrays}, ptr %arrays)",
+        "  br i1 %fits, label %dense, label %slow",
+        "dense:",
     ]
-    for k in range(arrays):
-        lines += [
-            f"  %a{k} = getelementptr ptr, ptr %args, i64 {k}",
-            f"  %o{k} = load ptr, ptr %a{k}",
-            f"  %t{k} = getelementptr i8, ptr %o{k}, i64 {TYPE}",
-            f"  %u{k} = load i64, ptr %t{k}",
-            f"  %v{k} = icmp eq i64 %u{k}, %ndarray",
-            f"  br i1 %v{k}, label %array{k}, label %slow",
-            f"array{k}:",
-            f"  %f{k} = getelementptr i8, ptr %o{k}, i64 {FLAGS}",
-            f"  %g{k} = load i32, ptr %f{k}",
-            f"  %h{k} = and i32 %g{k}, {DENSE}",
-            f"  %w{k} = icmp eq i32 %h{k}, {DENSE}",
-            f"  br i1 %w{k}, label %dense{k}, label %slow",
-            f"dense{k}:",
-            f"  %d{k} = getelementptr i8, ptr %o{k}, i64 {DATA}",
-            f"  %p{k} = load ptr, ptr %d{k}",
-            f"  %q{k} = getelementptr ptr, ptr %arrays, i64 {k}",
-            f"  store ptr %p{k}, ptr %q{k}",
-        ]
     for k in range(sizes):
         lines += [
             f"  %sa{k} = getelementptr ptr, ptr %args, i64 {arrays + k}",
@@ -116,21 +110,46 @@ def function(kernel: Kernel, target: str, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-# addresses that differ from process to process, filled in by `settle`, so that the code itself can be kept on disk
-GLOBALS: Final = ("ndarray", "none")
-DECLARATIONS: Final = (
-    "@ndarray = global i64 0\n"
-    "@none = global ptr null\n"
-    "declare i64 @PyLong_AsLongLong(ptr)\n"
-    "declare void @Py_IncRef(ptr)\n"
-    "declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)\n"
-)
-
-
-def settle(addresses: Mapping[str, int]) -> None:
-    """Tell freshly linked code where this process has NumPy's array type and None."""
-    for name, value in (("ndarray", id(np.ndarray)), ("none", id(None))):
-        ctypes.c_int64.from_address(addresses[name]).value = value
+# `take_arrays(args, count, to)`: whether so many arguments are plain dense arrays, whose data pointers it takes.
+PRELUDE: Final = f"""
+declare i64 @PyLong_AsLongLong(ptr)
+declare void @Py_IncRef(ptr)
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+define internal i1 @take_arrays(ptr %args, i64 %count, ptr %to) nounwind {{
+entry:
+  %ndarray = load i64, ptr @ndarray
+  br label %head
+head:
+  %k = phi i64 [ 0, %entry ], [ %next, %dense ]
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %inside, label %done
+inside:
+  %place = getelementptr ptr, ptr %args, i64 %k
+  %object = load ptr, ptr %place
+  %kind_at = getelementptr i8, ptr %object, i64 {TYPE}
+  %kind = load i64, ptr %kind_at
+  %plain = icmp eq i64 %kind, %ndarray
+  br i1 %plain, label %array, label %wrong
+array:
+  %flags_at = getelementptr i8, ptr %object, i64 {FLAGS}
+  %flags = load i32, ptr %flags_at
+  %masked = and i32 %flags, {DENSE}
+  %fits = icmp eq i32 %masked, {DENSE}
+  br i1 %fits, label %dense, label %wrong
+dense:
+  %data_at = getelementptr i8, ptr %object, i64 {DATA}
+  %data = load ptr, ptr %data_at
+  %goal = getelementptr ptr, ptr %to, i64 %k
+  store ptr %data, ptr %goal
+  %next = add i64 %k, 1
+  br label %head
+done:
+  ret i1 true
+wrong:
+  ret i1 false
+}}
+"""
+EXTERNALS: Final = ("ndarray", "none")
 
 
 class _MethodDef(ctypes.Structure):
@@ -142,12 +161,12 @@ class _MethodDef(ctypes.Structure):
     )
 
 
-def bind(address: int, slow: Any) -> Any:
-    """The built-in function at an address; `slow` is its `self`, and what it calls when it cannot serve."""
-    definition = _MethodDef(b"kernel", address, METH_FASTCALL, None)
+def builtin(address: int, owner: Any) -> Any:
+    """The built-in function at an address. `owner` is its `self`, and is given its definition to keep."""
+    definition = _MethodDef(b"graphc", address, METH_FASTCALL, None)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    # the function refers to its definition for ever, and to `slow`, which keeps the definition and the code alive
-    slow.definition = definition
-    return make(ctypes.addressof(definition), slow, None)
+    # the function refers to its definition for ever, and to its owner, which keeps the definition and the code alive
+    owner.definition = definition
+    return make(ctypes.addressof(definition), owner, None)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.backends.numpy.arrays import Arguments
-from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm import entry, externals
 from graphc.backends.numpy.llvm.code import library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
-from graphc.backends.numpy.llvm.machine import Machine, host
+from graphc.backends.numpy.llvm.machine import Library, Machine, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
@@ -26,12 +26,17 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     machine = machine or host()
     text, names = source(kernels, machine, fast)
     found = library(text, machine, names)
-    entry.settle(found.addresses)
-    runs: list[Run] = []
+    externals.settle(found.addresses)
+    return runs(kernels, found)
+
+
+def runs(kernels: Sequence[Kernel], found: Library) -> list[Run]:
+    """The functions of kernels in a library."""
+    made: list[Run] = []
     for number, kernel in enumerate(kernels):
         slow = _Caller(kernel, found.addresses[f"kernel{number}"], found)
-        runs.append(entry.bind(found.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
-    return runs
+        made.append(entry.builtin(found.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
+    return made
 
 
 def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> tuple[str, tuple[str, ...]]:
@@ -44,7 +49,8 @@ def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> t
             texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
     kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
-    return "\n".join([module.text(), entry.DECLARATIONS, *texts]), (*names, *entry.GLOBALS)
+    head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE]
+    return "\n".join([module.text(), *head, *texts]), (*names, *entry.EXTERNALS)
 
 
 class _Caller:

@@ -93,37 +93,6 @@ class Nest:
 
     # Loops
 
-    def loop(
-        self,
-        start: Value,
-        stop: Value,
-        step: int,
-        carried: Sequence[Value],
-        body: Callable[[Value, list[Value]], Sequence[Value]],
-    ) -> list[Value]:
-        """``for index in range(start, stop, step)``; `body` maps the carried values to their next ones."""
-        e = self.e
-        before = e.block
-        head, inside, after = (e.fresh(stem) for stem in ("head", "body", "after"))
-        e.statement(f"br label %{head}")
-        e.label(head)
-        index = e.value(f"%{e.fresh('i')}", I64, 1)
-        held = [e.value(f"%{e.fresh('c')}", c.dtype, c.lanes) for c in carried]
-        phis = len(e.lines)
-        more = e.instruction(f"icmp slt {index!r}, {stop.text}", BOOL, 1)
-        e.statement(f"br {more!r}, label %{inside}, label %{after}")
-        e.label(inside)
-        new = body(index, held)
-        following = index + step
-        latch = e.block
-        e.statement(f"br label %{head}")
-        e.lines[phis:phis] = [
-            f"  {h.text} = phi {h.type} [ {c.text}, %{before} ], [ {n.text}, %{latch} ]"
-            for h, c, n in zip([index, *held], [start, *carried], [following, *new], strict=True)
-        ]
-        e.label(after)
-        return held
-
     def along(
         self,
         loop: int,
@@ -139,7 +108,7 @@ class Nest:
             return body(held)
 
         for first, last in self.parts(loop, start, stop):
-            carried = self.loop(first, last, 1, carried, at)
+            carried = self.e.loop(first, last, 1, carried, at)
         return carried
 
     def parts(self, loop: int, start: Value, stop: Value) -> Iterator[tuple[Value, Value]]:
@@ -185,11 +154,11 @@ class Nest:
             return body(held, lanes, None)
 
         if lanes == 1:
-            return self.loop(start, stop, 1, carried, whole)
+            return self.e.loop(start, stop, 1, carried, whole)
         # held values after the loop, and the index that it reached: start + lanes * count
         count = e.binary("sdiv", stop - start, lanes)
         end = start + count * lanes
-        held = self.loop(start, end, lanes, carried, whole)
+        held = self.e.loop(start, end, lanes, carried, whole)
         before, inside, after = e.block, e.fresh("rest"), e.fresh("done")
         more = e.instruction(f"icmp slt {end!r}, {stop.text}", BOOL, 1)
         e.statement(f"br {more!r}, label %{inside}, label %{after}")

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.backends.numpy.arrays import LARGE
-from graphc.backends.numpy.llvm import code, entry
+from graphc.backends.numpy.llvm import code, entry, externals
 from graphc.backends.numpy.llvm.machine import host
 from graphc.errors import UnsupportedError
 
@@ -31,8 +31,6 @@ LIMIT: Final = 1 << 30
 HUGE_PAGES: Final = 14  # MADV_HUGEPAGE of Linux: fewer, larger pages
 PAGE: Final = 4096
 
-# NumPy's table of C functions: https://numpy.org/doc/stable/reference/c-api/data_memory.html
-SET_HANDLER: Final = 304
 NAMES: Final = ("graphc_malloc", "graphc_calloc", "graphc_realloc", "graphc_free")
 STATE: Final = ("graphc_kept", "graphc_limit")
 
@@ -214,7 +212,12 @@ class Store:
         self._capsule = new(ctypes.addressof(self._handler), b"mem_handler", None)
         for kept in (self._capsule, self._handler):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-        self._set = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(_numpy_function(SET_HANDLER))
+        self._set = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(externals.address("set_handler"))
+
+    @property
+    def handler(self) -> Any:
+        """What NumPy's `PyDataMem_SetHandler` takes; it stays as long as the process."""
+        return self._capsule
 
     @property
     def kept(self) -> int:
@@ -228,15 +231,6 @@ class Store:
             return np.empty(shape, dtype)
         finally:
             self._set(previous)
-
-
-def _numpy_function(number: int) -> int:
-    from numpy._core import multiarray
-
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = ctypes.cast(get(multiarray._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
-    return int(table[number])
 
 
 @lru_cache(maxsize=1)

@@ -106,7 +106,7 @@ class Sweeps:
             end = index + BLOCK
             return block(index, e.select(end < stop, end, stop), held)
 
-        return nest.loop(start, stop, BLOCK, carried, blocks)
+        return nest.e.loop(start, stop, BLOCK, carried, blocks)
 
     def _vector(self, stage: int, env: Env, lanes: int, mask: Value | None) -> Env:
         """One vector of a sweep: its values and stores."""

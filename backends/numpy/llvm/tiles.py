@@ -56,7 +56,7 @@ class Tiles:
             self._tile(Tile(first, e.select(last < stop, last, stop)), env)
             return []
 
-        nest.loop(start, stop, TILE, [], body)
+        nest.e.loop(start, stop, TILE, [], body)
 
     def _tile(self, tile: Tile, env: Env) -> None:
         self._after(0, tile, env)
@@ -114,8 +114,8 @@ class Tiles:
             whole = first
             if light:
                 whole = first + nest.e.binary("sdiv", last - first, ROWS) * ROWS
-                nest.loop(first, whole, ROWS, [], together(ROWS))
-            nest.loop(whole, last, 1, [], together(1))
+                nest.e.loop(first, whole, ROWS, [], together(ROWS))
+            nest.e.loop(whole, last, 1, [], together(1))
 
     def _compute_columnless(self, stage: int, env: Env, opened: frozenset[int]) -> None:
         """Values of a sweep that the open loops determine for all columns."""

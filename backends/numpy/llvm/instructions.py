@@ -1,0 +1,174 @@
+"""What a native program consists of: storages, and instructions that read and write them, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from graphc import dims
+from graphc.backends.numpy.llvm.layouts import Layout
+from graphc.dims import Size
+from graphc.kernels import Kernel
+
+DType = np.dtype[Any]
+Origin = Literal["argument", "constant", "temporary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A block of elements: those of argument or constant `index`, or a temporary, which may become a result."""
+
+    number: int
+    dtype: DType
+    count: Size
+    origin: Origin = "temporary"
+    index: int = 0
+
+    @property
+    def nbytes(self) -> Size:
+        return self.count * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an array begins: an offset, in bytes, into a storage."""
+
+    storage: int
+    offset: Size
+
+    @classmethod
+    def of(cls, layout: Layout) -> Place:
+        return cls(layout.storage, layout.offset * layout.dtype.itemsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Call kernel number `kernel` of the program on these arrays: the `reads` first, then the `writes`."""
+
+    kernel: int
+    reads: tuple[Place, ...]
+    writes: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy adjacent bytes."""
+
+    source: Place
+    target: Place
+    nbytes: Size
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return (self.target,)
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Fill adjacent bytes with zeros."""
+
+    target: Place
+    nbytes: Size
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return ()
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return (self.target,)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A stack of matrices: where the first begins, rows and columns, the stride of each axis, those of the stack first.
+
+    One of the last two strides is 1.
+    """
+
+    place: Place
+    strides: tuple[Size, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Matrix products by BLAS: for each index of `stack`, c = a b, with `rows`, `columns`, and `inner` in between."""
+
+    dtype: DType
+    stack: tuple[Size, ...]
+    rows: Size
+    inner: Size
+    columns: Size
+    a: Matrix
+    b: Matrix
+    c: Matrix
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return (self.a.place, self.b.place)
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return (self.c.place,)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Gather or scatter rows of adjacent elements, by positions along axes of the sizes `axes`.
+
+    An array of shape (lead, *axes, row) is gathered from, or added into; the other one has the shape (lead, count,
+    row). `positions` holds `count` positions for each axis, of dtype `kinds`. Negative ones count from the end; one
+    that is out of bounds ends the program. `kernel` adds one row into another; None to gather.
+    """
+
+    dtype: DType
+    lead: Size
+    axes: tuple[Size, ...]
+    count: Size
+    row: Size
+    array: Place
+    rows: Place
+    positions: tuple[Place, ...]
+    kinds: tuple[DType, ...]
+    kernel: int | None = None
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return (*self.positions, self.array, self.rows)
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return (self.rows if self.kernel is None else self.array,)
+
+
+Instruction = Run | Copy | Clear | Product | Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One result of the program: a whole storage of its own; or, without axes, a number at a place."""
+
+    layout: Layout
+    owned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A plan in instructions. `constants` are the arrays of the constant storages, by index."""
+
+    storages: tuple[Storage, ...]
+    instructions: tuple[Instruction, ...]
+    results: tuple[Result, ...]
+    kernels: tuple[Kernel, ...]
+    constants: tuple[Any, ...]
+
+
+def same_count(a: Size, b: Size) -> bool:
+    """Whether two numbers of elements are certainly the same."""
+    return dims.equal(a, b) is True

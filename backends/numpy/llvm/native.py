@@ -1,0 +1,90 @@
+"""A plan as one built-in function: what the program needs at run time, and the function itself."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.backends.numpy.arguments import integer_casts
+from graphc.backends.numpy.llvm import calling, code, entry, externals, generator, program, reuse, steps
+from graphc.backends.numpy.llvm.emit import Module
+from graphc.backends.numpy.llvm.loops import function
+from graphc.backends.numpy.llvm.machine import Library, Machine, host
+from graphc.ir import Graph
+from graphc.plan import Plan
+
+
+class State(np.ndarray[Any, Any]):
+    """What the function knows from call to call, as words: see `program`. It owns all that they point to."""
+
+    slow: Callable[..., Any]
+    native: Native
+    definition: Any
+
+    # what it needs is bound here, as modules are empty when the interpreter ends
+    def __del__(self, free: Any = ctypes.pythonapi.PyMem_RawFree, slot: int = program.SLOT) -> None:
+        # a view of it, which somebody may have made, owns nothing
+        if self.base is None and self[slot]:
+            free(ctypes.c_void_p(int(self[slot])))
+
+
+def why_not(graph: Graph) -> str | None:
+    """Why a graph cannot run as one native function, here; None if it can."""
+    return steps.why_not(graph) if entry.SUPPORTED else "the interpreter's or NumPy's arrays are not laid out as known"
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A plan in machine code. `kernels` run the kernels of its steps."""
+
+    library: Library
+    constants: tuple[Any, ...]
+    kernels: tuple[generator.Run, ...]
+
+    def bind(self, slow: Callable[..., Any], unpacked: bool = False) -> Callable[..., Any]:
+        """The plan as a built-in function of its inputs.
+
+        It returns a tuple of the results; if `unpacked`, the one result that there is. Arguments that are not exactly
+        the dense arrays it takes are handed to `slow`, whose result it returns.
+        """
+        state = State((program.CONSTANTS + len(self.constants),), np.int64)
+        state[: program.CONSTANTS] = 0
+        state[program.SLOW] = id(slow)
+        state[program.UNPACKED] = unpacked
+        kept = reuse.store()
+        state[program.HANDLER] = 0 if kept is None else id(kept.handler)
+        state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
+        state.slow, state.native = slow, self
+        return entry.builtin(self.library.addresses["program"], state)  # type: ignore[no-any-return]
+
+
+def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
+    """Compile a plan, of a graph for which `why_not` gives None."""
+    machine = machine or host()
+    lowered = steps.lower(plan)
+    module = Module(machine.features_used)
+    texts = []
+    planned = [s.kernel for s in plan.steps if s.kernel is not None]
+    for number, kernel in enumerate(lowered.kernels):
+        texts.append(function(kernel, f"kernel{number}", machine, module, fast))
+        if number < len(planned):
+            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
+    whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
+    text, used = program.function(lowered, plan, whole, "program", module)
+    words = sorted(used | set(entry.EXTERNALS))
+    head = [externals.declarations(words), entry.PRELUDE, calling.PRELUDE, program.PRELUDE]
+    names = [f"{kind}{number}" for number in range(len(planned)) for kind in ("kernel", "entry")]
+    library = code.library("\n".join([module.text(), *head, *texts, text]), machine, ("program", *names, *words))
+    externals.settle(library.addresses)
+    constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
+    return Native(library, constants, tuple(generator.runs(planned, library)))
+
+
+def _takes_whole_numbers(graph: Graph, node: int) -> bool:
+    """Whether a Python int may be passed as it is: one that nothing casts to a narrower type."""
+    type: Any = graph._node[node]["type"]
+    return bool(type.weak and type.dtype == np.int64 and not integer_casts(graph, node))

@@ -1,0 +1,690 @@
+"""The text of one native function for a whole plan: arguments in, kernels and products over an arena, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from graphc import dims
+from graphc.backends.numpy.arrays import LARGE
+from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm.arena import Arena, arrange
+from graphc.backends.numpy.llvm.calling import Arguments
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Module, Value
+from graphc.backends.numpy.llvm.externals import dtype_name
+from graphc.backends.numpy.llvm.instructions import (
+    Clear,
+    Copy,
+    Instruction,
+    Matrix,
+    Place,
+    Product,
+    Program,
+    Result,
+    Rows,
+    Run,
+)
+from graphc.backends.numpy.llvm.schedule import Schedule, weight
+from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.dims import Size
+from graphc.plan import Plan
+
+# words of the state, which is the function's `self`
+SLOW, SLOT, UNPACKED, HANDLER, CONSTANTS = 0, 1, 2, 3, 4
+ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
+KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
+HEADER: Final = 64  # bytes before an arena: its size
+RELEASE: Final = 400_000.0  # additions, roughly: beyond, other threads may run meanwhile
+INT32: Final = (1 << 31) - 1  # sizes that BLAS takes
+
+PRELUDE: Final = """
+declare ptr @PyMem_RawMalloc(i64)
+declare void @PyMem_RawFree(ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+@plain = internal constant i8 78
+@turned = internal constant i8 84
+@one_f4 = internal constant float 1.0
+@zero_f4 = internal constant float 0.0
+@one_f8 = internal constant double 1.0
+@zero_f8 = internal constant double 0.0
+"""
+
+
+def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, module: Module) -> tuple[str, set[str]]:
+    """The text of ``PyObject *name(self, args, count)``, and the externals that it refers to.
+
+    The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
+    the state: the function to call for everything else, the arena that is kept, whether to return the one result that
+    there is and not a tuple of it, NumPy's memory handler for large results, and where the constants lie.
+    """
+    return _Function(program, plan, whole, name, module).write()
+
+
+class _Function:
+    def __init__(self, program: Program, plan: Plan, whole: Sequence[bool], name: str, module: Module) -> None:
+        self.program = program
+        self.plan = plan
+        self.name = name
+        self.arena: Arena = arrange(program)
+        self.e = Emitter(module, lanes=1)
+        self.sizes = Sizes(self.e)
+        self.arguments = Arguments(self.e, self.sizes, plan.graph.input_types, whole)
+        self.constants: dict[int, str] = {}
+        self.owners = {r.layout.storage: k for k, r in enumerate(program.results) if r.owned}
+        self.callees: dict[str, str] = {}
+
+    @property
+    def on_stack(self) -> bool:
+        """Whether the arena needs no block of its own."""
+        return isinstance(self.arena.nbytes, int) and self.arena.nbytes <= ON_STACK
+
+    def write(self) -> tuple[str, set[str]]:
+        e = self.e
+        # the body is written first, since it says which sizes and constants are needed before it
+        e.label("body")
+        for instruction in self.program.instructions:
+            self.instruction(instruction)
+        self.take_numbers()
+        body, e.lines = e.lines, []
+        e.label("results")
+        self.results()
+        ending, e.lines = e.lines, []
+        e.label("start")
+        self.arguments.take()
+        self.bound()
+        self.outputs()
+        self.lease()
+        for number, found in self.constants.items():
+            place = f"%{e.fresh('word')}"
+            e.statement(f"{place} = getelementptr i64, ptr %state, i64 {CONSTANTS + number}")
+            e.statement(f"{found} = load ptr, ptr {place}")
+        externals = {name: f"%callee_{name}" for name in self.callees}
+        for name, found in externals.items():
+            e.statement(f"{found} = load ptr, ptr @{name}")
+        self.release()
+        e.statement("br label %body")
+        start, e.lines = e.lines, []
+        e.label("work_done")
+        self.acquire()
+        self.give_back("returned")
+        e.statement("br label %results")
+        between, e.lines = e.lines, []
+        lines = [
+            f"define ptr @{self.name}(ptr %self, ptr %args, i64 %count) nounwind {{",
+            "entry:",
+            *self.allocations(),
+            f"  %state_at = getelementptr i8, ptr %self, i64 {entry.DATA}",
+            "  %state = load ptr, ptr %state_at",
+            f"  %slot_at = getelementptr i64, ptr %state, i64 {SLOT}",
+            "  br label %start",
+            *start,
+            *body,
+            "  br label %work_done",
+            *between,
+            *ending,
+            *self.exits(),
+            "}",
+        ]
+        used = self.arguments.externals | set(self.callees) | {"ndarray"}
+        return "\n".join(lines) + "\n", used
+
+    # before the body
+
+    def allocations(self) -> list[str]:
+        """Everything on the stack."""
+        program = self.program
+        kernels = [program.kernels[i.kernel] for i in program.instructions if isinstance(i, Run)]
+        kernels += [
+            program.kernels[i.kernel] for i in program.instructions if isinstance(i, Rows) and i.kernel is not None
+        ]
+        arrays = max((len(k.roots) + len(k.stores) for k in kernels), default=0)
+        sizes = max((len(k.symbolic) for k in kernels), default=0)
+        results = len(program.results)
+        axes = max((len(r.layout.shape) for r in program.results), default=0)
+        lines = [
+            f"  %arrays = alloca ptr, i64 {max(arrays, 1)}",
+            f"  %sizes = alloca i64, i64 {max(sizes, 1)}",
+            f"  %made = alloca ptr, i64 {max(results, 1)}",
+            f"  %axes = alloca i64, i64 {max(axes, 1)}",
+            *(f"  %number{k} = alloca i64" for k, r in enumerate(program.results) if not r.owned),
+            "  %thread = alloca ptr",
+            "  %block = alloca ptr",
+            *(f"  %integer{k} = alloca i32" for k in range(6)),
+            *self.arguments.slots,
+        ]
+        if self.on_stack:
+            lines.append(f"  %arena = alloca i8, i64 {self.arena.nbytes or 1}, align 64")
+        lines.append("  store ptr null, ptr %thread")
+        for k in range(results):
+            lines += [f"  %made{k} = getelementptr ptr, ptr %made, i64 {k}", f"  store ptr null, ptr %made{k}"]
+        return lines
+
+    def bound(self) -> None:
+        """Compute the sizes, check the guards."""
+        for guard in self.plan.graph.guards:
+            self.sizes.guard(guard)
+        for one in self.plan.ranges:
+            self.sizes.require(self.sizes.compute(one.elements).differs(0))
+        for storage in self.program.storages:
+            self.sizes.compute(storage.nbytes)
+        self.need = self.sizes.compute(self.arena.nbytes)
+        for result in self.program.results:
+            for d in result.layout.shape:
+                self.sizes.compute(d)
+        self.work = self.estimate()
+        self.sizes.write()
+        e = self.e
+        if self.sizes.fits.text != "true":
+            e.statement(f"br {self.sizes.fits!r}, label %fits, label %slow")
+        else:
+            e.statement("br label %fits")
+        e.label("fits")
+
+    def outputs(self) -> None:
+        """Arrays for the results."""
+        e = self.e
+        if any(r.owned for r in self.program.results):
+            new, ndarray = (self.arguments.external(name) for name in ("new_array", "ndarray"))
+            e.statement(f"%new_array_at = inttoptr i64 {new} to ptr")
+            e.statement(f"%array_type = inttoptr i64 {ndarray} to ptr")
+        large = [k for k, r in enumerate(self.program.results) if r.owned and self.large(r)]
+        if large:
+            self.handle()
+        for k, result in enumerate(self.program.results):
+            if not result.owned:
+                continue
+            shape = result.layout.shape
+            for axis, d in enumerate(shape):
+                place = f"%{e.fresh('axis')}"
+                e.statement(f"{place} = getelementptr i64, ptr %axes, i64 {axis}")
+                e.statement(f"store i64 {self.sizes.compute(d).text}, ptr {place}")
+            kind = result.layout.dtype.num
+            e.statement(
+                f"%object{k} = call ptr %new_array_at(ptr %array_type, i32 {len(shape)}, ptr %axes, i32 {kind}, "
+                "ptr null, ptr null, i32 0, i32 0, ptr null)"
+            )
+            e.statement(f"store ptr %object{k}, ptr %made{k}")
+        if large:
+            self.unhandle()
+        for k, result in enumerate(self.program.results):
+            if not result.owned:
+                continue
+            self.unless_null(f"%object{k}", "failed")
+            e.statement(f"%result_at{k} = getelementptr i8, ptr %object{k}, i64 {entry.DATA}")
+            e.statement(f"%result{k} = load ptr, ptr %result_at{k}")
+
+    def large(self, result: Result) -> bool:
+        """Whether a result may be as large as what memory is kept of."""
+        nbytes = self.program.storages[result.layout.storage].nbytes
+        return not isinstance(nbytes, int) or nbytes >= LARGE
+
+    def handle(self) -> None:
+        """Let NumPy take memory from what was kept, if anything is (see `reuse`), and some result is large enough."""
+        e = self.e
+        some = e.const(False, BOOL, 1)
+        for result in self.program.results:
+            if result.owned and self.large(result):
+                nbytes = self.sizes.compute(self.program.storages[result.layout.storage].nbytes)
+                some = some | e.instruction(f"icmp sge {nbytes!r}, {LARGE}", BOOL, 1)
+        self.arguments.externals.add("set_handler")
+        e.statement(f"%handler_at = getelementptr i64, ptr %state, i64 {HANDLER}")
+        e.statement("%handler = load ptr, ptr %handler_at")
+        e.statement("%handles = icmp ne ptr %handler, null")
+        wanted = some & e.value("%handles", BOOL, 1)
+        e.statement(f"br {wanted!r}, label %handle, label %handled")
+        before = e.block
+        e.label("handle")
+        e.statement("%set_handler_at = load ptr, ptr @set_handler")
+        e.statement("%previous_handler = call ptr %set_handler_at(ptr %handler)")
+        e.statement("br label %handled")
+        e.label("handled")
+        e.statement(f"%previous = phi ptr [ null, %{before} ], [ %previous_handler, %handle ]")
+
+    def unhandle(self) -> None:
+        """Let NumPy allocate as before."""
+        e = self.e
+        e.statement("%set = icmp ne ptr %previous, null")
+        e.statement("br i1 %set, label %unhandle, label %unhandled")
+        e.label("unhandle")
+        e.statement("%reset_handler_at = load ptr, ptr @set_handler")
+        e.statement("%ours = call ptr %reset_handler_at(ptr %previous)")
+        e.statement("call void @Py_DecRef(ptr %ours)")
+        e.statement("call void @Py_DecRef(ptr %previous)")
+        e.statement("br label %unhandled")
+        e.label("unhandled")
+
+    def unless_null(self, pointer: str, otherwise: str) -> None:
+        e = self.e
+        after = e.fresh("next")
+        found = e.instruction(f"icmp ne ptr {pointer}, null", BOOL, 1)
+        e.statement(f"br {found!r}, label %{after}, label %{otherwise}")
+        e.label(after)
+
+    def lease(self) -> None:
+        """An arena: on the stack, the one kept from an earlier call, or a new one."""
+        e = self.e
+        if self.on_stack:
+            return
+        need = self.need.text
+        e.statement("%kept = atomicrmw xchg ptr %slot_at, i64 0 acquire")
+        e.statement("%kept_block = inttoptr i64 %kept to ptr")
+        e.statement("%nothing = icmp eq i64 %kept, 0")
+        e.statement("br i1 %nothing, label %fresh_arena, label %kept_arena")
+        e.label("kept_arena")
+        e.statement("%capacity = load i64, ptr %kept_block")
+        e.statement(f"%enough = icmp sge i64 %capacity, {need}")
+        e.statement("br i1 %enough, label %leased, label %too_small")
+        e.label("too_small")
+        e.statement("call void @PyMem_RawFree(ptr %kept_block)")
+        e.statement("br label %fresh_arena")
+        e.label("fresh_arena")
+        e.statement(f"%room = add i64 {need}, {2 * HEADER}")
+        e.statement("%new_block = call ptr @PyMem_RawMalloc(i64 %room)")
+        e.statement("%no_room = icmp eq ptr %new_block, null")
+        e.statement("br i1 %no_room, label %no_memory, label %has_room")
+        e.label("has_room")
+        e.statement(f"store i64 {need}, ptr %new_block")
+        e.statement("br label %leased")
+        e.label("leased")
+        e.statement("%leased_block = phi ptr [ %kept_block, %kept_arena ], [ %new_block, %has_room ]")
+        e.statement("store ptr %leased_block, ptr %block")
+        # the next address after the header that is aligned
+        e.statement("%leased_at = ptrtoint ptr %leased_block to i64")
+        e.statement(f"%after_header = add i64 %leased_at, {HEADER + 63}")
+        e.statement("%aligned = and i64 %after_header, -64")
+        e.statement("%arena = inttoptr i64 %aligned to ptr")
+
+    def give_back(self, stem: str) -> None:
+        """Keep the arena for the next call, unless it is large, or another call has left one meanwhile."""
+        e = self.e
+        if self.on_stack:
+            return
+        keep, drop, there, done = (f"{stem}_{what}" for what in ("keep", "drop", "there", "done"))
+        block, capacity, number = (f"%{e.fresh(what)}" for what in ("block", "capacity", "number"))
+        e.statement(f"{block} = load ptr, ptr %block")
+        e.statement(f"{capacity} = load i64, ptr {block}")
+        e.statement(f"{number} = ptrtoint ptr {block} to i64")
+        small = e.instruction(f"icmp sle i64 {capacity}, {KEPT}", BOOL, 1)
+        e.statement(f"br {small!r}, label %{keep}, label %{drop}")
+        e.label(keep)
+        old = f"%{e.fresh('old')}"
+        e.statement(f"{old} = atomicrmw xchg ptr %slot_at, i64 {number} acq_rel")
+        other = f"%{e.fresh('other')}"
+        e.statement(f"{other} = inttoptr i64 {old} to ptr")
+        empty = e.instruction(f"icmp eq i64 {old}, 0", BOOL, 1)
+        e.statement(f"br {empty!r}, label %{done}, label %{there}")
+        e.label(there)
+        e.statement(f"call void @PyMem_RawFree(ptr {other})")
+        e.statement(f"br label %{done}")
+        e.label(drop)
+        e.statement(f"call void @PyMem_RawFree(ptr {block})")
+        e.statement(f"br label %{done}")
+        e.label(done)
+
+    def estimate(self) -> Value | float:
+        """About how many additions the program costs."""
+        total = 0.0
+        parts: list[Value] = []
+        e = self.e
+        for instruction in self.program.instructions:
+            sizes: Sequence[Size]
+            match instruction:
+                case Run(kernel=number):
+                    kernel = self.program.kernels[number]
+                    sizes, each = kernel.sizes, 2.0 + sum(map(weight, kernel.values))
+                case Product(stack=stack, rows=rows, inner=inner, columns=columns):
+                    sizes, each = (*stack, rows, inner, columns), 0.5
+                case Rows(lead=lead, count=count, row=row):
+                    sizes, each = (lead, count, row), 2.0
+                case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
+                    sizes, each = (nbytes,), 0.1
+            part: Value | None = None
+            for d in sizes:
+                if isinstance(d, int):
+                    each *= d
+                else:
+                    factor = e.convert(self.sizes.compute(d), F64)
+                    part = factor if part is None else part * factor
+            if part is None:
+                total += each
+            else:
+                parts.append(part * each)
+        if not parts:
+            return total
+        whole = parts[0] + total
+        for part in parts[1:]:
+            whole = whole + part
+        return whole
+
+    def release(self) -> None:
+        """Let other threads run if there is much to do."""
+        e = self.e
+        if isinstance(self.work, float):
+            if self.work > RELEASE:
+                e.statement("%saved = call ptr @PyEval_SaveThread()")
+                e.statement("store ptr %saved, ptr %thread")
+            return
+        e.statement(f"br {self.work > RELEASE!r}, label %let_go, label %keep_on")
+        e.label("let_go")
+        e.statement("%saved = call ptr @PyEval_SaveThread()")
+        e.statement("store ptr %saved, ptr %thread")
+        e.statement("br label %keep_on")
+        e.label("keep_on")
+
+    def acquire(self) -> None:
+        e = self.e
+        if isinstance(self.work, float) and self.work <= RELEASE:
+            return
+        saved, back, after = f"%{e.fresh('thread')}", e.fresh("back"), e.fresh("next")
+        e.statement(f"{saved} = load ptr, ptr %thread")
+        held = e.instruction(f"icmp eq ptr {saved}, null", BOOL, 1)
+        e.statement(f"br {held!r}, label %{after}, label %{back}")
+        e.label(back)
+        e.statement(f"call void @PyEval_RestoreThread(ptr {saved})")
+        e.statement(f"br label %{after}")
+        e.label(after)
+
+    # after the body
+
+    def take_numbers(self) -> None:
+        """Results without axes, before the arena is given back."""
+        for k, result in enumerate(self.program.results):
+            if not result.owned:
+                self.move(self.pointer(Place.of(result.layout)), f"%number{k}", result.layout.dtype.itemsize)
+
+    def results(self) -> None:
+        """Scalars, and the tuple."""
+        e = self.e
+        scalars = [(k, r) for k, r in enumerate(self.program.results) if not r.owned]
+        if scalars:
+            e.statement(f"%new_scalar_at = inttoptr i64 {self.arguments.external('new_scalar')} to ptr")
+        for k, result in scalars:
+            descr = self.arguments.external(f"descr_{dtype_name(result.layout.dtype)}")
+            known = f"%{e.fresh('descr')}"
+            e.statement(f"{known} = inttoptr i64 {descr} to ptr")
+            e.statement(f"%scalar{k} = call ptr %new_scalar_at(ptr %number{k}, ptr {known}, ptr null)")
+            e.statement(f"store ptr %scalar{k}, ptr %made{k}")
+            self.unless_null(f"%scalar{k}", "failed")
+        count = len(self.program.results)
+        if count == 1:
+            e.statement(f"%unpacked_at = getelementptr i64, ptr %state, i64 {UNPACKED}")
+            e.statement("%unpacked = load i64, ptr %unpacked_at")
+            e.statement("%packed = icmp eq i64 %unpacked, 0")
+            e.statement("br i1 %packed, label %pack, label %unpack")
+            e.label("unpack")
+            e.statement("%only = load ptr, ptr %made0")
+            e.statement("ret ptr %only")
+            e.label("pack")
+        e.statement(f"%tuple = call ptr @PyTuple_New(i64 {count})")
+        self.unless_null("%tuple", "failed")
+        for k in range(count):
+            e.statement(f"%item{k} = load ptr, ptr %made{k}")
+            status = f"%{e.fresh('status')}"
+            e.statement(f"{status} = call i32 @PyTuple_SetItem(ptr %tuple, i64 {k}, ptr %item{k})")
+        e.statement("ret ptr %tuple")
+
+    def exits(self) -> list[str]:
+        """What happens if something is not as it should be."""
+        e = self.e
+        e.lines = []
+        if any(isinstance(i, Rows) for i in self.program.instructions):
+            # Python says which position is out of bounds
+            e.label("bail")
+            self.acquire()
+            self.give_back("bailed")
+            for k, result in enumerate(self.program.results):
+                if result.owned:
+                    e.statement(f"call void @Py_DecRef(ptr %object{k})")
+            e.statement("br label %slow")
+        if not self.on_stack:
+            e.label("no_memory")
+            e.statement("%nothing_left = call ptr @PyErr_NoMemory()")
+            e.statement("br label %failed")
+        e.label("failed")
+        for k in range(len(self.program.results)):
+            e.statement(f"%failed{k} = load ptr, ptr %made{k}")
+            e.statement(f"call void @Py_DecRef(ptr %failed{k})")
+        e.statement("ret ptr null")
+        e.label("slow")
+        e.statement("%python = load ptr, ptr %state")
+        e.statement("%otherwise = call ptr @PyObject_Vectorcall(ptr %python, ptr %args, i64 %count, ptr null)")
+        e.statement("ret ptr %otherwise")
+        return e.lines
+
+    # the body
+
+    def pointer(self, place: Place) -> str:
+        """The address of a place."""
+        number, offset = place.storage, place.offset
+        storage = self.program.storages[number]
+        host = self.arena.within.get(number, number)
+        if storage.origin == "argument":
+            base = f"%argument{storage.index}"
+        elif storage.origin == "constant":
+            base = self.constants.setdefault(storage.index, f"%constant{storage.index}")
+        elif host in self.owners:
+            base = f"%result{self.owners[host]}"
+        else:
+            base, offset = "%arena", offset + self.arena.offsets[number]
+        return base if offset == 0 else self.moved(base, self.sizes.value(offset))
+
+    def moved(self, base: str, nbytes: Value) -> str:
+        name = f"%{self.e.fresh('p')}"
+        self.e.statement(f"{name} = getelementptr i8, ptr {base}, i64 {nbytes.text}")
+        return name
+
+    def move(self, source: str, target: str, nbytes: int) -> None:
+        """Copy a number."""
+        value = f"%{self.e.fresh('moved')}"
+        self.e.statement(f"{value} = load i{8 * nbytes}, ptr {source}, align 1")
+        self.e.statement(f"store i{8 * nbytes} {value}, ptr {target}, align 1")
+
+    def instruction(self, instruction: Instruction) -> None:
+        match instruction:
+            case Run():
+                pointers = [self.pointer(p) for p in (*instruction.reads, *instruction.writes)]
+                self.call(instruction.kernel, pointers)
+            case Copy(source=source, target=target, nbytes=nbytes):
+                self.copy(self.pointer(source), self.pointer(target), nbytes)
+            case Clear(target=target, nbytes=nbytes):
+                self.clear(self.pointer(target), self.sizes.value(nbytes))
+            case Product():
+                self.product(instruction)
+            case Rows():
+                self.rows(instruction)
+
+    def call(self, number: int, pointers: Sequence[str]) -> None:
+        """Call a kernel on arrays."""
+        e = self.e
+        kernel = self.program.kernels[number]
+        for k, pointer in enumerate(pointers):
+            at = "%arrays" if k == 0 else self.moved("%arrays", e.const(8 * k, I64, 1))
+            e.statement(f"store ptr {pointer}, ptr {at}")
+        for k, size in enumerate(kernel.symbolic):
+            at = "%sizes" if k == 0 else self.moved("%sizes", e.const(8 * k, I64, 1))
+            e.statement(f"store {self.sizes.value(size)!r}, ptr {at}")
+        last = e.const(1, I64, 1)
+        division = Schedule(kernel).division
+        if division is not None:
+            extent, width = kernel.sizes[division.loop], division.width
+            if isinstance(extent, int):
+                last = e.const(-(-extent // width), I64, 1)
+            else:
+                last = self.sizes.value(extent)
+                last = last if width == 1 else e.binary("sdiv", last + (width - 1), width)
+        status = f"%{e.fresh('status')}"
+        e.statement(f"{status} = call i32 @kernel{number}(ptr %arrays, ptr %sizes, i64 0, {last!r})")
+
+    def copy(self, source: str, target: str, nbytes: Size) -> None:
+        if nbytes in (1, 2, 4, 8):
+            assert isinstance(nbytes, int)
+            self.move(source, target, nbytes)
+            return
+        size = self.sizes.value(nbytes)
+        self.e.statement(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, {size!r}, i1 false)")
+
+    def clear(self, target: str, nbytes: Value) -> None:
+        self.e.statement(f"call void @llvm.memset.p0.i64(ptr {target}, i8 0, {nbytes!r}, i1 false)")
+
+    def count(self, size: Size, body: Callable[[Value], None]) -> None:
+        """``for index in range(size)``."""
+        e = self.e
+        stop = self.sizes.value(size)
+        before, head, inside, after = e.block, *(e.fresh(stem) for stem in ("head", "inside", "after"))
+        e.statement(f"br label %{head}")
+        e.label(head)
+        index = e.value(f"%{e.fresh('index')}", I64, 1)
+        at = len(e.lines)
+        more = e.instruction(f"icmp slt {index!r}, {stop.text}", BOOL, 1)
+        e.statement(f"br {more!r}, label %{inside}, label %{after}")
+        e.label(inside)
+        body(index)
+        following = index + 1
+        e.lines.insert(at, f"  {index.text} = phi i64 [ 0, %{before} ], [ {following.text}, %{e.block} ]")
+        e.statement(f"br label %{head}")
+        e.label(after)
+
+    def when(self, condition: Value, body: Callable[[], None]) -> None:
+        e = self.e
+        inside, after = e.fresh("inside"), e.fresh("after")
+        e.statement(f"br {condition!r}, label %{inside}, label %{after}")
+        e.label(inside)
+        body()
+        e.statement(f"br label %{after}")
+        e.label(after)
+
+    # products
+
+    def product(self, product: Product) -> None:
+        a, b, c = (self.pointer(m.place) for m in (product.a, product.b, product.c))
+        self.stacked(product, 0, a, b, c)
+
+    def stacked(self, product: Product, axis: int, a: str, b: str, c: str) -> None:
+        """The loops over the stack."""
+        if axis == len(product.stack):
+            self.gemm(product, a, b, c)
+            return
+        width = product.dtype.itemsize
+        steps = [self.sizes.value(m.strides[axis] * width) for m in (product.a, product.b, product.c)]
+
+        def body(index: Value) -> None:
+            moved = [self.moved(x, index * step) for x, step in zip((a, b, c), steps, strict=True)]
+            self.stacked(product, axis + 1, *moved)
+
+        self.count(product.stack[axis], body)
+
+    def gemm(self, product: Product, a: str, b: str, c: str) -> None:
+        """One product. BLAS has columns of adjacent elements, so it is told of the transposed matrices, in turn."""
+        e = self.e
+        rows, inner, columns = product.rows, product.inner, product.columns
+        for size in (rows, inner, columns):
+            self.sizes.at_most(size, INT32)
+        (turn_a, lead_a), (turn_b, lead_b) = (
+            self.leading(product.a, rows, inner),
+            self.leading(product.b, inner, columns),
+        )
+        _, lead_c = self.leading(product.c, rows, columns)
+        routine = "sgemm" if product.dtype.itemsize == 4 else "dgemm"
+        callee = self.callees.setdefault(routine, f"%callee_{routine}")
+        kind = dtype_name(product.dtype)
+
+        def multiply() -> None:
+            numbers = (
+                self.sizes.value(columns),
+                self.sizes.value(rows),
+                self.sizes.value(inner),
+                lead_b,
+                lead_a,
+                lead_c,
+            )
+            for k, number in enumerate(numbers):
+                short = number.text
+                if short.startswith("%"):
+                    short = f"%{e.fresh('short')}"
+                    e.statement(f"{short} = trunc {number!r} to i32")
+                e.statement(f"store i32 {short}, ptr %integer{k}")
+            order = [turn_b, turn_a, "%integer0", "%integer1", "%integer2", f"@one_{kind}", b, "%integer3"]
+            order += [a, "%integer4", f"@zero_{kind}", c, "%integer5"]
+            e.statement(f"call void {callee}({', '.join(f'ptr {x}' for x in order)})")
+
+        if all(isinstance(size, int) for size in (rows, inner, columns)):
+            if rows and columns:
+                multiply()
+            return
+        least = self.least([self.sizes.value(size) for size in (rows, inner, columns)])
+        zero = self.sizes.value(inner).equals(0)
+        self.when(least > 0, multiply)
+        nbytes = self.sizes.value(rows * columns * product.dtype.itemsize)
+        self.when(zero, lambda: self.clear(c, nbytes))
+
+    def least(self, values: Sequence[Value]) -> Value:
+        found, *others = values
+        for other in others:
+            found = self.e.select(other < found, other, found)
+        return found
+
+    def leading(self, matrix: Matrix, rows: Size, columns: Size) -> tuple[str, Value]:
+        """How BLAS reads a matrix: as it is transposed, or turned again; and how far its lines lie apart."""
+        down, along = matrix.strides[-2:]
+        stride, length, letter = (down, columns, "@plain") if along == 1 else (along, rows, "@turned")
+        if isinstance(stride, int) and isinstance(length, int):
+            return letter, self.e.const(max(stride, length, 1), I64, 1)
+        lead = self.sizes.value(dims.maximum(stride, length, 1))
+        self.sizes.at_most(stride, INT32)
+        return letter, lead
+
+    # by positions
+
+    def rows(self, rows: Rows) -> None:
+        e = self.e
+        width = rows.dtype.itemsize
+        array, other = self.pointer(rows.array), self.pointer(rows.rows)
+        positions = [self.pointer(p) for p in rows.positions]
+        nbytes = self.sizes.value(rows.row * width)
+        block = self.sizes.value(dims.product(rows.axes) * rows.row * width)
+        beside = self.sizes.value(rows.count * rows.row * width)
+
+        def lead(first: Value) -> None:
+            here, there = self.moved(array, first * block), self.moved(other, first * beside)
+
+            def each(number: Value) -> None:
+                found = self.position(rows, positions, number)
+                inside, outside = self.moved(here, found * nbytes), self.moved(there, number * nbytes)
+                if rows.kernel is None:
+                    self.copy(inside, outside, rows.row * width)
+                else:
+                    self.call(rows.kernel, [inside, outside, inside])
+
+            self.count(rows.count, each)
+
+        if rows.lead == 1:
+            lead(e.const(0, I64, 1))
+        else:
+            self.count(rows.lead, lead)
+
+    def position(self, rows: Rows, positions: Sequence[str], number: Value) -> Value:
+        """Where the row of this number lies among those of the array."""
+        e = self.e
+        total: Value | None = None
+        for axis, pointer, kind in zip(rows.axes, positions, rows.kinds, strict=True):
+            found = self.loaded(pointer, kind, number)
+            size = self.sizes.value(axis)
+            if kind.kind == "i":
+                found = e.select(found < 0, found + size, found)
+            # as unsigned numbers, negative ones are too large as well
+            inside = e.instruction(f"icmp ult {found!r}, {size.text}", BOOL, 1)
+            after = e.fresh("next")
+            e.statement(f"br {inside!r}, label %{after}, label %bail")
+            e.label(after)
+            total = found if total is None else total * size + found
+        assert total is not None
+        return total
+
+    def loaded(self, pointer: str, kind: DType, index: Value) -> Value:
+        """An integer of an array, as 64 bits."""
+        e = self.e
+        place, found = f"%{e.fresh('p')}", f"%{e.fresh('position')}"
+        e.statement(f"{place} = getelementptr {ELEMENTS[kind]}, ptr {pointer}, {index!r}")
+        e.statement(f"{found} = load {ELEMENTS[kind]}, ptr {place}, align {kind.itemsize}")
+        return e.convert(e.value(found, kind, 1), I64)

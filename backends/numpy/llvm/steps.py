@@ -1,0 +1,490 @@
+"""From a plan to a native program: each step as kernels, copies and products over storages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from graphc import dims
+from graphc.backends.numpy.llvm.instructions import (
+    Clear,
+    Copy,
+    Instruction,
+    Matrix,
+    Place,
+    Product,
+    Program,
+    Result,
+    Rows,
+    Run,
+    Storage,
+    same_count,
+)
+from graphc.backends.numpy.llvm.layouts import Layout
+from graphc.dims import Dim, Size
+from graphc.ir import Graph, TensorType, Type
+from graphc.kernels import (
+    KERNEL_DTYPES,
+    Affine,
+    Apply,
+    Fixed,
+    Kernel,
+    Load,
+    Position,
+    Reduce,
+    Store,
+    Value,
+    simplified,
+)
+from graphc.ops import TABLE
+from graphc.plan import Plan, Step
+
+FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
+# multiplications of a product that a kernel does faster than a call of BLAS
+SMALL: Final = 4096
+WIDE: Final = 4  # columns from which on a row of the result is worth vectors
+
+
+def why_not(graph: Graph) -> str | None:
+    """What of a graph a native program cannot do; None if it can do everything."""
+    if graph.effects:
+        return "it prints, or calls Python"
+    bound = {str(d) for t in graph.input_types for d in t.shape if isinstance(d, Dim) and str(d) in dims.symbols(d)}
+    for t in graph.input_types:
+        if any(not dims.symbols(d) <= bound for d in t.shape):
+            return "a named size stands only inside other sizes"
+    for i, data in graph._node.items():
+        why = _refused(graph, data)
+        if why is not None:
+            return f"%{i} {data['op']}: {why}"
+    return None
+
+
+def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
+    types: list[Type] = [data["type"], *(graph._node[a]["type"] for a in data["args"])]
+    if not all(isinstance(t, TensorType) and t.dtype in KERNEL_DTYPES for t in types):
+        return "a dtype that kernels do not hold"
+    if data["op"] in ("input", "const") or data["op"] in STEPS:
+        return None
+    op = TABLE[data["op"]]
+    if op.view:
+        return None
+    if op.kernel is None and op.fold is None:
+        return "an op that no kernel has"
+    return None if types[0].dtype.kind in op.kernel_kinds else "a dtype at which kernels differ"  # type: ignore[union-attr]
+
+
+def lower(plan: Plan) -> Program:
+    """The program of a plan, for whose graph `why_not` gives None."""
+    return _Steps(plan).run()
+
+
+class _Steps:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.nodes = plan.graph._node
+        self.storages: list[Storage] = []
+        self.instructions: list[Instruction] = []
+        self.constants: list[Any] = []
+        self.layouts: dict[int, Layout] = {}
+        self.dense_copies: dict[Layout, Layout] = {}
+        self.kernels: list[Kernel] = [s.kernel for s in plan.steps if s.kernel is not None]
+        self.planned = {id(kernel): n for n, kernel in enumerate(self.kernels)}
+        self.numbers: dict[Kernel, int] = {}
+        self.into: Mapping[int, int] = {}  # of the step at hand, the operands that results overwrite
+
+    def run(self) -> Program:
+        for k, i in enumerate(self.plan.graph.inputs):
+            type = self.nodes[i]["type"]
+            self.layouts[i] = self.stored(type, "argument", k)
+        for step in self.plan.steps:
+            self.step(step)
+        results = self.results()
+        return Program(
+            tuple(self.storages), tuple(self.instructions), results, tuple(self.kernels), tuple(self.constants)
+        )
+
+    # storages and layouts
+
+    def stored(self, type: TensorType, origin: Any = "temporary", index: int = 0) -> Layout:
+        """A new storage for an array, and the array in it."""
+        number = len(self.storages)
+        self.storages.append(Storage(number, type.dtype, dims.product(type.shape), origin, index))
+        return Layout.dense(number, type.dtype, type.shape)
+
+    def layout(self, node: int) -> Layout:
+        """Where a node's value lies; views and constants are followed when they are asked for."""
+        found = self.layouts.get(node)
+        if found is None:
+            data = self.nodes[node]
+            if data["op"] == "const":
+                self.constants.append(data["attrs"][0][1].array)
+                found = self.stored(data["type"], "constant", len(self.constants) - 1)
+            else:
+                assert TABLE[data["op"]].view, data["op"]
+                found = self.view(data)
+            self.layouts[node] = found
+        return found
+
+    def view(self, data: dict[str, Any]) -> Layout:
+        attrs = dict(data["attrs"])
+        operand = self.layout(data["args"][0])
+        shape = data["type"].shape
+        match data["op"]:
+            case "transpose":
+                return operand.transposed(attrs["perm"])
+            case "broadcast_to":
+                return operand.broadcast(shape)
+            case "slice":
+                return operand.sliced(attrs["index"], shape)
+            case "reshape":
+                found = operand.reshaped(shape)
+                if found is None:
+                    found = self.dense(operand).reshaped(shape)
+                    assert found is not None
+                return found
+            case _:
+                return operand
+
+    def dense(self, layout: Layout) -> Layout:
+        """The same array with adjacent elements: as it is, or a copy."""
+        if layout.is_dense:
+            return layout
+        found = self.dense_copies.get(layout)
+        if found is None:
+            found = self.stored(TensorType(layout.shape, layout.dtype))
+            self.copy(layout, found)
+            # a storage that a later step overwrites must not be read from here: see `overwritten`
+            self.dense_copies[layout] = found
+        return found
+
+    def overwritten(self, storage: int) -> None:
+        """Forget copies of what is no longer there."""
+        for layout in [known for known in self.dense_copies if known.storage == storage]:
+            del self.dense_copies[layout]
+
+    # steps
+
+    def step(self, step: Step) -> None:
+        self.into = step.into
+        if step.kernel is not None:
+            self.fused(step.kernel, step.fills)
+            return
+        (node,) = step.nodes
+        data = self.nodes[node]
+        op = TABLE[data["op"]]
+        if op.view:
+            self.layout(node)
+        elif data["op"] in STEPS:
+            STEPS[data["op"]](self, node, data)
+        elif op.fold is not None:
+            self.folded(node, data)
+        else:
+            self.elementwise(node, data)
+
+    def result(self, node: int) -> Layout:
+        """Room for a node's value: an operand's, if the plan says so, or new."""
+        if node in self.into:
+            operand = self.layout(self.into[node])
+            assert operand.is_whole
+            assert self.storages[operand.storage].origin == "temporary"
+            self.overwritten(operand.storage)
+            found = Layout.dense(operand.storage, operand.dtype, self.nodes[node]["type"].shape)
+        else:
+            found = self.stored(self.nodes[node]["type"])
+        self.layouts[node] = found
+        return found
+
+    def fused(self, kernel: Kernel, fills: Mapping[int, int]) -> None:
+        reads = tuple(Place.of(self.dense(self.layout(root))) for root in kernel.roots)
+        writes = tuple(Place.of(self.result(node)) for node in kernel.nodes)
+        for node, base in fills.items():
+            self.copy(self.layout(base), self.layout(node))
+        self.instructions.append(Run(self.planned[id(kernel)], reads, writes))
+
+    def do(self, kernel: Kernel, reads: Sequence[Place], writes: Sequence[Place]) -> None:
+        """Run a kernel over few loops; equal ones are one function. Its roots are -1, -2, ..."""
+        kernel = simplified(kernel)
+        self.instructions.append(Run(self.number(kernel), tuple(reads), tuple(writes)))
+
+    def number(self, kernel: Kernel) -> int:
+        found = self.numbers.get(kernel)
+        if found is None:
+            found = self.numbers[kernel] = len(self.kernels)
+            self.kernels.append(kernel)
+        return found
+
+    def elementwise(self, node: int, data: dict[str, Any]) -> None:
+        shape = data["type"].shape
+        loops = len(shape)
+        values: list[Value] = []
+        places: list[Place] = []
+        operands = []
+        for a in data["args"]:
+            value, place = self.loaded(self.layout(a).broadcast(shape), len(places))
+            operands.append(len(values))
+            values.append(value)
+            places.append(place)
+        values.append(Apply(data["type"].dtype, data["op"], tuple(operands), data["attrs"]))
+        target = self.result(node)
+        store = Store(len(values) - 1, node, target.at(_indices(loops), loops))
+        self.do(Kernel(shape, tuple(values), (_renamed(store, 0),)), places, [Place.of(target)])
+
+    def loaded(self, layout: Layout, number: int) -> tuple[Load, Place]:
+        """The element of an array at a loop's indices, the array being the kernel's root of this number."""
+        loops = len(layout.shape)
+        return Load(layout.dtype, -1 - number, layout.at(_indices(loops), loops)), Place.of(layout)
+
+    def folded(self, node: int, data: dict[str, Any]) -> None:
+        """A reduction that is in no group: it folds over axes of one element, or over none."""
+        operand = self.layout(data["args"][0])
+        shape = data["type"].shape
+        source = operand.reshaped(shape) or self.dense(operand).reshaped(shape)
+        assert source is not None
+        assert source.dtype == data["type"].dtype
+        self.copy(source, self.result(node))
+
+    def number_of(self, node: int, data: dict[str, Any]) -> None:
+        """A size, pi or a range as an array."""
+        attrs = dict(data["attrs"])
+        dtype, shape = data["type"].dtype, data["type"].shape
+        loops = len(shape)
+        value: Value
+        match data["op"]:
+            case "dim":
+                value = Position(dtype, Affine.constant(attrs["size"], loops))
+            case "pi":
+                value = Fixed(dtype, dtype.type(np.pi).item())
+            case _:
+                value = Position(dtype, Affine.index(0, loops))
+        target = self.result(node)
+        store = Store(0, -1, target.at(_indices(loops), loops))
+        self.do(Kernel(shape, (value,), (store,)), [], [Place.of(target)])
+
+    # moving elements
+
+    def copy(self, source: Layout, target: Layout) -> None:
+        """Copy an array of the same shape and dtype."""
+        nbytes = dims.product(source.shape) * source.dtype.itemsize
+        if source.is_dense and target.is_dense:
+            self.instructions.append(Copy(Place.of(source), Place.of(target), nbytes))
+            return
+        loops = len(source.shape)
+        indices = _indices(loops)
+        bits = np.dtype(f"u{source.dtype.itemsize}")
+        load = Load(bits, -1, source.at(indices, loops))
+        store = Store(0, -1, target.at(indices, loops))
+        self.do(Kernel(source.shape, (load,), (store,)), [Place.of(source)], [Place.of(target)])
+
+    def clear(self, layout: Layout) -> None:
+        """Fill a whole array with zeros."""
+        self.instructions.append(Clear(Place.of(layout), dims.product(layout.shape) * layout.dtype.itemsize))
+
+    def concatenate(self, node: int, data: dict[str, Any]) -> None:
+        axis = dict(data["attrs"])["axis"]
+        operands = [self.layout(a) for a in data["args"]]
+        target = self.result(node)
+        start: Size = 0
+        for operand in operands:
+            stop = start + operand.shape[axis]
+            index = [(start, stop, 1) if k == axis else (0, d, 1) for k, d in enumerate(target.shape)]
+            self.copy(operand, target.sliced(index, operand.shape))
+            start = stop
+
+    def unslice(self, node: int, data: dict[str, Any]) -> None:
+        operand = self.layout(data["args"][0])
+        target = self.result(node)
+        self.clear(target)
+        self.copy(operand, target.sliced(dict(data["attrs"])["index"], operand.shape))
+
+    def insert_slice(self, node: int, data: dict[str, Any]) -> None:
+        base, part = (self.layout(a) for a in data["args"])
+        target = self.result(node)
+        if target.storage != base.storage:
+            self.copy(base, target)
+        self.copy(part, target.sliced(dict(data["attrs"])["index"], part.shape))
+
+    # by positions
+
+    def gather(self, node: int, data: dict[str, Any]) -> None:
+        array, *positions = (self.layout(a) for a in data["args"])
+        array = self.dense(array)
+        target = self.result(node)
+        self.rows(dict(data["attrs"])["axis"], array, target, positions)
+
+    def scatter_add(self, node: int, data: dict[str, Any]) -> None:
+        updates, *positions = (self.layout(a) for a in data["args"])
+        updates = self.dense(updates)
+        target = self.result(node)
+        self.clear(target)
+        axis = dict(data["attrs"])["axis"]
+        dtype = target.dtype
+        here = Affine.index(0, 1)
+        both = Load(dtype, -1, here), Load(dtype, -2, here)
+        row = dims.product(target.shape[axis + len(positions) :])
+        add = Kernel((row,), (*both, Apply(dtype, "add", (0, 1))), (Store(2, -1, here),))
+        self.rows(axis, target, updates, positions, self.number(add))
+
+    def rows(
+        self, axis: int, array: Layout, other: Layout, positions: Sequence[Layout], kernel: int | None = None
+    ) -> None:
+        """Gather from a dense array, or scatter into it, at positions along its axes from `axis` on."""
+        stop = axis + len(positions)
+        picked = other.shape[axis : len(other.shape) - (len(array.shape) - stop)]
+        dense = [self.dense(p.broadcast(picked)) for p in positions]
+        self.instructions.append(
+            Rows(
+                array.dtype,
+                lead=dims.product(array.shape[:axis]),
+                axes=array.shape[axis:stop],
+                count=dims.product(picked),
+                row=dims.product(array.shape[stop:]),
+                array=Place.of(array),
+                rows=Place.of(other),
+                positions=tuple(Place.of(p) for p in dense),
+                kinds=tuple(p.dtype for p in dense),
+                kernel=kernel,
+            )
+        )
+
+    # products
+
+    def matmul(self, node: int, data: dict[str, Any]) -> None:
+        a, b = (self.layout(x) for x in data["args"])
+        shape, dtype = data["type"].shape, data["type"].dtype
+        inner = a.shape[-1]
+        stack, rows, columns = shape[:-2], shape[-2], shape[-1]
+        a, b = a.broadcast((*stack, rows, inner)), b.broadcast((*stack, inner, columns))
+        target = self.result(node)
+        if inner == 0:
+            self.clear(target)
+        elif dtype not in FLOATS or inner == 1 or self.is_small(stack, rows, inner, columns):
+            self.by_kernel(a, b, target)
+        else:
+            self.by_blas(a, b, target)
+
+    @staticmethod
+    def is_small(stack: Sequence[Size], rows: Size, inner: Size, columns: Size) -> bool:
+        sizes = (rows, inner, columns)
+        return all(isinstance(d, int) for d in sizes) and dims.less_equal(dims.product(sizes), SMALL) is True
+
+    def by_kernel(self, a: Layout, b: Layout, target: Layout) -> None:
+        """A product as a loop nest: along rows of the result if those are long, else along what is summed."""
+        *stack, rows, columns = target.shape
+        inner = a.shape[-1]
+        count = len(stack)
+        along_rows = b.strides[-1] == 1 and not (isinstance(columns, int) and columns < WIDE)
+        upright = columns == 1 and a.strides[-1] != 1 and a.strides[-2] == 1
+        # loops: the stack, then rows, inner and columns in some order
+        order = (0, 1, 2) if along_rows else (1, 0, 2) if upright else (0, 2, 1)
+        sizes = (rows, inner, columns)
+        loops = count + 3
+        place = {axis: Affine.index(count + k, loops) for k, axis in enumerate(order)}
+        lead = [Affine.index(k, loops) for k in range(count)]
+        dtype = target.dtype
+        values: list[Value] = [
+            Load(dtype, -1, a.at([*lead, place[0], place[1]], loops)),
+            Load(dtype, -2, b.at([*lead, place[1], place[2]], loops)),
+            Apply(dtype, "mul", (0, 1)),
+        ]
+        reduced = frozenset[int]()
+        if inner != 1:
+            values.append(Reduce(dtype, "sum", 2))
+            reduced = frozenset([count + order.index(1)])
+        store = Store(len(values) - 1, -1, target.at([*lead, place[0], place[2]], loops))
+        kernel = Kernel((*stack, *(sizes[k] for k in order)), tuple(values), (store,), reduced)
+        self.do(kernel, [Place.of(a), Place.of(b)], [Place.of(target)])
+
+    def by_blas(self, a: Layout, b: Layout, target: Layout) -> None:
+        *stack, rows, columns = target.shape
+        inner = a.shape[-1]
+        a, b = self.matrices(a), self.matrices(b)
+        # a stack of matrices times one: a single product of more rows
+        while stack and all(s == 0 for s in b.strides[: len(stack)]):
+            joined = a.strides[-1] == 1 and a.strides[len(stack) - 1] == a.shape[-2] * a.strides[-2]
+            if not joined:
+                break
+            last = len(stack) - 1
+            taken = stack.pop()
+            a = _joined(a, last, taken)
+            target = _joined(target, last, taken)
+            b = Layout(
+                b.storage, b.dtype, b.shape[:last] + b.shape[last + 1 :],
+                b.strides[:last] + b.strides[last + 1 :], b.offset,
+            )  # fmt: skip
+            rows = rows * taken
+        self.instructions.append(
+            Product(target.dtype, tuple(stack), rows, inner, columns, *(_matrix(x) for x in (a, b, target)))
+        )
+
+    def matrices(self, layout: Layout) -> Layout:
+        """The same matrices as BLAS takes them: rows or columns of adjacent elements."""
+        down, along = layout.strides[-2:]
+        if (along == 1 and _apart(down, layout.shape[-1])) or (down == 1 and _apart(along, layout.shape[-2])):
+            return layout
+        # what is repeated along the stack is copied once
+        whole = [0 if s == 0 else d for s, d in zip(layout.strides[:-2], layout.shape[:-2], strict=True)]
+        once = tuple(d or 1 for d in whole)
+        part = Layout(layout.storage, layout.dtype, (*once, *layout.shape[-2:]), layout.strides, layout.offset)
+        found = self.stored(TensorType(part.shape, part.dtype))
+        self.copy(part, found)
+        return found.broadcast(layout.shape)
+
+    # results
+
+    def results(self) -> tuple[Result, ...]:
+        found: list[Result] = []
+        taken: set[int] = set()
+        for o in self.plan.graph.outputs:
+            layout = self.layout(o)
+            storage = self.storages[layout.storage]
+            if not layout.shape:
+                found.append(Result(layout, owned=False))
+                continue
+            fits = layout.is_whole and same_count(storage.count, dims.product(layout.shape))
+            if storage.origin != "temporary" or storage.number in taken or not fits:
+                copied = self.stored(TensorType(layout.shape, layout.dtype))
+                self.copy(layout, copied)
+                layout = copied
+            taken.add(layout.storage)
+            found.append(Result(layout, owned=True))
+        return tuple(found)
+
+
+STEPS: Final[dict[str, Callable[[_Steps, int, dict[str, Any]], None]]] = {
+    "dim": _Steps.number_of,
+    "pi": _Steps.number_of,
+    "iota": _Steps.number_of,
+    "concatenate": _Steps.concatenate,
+    "unslice": _Steps.unslice,
+    "insert_slice": _Steps.insert_slice,
+    "gather": _Steps.gather,
+    "scatter_add": _Steps.scatter_add,
+    "matmul": _Steps.matmul,
+}
+
+
+def _indices(loops: int) -> list[Affine]:
+    return [Affine.index(k, loops) for k in range(loops)]
+
+
+def _renamed(store: Store, number: int) -> Store:
+    return Store(store.value, -1 - number, store.at)
+
+
+def _apart(stride: Size, size: Size) -> bool:
+    """Whether lines this far apart do not overlap."""
+    return stride == size or dims.less_equal(size, stride) is True
+
+
+def _joined(layout: Layout, last: int, taken: Size) -> Layout:
+    """A stack's innermost axis joined with the rows."""
+    shape = (*layout.shape[:last], taken * layout.shape[-2], layout.shape[-1])
+    strides = (*layout.strides[:last], *layout.strides[-2:])
+    return Layout(layout.storage, layout.dtype, shape, strides, layout.offset)
+
+
+def _matrix(layout: Layout) -> Matrix:
+    return Matrix(Place.of(layout), layout.strides)
