@@ -27,16 +27,16 @@ def lower(graph: Graph, group: Group, scalars: frozenset[int], inserts: Mapping[
 def results(graph: Graph, group: Group) -> tuple[int, ...]:
     """The nodes of a group that something outside it reads."""
     nodes: Nodes = graph._node
-    inside = frozenset(group.nodes)
-    return tuple(i for i in group.nodes if _needed(graph, nodes, inside, i))
+    inside, outputs = frozenset(group.nodes), frozenset(graph.outputs)
+    return tuple(i for i in group.nodes if _needed(graph, nodes, inside, outputs, i))
 
 
-def _needed(graph: Graph, nodes: Nodes, inside: frozenset[int], node: int) -> bool:
+def _needed(graph: Graph, nodes: Nodes, inside: frozenset[int], outputs: frozenset[int], node: int) -> bool:
     """Whether a graph output or another step shows `node`, itself or through views."""
     stack = [node]
     while stack:
         i = stack.pop()
-        if i in graph.outputs:
+        if i in outputs:
             return True
         for user in graph.successors(i):
             if nodes[user]["op"] in VIEWS:
