@@ -11,14 +11,14 @@ from graphc.dims import Size
 from graphc.ir import Graph
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Store, Value, Within, simplified
 from graphc.ops import TABLE
-from graphc.passes.fuse import Group, in_place, operand_index, whole_axes
+from graphc.passes.groups import Group, in_place, operand_index, whole_axes
 from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
 
 
 def lower(graph: Graph, group: Group, scalars: frozenset[int], inserts: Mapping[int, int] | None = None) -> Kernel:
     """The kernel that computes a group, over as few loops as its arrays allow.
 
-    scalars: what every kernel computes itself (`graphc.passes.fuse.cheap_scalars`).
+    scalars: what every kernel computes itself (`graphc.passes.groups.cheap_scalars`).
     inserts: for results that are stored in a slice of a larger array at once, the `insert_slice` that does so.
     """
     return _Lowering(graph, group, scalars, inserts or {}).run()

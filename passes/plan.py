@@ -12,7 +12,7 @@ from graphc.dims import Size
 from graphc.ir import NOTHING, Graph, TensorType
 from graphc.kernels import Kernel, Load
 from graphc.ops import TABLE
-from graphc.passes.fuse import Group, cheap_scalars
+from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.passes.reading import VIEWS
 from graphc.plan import Plan, Range, Step, nbytes
