@@ -104,8 +104,8 @@ def in_a_loop(x: Any, y: Any) -> Any:
 
 
 PROGRAMS = [
-    inner, computed_before, read_afterwards, backwards, two_writes, two_arrays, shown_itself, base_made_later, base_needs_the_update,
-    base_needs_the_kernel, sums_too, rows_of_sums, in_a_loop,
+    inner, computed_before, read_afterwards, backwards, two_writes, two_arrays, shown_itself, base_made_later,
+    base_needs_the_update, base_needs_the_kernel, sums_too, rows_of_sums, in_a_loop,
 ]  # fmt: skip
 
 
