@@ -30,7 +30,7 @@ from graphc.dims import Size
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
-SLOW, SLOT, UNPACKED, HANDLER, CONSTANTS = 0, 1, 2, 3, 4
+SLOW, SLOT, UNPACKED, HANDLER, STRICT, CONSTANTS = 0, 1, 2, 3, 4, 5
 ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
@@ -55,8 +55,9 @@ def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, mod
     """The text of ``PyObject *name(self, args, count)``, and the externals that it refers to.
 
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
-    the state: the function to call for everything else, the arena that is kept, whether to return the one result that
-    there is and not a tuple of it, NumPy's memory handler for large results, and where the constants lie.
+    the state: the function to call for everything else; the arena that is kept; whether to return the one result that
+    there is and not a tuple of it; NumPy's memory handler for large results; whether Python's numbers are for weak
+    inputs, and these for nothing else; and where the constants lie.
     """
     return _Function(program, plan, whole, name, module).write()
 
@@ -91,6 +92,9 @@ class _Function:
         self.results()
         ending, e.lines = e.lines, []
         e.label("start")
+        if any(not t.shape for t in self.plan.graph.input_types):
+            e.statement(f"%strict_at = getelementptr i64, ptr %state, i64 {STRICT}")
+            e.statement("%strict = load i64, ptr %strict_at")
         self.arguments.take()
         self.bound()
         self.outputs()
