@@ -655,10 +655,10 @@ def test_the_verifier_names_the_line(line: str, words: str) -> None:
     ids=range(16),
 )
 def test_hostile_texts_fail_fast(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ParseError):
         parse(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_comment_is_never_read_as_tokens() -> None:
@@ -697,11 +697,11 @@ def chain(length: int) -> Graph:
 
 def test_large_graphs_are_written_and_read_fast() -> None:
     graph = chain(10_000)
-    start = time.perf_counter()
+    start = time.process_time()
     text = dump(graph)
-    written = time.perf_counter()
+    written = time.process_time()
     again = read(text)
-    done = time.perf_counter()
+    done = time.process_time()
     print(f"10,000 nodes: dump {written - start:.2f} s, parse and check {done - written:.2f} s")
     assert written - start < 2  # 0.2 s where nothing else runs
     assert done - written < 6  # 0.7 s

@@ -73,7 +73,7 @@ def refuse(value: Traced, what: str, expected: str, fix: str) -> NoReturn:
     if inside is not None:
         what, fix = f"{what} in {inside.replace('numpy.', 'np.', 1)}", namespace().instead_of(inside)
     data = value.world.builder.nodes[value.id]
-    made = value.world._line(data["op"], data["args"], data["attrs"], value.id) if data["args"] else None
+    made = value.world.line(data["op"], data["args"], data["attrs"], value.id) if data["args"] else None
     raise TraceError(
         f"{what} needs the value of {describe(value)}, which is known only when the graph runs",
         expected=expected,
