@@ -81,6 +81,10 @@ STEPS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "gather pairs": (lambda a: a[np.array([2, 1, -3]), np.array([0, -1, 1])], ((3, 4, 2),)),
     "update": (lambda a: a.at[np.array([0, 2, 2])].add(a[:3] * 2), ((4, 3),)),
     "gradient of gather": (graphc.grad(lambda a: np.sum(np.sin(a[np.array([0, 0, 3, -1])]) ** 2)), ((5, 3),)),
+    "running": (lambda a: (np.cumsum(a, 0), np.cumprod(a[:, ::-1], 1), np.cumsum(np.cos(a))), ((3, 4),)),
+    "running alone": (lambda a: np.cumsum(a, 1), ((3, 4),)),
+    "running backwards": (graphc.grad(lambda a: np.sum(np.cumsum(np.sin(a), 1) ** 2)), ((3, 4),)),
+    "running extremes": (lambda a: (np.maximum.accumulate(a), np.minimum.accumulate(np.exp(a), axis=1)), ((3, 4),)),
     "gradient of slices": (graphc.grad(lambda a: np.sum(a[1:] * a[:-1]) + np.sum(a[::2] ** 3)), ((7,),)),
 }  # fmt: skip
 
@@ -377,6 +381,7 @@ def test_no_memory_is_an_error_and_no_crash() -> None:
 CROWDED: dict[str, Callable[..., Any]] = {
     "several": several,
     "gradient": graphc.grad(lambda a: np.sum(np.tanh((a @ a.T)[np.array([0, 2])] @ a) ** 2)),
+    "many results": lambda a: [(np.tanh(a @ a.T * k) @ a, a[:, :k] @ a[:k]) for k in (3, 5, 8)],
 }
 
 
