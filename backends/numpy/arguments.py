@@ -31,6 +31,10 @@ class InputSpec:
         self.type = type
         self.casts = casts  # the integer dtypes that a Python number is cast to
 
+    def admits(self, value: Any) -> bool:
+        """Whether the value is an array that fits but for its sizes, and how it lies in memory."""
+        return type(value) is np.ndarray and value.dtype == self.type.dtype and value.ndim == self.type.ndim
+
     def convert(self, value: Any) -> np.ndarray[Any, Any]:
         """The value as an array of the input's dtype: only safe casts, Python numbers as weak scalars."""
         want = self.type

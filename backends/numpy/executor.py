@@ -82,7 +82,25 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
         functions = import_module(GENERATORS[kernels]).load(described, fast)
     scope.update((f"kernel{i}", function) for i, function in enumerate(functions))
     run = define(plan.graph.name, source, scope)
-    return Loaded(run, source) if native is None else Loaded(native.bind(run), source, native.bind)
+    if native is None:
+        return Loaded(run, source)
+    specs = [scope[f"spec{position}"] for position in range(len(plan.graph.inputs))]
+    return Loaded(native.bind(densely(native.bind(run), run, specs)), source, native.bind)
+
+
+def densely(native: Callable[..., Any], run: Callable[..., Any], specs: Sequence[InputSpec]) -> Callable[..., Any]:
+    """A function of any arguments that fit: it hands dense arrays to `native`.
+
+    So results do not hang on how arguments lie in memory: products in `run` may round otherwise.
+    """
+
+    def call(*args: Any) -> Any:
+        if len(args) != len(specs):
+            return run(*args)  # which says so
+        arrays = (a if spec.admits(a) else spec.convert(a) for spec, a in zip(specs, args, strict=True))
+        return native(*[np.require(a, requirements=("C", "A")) for a in arrays])
+
+    return call
 
 
 def define(name: str, source: str, scope: dict[str, Any]) -> Callable[..., tuple[Any, ...]]:
