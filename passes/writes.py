@@ -192,6 +192,8 @@ def _chain(graph: Graph, end: int) -> tuple[int | None, list[Piece]] | None:
     best: tuple[int, int | None, list[Piece]] | None = None
     for span in spans(data, shape):
         total = math.prod(shape) if span.axis is None else shape[span.axis]
+        if not total:
+            continue
         pieces: list[Piece] = []
         covered = _Covered()
         at, count = end, 0
