@@ -10,7 +10,7 @@ from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import DType, Value
 from graphc.backends.numpy.llvm.folding import combine, identity, wide
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.schedule import TILE, weight
+from graphc.backends.numpy.llvm.schedule import weight
 from graphc.backends.numpy.llvm.sweeps import BLOCK, vector_values
 from graphc.kernels import Apply, Reduce
 
@@ -40,27 +40,23 @@ class Tiles:
         kernel = self.kernel
         count = dims.product(kernel.sizes[k] for k in self.reduced)
         self.few = isinstance(count, int) and count <= BLOCK
-        self.rows = {
-            i: nest.slot(self._kept(i), TILE)
-            for i, loops in enumerate(kernel.varies)
-            if kernel.stages[i] > 0 and not loops & kernel.reduced
-        }
+        self.rows = {i: nest.slot(self._kept(i), self.schedule.tile) for i in self.schedule.rows}
 
     def write(self, env: Env) -> None:
         """All tiles, or those of the call if the kernel is divided by tiles."""
-        nest, e = self.nest, self.nest.e
+        nest, e, tile = self.nest, self.nest.e, self.schedule.tile
         start, stop = nest.zero, nest.extents[nest.vector_loop]
         if not self.schedule.outer:
             first, last = nest.ends
-            start, end = first * TILE, last * TILE
+            start, end = first * tile, last * tile
             stop = e.select(end < stop, end, stop)
 
         def body(first: Value, _: list[Value]) -> list[Value]:
-            last = first + TILE
+            last = first + tile
             self._tile(Tile(first, e.select(last < stop, last, stop)), env)
             return []
 
-        nest.e.loop(start, stop, TILE, [], body)
+        nest.e.loop(start, stop, tile, [], body)
 
     def _tile(self, tile: Tile, env: Env) -> None:
         self._after(0, tile, env)
