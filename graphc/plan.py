@@ -107,14 +107,14 @@ class Loaded:
 
     run: a function of the inputs that returns a tuple of the results.
     source: readable Python that does the same.
-    bind: if the plan runs as one native function, `bind(slow, unpacked)` gives another one of it, which hands
-        arguments other than dense arrays of the right types to `slow`; and if `unpacked` returns the one result that
-        there is, and no tuple.
+    bind: if the plan runs as one native function, `bind(slow, unpacked, strict)` gives another one of it, which hands
+        arguments other than dense arrays of the right types to `slow`; if `unpacked` returns the one result that there
+        is, and no tuple; and if `strict` tells Python's numbers, which are for weak inputs, from NumPy's.
     """
 
     run: Callable[..., tuple[Any, ...]]
     source: str
-    bind: Callable[[Callable[..., Any], bool], Callable[..., Any]] | None = None
+    bind: Callable[[Callable[..., Any], bool, bool], Callable[..., Any]] | None = None
 
 
 def nbytes(type: Type) -> Size:

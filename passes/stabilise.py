@@ -349,8 +349,40 @@ def divide_exponentials(w: RewritingWorld, node: int, data: dict[str, Any]) -> V
     return w.exp(above - below)  # type: ignore[no-any-return]
 
 
+def overflows(nodes: Nodes, data: dict[str, Any]) -> bool:
+    """Whether a node is what rows look for below a sum or a quotient: exp(x), 1 + exp(x), x * x."""
+    args = data["args"]
+    if data["op"] == "add":
+        return any(nodes[a]["op"] == "exp" and scalar_value(nodes, b) is not None for a, b in (args, args[::-1]))
+    return bool(data["op"] == "exp" or (data["op"] == "mul" and args[0] == args[1]))
+
+
+def may_move_units(nodes: Nodes, data: dict[str, Any]) -> bool:
+    if data["op"] != "reshape":
+        return False
+    inner = nodes[data["args"][0]]
+    if not overflows(nodes, inner) or inner["region"] != data["region"]:
+        return False
+    before, after = ([d for d in part["type"].shape if d != 1] for part in (inner, data))
+    return before == after
+
+
+def move_units(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
+    """exp(x)[:, None] -> exp(x[:, None]), so that rows see an exp or a square that meets more axes (float-exact)."""
+    nodes = w.builder.nodes
+    inner, shape = nodes[data["args"][0]], data["type"].shape
+    operands = [
+        w.reshape(Value(w, a), shape=shape) if nodes[a]["type"].shape == inner["type"].shape else Value(w, a)
+        for a in inner["args"]
+    ]
+    if any(x.type.shape not in (shape, ()) for x in operands):
+        return None
+    return w.apply(inner["op"], operands, **dict(inner["attrs"]))  # type: ignore[no-any-return]
+
+
+MOVE_UNITS: Final = Procedure("exp(x)[:, None] -> exp(x[:, None])", may_move_units, move_units)
 MOVE_LOG: Final = Procedure("log(move(y)) -> move(log(y))", may_move_log, move_log)
 DIVIDE_EXPONENTIALS: Final = Procedure(
     "exp(x) / sum(exp(y)) -> exp(x - logsumexp(y))", may_divide_exponentials, divide_exponentials
 )
-PROCEDURES: Final = (MOVE_LOG, DIVIDE_EXPONENTIALS)
+PROCEDURES: Final = (MOVE_UNITS, MOVE_LOG, DIVIDE_EXPONENTIALS)

@@ -110,6 +110,8 @@ PROGRAMS = (
     Program("write_of_another_kind", TypeError, 'def f(x):\n    x += 0.5\n    return x\n\ngraphc.trace(f, "i64[3]")'),
     Program("write_of_another_shape", ValueError,
             'def f(x):\n    x[1:] = np.ones(3)\n    return x\n\ngraphc.trace(f, "f64[3]")'),
+    Program("scipy_stats", TypeError,
+            'from scipy import stats\n\ngraphc.trace(lambda x: stats.norm.cdf(x), "f64[3]")'),
     # indexing
     Program("index", IndexError, 'graphc.trace(lambda x: x[5], "f64[3]")'),
     Program("index_array", IndexError, 'graphc.trace(lambda x: x[np.array([0, -4])], "f64[3]")'),

@@ -11,10 +11,12 @@ import sys
 import threading
 import tracemalloc
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import optree
 import pytest
 
 import graphc
@@ -79,6 +81,10 @@ STEPS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "gather pairs": (lambda a: a[np.array([2, 1, -3]), np.array([0, -1, 1])], ((3, 4, 2),)),
     "update": (lambda a: a.at[np.array([0, 2, 2])].add(a[:3] * 2), ((4, 3),)),
     "gradient of gather": (graphc.grad(lambda a: np.sum(np.sin(a[np.array([0, 0, 3, -1])]) ** 2)), ((5, 3),)),
+    "running": (lambda a: (np.cumsum(a, 0), np.cumprod(a[:, ::-1], 1), np.cumsum(np.cos(a))), ((3, 4),)),
+    "running alone": (lambda a: np.cumsum(a, 1), ((3, 4),)),
+    "running backwards": (graphc.grad(lambda a: np.sum(np.cumsum(np.sin(a), 1) ** 2)), ((3, 4),)),
+    "running extremes": (lambda a: (np.maximum.accumulate(a), np.minimum.accumulate(np.exp(a), axis=1)), ((3, 4),)),
     "gradient of slices": (graphc.grad(lambda a: np.sum(a[1:] * a[:-1]) + np.sum(a[::2] ** 3)), ((7,),)),
 }  # fmt: skip
 
@@ -565,6 +571,64 @@ def test_jit_tells_python_s_numbers_from_numpy_s() -> None:
         assert f(x, 2.0).dtype == np.float32
         assert f(x, np.float64(2)).dtype == np.float64
         assert f(x, 2).dtype == np.float32
+
+
+def test_an_only_variant_tells_python_s_numbers_from_numpy_s() -> None:
+    """It looks at the arguments itself, before any other is compiled."""
+    numbers: tuple[Any, ...] = (2.0, np.float64(2), np.array(2.0), 2, np.int64(2), True, np.float32(2))
+    x = np.ones(2, np.float32)
+    plain = graphc.jit(lambda x, a: x * a, kernels="none")
+    for first in numbers:
+        for second in numbers:
+            f = graphc.jit(lambda x, a: x * a, kernels="llvm")
+            g = graphc.jit(lambda p: p["x"] * p["a"], kernels="llvm")
+            for a in (first, first, second):
+                assert f(x, a).dtype == g({"x": x, "a": a}).dtype == plain(x, a).dtype, (first, second)
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def test_arguments_and_results_of_any_structure() -> None:
+    def f(p: Any, *rest: Any, scale: Any = 1.0) -> Any:
+        h = np.tanh(p["w"] * scale)
+        return {"z": h, "a": [h * 2, (rest[0][0],)], "n": None, "scalar": np.sum(h)}
+
+    def same(a: Any, b: Any) -> None:
+        flat_a, tree_a = optree.tree_flatten(a)
+        flat_b, tree_b = optree.tree_flatten(b)
+        assert tree_a == tree_b
+        for x, y in zip(flat_a, flat_b, strict=True):
+            assert type(x) is type(y)
+            np.testing.assert_allclose(x, y, rtol=1e-12)
+
+    w, y = values((3,), (2,))
+    jitted, plain = graphc.jit(f, kernels="llvm"), graphc.jit(f, kernels="none")
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        (({"w": w, "extra": y}, [y]), {}),
+        (({"extra": y, "w": w}, [y]), {}),  # in another order
+        (({"w": w, "extra": y}, (y,)), {}),
+        (({"w": w}, [y]), {}),
+        (({"w": w, "extra": [y, y]}, [y]), {}),
+        (({"w": w, "extra": None}, [y]), {}),
+        (({"w": w, "other": y}, [y]), {}),
+        ((OrderedDict(w=w, extra=y), [y]), {}),
+        (({"w": w, "extra": Pair(y, y)}, [y]), {}),
+        (({"w": w, "extra": y}, [y]), {"scale": 2.0}),
+        (({"w": w.tolist()[0], "extra": y}, [y]), {"scale": np.float64(2)}),
+        (({"w": w, "extra": y}, [y, y]), {}),
+    ]
+    for arguments, names in calls * 2:
+        same(jitted(*arguments, **names), plain(*arguments, **names))
+        same(graphc.jit(f, kernels="llvm")(*arguments, **names), plain(*arguments, **names))
+        alone = graphc.compile(f, *arguments, kernels="llvm", **names)
+        for _ in range(2):
+            same(alone(*arguments, **names), plain(*arguments, **names))
+    assert list(jitted(*calls[0][0])) == ["z", "a", "n", "scalar"]
+    with pytest.raises(graphc.errors.StructureError):
+        graphc.compile(f, *calls[0][0], kernels="llvm")(*calls[2][0])
 
 
 def test_a_compiled_function_that_nobody_holds_is_gone() -> None:

@@ -238,8 +238,27 @@ def behind_a_cast(w: Any, x: Any) -> Any:
     return x * w.cast(w.sin(Value(w, weak)), dtype=F64, weak=False)
 
 
+def square(x: Any) -> Any:
+    return x * x
+
+
 # (procedure, a graph of x: f64[2,3] in which it fires, what it leaves out)
 PROCEDURAL: tuple[tuple[str, Function, str], ...] = (
+    (
+        "exp(x)[:, None] -> exp(x[:, None])",
+        lambda w, x: w.log(w.exp(x) + w.reshape(w.exp(w.reduce_max(x, axes=(1,), keepdims=False)), shape=(2, 1))),
+        "exp",
+    ),
+    (
+        "exp(x)[:, None] -> exp(x[:, None])",
+        lambda w, x: x / w.reshape(1 + w.exp(w.reduce_max(x, axes=(1,), keepdims=False)), shape=(2, 1)),
+        "div",
+    ),
+    (
+        "exp(x)[:, None] -> exp(x[:, None])",
+        lambda w, x: w.sqrt(x * x + w.reshape(square(w.reduce_max(x, axes=(1,), keepdims=False)), shape=(2, 1))),
+        "sqrt",
+    ),
     ("log(move(y)) -> move(log(y))", lambda w, x: w.log(w.transpose(w.softmax(x, axes=(1,)), perm=(1, 0))), "softmax"),
     ("log(move(y)) -> move(log(y))", lambda w, x: w.log(w.reshape(w.sigmoid(x), shape=(6,))), "sigmoid"),
     (

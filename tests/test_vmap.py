@@ -205,6 +205,17 @@ def test_naive_formulas_stay_stable() -> None:
     close(vmap(lambda r: np.log(np.sum(np.exp(r))))(large), expected)
     close(vmap(lambda r: np.exp(r) / np.sum(np.exp(r)))(large)[:, 0], np.full(2, 1 / (1 + np.exp(-1))))
     close(vmap(graphc.grad(lambda r: np.log(np.sum(np.exp(r)))))(large)[:, 0], np.full(2, 1 / (1 + np.exp(-1))))
+    # a number in each row beside a vector in each row
+    first, rest = large[:, 0], large[:, 1:]
+    together = np.maximum(first, rest[:, 0]) + np.log1p(np.exp(-1.0))
+    close(vmap(lambda a, b: np.log(np.exp(a) + np.exp(b)))(first, rest)[:, 0], together)
+    close(vmap(lambda a, b: np.exp(a) / (np.exp(a) + np.exp(b)))(first, rest)[:, 0], np.full(2, 1 / (1 + np.exp(-1))))
+    close(
+        vmap(lambda a, b: np.sqrt(a * a + b * b))(first * 1e200, rest * 1e200),
+        np.hypot(first, rest[:, 0])[:, None] * 1e200,
+    )
+    slope = vmap(graphc.grad(lambda a, b: np.sum(b / (1 + np.exp(a)))))(np.array([1000.0, -1000.0]), rest)
+    close(slope, np.zeros(2))
     close(vmap(lambda r: np.sqrt(r @ r))(large * 1e200), np.linalg.norm(large, axis=1) * 1e200)
 
 
@@ -247,9 +258,9 @@ def test_a_method_and_a_pickle() -> None:
     class Model:
         scale = 2.0
 
-        @vmap
+        @partial(vmap, in_axes=(None, 0))
         def double(self, x: Any) -> Any:
-            return x
+            return self.scale * x
 
         def rows(self, x: Any) -> Any:
             return vmap(self.row)(x)
@@ -258,6 +269,7 @@ def test_a_method_and_a_pickle() -> None:
             return self.scale * x
 
     close(Model().rows(X), 2 * X)
+    close(Model().double(X), 2 * X)
     close(pickle.loads(pickle.dumps(vmap(np.sum, 1, 0)))(X), X.sum(0))
     assert repr(vmap(np.sum)) == "<vmap_sum>"
 

@@ -74,6 +74,13 @@ def last_write(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
     return result.reshape(shape)
 
 
+def of_nothing(x: Array, axes: tuple[int, ...], keepdims: bool, number: float) -> Array:
+    """What a reduction of an empty array gives: the number wherever it gives anything."""
+    kept = tuple(1 if a in axes else d for a, d in enumerate(x.shape))
+    shape = kept if keepdims else tuple(d for a, d in enumerate(x.shape) if a not in axes)
+    return cupy().full(shape, number, x.dtype)
+
+
 def cumulative(name: str, x: Array, axis: int, reverse: bool) -> Array:
     """Running sums or products along an axis, in the operand's own dtype."""
     cp = cupy()

@@ -54,9 +54,16 @@ MEANINGS: Final[dict[str, str]] = {
     "derived_key": "ck.derived_key({0}, {1}, {stream})",
     "random_bits": "ck.random_bits({0}, {shape}, {dtype})",
     "random_below": "ck.random_below({0}, {1}, {shape})",
+    "logsumexp": "ck.of_nothing({0}, {axes}, {keepdims}, -np.inf)",
+    "reduce_norm": "ck.of_nothing({0}, {axes}, {keepdims}, 0)",
+    "softmax": "cp.empty_like({0})",
+    "log_softmax": "cp.empty_like({0})",
     "debug_print": "ck.debug_print({format}, {*})",
     "pure_callback": "ck.pure_callback({callback}, {shapes}, {dtypes}, {*})",
 }
+
+# Ops that are written out for kernels, unless their operand is empty: then these meanings serve.
+EXPANDED: Final = frozenset({"logsumexp", "reduce_norm", "softmax", "log_softmax"})
 
 # What CuPy has not, or not with NumPy's meaning, and no kernel computes.
 MISSING: Final[dict[str, str]] = {
@@ -69,9 +76,6 @@ MISSING: Final[dict[str, str]] = {
     "exp1": "CuPy's has a larger error",
     "average_ties": "how many ties there are decides on sizes",
     "random_order": "ties are drawn again, which takes a look at the numbers",
-    **dict.fromkeys(
-        ("reduce_norm", "logsumexp", "softmax", "log_softmax"), "it is a kernel at other dtypes and over other ranges"
-    ),
 }
 
 # Ops that run on their operands' dtype whatever it is, half precision and complex numbers too.
@@ -101,6 +105,8 @@ def meaning(data: dict[str, Any], types: list[TensorType], line: str) -> Op:
         text = UNFUSED.get(name)
         if text is not None and op.ufunc:
             text = f"{text}({', '.join(f'{{{k}}}' for k in range(len(types)))})"
+    if name in EXPANDED and 0 not in types[0].shape:
+        text, why = None, "it is a kernel at other dtypes"
     if name == "matmul" and types[0].dtype.kind not in MATMUL_KINDS:
         text, why = None, "CuPy multiplies matrices of numbers only"
     if text is None:

@@ -116,6 +116,8 @@ class Recording:
             self.inputs = [cp.empty_like(a, order="C") for a in arguments]
             for mine, given in zip(self.inputs, arguments, strict=True):
                 mine[...] = given
+            # before the recording: memory that the recorded call gives back to the pool is written to at each launch
+            self.copy_in = Copy(self.inputs)
             # the memory that the call takes lies in the pool then, and its libraries are ready
             results = self._dense(run)
             self.block = Block(results)
@@ -134,7 +136,6 @@ class Recording:
             finally:
                 self.graph = stream.end_capture()
             self.gather = gather  # its table is read whenever the graph runs
-            self.copy_in = Copy(self.inputs)
         stream.synchronize()
 
     def _dense(self, run: Run) -> list[Any]:

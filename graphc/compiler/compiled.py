@@ -18,6 +18,7 @@ from graphc import backends
 from graphc.compiler.checking import checker, parse
 from graphc.compiler.pytrees import flatten, show_call, unflatten
 from graphc.compiler.sizes import bind_sizes
+from graphc.compiler.structures import giver, taker
 from graphc.dims import Size
 from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
@@ -31,6 +32,7 @@ from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, 
 if TYPE_CHECKING:
     from graphc.objective import Objective
 
+MISSED: Final = object()  # what a function returns for arguments that it does not serve
 KERNELS: Final = ("llvm", "ufunc", "none")
 
 
@@ -108,21 +110,49 @@ class Compiled:
         self._arity = len(graph.inputs)
         self._effects = bool(graph.effects)
         self._direct = self.direct(_Otherwise(self)) if self.flat else None
+        self._by_structure = None if self._direct is not None else self.by_structure()
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self._direct is not None and not kwargs:
             return self._direct(*args)
+        if self._by_structure is not None:
+            result = self._by_structure(args, kwargs)
+            if result is not MISSED:
+                return result
         return self._call(args, kwargs, sys._getframe(1))
 
-    def direct(self, otherwise: Callable[..., Any]) -> Callable[..., Any] | None:
+    def direct(self, otherwise: Callable[..., Any], strict: bool = False) -> Callable[..., Any] | None:
         """A function of the arrays alone that returns what a call returns, if machine code does all of that.
 
-        Arguments that it does not take as they are go to `otherwise`, whose result it returns.
+        Arguments that it does not take as they are go to `otherwise`, whose result it returns. If `strict`, it tells
+        Python's numbers, which are for weak inputs, from NumPy's.
         """
         bind = self._loaded.bind
         if bind is None or not (self._single or self.out_tree == _plain_tuple(len(self.graph.outputs))):
             return None
-        return bind(otherwise, self._single)
+        return bind(otherwise, self._single, strict)
+
+    def by_structure(self, strict: bool = False) -> Callable[[tuple[Any, ...], dict[str, Any]], Any] | None:
+        """A function of `(args, kwargs)` in the structure compiled for, with little around the machine code.
+
+        It returns `MISSED` for what the machine code does not take as it is; `strict` as for `direct`.
+        """
+        bind = self._loaded.bind
+        if bind is None or self.in_tree is None or self.out_tree is None:
+            return None
+        take, give = taker(self.in_tree), giver(self.out_tree, len(self.graph.outputs))
+        if take is None:
+            return None
+        run = bind(lambda *_: MISSED, False, strict)
+
+        def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            leaves = take(args, kwargs)
+            if leaves is None:
+                return MISSED
+            results = run(*leaves)
+            return results if results is MISSED else give(results)
+
+        return call
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType) -> Any:
         try:

@@ -6,14 +6,14 @@ import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from graphc import backends
 from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, quick_key, take_apart
 from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
-from graphc.compiler.compiled import Compiled, Options
+from graphc.compiler.compiled import MISSED, Compiled, Options
 from graphc.compiler.pytrees import flatten, function_name
 from graphc.compiler.specs import type_of
 from graphc.compiler.statics import static_parameters
@@ -25,7 +25,6 @@ from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, locate,
 
 CACHE_SIZE = 256
 FAST_CALLS = 1024  # calls remembered with all their types and sizes
-MISSED: Final = object()  # what a variant returns for arguments that it does not serve
 MOST_DROPPED = 10_000  # signatures remembered, by their hash, for `explain` alone
 
 
@@ -74,6 +73,7 @@ class Jitted(Wrapper):
             self._by_value: set[Any] = set()
             # while one function serves all calls, it looks at the arguments itself
             self._only: Callable[..., Any] | None = None
+            self._by_structure: Callable[[tuple[Any, ...], dict[str, Any]], Any] | None = None
             self._log: deque[str] = deque(maxlen=1000)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -81,6 +81,10 @@ class Jitted(Wrapper):
         try:
             if self._only is not None and not kwargs:
                 result = self._only(*args)
+                if result is not MISSED:
+                    return result
+            elif self._by_structure is not None:
+                result = self._by_structure(args, kwargs)
                 if result is not MISSED:
                     return result
             if self._plain and not kwargs:
@@ -257,19 +261,14 @@ class Jitted(Wrapper):
                     self._variants.move_to_end(number)
                 else:
                     self._drop(number, oldest)
-            self._only = self._sole() if len(self._variants) == 1 else None
+            self._only = self._by_structure = None
+            if len(self._variants) == 1 and self._plain:
+                variant.used = True
+                if variant.compiled.flat:
+                    self._only = variant.compiled.direct(lambda *_: MISSED, strict=True)
+                if self._only is None:
+                    self._by_structure = variant.compiled.by_structure(strict=True)
         return variant
-
-    def _sole(self) -> Callable[..., Any] | None:
-        """The one variant as a function that gives `MISSED` for what it was not compiled for.
-
-        It does not tell a Python number from a NumPy scalar, so it takes arrays with axes only.
-        """
-        (variant,) = self._variants.values()
-        if not self._plain or not variant.compiled.flat or not all(t.shape for t in variant.compiled.graph.input_types):
-            return None
-        variant.used = True
-        return variant.compiled.direct(lambda *_: MISSED)
 
     def _drop(self, number: int, variant: Variant) -> None:
         del self._variants[number]

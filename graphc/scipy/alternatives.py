@@ -31,6 +31,18 @@ EIGEN: Final = "eigenvalues cannot be traced yet"
 SVD: Final = "singular values cannot be traced yet"
 FUNCTION: Final = "functions of matrices cannot be traced yet"
 
+# In place of functions of other modules.
+ELSEWHERE: Final[dict[str, str]] = {
+    "stats.rv_continuous": "its formula, for the normal one's scipy.special.ndtr, log_ndtr and ndtri",
+    "stats.zscore": "(x - x.mean(axis=0)) / x.std(axis=0)",
+    "integrate.trapezoid": "np.trapezoid",
+    "integrate.simpson": "np.sum with Simpson's weights, or np.trapezoid",
+    "integrate.cumulative_trapezoid": "np.cumsum of (y[1:] + y[:-1]) / 2 times the steps",
+    "signal.convolve": "np.convolve",
+    "signal.correlate": "np.correlate",
+    "spatial.distance.cdist": "np.linalg.norm(a[:, None] - b, axis=-1)",
+}
+
 SPECIAL: Final[dict[str, Refused]] = {
     "Gamma and beta functions": Refused(
         {
@@ -194,7 +206,9 @@ def advice(module: str, name: str) -> str:
 def instead_of(module: str, name: str) -> str:
     """What to write in place of a function that SciPy has computed on traced values in vain."""
     if module not in TABLES:
-        return "graphc.pure_callback calls it as the graph runs, without derivatives; or call it before the trace"
+        other = ELSEWHERE.get(f"{module}.{name}")
+        callback = "graphc.pure_callback, which calls it as the graph runs, without derivatives"
+        return f"{callback}; or call it before the trace" if other is None else f"{other}; or {callback}"
     ours = import_module("graphc.scipy.special" if module == "special" else "graphc.scipy.linalg")
     return f"graphc.scipy.{module}.{name}" if name in ours.__all__ else advice(module, name)
 

@@ -397,8 +397,6 @@ for _name in [
     "argsort",
     "searchsorted",
     "round",
-    "conj",
-    "conjugate",
     "dot",
     "ravel",
     "squeeze",

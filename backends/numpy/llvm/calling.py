@@ -115,6 +115,7 @@ class Arguments:
     def _number(self, k: int, type: TensorType, given: str) -> None:
         """A number: an array without axes, or a scalar of NumPy's or Python's."""
         e = self.e
+        kind = e.value(self.field(given, TYPE, "i64"), I64, 1)
         name = dtype_name(type.dtype)
         descr, scalar = self.external(f"descr_{name}"), self.external(f"scalar_{name}")
         python = self.external("float") if name == "f8" else "0"
@@ -123,9 +124,9 @@ class Arguments:
         if not self.whole[k]:
             e.statement(f"{found} = {call}")
             self._go_on(e.instruction(f"icmp ne ptr {found}, null", BOOL, 1))
+            self._told_apart(type.weak, e.instruction(f"icmp eq i64 {kind.text}, {python}", BOOL, 1))
             return
         # a Python int is converted into a slot
-        kind = e.value(self.field(given, TYPE, "i64"), I64, 1)
         slot, overflow = f"%{e.fresh('slot')}", f"%{e.fresh('slot')}"
         self.slots += [f"  {slot} = alloca i64", f"  {overflow} = alloca i32"]
         integer, other, both = (e.fresh(stem) for stem in ("integer", "other", "both"))
@@ -147,6 +148,12 @@ class Arguments:
         e.label(both)
         e.statement(f"{found} = phi ptr [ {chosen}, %{integer} ], [ {array}, %{other} ]")
         self._go_on(e.instruction(f"icmp ne ptr {found}, null", BOOL, 1))
+        self._told_apart(type.weak, known)
+
+    def _told_apart(self, weak: bool, python: Value) -> None:
+        """Where it is asked for, Python's numbers are for weak inputs, and NumPy's for others."""
+        loose = self.e.instruction("icmp eq i64 %strict, 0", BOOL, 1)
+        self._go_on(loose | (python if weak else ~python))
 
     def field(self, pointer: str, offset: int, kind: str, name: str | None = None) -> str:
         """A field of an object."""

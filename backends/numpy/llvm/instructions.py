@@ -147,7 +147,32 @@ class Rows:
         return (self.rows if self.kernel is None else self.array,)
 
 
-Instruction = Run | Copy | Clear | Product | Rows
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Running results along an axis: each row of `target` by `kernel` from the one before it and a row of `source`.
+
+    Both have the shape (lead, count, row). With `reverse` the first row is the last one of the array. They may be one.
+    """
+
+    dtype: DType
+    lead: Size
+    count: Size
+    row: Size
+    source: Place
+    target: Place
+    reverse: bool
+    kernel: int
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return (self.target,)
+
+
+Instruction = Run | Copy | Clear | Product | Rows | Running
 
 
 @dataclass(frozen=True, slots=True)

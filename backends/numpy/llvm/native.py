@@ -45,20 +45,23 @@ class Native:
     constants: tuple[Any, ...]
     kernels: tuple[generator.Run, ...]
 
-    def bind(self, slow: Callable[..., Any], unpacked: bool = False) -> Callable[..., Any]:
+    def bind(self, slow: Callable[..., Any], unpacked: bool = False, strict: bool = False) -> Callable[..., Any]:
         """The plan as a built-in function of its inputs.
 
         It returns a tuple of the results; if `unpacked`, the one result that there is. Arguments that are not exactly
-        the dense arrays it takes are handed to `slow`, whose result it returns.
+        the dense arrays it takes are handed to `slow`, whose result it returns. If `strict`, inputs that are not weak
+        take no Python numbers, and weak ones take nothing else.
         """
         state = State((program.CONSTANTS + len(self.constants),), np.int64)
         state[: program.CONSTANTS] = 0
         state[program.SLOW] = id(slow)
         state[program.UNPACKED] = unpacked
+        state[program.STRICT] = strict
         kept = reuse.store()
         state[program.HANDLER] = 0 if kept is None else id(kept.handler)
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
         state.slow, state.native = slow, self
+        state.flags.writeable = False  # for Python
         return entry.builtin(self.library.addresses["program"], state)  # type: ignore[no-any-return]
 
 

@@ -23,6 +23,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Result,
     Rows,
     Run,
+    Running,
 )
 from graphc.backends.numpy.llvm.schedule import Schedule, weight
 from graphc.backends.numpy.llvm.sizes import Sizes
@@ -30,7 +31,7 @@ from graphc.dims import Size
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
-SLOW, SLOT, UNPACKED, HANDLER, CONSTANTS = 0, 1, 2, 3, 4
+SLOW, SLOT, UNPACKED, HANDLER, STRICT, CONSTANTS = 0, 1, 2, 3, 4, 5
 ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
@@ -55,8 +56,9 @@ def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, mod
     """The text of ``PyObject *name(self, args, count)``, and the externals that it refers to.
 
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
-    the state: the function to call for everything else, the arena that is kept, whether to return the one result that
-    there is and not a tuple of it, NumPy's memory handler for large results, and where the constants lie.
+    the state: the function to call for everything else; the arena that is kept; whether to return the one result that
+    there is and not a tuple of it; NumPy's memory handler for large results; whether Python's numbers are for weak
+    inputs, and these for nothing else; and where the constants lie.
     """
     return _Function(program, plan, whole, name, module).write()
 
@@ -73,6 +75,8 @@ class _Function:
         self.constants: dict[int, str] = {}
         self.owners = {r.layout.storage: k for k, r in enumerate(program.results) if r.owned}
         self.callees: dict[str, str] = {}
+        # what calls of kernels take at most
+        self.most_arrays = self.most_sizes = 1
 
     @property
     def on_stack(self) -> bool:
@@ -91,6 +95,9 @@ class _Function:
         self.results()
         ending, e.lines = e.lines, []
         e.label("start")
+        if any(not t.shape for t in self.plan.graph.input_types):
+            e.statement(f"%strict_at = getelementptr i64, ptr %state, i64 {STRICT}")
+            e.statement("%strict = load i64, ptr %strict_at")
         self.arguments.take()
         self.bound()
         self.outputs()
@@ -134,17 +141,11 @@ class _Function:
     def allocations(self) -> list[str]:
         """Everything on the stack."""
         program = self.program
-        kernels = [program.kernels[i.kernel] for i in program.instructions if isinstance(i, Run)]
-        kernels += [
-            program.kernels[i.kernel] for i in program.instructions if isinstance(i, Rows) and i.kernel is not None
-        ]
-        arrays = max((len(k.roots) + len(k.stores) for k in kernels), default=0)
-        sizes = max((len(k.symbolic) for k in kernels), default=0)
         results = len(program.results)
         axes = max((len(r.layout.shape) for r in program.results), default=0)
         lines = [
-            f"  %arrays = alloca ptr, i64 {max(arrays, 1)}",
-            f"  %sizes = alloca i64, i64 {max(sizes, 1)}",
+            f"  %arrays = alloca ptr, i64 {self.most_arrays}",
+            f"  %sizes = alloca i64, i64 {self.most_sizes}",
             f"  %made = alloca ptr, i64 {max(results, 1)}",
             f"  %axes = alloca i64, i64 {max(axes, 1)}",
             *(f"  %number{k} = alloca i64" for k, r in enumerate(program.results) if not r.owned),
@@ -335,7 +336,7 @@ class _Function:
                     sizes, each = kernel.sizes, 2.0 + sum(map(weight, kernel.values))
                 case Product(stack=stack, rows=rows, inner=inner, columns=columns):
                     sizes, each = (*stack, rows, inner, columns), 0.5
-                case Rows(lead=lead, count=count, row=row):
+                case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
                     sizes, each = (lead, count, row), 2.0
                 case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
                     sizes, each = (nbytes,), 0.1
@@ -493,11 +494,16 @@ class _Function:
                 self.product(instruction)
             case Rows():
                 self.rows(instruction)
+            case Running():
+                self.running(instruction)
 
     def call(self, number: int, pointers: Sequence[str]) -> None:
         """Call a kernel on arrays."""
         e = self.e
         kernel = self.program.kernels[number]
+        assert len(pointers) == len(kernel.roots) + len(kernel.stores)
+        self.most_arrays = max(self.most_arrays, len(pointers))
+        self.most_sizes = max(self.most_sizes, len(kernel.symbolic))
         for k, pointer in enumerate(pointers):
             at = "%arrays" if k == 0 else self.moved("%arrays", e.const(8 * k, I64, 1))
             e.statement(f"store ptr {pointer}, ptr {at}")
@@ -662,6 +668,42 @@ class _Function:
             lead(e.const(0, I64, 1))
         else:
             self.count(rows.lead, lead)
+
+    def running(self, running: Running) -> None:
+        e = self.e
+        source, target = self.pointer(running.source), self.pointer(running.target)
+        width = running.dtype.itemsize
+        row = self.sizes.value(running.row * width)
+        block = self.sizes.value(running.count * running.row * width)
+        last = self.sizes.value((running.count - 1) * running.row * width)
+
+        def lead(first: Value) -> None:
+            here, there = (self.moved(p, first * block) for p in (source, target))
+            if running.reverse:
+                here, there = self.moved(here, last), self.moved(there, last)
+            if running.source != running.target:
+                self.copy(here, there, running.row * width)
+
+            def each(number: Value) -> None:
+                before, after = number * row, number * row + row
+                if running.reverse:
+                    before, after = -before, -after
+                result = self.moved(there, after)
+                self.call(running.kernel, [self.moved(there, before), self.moved(here, after), result])
+
+            self.count(running.count - 1, each)
+
+        def leads() -> None:
+            if running.lead == 1:
+                lead(e.const(0, I64, 1))
+            else:
+                self.count(running.lead, lead)
+
+        if isinstance(running.count, int):
+            if running.count:
+                leads()
+        else:
+            self.when(self.sizes.value(running.count) > 0, leads)
 
     def position(self, rows: Rows, positions: Sequence[str], number: Value) -> Value:
         """Where the row of this number lies among those of the array."""

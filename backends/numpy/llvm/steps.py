@@ -19,6 +19,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Result,
     Rows,
     Run,
+    Running,
     Storage,
     same_count,
 )
@@ -320,12 +321,33 @@ class _Steps:
         target = self.result(node)
         self.clear(target)
         axis = dict(data["attrs"])["axis"]
-        dtype = target.dtype
+        row = dims.product(target.shape[axis + len(positions) :])
+        self.rows(axis, target, updates, positions, self.of_rows("add", target.dtype, row))
+
+    def of_rows(self, op: str, dtype: np.dtype[Any], row: Size) -> int:
+        """The kernel that applies an op to two rows of so many elements."""
         here = Affine.index(0, 1)
         both = Load(dtype, -1, here), Load(dtype, -2, here)
-        row = dims.product(target.shape[axis + len(positions) :])
-        add = Kernel((row,), (*both, Apply(dtype, "add", (0, 1))), (Store(2, -1, here),))
-        self.rows(axis, target, updates, positions, self.number(add))
+        return self.number(Kernel((row,), (*both, Apply(dtype, op, (0, 1))), (Store(2, -1, here),)))
+
+    def running(self, node: int, data: dict[str, Any]) -> None:
+        attrs = dict(data["attrs"])
+        source = self.dense(self.layout(data["args"][0]))
+        target = self.result(node)
+        axis, shape, dtype = attrs["axis"], target.shape, target.dtype
+        row = dims.product(shape[axis + 1 :])
+        self.instructions.append(
+            Running(
+                dtype,
+                lead=dims.product(shape[:axis]),
+                count=shape[axis],
+                row=row,
+                source=Place.of(source),
+                target=Place.of(target),
+                reverse=attrs.get("reverse", False),
+                kernel=self.of_rows(RUNNING[data["op"]], dtype, row),
+            )
+        )
 
     def rows(
         self, axis: int, array: Layout, other: Layout, positions: Sequence[Layout], kernel: int | None = None
@@ -453,6 +475,7 @@ class _Steps:
         return tuple(found)
 
 
+RUNNING: Final = {"cumsum": "add", "cumprod": "mul", "cummax": "maximum", "cummin": "minimum"}
 STEPS: Final[dict[str, Callable[[_Steps, int, dict[str, Any]], None]]] = {
     "dim": _Steps.number_of,
     "pi": _Steps.number_of,
@@ -463,6 +486,7 @@ STEPS: Final[dict[str, Callable[[_Steps, int, dict[str, Any]], None]]] = {
     "gather": _Steps.gather,
     "scatter_add": _Steps.scatter_add,
     "matmul": _Steps.matmul,
+    **dict.fromkeys(RUNNING, _Steps.running),
 }
 
 
