@@ -96,7 +96,7 @@ class Schedule:
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
-        """Values of which a tile has a row, an element for each column: reductions, and what follows from them alone."""
+        """Values that have an element for each column of a tile: reductions, and what follows from them alone."""
         kernel = self.kernel
         return tuple(i for i, loops in enumerate(kernel.varies) if kernel.stages[i] > 0 and not loops & kernel.reduced)
 
