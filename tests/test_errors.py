@@ -76,6 +76,7 @@ PROGRAMS = (
     Program("range", TypeError,
             'def f(x, n):\n    for _ in range(n):\n        x = x * 2\n    return x\n\n'
             'graphc.trace(f, "f64[]", "i64[]")'),
+    Program("zeros_of_a_count", TypeError, 'graphc.trace(lambda x, n: np.zeros(n) + x, "f64[]", "i64[]")'),
     Program("arange_of_a_size", TraceError, 'graphc.trace(lambda x: x + np.arange(x.shape[0]), "f64[n]")'),
     Program("zeros_of_a_size", TraceError, 'graphc.trace(lambda x: x + np.zeros(x.shape[0]), "f64[n]")'),
     Program("range_of_a_size", TypeError, 'graphc.trace(lambda x: [x[i] for i in range(len(x))], "f64[n]")'),
@@ -164,9 +165,15 @@ PROGRAMS = (
     # derivatives
     Program("grad_of_a_vector", TypeError, "def model(x):\n    return x * 2\n\ngraphc.grad(model)(np.ones(3))"),
     Program("grad_of_several", TypeError, "def model(x):\n    return x.sum(), x\n\ngraphc.grad(model)(np.ones(3))"),
+    Program("grad_of_a_list", TypeError, "def model(x):\n    return [x.sum()]\n\ngraphc.grad(model)(np.ones(3))"),
     Program("grad_of_nothing", TypeError, "def model(x):\n    x.sum()\n\ngraphc.grad(model)(np.ones(3))"),
     Program("grad_of_an_integer", TypeError, "graphc.grad(lambda x: x * 2.0)(3)"),
     Program("argnums", TypeError, "graphc.grad(lambda x, y: x * y, argnums=2)(1.0, 2.0)"),
+    Program("argnums_by_name", TypeError, "graphc.grad(lambda x, y: x * y, argnums='y')(1.0, 2.0)"),
+    Program("primals_without_a_tuple", TypeError, "graphc.jvp(np.sin, np.ones(3), np.ones(3))"),
+    Program("tangents_without_a_tuple", TypeError, "graphc.jvp(np.sin, (np.ones(3),), np.ones(3))"),
+    Program("derivative_of_a_callback", TypeError, "def model(x):\n"
+            "    return graphc.pure_callback(np.sum, 'f64[]', x)\n\ngraphc.grad(model)(np.ones(3))"),
     Program("tangent_shape", ValueError, "graphc.jvp(np.sin, (np.ones(3),), (np.ones(2),))"),
     Program("cotangent_structure", TypeError,
             "y, pullback = graphc.vjp(lambda x: {'a': x, 'b': (x, 1.0)}, 2.0)\npullback({'a': 1.0})"),
@@ -204,6 +211,9 @@ PROGRAMS = (
             "graphc.jit(lambda x, axes: x.sum(axes), static_argnums=1)(np.ones(3), [0])"),
     Program("bad_spec", ValueError, 'graphc.trace(np.sin, "f64[3")'),
     Program("bad_dtype", ValueError, 'graphc.trace(np.sin, "float64[3]")'),
+    Program("dtype_as_spec", TypeError, "graphc.trace(np.sin, np.float64)"),
+    Program("python_type_as_spec", TypeError, "graphc.trace(np.sin, float)"),
+    Program("objects", TypeError, "graphc.trace(np.sin, np.array([None]))"),
     Program("bad_backend", TypeError, 'graphc.compile(np.sin, "f64[]", backend="torch")'),
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import graphc
 from graphc import dims
 from graphc.check_ir import check_ir
 from graphc.errors import GraphcError, IRError, Loc, ParseError
@@ -705,3 +706,16 @@ def test_large_graphs_are_written_and_read_fast() -> None:
     assert written - start < 2  # 0.2 s where nothing else runs
     assert done - written < 6  # 0.7 s
     assert again == graph
+
+
+@pytest.mark.parametrize(
+    ("f", "specs", "expected"),
+    [
+        (np.sin, ("f64[n]",), "<graph sin(f64[n]) -> f64[n]: 1 node>"),
+        (divmod, ("i64[]", "i64[3]"), "<graph divmod(i64[], i64[3]) -> i64[3], i64[3]: 2 nodes>"),
+        (lambda: None, (), "<graph f() -> (): 0 nodes>"),
+    ],
+    ids=["one result", "two results", "nothing"],
+)
+def test_a_graph_in_a_prompt_is_one_line(f: Callable[..., Any], specs: tuple[str, ...], expected: str) -> None:
+    assert repr(graphc.trace(f, *specs)) == expected

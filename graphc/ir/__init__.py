@@ -5,12 +5,13 @@ from graphc.ir.callbacks import Callback
 from graphc.ir.constants import Constant
 from graphc.ir.graphs import Attrs, Graph, Guard, Locs, check_graph
 from graphc.ir.naming import set_name
-from graphc.ir.types import DTYPE_NAMES, DTYPES, NOTHING, TensorType, TupleType, Type, static_shape
+from graphc.ir.types import DTYPE_NAMES, DTYPES, NOTHING, REAL_DTYPES, TensorType, TupleType, Type, static_shape
 
 __all__ = [
     "DTYPES",
     "DTYPE_NAMES",
     "NOTHING",
+    "REAL_DTYPES",
     "Attrs",
     "Builder",
     "Callback",

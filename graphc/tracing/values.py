@@ -16,7 +16,7 @@ from graphc.tracing.delegates import namespace
 from graphc.tracing.layout import copied, placed
 from graphc.tracing.places import access, locate, located, user_frame, user_locs
 from graphc.tracing.rebinding import is_replaceable
-from graphc.tracing.refusals import describe, refuse
+from graphc.tracing.refusals import WRITABLE, describe, refuse
 from graphc.tracing.sizes import wrap_size
 from graphc.tracing.stack import STACK
 from graphc.tracing.storage import Memory, refresh
@@ -187,7 +187,7 @@ class Traced(Value):
                 self,
                 "writing into a plain array or list",
                 "an array made in the trace",
-                "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full",
+                WRITABLE,
             )
 
     def _number(self, *_: Any) -> NoReturn:
@@ -199,7 +199,16 @@ class Traced(Value):
             "compute with the traced value itself (np.sin, not math.sin); or make the argument static",
         )
 
-    __int__ = __float__ = __complex__ = __index__ = __round__ = item = tolist = tobytes = _number
+    def __index__(self) -> NoReturn:  # noqa: PLE0305  it only raises
+        self._refuse_access(sys._getframe(1))
+        refuse(
+            self,
+            "a Python count or position",
+            "a number known when the function is traced, as range(n) and x[:n] take",
+            "make the argument static: graphc.jit(f, static_argnames=...); or take a size of an array, as x.shape[0]",
+        )
+
+    __int__ = __float__ = __complex__ = __round__ = item = tolist = tobytes = _number
 
     def __len__(self) -> int:
         if not self.type.shape:
