@@ -180,6 +180,17 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callabl
     Reverse mode (`jacrev`), all rows at once; `jacfwd` gives the same by forward mode, all columns at once. Sizes may
     be symbolic.
 
+    Args:
+        f: a function of arrays and pytrees of arrays, with float results.
+        argnums: which positional arguments to differentiate; each may be a pytree of float arrays.
+
+    Returns:
+        A function of the same arguments. Its result has the structure of that of `f`, and in each place the structure
+        of the argument (a tuple of them for several argnums), with an array for each pair.
+
+    Raises:
+        DifferentiationError: an argument is not a float.
+
     >>> import numpy as np
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))
     array([[2., 0.],
@@ -215,6 +226,17 @@ class _HessianProduct(Transform):
 def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The matrix of second derivatives of a scalar function, forward over reverse.
 
+    Args:
+        f: returns one real scalar.
+        argnums: which positional arguments to differentiate; each may be a pytree of float arrays.
+
+    Returns:
+        A function of the same arguments: an array of shape ``argument.shape + argument.shape``; for pytrees, and for
+        several argnums, their structure within their structure, with an array for each pair.
+
+    Raises:
+        DifferentiationError: the result is not a real scalar, or an argument is not a float.
+
     >>> import numpy as np
     >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
     array([[4., 2.],
@@ -225,6 +247,12 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable
 
 def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     """The product of the Hessian with a vector: call ``hvp(f)(*args, v)``, v shaped like the chosen argument.
+
+    It costs about as much as a gradient: the Hessian is never formed.
+
+    Args:
+        f: returns one real scalar.
+        argnums: the position of one argument, which may be a pytree of float arrays.
 
     >>> import numpy as np
     >>> hvp(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
