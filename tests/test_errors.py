@@ -172,6 +172,7 @@ PROGRAMS = (
     Program("grad_of_an_integer", TypeError, "graphc.grad(lambda x: x * 2.0)(3)"),
     Program("argnums", TypeError, "graphc.grad(lambda x, y: x * y, argnums=2)(1.0, 2.0)"),
     Program("argnums_by_name", TypeError, "graphc.grad(lambda x, y: x * y, argnums='y')(1.0, 2.0)"),
+    Program("hvp_of_two_arguments", TypeError, "graphc.hvp(lambda x, y: x * y, argnums=(0, 1))"),
     Program("primals_without_a_tuple", TypeError, "graphc.jvp(np.sin, np.ones(3), np.ones(3))"),
     Program("tangents_without_a_tuple", TypeError, "graphc.jvp(np.sin, (np.ones(3),), np.ones(3))"),
     Program("derivative_of_a_callback", TypeError, "def model(x):\n"

@@ -13,6 +13,7 @@ import numpy as np
 from graphc import dims
 from graphc.compiler import flatten, trace_call, unflatten
 from graphc.dims import Size
+from graphc.errors import DifferentiationError
 from graphc.ir import Graph, TensorType
 from graphc.ops.batching import moved
 from graphc.passes.batch import batched_graph
@@ -254,8 +255,18 @@ def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
         f: returns one real scalar.
         argnums: the position of one argument, which may be a pytree of float arrays.
 
+    Raises:
+        DifferentiationError: argnums is not one position, the result is not a real scalar, or the argument not a float.
+
     >>> import numpy as np
     >>> hvp(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
+    if not isinstance(argnums, int):
+        raise DifferentiationError(
+            "hvp: argnums is not one position",
+            expected="an int",
+            actual=f"argnums={argnums!r}",
+            fix="make one argument of several, a tuple or dict of them: hvp(lambda p: f(*p))((x, y), (v, w))",
+        )
     return _HessianProduct(f, argnums)
