@@ -19,7 +19,7 @@ from graphc.ops.batching import moved
 from graphc.passes.batch import batched_graph
 from graphc.passes.derive import jvp_graph, vjp_graph
 from graphc.passes.sparsity import colours, dependence
-from graphc.tracing import TracingWorld, inline
+from graphc.tracing import TracingWorld, inline, user_locs
 from graphc.transforms.arguments import Transform, lift_argument, positions, prepared, surrounding
 from graphc.transforms.forward import jvp
 from graphc.transforms.reverse import grad
@@ -267,6 +267,7 @@ def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
             "hvp: argnums is not one position",
             expected="an int",
             actual=f"argnums={argnums!r}",
+            loc=(user_locs() or (None,))[0],
             fix="make one argument of several, a tuple or dict of them: hvp(lambda p: f(*p))((x, y), (v, w))",
         )
     return _HessianProduct(f, argnums)
