@@ -310,10 +310,21 @@ def machine() -> dict[str, Any]:
     return {
         "gpu": properties["name"].decode(),
         "driver": cp.cuda.runtime.driverGetVersion(),
+        "driver_version": driver_version(),
         "runtime": cp.cuda.runtime.runtimeGetVersion(),
         "versions": versions,
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def driver_version() -> str:
+    """The version of the driver, in the words of nvidia-smi."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return (made.stdout.splitlines() or ["unknown"])[0].strip()
 
 
 def report(found: list[Row], known: dict[str, float], about: dict[str, Any]) -> str:

@@ -37,8 +37,8 @@ def pure_callback(callback: Callable[..., Any], result_spec: Any, /, *args: Any,
     Raises:
         ShapeError, DTypeError, StructureError: when the graph runs, if a result is not what `result_spec` says. A
             Python number takes on the dtype, any other result has to have it.
-        DifferentiationError: a derivative depends on the result. Wrap the call in a function with a derivative of its
-            own, or stop the gradient.
+        DifferentiationError: a derivative depends on the result. `stop_gradient` of its arguments
+            makes it a constant.
 
     `graphc.verify` does not look into Python code, and says so.
 

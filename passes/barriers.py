@@ -26,9 +26,9 @@ def no_rule(op: Op, attrs: Mapping[str, Any], loc: Locs) -> GraphcError:
     name = callback.name if isinstance(callback, Callback) else "Python code"
     return DifferentiationError(
         f"{op.name}: the derivative of {name} is not known",
-        expected="a function written with NumPy's functions, or one whose derivative is given",
+        expected="a function written with NumPy's functions",
         actual=f"{op.name}({name}, ...), whose result a derivative depends on",
         loc=loc[0] if loc else None,
-        fix="give its derivative by graphc.custom_jvp or graphc.custom_vjp; "
-        "or graphc.stop_gradient on its arguments, to take the result as a constant",
+        fix="graphc.stop_gradient on its arguments, to take the result as a constant; "
+        "or write the function with NumPy's, which have derivatives",
     )

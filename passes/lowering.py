@@ -11,14 +11,14 @@ from graphc.dims import Size
 from graphc.ir import Graph
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Store, Value, Within, simplified
 from graphc.ops import TABLE
-from graphc.passes.fuse import Group, in_place, operand_index, whole_axes
+from graphc.passes.groups import Group, in_place, operand_index, whole_axes
 from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
 
 
 def lower(graph: Graph, group: Group, scalars: frozenset[int], inserts: Mapping[int, int] | None = None) -> Kernel:
     """The kernel that computes a group, over as few loops as its arrays allow.
 
-    scalars: what every kernel computes itself (`graphc.passes.fuse.cheap_scalars`).
+    scalars: what every kernel computes itself (`graphc.passes.groups.cheap_scalars`).
     inserts: for results that are stored in a slice of a larger array at once, the `insert_slice` that does so.
     """
     return _Lowering(graph, group, scalars, inserts or {}).run()
@@ -27,16 +27,16 @@ def lower(graph: Graph, group: Group, scalars: frozenset[int], inserts: Mapping[
 def results(graph: Graph, group: Group) -> tuple[int, ...]:
     """The nodes of a group that something outside it reads."""
     nodes: Nodes = graph._node
-    inside = frozenset(group.nodes)
-    return tuple(i for i in group.nodes if _needed(graph, nodes, inside, i))
+    inside, outputs = frozenset(group.nodes), frozenset(graph.outputs)
+    return tuple(i for i in group.nodes if _needed(graph, nodes, inside, outputs, i))
 
 
-def _needed(graph: Graph, nodes: Nodes, inside: frozenset[int], node: int) -> bool:
+def _needed(graph: Graph, nodes: Nodes, inside: frozenset[int], outputs: frozenset[int], node: int) -> bool:
     """Whether a graph output or another step shows `node`, itself or through views."""
     stack = [node]
     while stack:
         i = stack.pop()
-        if i in graph.outputs:
+        if i in outputs:
             return True
         for user in graph.successors(i):
             if nodes[user]["op"] in VIEWS:

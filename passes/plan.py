@@ -12,7 +12,7 @@ from graphc.dims import Size
 from graphc.ir import NOTHING, Graph, TensorType
 from graphc.kernels import Kernel, Load
 from graphc.ops import TABLE
-from graphc.passes.fuse import Group, cheap_scalars
+from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.passes.reading import VIEWS
 from graphc.plan import Plan, Range, Step, nbytes
@@ -110,18 +110,25 @@ def _units(graph: Graph, groups: Sequence[Group]) -> list[_Unit]:
 def _inserting(graph: Graph, units: list[_Unit], groups: Sequence[Group]) -> list[_Unit]:
     """The units, results of kernels that only go into a slice of an array stored there at once."""
     nodes: Nodes = graph._node
-    maker = {i: number for number, unit in enumerate(units) for i in unit.results}
+    inserting = [
+        n for n, unit in enumerate(units) if unit.kernel is None and nodes[unit.nodes[0]]["op"] == "insert_slice"
+    ]
+    if not groups or not inserting:
+        return units
+    outputs = frozenset(graph.outputs)
+    maker = _makers(units)
+    order = _Order(graph, units)
     inserts: dict[int, dict[int, int]] = {}
     gone: set[int] = set()
-    for number, unit in enumerate(units):
-        node = unit.nodes[0]
-        if unit.kernel is not None or nodes[node]["op"] != "insert_slice":
-            continue
+    for number in reversed(inserting):  # as the program writes them
+        (node,) = units[number].nodes
         base, update = nodes[node]["args"]
         at = maker.get(update)
-        if at is None or units[at].kernel is None or update in graph.outputs or base == update:
+        if at is None or units[at].kernel is None or update in outputs or base == update:
             continue
-        if set(graph.successors(update)) - set(units[at].nodes) != {node} or _comes_after(units, maker, base, at):
+        if set(graph.successors(update)) - set(units[at].nodes) != {node}:
+            continue
+        if base in maker and not order.put_after(at, maker[base]):
             continue
         into = inserts.setdefault(at, {})
         into[update] = node
@@ -132,6 +139,7 @@ def _inserting(graph: Graph, units: list[_Unit], groups: Sequence[Group]) -> lis
             fills={**units[at].fills, node: base},
         )
         maker[node] = at
+        order.join(at, number)
         gone.add(number)
     scalars = cheap_scalars(graph) if inserts else frozenset()
     for at, into in inserts.items():
@@ -141,45 +149,72 @@ def _inserting(graph: Graph, units: list[_Unit], groups: Sequence[Group]) -> lis
     return [unit for number, unit in enumerate(units) if number not in gone]
 
 
-def _comes_after(units: Sequence[_Unit], maker: Mapping[int, int], node: int, earlier: int) -> bool:
-    """Whether a node's value cannot be known before a unit has run."""
-    stack = [maker[node]] if node in maker else []
-    seen = set(stack)
-    while stack:
-        number = stack.pop()
-        if number == earlier:
-            return True
-        before = {maker[i] for i in units[number].reads if i in maker} - seen
-        seen |= before
-        stack.extend(before)
-    return False
+def _makers(units: Sequence[_Unit]) -> dict[int, int]:
+    """For each node that units leave behind the number of the unit."""
+    return {i: number for number, unit in enumerate(units) for i in unit.results}
+
+
+class _Order:
+    """Units by number, each after those that it needs; kept so while units come to need more.
+
+    users: for each unit those that need it.
+    """
+
+    def __init__(self, graph: Graph, units: Sequence[_Unit]) -> None:
+        maker = _makers(units)
+        earlier = dict(zip(graph.effects[1:], graph.effects, strict=False))
+        self.users: list[set[int]] = [set() for _ in units]
+        waiting = [0] * len(units)
+        for number, unit in enumerate(units):
+            reads = (*unit.reads, *(earlier[i] for i in unit.nodes if i in earlier))
+            before = {maker[a] for a in reads if a in maker}
+            waiting[number] = len(before)
+            for b in before:
+                self.users[b].add(number)
+        ready = [(unit.nodes[-1], number) for number, unit in enumerate(units) if not waiting[number]]
+        heapq.heapify(ready)
+        self.numbers: list[int] = []
+        while ready:
+            _, number = heapq.heappop(ready)
+            self.numbers.append(number)
+            for user in self.users[number]:
+                waiting[user] -= 1
+                if not waiting[user]:
+                    heapq.heappush(ready, (units[user].nodes[-1], user))
+        assert len(self.numbers) == len(units), "kernels wait for one another"
+        self.rank = {number: rank for rank, number in enumerate(self.numbers)}
+
+    def put_after(self, later: int, earlier: int) -> bool:
+        """Let a unit need another one, unless that one needs it; whether it could be done.
+
+        Only what lies between the two is looked at, and moved. That is the idea of D. J. Pearce and P. H. J. Kelly, "A
+        dynamic topological sort algorithm for directed acyclic graphs", 2006.
+        """
+        start, stop = self.rank[later], self.rank[earlier]
+        if start <= stop:
+            moving = {later}
+            stack = [later]
+            while stack:
+                more = {u for u in self.users[stack.pop()] if self.rank[u] <= stop} - moving
+                moving |= more
+                stack.extend(more)
+            if earlier in moving:
+                return False
+            between = self.numbers[start : stop + 1]
+            between = [n for n in between if n not in moving] + [n for n in between if n in moving]
+            self.numbers[start : stop + 1] = between
+            self.rank.update((number, rank) for rank, number in enumerate(between, start))
+        self.users[earlier].add(later)
+        return True
+
+    def join(self, unit: int, user: int) -> None:
+        """Let everything that needs a unit's user need the unit itself."""
+        self.users[unit] |= self.users[user] - {unit}
 
 
 def _ordered(graph: Graph, units: list[_Unit]) -> list[_Unit]:
     """The units, each after what it reads and effects as they were written, else in the order of their last nodes."""
-    earlier = dict(zip(graph.effects[1:], graph.effects, strict=False))
-    maker = {i: number for number, unit in enumerate(units) for i in unit.results}
-    waiting: list[int] = []
-    users: dict[int, list[int]] = {}
-    ready: list[tuple[int, int]] = []
-    for number, unit in enumerate(units):
-        reads = (*unit.reads, *(earlier[i] for i in unit.nodes if i in earlier))
-        before = {maker[a] for a in reads if a in maker}
-        waiting.append(len(before))
-        for b in before:
-            users.setdefault(b, []).append(number)
-        if not before:
-            heapq.heappush(ready, (unit.nodes[-1], number))
-    result: list[_Unit] = []
-    while ready:
-        _, number = heapq.heappop(ready)
-        result.append(units[number])
-        for user in users.get(number, ()):
-            waiting[user] -= 1
-            if not waiting[user]:
-                heapq.heappush(ready, (units[user].nodes[-1], user))
-    assert len(result) == len(units), "kernels wait for one another"
-    return result
+    return [units[number] for number in _Order(graph, units).numbers]
 
 
 def _roots(nodes: Nodes) -> dict[int, int]:

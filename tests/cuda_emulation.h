@@ -144,6 +144,12 @@ template <class T> T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulation::exchange(value, (emulation::current & (emulation::WARP - 1)) ^ mask);
 }
 
+inline unsigned __ballot_sync(unsigned, bool flag) {
+  unsigned all = 0;
+  for (int lane = 0; lane < emulation::WARP; ++lane) all |= (unsigned)emulation::exchange((int)flag, lane) << lane;
+  return all;
+}
+
 template <class To, class From> To same_bits(From x) { To y; std::memcpy(&y, &x, sizeof y); return y; }
 inline int __float_as_int(float x) { return same_bits<int>(x); }
 inline float __int_as_float(int x) { return same_bits<float>(x); }

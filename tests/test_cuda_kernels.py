@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -370,6 +371,36 @@ def test_adding_at_repeated_positions(dtype: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(latest, wanted)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.bool_])
+@pytest.mark.parametrize(
+    ("lead", "count", "sizes", "rest"),
+    [(2, 300, (3, 5), 4), (1, 4000, (70,), 1), (1, 33, (1000,), 70), (1, 5000, (2,), 3)],
+)
+def test_blocks_that_own_places(
+    lead: int, count: int, sizes: tuple[int, ...], rest: int, dtype: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(12)
+    values = rng.integers(-3, 9, (lead, count, rest)).astype(dtype)
+    indices = [rng.integers(-n, n, count).astype(kind) for n, kind in zip(sizes, (np.int64, np.int32), strict=False)]
+    expected = np.zeros((lead, *sizes, rest), dtype)
+    np.add.at(expected, (slice(None), *indices), values)
+    fold = "AnyOf" if dtype is np.bool_ else fold_type("sum", np.dtype(dtype), False)
+    kind = "u8" if dtype is np.bool_ else C_TYPES[np.dtype(dtype)]
+    span = math.prod(sizes)
+    size = 16 if dtype is np.float64 else 8
+    found = scattering.owners(count, span, lead * rest, size, 2)
+    assert found is not None
+    assert found.each * found.lanes * size <= scattering.ROOM
+    result = np.full((lead, span, rest), 77).astype(dtype)
+    text = scattering.owned_text(kind, fold, [C_TYPES[i.dtype] for i in indices], found.lanes)
+    arrays = dict(enumerate([values, result, *indices]))
+    numbers = [lead, count, span, rest, *sizes, found.each]
+    emulator = Emulator([text], tmp_path)
+    for order in ORDERS:
+        emulator.launch(Launch(text, found.grid, (256, 1), tuple(arrays), tuple(numbers)), arrays, order)
+        np.testing.assert_array_equal(result.reshape(expected.shape), expected)
+
+
 def test_random_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
     rng = np.random.default_rng(10)
     keys = rng.integers(0, 1 << 32, (6, 4), np.uint32)
@@ -566,6 +597,8 @@ def test_a_sample_compiles_for_gpus() -> None:
     texts += [
         scattering.sorted_text("double", "SumF64"),
         scattering.few_text("float", "SumF32<double>", ["i64", "i32"]),
+        scattering.owned_text("double", "SumF64", ["i64", "i32"], 64),
+        scattering.owned_text("float", "SumF32<double>", ["i32"], 1),
     ]
     texts += [copy_text(3)]
     assert 8 < assert_no_spills(texts) <= 255

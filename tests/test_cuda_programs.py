@@ -80,6 +80,7 @@ def on_processor(compiled: Compiled, folder: Path) -> Callable[..., Any]:
         unslice = staticmethod(numpy_functions.unslice)
         scatter_add = staticmethod(numpy_functions.scatter_add)
         on_device = staticmethod(np.asarray)
+        matmul = staticmethod(np.matmul)
 
     kernels = Kernels(writer.kernels, folder, SMALL)
     scope = {**writer.scope, "cp": np, "ck": Functions, "ndarray": np.ndarray}
@@ -140,7 +141,7 @@ def test_the_source_is_readable() -> None:
         "    if type(w) is not ndarray or w.dtype != dtype1 or w.shape != (3, 4,) or not w.flags.c_contiguous:\n"
         "        w = spec1.convert(w)\n"
         "    if x.shape[1] != 3: spec0.refuse_size(1, x.shape[1], 3)\n"
-        f"    v2 = cp.matmul(x, w)  # test_cuda_programs.py:{line} <lambda>\n"
+        f"    v2 = ck.matmul(x, w)  # test_cuda_programs.py:{line} <lambda>\n"
         "    v2 = cp.ascontiguousarray(v2)\n"
         "    v5 = cp.empty((n, 4,), f32)\n"
         "    kernel0(v2, v5, 4*n)  # exp add\n"

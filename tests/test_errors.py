@@ -73,9 +73,12 @@ PROGRAMS = (
     Program("float", TypeError, 'def f(price):\n    return float(price) * 2\n\ngraphc.trace(f, "f64[]")'),
     Program("float_of_an_unnamed_value", TypeError, 'graphc.trace(lambda x: float(x * 2), "f64[]")'),
     Program("math", TypeError, 'graphc.trace(lambda x: math.sin(x), "f64[]")'),
+    Program("builtin_max", TypeError, 'graphc.trace(lambda x: max(0, x), "f64[]")'),
+    Program("method_all", TypeError, 'graphc.trace(lambda x: 1 if (x > 0).all() else 0, "f64[3]")'),
     Program("range", TypeError,
             'def f(x, n):\n    for _ in range(n):\n        x = x * 2\n    return x\n\n'
             'graphc.trace(f, "f64[]", "i64[]")'),
+    Program("zeros_of_a_count", TypeError, 'graphc.trace(lambda x, n: np.zeros(n) + x, "f64[]", "i64[]")'),
     Program("arange_of_a_size", TraceError, 'graphc.trace(lambda x: x + np.arange(x.shape[0]), "f64[n]")'),
     Program("zeros_of_a_size", TraceError, 'graphc.trace(lambda x: x + np.zeros(x.shape[0]), "f64[n]")'),
     Program("range_of_a_size", TypeError, 'graphc.trace(lambda x: [x[i] for i in range(len(x))], "f64[n]")'),
@@ -164,9 +167,16 @@ PROGRAMS = (
     # derivatives
     Program("grad_of_a_vector", TypeError, "def model(x):\n    return x * 2\n\ngraphc.grad(model)(np.ones(3))"),
     Program("grad_of_several", TypeError, "def model(x):\n    return x.sum(), x\n\ngraphc.grad(model)(np.ones(3))"),
+    Program("grad_of_a_list", TypeError, "def model(x):\n    return [x.sum()]\n\ngraphc.grad(model)(np.ones(3))"),
     Program("grad_of_nothing", TypeError, "def model(x):\n    x.sum()\n\ngraphc.grad(model)(np.ones(3))"),
     Program("grad_of_an_integer", TypeError, "graphc.grad(lambda x: x * 2.0)(3)"),
     Program("argnums", TypeError, "graphc.grad(lambda x, y: x * y, argnums=2)(1.0, 2.0)"),
+    Program("argnums_by_name", TypeError, "graphc.grad(lambda x, y: x * y, argnums='y')(1.0, 2.0)"),
+    Program("hvp_of_two_arguments", TypeError, "graphc.hvp(lambda x, y: x * y, argnums=(0, 1))"),
+    Program("primals_without_a_tuple", TypeError, "graphc.jvp(np.sin, np.ones(3), np.ones(3))"),
+    Program("tangents_without_a_tuple", TypeError, "graphc.jvp(np.sin, (np.ones(3),), np.ones(3))"),
+    Program("derivative_of_a_callback", TypeError, "def model(x):\n"
+            "    return graphc.pure_callback(np.sum, 'f64[]', x)\n\ngraphc.grad(model)(np.ones(3))"),
     Program("tangent_shape", ValueError, "graphc.jvp(np.sin, (np.ones(3),), (np.ones(2),))"),
     Program("cotangent_structure", TypeError,
             "y, pullback = graphc.vjp(lambda x: {'a': x, 'b': (x, 1.0)}, 2.0)\npullback({'a': 1.0})"),
@@ -204,6 +214,9 @@ PROGRAMS = (
             "graphc.jit(lambda x, axes: x.sum(axes), static_argnums=1)(np.ones(3), [0])"),
     Program("bad_spec", ValueError, 'graphc.trace(np.sin, "f64[3")'),
     Program("bad_dtype", ValueError, 'graphc.trace(np.sin, "float64[3]")'),
+    Program("dtype_as_spec", TypeError, "graphc.trace(np.sin, np.float64)"),
+    Program("python_type_as_spec", TypeError, "graphc.trace(np.sin, float)"),
+    Program("objects", TypeError, "graphc.trace(np.sin, np.array([None]))"),
     Program("bad_backend", TypeError, 'graphc.compile(np.sin, "f64[]", backend="torch")'),
 )  # fmt: skip
 
@@ -463,3 +476,9 @@ ADVICE = {
 def test_advice_names_what_can_be_traced(name: str) -> None:
     traceable = {getattr(function, "__name__", "") for function in FUNCTIONS.values()} | {"inf", "array", "ndindex"}
     assert set(re.findall(r"np\.([a-z]\w*)(?![.\w])", ADVICE[name])) - traceable == set()
+
+
+def test_a_generator_for_an_argument_leads_to_keys() -> None:
+    with pytest.raises(TraceError, match="a Generator is not an array") as found:
+        graphc.jit(lambda x, rng: x + rng.normal(size=3))(np.ones(3), np.random.default_rng(0))
+    assert "graphc.random.key(seed)" in (found.value.fix or "")

@@ -73,7 +73,7 @@ EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "byteswap": ("!x.byteswap()",),
     "ctypes": ("!x.ctypes",),
     "data": ("!x.data",),
-    "dump": ("!x.dump('file')",),
+    "dump": ("!x.dump(__import__('os').devnull)",),
     "dumps": ("!x.dumps()",),
     "fill": ("(x.fill(1.5), x)", "(i.fill(1.5), i)", "(x.fill(s), x)", "x.fill(v)"),
     "flags": ("!x.flags",),
@@ -101,7 +101,7 @@ EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "sort": ("(x.sort(), x)", "(x.sort(axis=0), x)", "(x.sort(0, kind='stable'), x)", "x.sort(axis=3)"),
     "strides": ("!x.strides",),
     "tobytes": ("!x.tobytes()",),
-    "tofile": ("!x.tofile('file')",),
+    "tofile": ("!x.tofile(__import__('os').devnull)",),
     "tolist": ("!x.tolist()",),
     "view": ("!x.view('i8')",),
     # of NumPy 2.0

@@ -10,7 +10,8 @@ import pytest
 
 import graphc
 from graphc.ir import Graph
-from graphc.passes.fuse import Fusion, fuse
+from graphc.passes.fuse import fuse
+from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan
 from graphc.passes.reading import VIEWS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import graphc
 import graphc.random as gr
 from graphc.backends.cupy.meanings import MEANINGS, MISSING
+from graphc.backends.cupy.products import matmul
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
 from graphc.ir import TensorType
 from graphc.ops import TABLE
@@ -23,6 +25,7 @@ from graphc.verification.cases import cases, rounded
 from graphc.verification.rules import installed
 from tests.random_programs import DIVISION, draw
 from tests.test_cuda_kernels import elementwise_rows, gradient_of_weights, with_weights
+from tests.test_cuda_products import AS_IT_IS, COPIED
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, leaves, one_node
 
 pytestmark = [
@@ -303,6 +306,48 @@ def test_recorded_calls_give_what_plain_calls_give(cp: Any) -> None:
     assert len(pointers) == 3 * len(kept)
 
 
+def network_step(w: Any, v: Any, x: Any, t: Any) -> Any:
+    """Products that only cuBLAS computes, and adding up at positions."""
+
+    def loss(w: Any, v: Any) -> Any:
+        y = np.maximum(x @ w.T, 0) @ v
+        return np.mean(np.log(np.sum(np.exp(y), axis=1)) - y[np.arange(64), t])
+
+    value, (gw, gv) = graphc.value_and_grad(loss, argnums=(0, 1))(w, v)
+    return value, w - 0.1 * gw, v - 0.1 * gv
+
+
+def test_products_are_recorded(cp: Any) -> None:
+    rng = np.random.default_rng(3)
+    given = [rng.normal(size=s).astype(np.float32) for s in ((100, 30), (100, 10), (64, 30))]
+    given.append(rng.integers(0, 10, 64))
+    f = graphc.compile(network_step, *given, backend="cupy")
+    assert "ck.matmul" in f.source
+    wanted = graphc.compile(network_step, *given)(*given)
+    arguments = [cp.asarray(x) for x in given]
+    first = host(f(*arguments))
+    for _ in range(6):
+        for a, b, c in zip(host(f(*arguments)), wanted, first, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(a, c)
+    assert [r for r in f._run.recordings.values() if r is not None], f._run.failures
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_all_layouts(dtype: Any, cp: Any) -> None:
+    for a, b in {**AS_IT_IS, **COPIED}.values():
+        # the same strides on the GPU
+        x, y = (_alike(cp, v.astype(v.dtype), v).astype(dtype, order="K") for v in (a, b))
+        actual = cp.asnumpy(matmul(x, y))
+        np.testing.assert_array_equal(actual, np.matmul(a, b))
+
+
+def _alike(cp: Any, values: Any, model: Any) -> Any:
+    """An array on the GPU whose axes lie in memory in the same order."""
+    order = np.argsort([-abs(s) for s in model.strides], kind="stable")
+    return cp.asarray(np.ascontiguousarray(values.transpose(order))).transpose(np.argsort(order))
+
+
 def test_training_goes_the_same_way(cp: Any) -> None:
     rng = np.random.default_rng(5)
     x = rng.uniform(-1, 1, size=(64, 1))
@@ -458,6 +503,7 @@ def test_printing_and_callbacks(cp: Any, capsys: pytest.CaptureFixture[str]) -> 
 def test_the_examples_of_the_page(cp: Any, root: Path) -> None:
     """On a GPU none of them is skipped."""
     text = (root / "docs" / "gpu.md").read_text(encoding="utf-8").replace("  # doctest: +SKIP", "")
-    found = doctest.DocTestParser().get_doctest(text, {}, "gpu.md", None, 0)
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "gpu.md", None, 0)
     assert len(found.examples) >= 6
     assert doctest.DocTestRunner().run(found).failed == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 import graphc
-from benchmarks import gpu
+from benchmarks import gpu, gpu_page
 from benchmarks.tree import leaves
 from benchmarks.workloads.attention import Attention
 
@@ -47,3 +49,27 @@ def test_the_table_compares_with_the_best_of_the_others() -> None:
 
 def test_results_are_compared_by_their_largest_element() -> None:
     assert gpu.difference([np.array([1.0, 100.0])], [np.array([2.0, 100.0])]) == 0.01
+
+
+def test_the_page_shows_the_results_that_are_kept() -> None:
+    content = json.loads(gpu_page.RESULTS.read_text(encoding="utf-8"))
+    page = gpu_page.PAGE.read_text(encoding="utf-8")
+    assert gpu_page.TABLE.search(page) is not None
+    assert gpu_page.renewed(page, content) == page, "run python -m benchmarks.gpu_page"
+    assert all(row["title"] in page for row in content["rows"])
+
+
+def test_losses_and_what_is_missing_are_shown() -> None:
+    machine = {"gpu": "a GPU", "date": "today", "versions": {"cupy": "1"}, "driver": 13000, "driver_version": "5.1"}
+    known = {"copy_bytes_per_second": 4e12, "product_flops_per_second": 1e13}
+    rows = [
+        {"title": "one", "bytes": 4_000_000, "seconds": {"graphc": 4e-6, "jax": 1e-6}},
+        {"title": "two", "bytes": 4_000_000, "seconds": {"graphc": 1e-6, "jax": 9e-6, "torch.compile": 4e-6}},
+        {"title": "three", "bytes": 0, "seconds": {"jax": 1e-6}},
+    ]
+    text = gpu_page.table({"machine": machine, "limits": known, "rows": rows})
+    assert "a GPU, driver 5.1, CUDA 13.0; cupy 1; today." in text
+    assert "| one | 4.0 | 1.0 | – | – | 0.25× | 25% |" in text
+    assert "| two | 1.0 | 9.0 | 4.0 | – | 4.00× | 100% |" in text
+    assert "| three | – | 1.0 | – | – | – | – |" in text
+    assert "| geometric mean | | | | | 1.00× | |" in text

@@ -17,7 +17,7 @@ from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Value
-from graphc.passes.fuse import Group, cheap_scalars
+from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
 

@@ -381,6 +381,7 @@ def test_no_memory_is_an_error_and_no_crash() -> None:
 CROWDED: dict[str, Callable[..., Any]] = {
     "several": several,
     "gradient": graphc.grad(lambda a: np.sum(np.tanh((a @ a.T)[np.array([0, 2])] @ a) ** 2)),
+    "many results": lambda a: [(np.tanh(a @ a.T * k) @ a, a[:, :k] @ a[:k]) for k in (3, 5, 8)],
 }
 
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import graphc
 from graphc import dims
 from graphc.check_ir import check_ir
 from graphc.errors import GraphcError, IRError, Loc, ParseError
@@ -654,10 +655,10 @@ def test_the_verifier_names_the_line(line: str, words: str) -> None:
     ids=range(16),
 )
 def test_hostile_texts_fail_fast(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ParseError):
         parse(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_comment_is_never_read_as_tokens() -> None:
@@ -696,12 +697,25 @@ def chain(length: int) -> Graph:
 
 def test_large_graphs_are_written_and_read_fast() -> None:
     graph = chain(10_000)
-    start = time.perf_counter()
+    start = time.process_time()
     text = dump(graph)
-    written = time.perf_counter()
+    written = time.process_time()
     again = read(text)
-    done = time.perf_counter()
+    done = time.process_time()
     print(f"10,000 nodes: dump {written - start:.2f} s, parse and check {done - written:.2f} s")
     assert written - start < 2  # 0.2 s where nothing else runs
     assert done - written < 6  # 0.7 s
     assert again == graph
+
+
+@pytest.mark.parametrize(
+    ("f", "specs", "expected"),
+    [
+        (np.sin, ("f64[n]",), "<graph sin(f64[n]) -> f64[n]: 1 node>"),
+        (divmod, ("i64[]", "i64[3]"), "<graph divmod(i64[], i64[3]) -> i64[3], i64[3]: 2 nodes>"),
+        (lambda: None, (), "<graph f() -> (): 0 nodes>"),
+    ],
+    ids=["one result", "two results", "nothing"],
+)
+def test_a_graph_in_a_prompt_is_one_line(f: Callable[..., Any], specs: tuple[str, ...], expected: str) -> None:
+    assert repr(graphc.trace(f, *specs)) == expected

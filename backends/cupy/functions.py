@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.backends.cupy import philox, scattering
 from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.products import matmul as matmul
 from graphc.ops import calls
 from graphc.ops.functions import slices as slices
 from graphc.ops.philox import FOLD, SPLIT

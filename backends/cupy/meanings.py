@@ -30,7 +30,7 @@ MEANINGS: Final[dict[str, str]] = {
     "gather": "ck.gather({0}, ({1*},), {axis})",
     "scatter_add": "ck.scatter_add({0}, ({1*},), {axis}, {shape})",
     "last_write": "ck.last_write(({0*},), {shape})",
-    "matmul": "cp.matmul({0}, {1})",
+    "matmul": "ck.matmul({0}, {1})",
     "cumsum": "ck.cumulative('cumsum', {0}, {axis}, {reverse})",
     "cumprod": "ck.cumulative('cumprod', {0}, {axis}, {reverse})",
     "cummax": "ck.running(cp.maximum, {0}, {axis})",

@@ -163,6 +163,7 @@ class Replayed:
         self.lock = threading.Lock()
         self.counts: dict[Any, int] = {}
         self.recordings: OrderedDict[Any, Recording | None] = OrderedDict()
+        self.failures: list[str] = []  # why calls were not recorded
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
         cp, ndarray = self.cp, self.cp.ndarray
@@ -201,8 +202,9 @@ class Replayed:
                     if key[1] and self.cp.cuda.get_current_stream().is_capturing():
                         return None  # the caller records, and this call is a part of that
                     found = Recording(self.run, arguments)
-                except Exception:
+                except Exception as error:
                     found = None  # it runs without
+                    self.failures.append(f"{type(error).__name__}: {error}")
             self.recordings[key] = found
             while len(self.recordings) > MOST_RECORDINGS:
                 self.recordings.popitem(last=False)

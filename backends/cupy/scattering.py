@@ -1,23 +1,30 @@
 """Adding up at repeated positions in a fixed order: one thread takes all that goes to a place, in the order it stands.
 
-Which thread that is, the others see by looking for an earlier one with their position. Where there are too many to look
-through, positions are sorted first, so that equals are neighbours.
+Which thread that is, the others see by looking for an earlier one with their position. Where there are too many for
+that, every block owns some places, and looks through the positions for those that go there. Where that is too much too,
+positions are sorted first, so that equals are neighbours.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from graphc.backends.cupy.compiling import function
-from graphc.backends.cupy.library import cupy
-from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
+from graphc.backends.cupy.library import cupy, device
+from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, acc_bytes, fold_type
 
 THREADS: Final = 256
 FEW: Final = 2048  # positions that every thread looks through
+LANES: Final = 64  # elements of a place, at most, side by side in a block that owns it
+ROOM: Final = 32 << 10  # bytes of a block's accumulators
+LISTED: Final = 1536  # positions that a block notes at a time
+MOST_COUNT: Final = 1 << 20
+MOST_LOOKS: Final = 1 << 26  # positions times blocks
 Array = Any  # a cupy.ndarray
 
 HEAD: Final = (
@@ -31,22 +38,33 @@ LOOP: Final = """\
 """
 
 
+def _places(indices: Sequence[str]) -> tuple[str, str]:
+    """The parameters that hold positions along each axis, and the same as arguments."""
+    parameters = "".join(f", const {index}* i{k}, i64 n{k}" for k, index in enumerate(indices))
+    return parameters, "".join(f", i{k}, n{k}" for k in range(len(indices)))
+
+
+def _place_of(indices: Sequence[str]) -> str:
+    """The text of a function that gives the place of an element."""
+    parameters, _ = _places(indices)
+    digits = "\n".join(
+        f"  p = (i64)i{k}[j]; place = place * n{k} + (p < 0 ? p + n{k} : p);" for k in range(len(indices))
+    )
+    return f"""__device__ __forceinline__ i64 place_of(i64 j{parameters}) {{
+  i64 place = 0, p;
+{digits}
+  return place;
+}}"""
+
+
 def few_text(kind: str, fold: str, indices: Sequence[str]) -> str:
     """The text that adds `values`, (lead, count, rest), to `result`, (lead, span, rest).
 
     indices: the types of positions along each axis.
     """
-    parameters = "".join(f", const {index}* i{k}, i64 n{k}" for k, index in enumerate(indices))
-    arguments = "".join(f", i{k}, n{k}" for k in range(len(indices)))
-    digits = "\n".join(
-        f"  p = (i64)i{k}[j]; place = place * n{k} + (p < 0 ? p + n{k} : p);" for k in range(len(indices))
-    )
+    parameters, arguments = _places(indices)
     return f"""{PRELUDE}
-__device__ i64 place_of(i64 j{parameters}) {{
-  i64 place = 0, p;
-{digits}
-  return place;
-}}
+{_place_of(indices)}
 {HEAD.format(kind=kind, more=parameters)}
 {LOOP}    const i64 place = place_of(k{arguments});
     bool first = place >= 0 && place < span;
@@ -60,6 +78,102 @@ __device__ i64 place_of(i64 j{parameters}) {{
   }}
 }}
 """
+
+
+def owned_text(kind: str, fold: str, indices: Sequence[str], lanes: int) -> str:
+    """The same where a block owns `each` places, and `lanes` of the elements that lead and rest make there.
+
+    Each warp looks through a part of the positions, twice: to count those that go to the block, so that it knows where
+    in the block's list its own begin, and to note them there in order. A longer list is made piece by piece.
+    """
+    parameters, arguments = _places(indices)
+    return f"""{PRELUDE}
+{_place_of(indices)}
+{HEAD.format(kind=kind, more=f"{parameters}, i64 each")}
+  typedef {fold} F;
+  constexpr i32 threads = {THREADS}, warps = threads / 32, groups = threads / {lanes};
+  __shared__ double room[{ROOM // 8}];
+  __shared__ i32 numbers[{LISTED}], places[{LISTED}], counts[warps];
+  F::Acc* const acc = (F::Acc*)room;
+  const i32 t = threadIdx.x, lane = t & 31, warp = t >> 5, group = t / {lanes};
+  const i64 low = (i64)blockIdx.x * each, high = low + each < span ? low + each : span;
+  const i64 column = (i64)blockIdx.y * {lanes} + t % {lanes};
+  const bool real = column < lead * rest;
+  const i64 l = real ? column / rest : 0, r = real ? column % rest : 0;
+  for (i32 p = group; p < each; p += groups) acc[p * {lanes} + t % {lanes}] = F::start();
+  const i64 part = (count + threads - 1) / threads * 32, begin = warp * part;
+  const i64 end = begin + part < count ? begin + part : count;
+  i32 mine = 0;
+#pragma unroll 4
+  for (i64 j = begin + lane; j < end; j += 32) {{
+    const i64 place = place_of(j{arguments});
+    mine += place >= low && place < high;
+  }}
+  mine = over_lanes<SumInt<i32, u32>, 32>(mine);
+  if (lane == 0) counts[warp] = mine;
+  __syncthreads();
+  i32 first = 0, total = 0;
+  for (i32 w = 0; w < warps; ++w) {{
+    first += w < warp ? counts[w] : 0;
+    total += counts[w];
+  }}
+  for (i32 window = 0; window < total; window += {LISTED}) {{
+    __syncthreads();
+    i32 at = first - window;
+    for (i64 top = begin; top < end; top += 32) {{
+      const i64 j = top + lane, place = j < end ? place_of(j{arguments}) : -1;
+      const bool here = place >= low && place < high;
+      const u32 all = __ballot_sync(0xffffffffu, here);
+      const i32 slot = at + __popc(all & ((1u << lane) - 1));
+      if (here && slot >= 0 && slot < {LISTED}) {{
+        numbers[slot] = (i32)j;
+        places[slot] = (i32)(place - low);
+      }}
+      at += __popc(all);
+    }}
+    __syncthreads();
+    const i32 listed = total - window < {LISTED} ? total - window : {LISTED};
+    for (i32 k = 0; k < listed; k += 8) {{
+      {kind} x[8];
+      i32 to[8];
+#pragma unroll
+      for (i32 u = 0; u < 8; ++u) {{
+        const i32 place = k + u < listed ? places[k + u] : -1;
+        to[u] = real && place >= 0 && place % groups == group ? place : -1;
+        x[u] = to[u] >= 0 ? values[(l * count + numbers[k + u]) * rest + r] : ({kind})0;
+      }}
+#pragma unroll
+      for (i32 u = 0; u < 8; ++u) {{
+        F::Acc& sum = acc[to[u] >= 0 ? to[u] * {lanes} + t % {lanes} : 0];
+        if (to[u] >= 0) sum = F::take(sum, x[u]);
+      }}
+    }}
+  }}
+  if (!real) return;
+  for (i64 p = group; low + p < high; p += groups) {{
+    result[(l * span + low + p) * rest + r] = F::result(acc[p * {lanes} + t % {lanes}]);
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """How places are dealt out: places of a block, lanes, and the grid."""
+
+    each: int
+    lanes: int
+    grid: tuple[int, int]
+
+
+def owners(count: int, span: int, columns: int, bytes: int, processors: int) -> Owners | None:
+    """How to deal out `span` places of so many elements, with accumulators of so many bytes; None if sorting pays."""
+    lanes = min(LANES, 1 << (columns - 1).bit_length())
+    each = max(1, min(ROOM // (bytes * lanes), -(-span // (2 * processors))))
+    grid = -(-span // each), -(-columns // lanes)
+    if count > MOST_COUNT or grid[0] * grid[1] * count > MOST_LOOKS or grid[1] >= 1 << 16:
+        return None
+    return Owners(each, lanes, grid)
 
 
 def sorted_text(kind: str, fold: str) -> str:
@@ -102,11 +216,21 @@ def add(values: Array, indices: Sequence[Array], sizes: Sequence[int], result: A
     numbers = (values.data.ptr, result.data.ptr, lead, count, result.shape[1], rest)
     if count <= FEW:
         text = few_text(kind, fold, [C_TYPES[i.dtype] for i in indices])
-        places = [x for i, size in zip(indices, sizes, strict=True) for x in (i.data.ptr, size)]
-        _run(text, values.size, *numbers, *places)
+        _run(text, values.size, *numbers, *_numbers(indices, sizes))
+        return
+    processors = device(cupy().cuda.runtime.getDevice()).processors
+    bytes = 1 if dtype == np.bool_ else acc_bytes("sum", dtype)
+    found = owners(count, result.shape[1], lead * rest, bytes, processors)
+    if found is not None:
+        text = owned_text(kind, fold, [C_TYPES[i.dtype] for i in indices], found.lanes)
+        function(text)((*found.grid, 1), (THREADS, 1, 1), (*numbers, *_numbers(indices, sizes), found.each))
         return
     order, positions = in_order(indices, sizes)
     _run(sorted_text(kind, fold), values.size, *numbers, order.data.ptr, positions.data.ptr)
+
+
+def _numbers(indices: Sequence[Array], sizes: Sequence[int]) -> list[int]:
+    return [x for i, size in zip(indices, sizes, strict=True) for x in (i.data.ptr, size)]
 
 
 def last(indices: Sequence[Array], sizes: Sequence[int], result: Array) -> None:

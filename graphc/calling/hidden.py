@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from graphc.errors import GraphcError, TraceError
-from graphc.tracing import locate, user_frame
+from graphc.tracing import WRITABLE, locate, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
 # another function is named, or no function is to blame
@@ -36,7 +36,11 @@ def name_maker(error: GraphcError) -> None:
     """Where NumPy was to make an array of a size that is not known yet, name the function that can."""
     made = None if error.loc is None or _INSIDE.search(error.problem) else _MAKER.search(error.loc.source)
     if made is not None and isinstance(error, TraceError) and "known only when the graph runs" in error.problem:
-        error.fix = f"graphc.numpy.{made[1]}, which takes sizes that are known only when the graph runs"
+        error.fix = (
+            "make the argument static: graphc.jit(f, static_argnames=...); or take a size of an array, as x.shape[0]"
+            if "traced " in (error.actual or "")
+            else f"graphc.numpy.{made[1]}, which takes sizes that are known only when the graph runs"
+        )
 
 
 def failed_maker(error: Exception) -> GraphcError | None:
@@ -63,7 +67,7 @@ def _explain_assignment(error: TraceError) -> None:
     error.problem = "a traced value cannot be stored in a plain NumPy array"
     error.expected = "an array made in the trace"
     error.graph_line = None
-    error.fix = "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full"
+    error.fix = WRITABLE
 
 
 def _raised_by_user(error: Exception) -> bool:

@@ -284,7 +284,7 @@ def cost(
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all counts as JSON; - for stdout.")] = None,
     traceback: Traceback = False,
 ) -> None:
-    """Count what a function computes and moves when it runs, without running it.
+    """Count what a function would compute and move, without running it.
 
     Counts are formulas in the named sizes that --size gives no number for.
 

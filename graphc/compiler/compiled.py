@@ -23,7 +23,8 @@ from graphc.dims import Size
 from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
-from graphc.passes.fuse import Fusion, fuse
+from graphc.passes.fuse import fuse
+from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Loaded, Plan
 from graphc.text import callbacks_of, constants_of, dump

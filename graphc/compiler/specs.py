@@ -10,7 +10,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim
 from graphc.errors import DTypeError, IntegerRangeError, TraceError
-from graphc.ir import DTYPE_NAMES, DTYPES, TensorType
+from graphc.ir import DTYPE_NAMES, DTYPES, REAL_DTYPES, TensorType
 from graphc.text import parse_type
 from graphc.tracing import SymbolicSize, Traced, as_size
 
@@ -59,7 +59,7 @@ def type_of(spec: Any) -> TensorType:
             return TensorType(tuple(spec.shape), _LONG_NAMES.get(name) or DTYPES[name])
         raise DTypeError(
             f"an array of dtype {spec.dtype} cannot be traced",
-            expected=f"one of {' '.join(DTYPES)}",
+            expected=f"one of {' '.join(REAL_DTYPES)}",
             actual=f"{spec.dtype} of shape {tuple(spec.shape)}",
             fix="convert it to another dtype",
         )
@@ -69,12 +69,26 @@ def type_of(spec: Any) -> TensorType:
         if dtype not in DTYPE_NAMES:
             raise DTypeError(
                 f"an array of dtype {array.dtype} cannot be traced",
-                expected=f"one of {' '.join(DTYPES)}",
+                expected=f"one of {' '.join(REAL_DTYPES)}",
                 actual=f"{array.dtype} of shape {array.shape}",
                 fix="convert it with astype, or pass parts of it that are numbers",
             )
         return TensorType(array.shape, dtype)
+    if isinstance(spec, (type, np.dtype)):
+        raise DTypeError(
+            "a dtype alone is no type of an argument: it lacks the shape",
+            expected='a type such as "f64[n,3]", a Spec, an example array or a number',
+            actual=repr(spec),
+            fix=f'"f64[]" for a number, "f64[n]" for a vector; or graphc.Spec((3, "n"), {_written(spec)})',
+        )
     raise not_an_array(spec, None, 'a type such as "f64[n,3]", a Spec, an example array or a number')
+
+
+def _written(dtype: Any) -> str:
+    """How a dtype is written in a program."""
+    if isinstance(dtype, np.dtype):
+        return f"np.{dtype.name}"
+    return f"{'np.' if issubclass(dtype, np.generic) else ''}{dtype.__name__}"
 
 
 _LONG_NAMES: Final = {dtype.name: dtype for dtype in DTYPES.values()}
@@ -92,7 +106,10 @@ def on_gpu(value: Any) -> bool:
 
 def is_array(value: Any) -> bool:
     """Whether something is an array or a real number, by what it has."""
-    return isinstance(value, (bool, int, float)) or (hasattr(value, "shape") and hasattr(value, "dtype"))
+    if isinstance(value, (bool, int, float)):
+        return True
+    # NumPy's scalar types have both attributes too
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type)
 
 
 def not_an_array(given: Any, name: str | None, expected: str = "an array or a number") -> TraceError:
@@ -101,6 +118,8 @@ def not_an_array(given: Any, name: str | None, expected: str = "an array or a nu
     static = f"jit's static_argnames={name!r}" if name is not None and name.isidentifier() else "jit's static_argnames"
     if isinstance(given, complex):
         fix = "pass real and imaginary parts: complex values cannot be traced yet"
+    elif isinstance(given, (np.random.Generator, np.random.RandomState)):
+        fix = "pass a key, which graphc.random.key(seed) makes, and draw with graphc.random's functions"
     elif isinstance(given, (str, bytes, type)) or callable(given):
         fix = f"{static}, if it decides what the function does"
     else:

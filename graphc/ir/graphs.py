@@ -105,6 +105,12 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
 
         return dump(self)
 
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(repr, self.input_types))
+        outputs = ", ".join(map(repr, self.output_types)) or "()"
+        count = len(self) - len(self.inputs)
+        return f"<graph {self.name}({inputs}) -> {outputs}: {count} node{'s' if count != 1 else ''}>"
+
     def _repr_html_(self) -> str:
         from graphc.inspection.notebook import repr_html
 

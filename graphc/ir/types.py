@@ -18,6 +18,8 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     **{f"f{8 * n}": np.dtype(f"f{n}") for n in (2, 4, 8)},
     **{f"c{8 * n}": np.dtype(f"c{n}") for n in (8, 16)},
 }
+REAL_DTYPES: Final = tuple(name for name, dtype in DTYPES.items() if dtype.kind != "c")
+"""The dtypes that can be traced."""
 DTYPE_NAMES: Final[dict[np.dtype[Any], str]] = {dtype: name for name, dtype in DTYPES.items()}
 
 _types: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from graphc.errors import GraphcError, UnsupportedError
+from graphc.ir import DTYPE_NAMES, TensorType
 from graphc.numpy.alternatives import PLAIN, advice
 from graphc.numpy.into import Out, store
 from graphc.tracing import (
@@ -33,6 +34,7 @@ from graphc.tracing import (
 FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {}
 
 PLAIN_OUT: Final = Out()
+LONGEST_ARGUMENT: Final = 30  # characters of an argument that an error shows
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -140,8 +142,17 @@ def newer(name: str) -> Callable[..., Any]:
 
 def call_text(function: Any, args: tuple[Any, ...]) -> str:
     """A call as an error shows it: `np.sum(f64[2,3])`."""
-    shown = [repr(a.type) if isinstance(a, Traced) else repr(a)[:30] for a in args]
-    return f"np.{getattr(function, '__name__', function)}({', '.join(shown)})"
+    return f"np.{getattr(function, '__name__', function)}({', '.join(map(argument_text, args))})"
+
+
+def argument_text(argument: Any) -> str:
+    """An argument as an error shows it: the type of an array, and anything else as far as it is short."""
+    if isinstance(argument, Traced):
+        return repr(argument.type)
+    if isinstance(argument, np.ndarray) and argument.dtype in DTYPE_NAMES:
+        return f"plain {TensorType(argument.shape, argument.dtype)!r}"
+    text = repr(argument)
+    return text if len(text) <= LONGEST_ARGUMENT else text[: LONGEST_ARGUMENT - 2] + " …"
 
 
 def refuse(function: str, **unsupported: Any) -> None:

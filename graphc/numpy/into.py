@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
 from graphc.ops.typing import broadcast, show
-from graphc.tracing import Traced, deepest, is_scalar, lift, user_locs, variable_name, write
+from graphc.tracing import WRITABLE, Traced, deepest, is_scalar, lift, user_locs, variable_name, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,7 @@ def refuse_plain(what: str) -> NoReturn:
         expected="an array made in the trace",
         actual="an array of numbers that are known now",
         loc=_here(),
-        fix="make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full; "
-        "or assign the result: y = y + x",
+        fix=f"{WRITABLE}; or assign the result: y = y + x",
     )
 
 

@@ -204,7 +204,7 @@ def _refuse(what: str) -> NoReturn:
     raise UnsupportedError(
         f"a traced boolean mask gives a result whose size depends on values: {what} of x[mask] cannot be traced",
         expected="elementwise functions, sums and means of x[mask], or y[mask] = ... with the same mask",
-        actual=what,
+        actual=f"{what} of x[mask]",
         loc=_here(),
         fix="np.where(mask, x, 0) keeps the shape",
     )

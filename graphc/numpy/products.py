@@ -56,7 +56,7 @@ def matmul(x1: Any, x2: Any, /) -> Any:
             "matmul: inner sizes differ",
             expected="a.shape[-1] == b.shape[-2]" if not right else "a.shape[-1] == b.shape[0]",
             actual=f"{a.type.shape[-1]} != {b.type.shape[0 if right else -2]}",
-            graph_line=world._line("matmul", (world.adopt(a).id, world.adopt(b).id), ()),
+            graph_line=world.line("matmul", (world.adopt(a).id, world.adopt(b).id), ()),
             fix="transpose an operand (x.T), or check which axis holds what",
         )
     if left:

@@ -137,9 +137,6 @@ class World:
         """Apply the op called `name`."""
         return self.emit(lookup(name), operands, tuple(sorted(attrs.items())))
 
-    def is_value(self, operand: Any) -> bool:
-        return isinstance(operand, Operand)
-
     def lift(self, operands: Sequence[Any]) -> Sequence[Any]:
         """Replace literals by constants of the other operands' dtype."""
         for operand in operands:
@@ -361,7 +358,7 @@ class GraphWorld(World):
             except GraphcError as error:
                 if error.loc is None and loc:
                     error.loc = loc[0]
-                error.graph_line = error.graph_line or self._line(op.name, ids, attrs)
+                error.graph_line = error.graph_line or self.line(op.name, ids, attrs)
                 raise
             node = builder.add(op.name, ids, attrs, type, loc, self.origin)
         return self.value_class(self, node)
@@ -370,7 +367,7 @@ class GraphWorld(World):
         constant = Constant(np.asarray(value, dtype))
         return self.emit(lookup("const"), (), (("value", constant), ("weak", weak)))
 
-    def _line(self, name: str, ids: tuple[int, ...], attrs: Attrs, node: int | None = None) -> str:
+    def line(self, name: str, ids: tuple[int, ...], attrs: Attrs, node: int | None = None) -> str:
         """A node, or the one that would come next, as errors show it."""
         self.builder.settle_names()
         operands = []

@@ -51,6 +51,18 @@ _COMMENT_LOC = re.compile(r"[ \t]*# ([^\r\n]*?):([0-9]{1,9})(?: ([^\r\n]*))?\r?$
 _ESCAPED = re.compile(r"\\(?:([\"\\])|x(..)|u(.{4})|U(.{8}))")
 
 
+# of the dtypes, as NumPy and Python have them
+_LONG_NAMES = {
+    "bool_": "bool",
+    "int": "i64",
+    "half": "f16",
+    "single": "f32",
+    "double": "f64",
+    "float": "f64",
+    **{dtype.name: name for name, dtype in DTYPES.items()},
+}
+
+
 def parse(
     text: str,
     constants: Mapping[str, np.ndarray[Any, Any]] | None = None,
@@ -98,6 +110,13 @@ def parse_type(text: str) -> TensorType:
     type = reader.tensor_type()
     reader.finish()
     return type
+
+
+def _dtype_fix(word: str) -> str:
+    """What to write where a dtype was expected, and NumPy's name of one or something else stands."""
+    dtypes = f"the dtypes are {' '.join(DTYPES)}"
+    short = _LONG_NAMES.get(word)
+    return f"write {short} for {word}; {dtypes}" if short is not None else dtypes
 
 
 class _Reader:
@@ -246,7 +265,7 @@ class _Reader:
             return known
         dtype = DTYPES.get(self.token)
         if self.kind != "name" or dtype is None:
-            raise self.error("a type such as f64[n,3]", fix=f"the dtypes are {' '.join(DTYPES)}")
+            raise self.error("a type such as f64[n,3]", fix=_dtype_fix(self.token))
         self.advance()
         if self.token != "[":
             raise self.error("'[' and the sizes", fix="write f64[] for a scalar")

@@ -4,7 +4,7 @@ from graphc.tracing.inlining import inline
 from graphc.tracing.layout import copied, in_c_order, in_f_order, placed
 from graphc.tracing.lifting import free_symbol, holds_traced, lift, world_of
 from graphc.tracing.places import definition, locate, located, user_frame, user_locs
-from graphc.tracing.refusals import describe, variable_name
+from graphc.tracing.refusals import WRITABLE, describe, variable_name
 from graphc.tracing.sizes import SymbolicSize, as_size, wrap_size
 from graphc.tracing.stack import STACK, innermost
 from graphc.tracing.storage import (
@@ -25,6 +25,7 @@ from graphc.tracing.worlds import TracingWorld, assigned, deepest, tracing
 
 __all__ = [
     "STACK",
+    "WRITABLE",
     "Memory",
     "SymbolicSize",
     "Traced",

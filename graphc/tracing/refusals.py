@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from graphc.errors import LeakedTracerError, TraceError
 from graphc.ops.world import Value
@@ -12,6 +12,12 @@ from graphc.tracing.places import user_frame, user_locs
 
 if TYPE_CHECKING:
     from graphc.tracing.values import Traced
+
+WRITABLE: Final = (
+    "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full; "
+    "of a plain array y: np.array(y, like=x)"
+)
+"""What to do where a traced value cannot be written into a plain array."""
 
 
 def raise_leaked(operand: Traced) -> NoReturn:
@@ -67,7 +73,7 @@ def refuse(value: Traced, what: str, expected: str, fix: str) -> NoReturn:
     if inside is not None:
         what, fix = f"{what} in {inside.replace('numpy.', 'np.', 1)}", namespace().instead_of(inside)
     data = value.world.builder.nodes[value.id]
-    made = value.world._line(data["op"], data["args"], data["attrs"], value.id) if data["args"] else None
+    made = value.world.line(data["op"], data["args"], data["attrs"], value.id) if data["args"] else None
     raise TraceError(
         f"{what} needs the value of {describe(value)}, which is known only when the graph runs",
         expected=expected,

@@ -175,8 +175,7 @@ def write(target: Traced, new: Traced, what: str) -> None:
         if other is not None and other is not target:
             del other.id, other.world
     target.world, target.id = new.world, new.id
-    if new.world._goal is not None:
-        new.world.builder.assign(*new.world._goal, new.id)  # the variable is that of the view, not of the whole
+    new.world.assign(new.id)  # the variable is that of the view, not of the whole
 
 
 def _keep_name(before: Traced | Storage, after: Traced) -> None:

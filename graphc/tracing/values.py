@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -16,7 +17,7 @@ from graphc.tracing.delegates import namespace
 from graphc.tracing.layout import copied, placed
 from graphc.tracing.places import access, locate, located, user_frame, user_locs
 from graphc.tracing.rebinding import is_replaceable
-from graphc.tracing.refusals import describe, refuse
+from graphc.tracing.refusals import WRITABLE, describe, refuse
 from graphc.tracing.sizes import wrap_size
 from graphc.tracing.stack import STACK
 from graphc.tracing.storage import Memory, refresh
@@ -29,6 +30,15 @@ _CONDITIONS: Final = {
     "while": "a for loop of a fixed number of steps, with np.where(condition, new, old) to keep what is done",
     "assert": "assert on shapes and dtypes here, and check values in the result",
 }
+# Python's functions that compare what they are given, and what does the same in a graph
+_COMPARING: Final = {
+    "max": "np.maximum(a, b), or np.max(x) of an array, in place of Python's max",
+    "min": "np.minimum(a, b), or np.min(x) of an array, in place of Python's min",
+    "sorted": "np.sort(x) in place of Python's sorted",
+    "any": "np.any(x) in place of Python's any",
+    "all": "np.all(x) in place of Python's all",
+}
+_CALLED: Final = re.compile(rf"(?<![\w.])({'|'.join(_COMPARING)})\(")
 
 
 class UnsupportedAttribute(UnsupportedError, AttributeError):
@@ -162,12 +172,19 @@ class Traced(Value):
 
     def __bool__(self) -> NoReturn:  # noqa: PLE0304  it only raises
         here = user_locs()
-        word = here[0].source.partition(" ")[0] if here else ""
+        source = here[0].source if here else ""
+        word = source.partition(" ")[0]
+        called = _CALLED.search(source)
+        fix = "np.where(condition, a, b); &, | and ~ for `and`, `or` and `not`"
+        if word in _CONDITIONS:
+            fix = _CONDITIONS[word]
+        elif called is not None:
+            fix = f"{_COMPARING[called[1]]}; else {fix}"
         refuse(
             self,
             f"`{word}`" if word in _CONDITIONS else "a Python condition (if, while, and, or, not)",
             "a condition on Python values, shapes or dtypes",
-            _CONDITIONS.get(word, "np.where(condition, a, b); &, | and ~ for `and`, `or` and `not`"),
+            fix,
         )
 
     def _refuse_access(self, frame: FrameType) -> None:
@@ -187,7 +204,7 @@ class Traced(Value):
                 self,
                 "writing into a plain array or list",
                 "an array made in the trace",
-                "make the array with np.zeros_like(x) of a traced x, or with graphc.numpy.zeros, ones, empty or full",
+                WRITABLE,
             )
 
     def _number(self, *_: Any) -> NoReturn:
@@ -199,7 +216,16 @@ class Traced(Value):
             "compute with the traced value itself (np.sin, not math.sin); or make the argument static",
         )
 
-    __int__ = __float__ = __complex__ = __index__ = __round__ = item = tolist = tobytes = _number
+    def __index__(self) -> NoReturn:  # noqa: PLE0305  it only raises
+        self._refuse_access(sys._getframe(1))
+        refuse(
+            self,
+            "a Python count or position",
+            "a number known when the function is traced, as range(n) and x[:n] take",
+            "make the argument static: graphc.jit(f, static_argnames=...); or take a size of an array, as x.shape[0]",
+        )
+
+    __int__ = __float__ = __complex__ = __round__ = item = tolist = tobytes = _number
 
     def __len__(self) -> int:
         if not self.type.shape:

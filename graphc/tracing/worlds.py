@@ -84,11 +84,16 @@ class TracingWorld(GraphWorld):
         if not self.active:
             deepest(operands)
         result = super().emit(op, operands, attrs)
-        if self._goal is not None and op.name != "const":
-            self.builder.assign(*self._goal, result.id)
+        if op.name != "const":
+            self.assign(result.id)
         if remembered:
             arrange(op, operands, result, dict(attrs))
         return result
+
+    def assign(self, node: int) -> None:
+        """Note that the program assigns the node where it last applied an op, if it does."""
+        if self._goal is not None:
+            self.builder.assign(*self._goal, node)
 
     def binary(self, name: str, a: Any, b: Any) -> Any:
         for one, other in ((a, b), (b, a)):

@@ -98,7 +98,14 @@ def surrounding(args: Any, transform: str) -> TracingWorld:
 
 
 def positions(argnums: int | Sequence[int], count: int, transform: str) -> list[int]:
-    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+    numbers = [argnums] if isinstance(argnums, (int, str)) else list(argnums)
+    if not all(isinstance(n, int) for n in numbers):
+        raise DifferentiationError(
+            f"{transform}: argnums are positions",
+            expected="an int, or a tuple of ints",
+            actual=f"argnums={argnums!r}",
+            fix="count the arguments from 0, and pass those to differentiate by position",
+        )
     for n in numbers:
         if not -count <= n < count:
             raise DifferentiationError(

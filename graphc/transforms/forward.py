@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc.compiler import Compiled, flatten, trace_call, type_of, unflatten
+from graphc.compiler import Compiled, flatten, show_tree, trace_call, type_of, unflatten
+from graphc.errors import StructureError
 from graphc.ir import Graph
 from graphc.passes.derive import jvp_graph
-from graphc.tracing import Traced, TracingWorld, inline, located, world_of
+from graphc.tracing import Traced, TracingWorld, inline, located, user_locs, world_of
 from graphc.transforms.arguments import (
     Transform,
     check_fit,
@@ -43,14 +44,24 @@ class Jvp(Transform):
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """The value of `f(*primals)` and its derivative in the direction of `tangents` (forward mode).
 
+    Args:
+        f: a function of arrays and pytrees of arrays.
+        primals: its arguments, as a tuple or list: one entry for each.
+        tangents: the direction: an entry for each primal, in its structure and shapes.
+
     Returns:
         (out, tangent_out) in the structure of the result.
+
+    Raises:
+        StructureError: primals or tangents are no tuple or list, or differ in structure.
+        ShapeError, DTypeError: a tangent does not fit its primal.
+        DifferentiationError: a primal is not a float.
 
     >>> import numpy as np
     >>> jvp(np.sin, (0.0,), (1.0,))
     (np.float64(0.0), np.float64(1.0))
     """
-    primals, tangents = tuple(primals), tuple(tangents)
+    primals, tangents = _listed("primals", primals), _listed("tangents", tangents)
     arrays, structure = flatten(primals)
     pushed, given = flatten(tangents)
     if world_of([*arrays, *pushed]) is None:
@@ -66,6 +77,19 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
                 filled = [next(found) if t.differentiable else zeros(t) for t in out.graph.output_types]
                 return unflatten(out.out_tree, values[:count]), unflatten(out.out_tree, filled)
     return Jvp(f)(primals, tangents)  # type: ignore[no-any-return]
+
+
+def _listed(name: str, given: Any) -> tuple[Any, ...]:
+    """The primals or tangents of `jvp`: an array would be taken apart into its rows."""
+    if not isinstance(given, (tuple, list)):
+        raise StructureError(
+            f"jvp: {name} are not a tuple or list",
+            expected="an entry for each argument of the function: jvp(f, (x,), (v,))",
+            actual=show_tree(*reversed(flatten(given))),
+            loc=(user_locs() or (None,))[0],
+            fix=f"{name}=({name[:-1]},) for a function of one argument",
+        )
+    return tuple(given)
 
 
 def _joint(graph: Graph) -> Compiled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from graphc.compiler import Traceout, flatten, function_name, trace_call, unflatten
+from graphc.compiler import Traceout, flatten, function_name, show_tree, trace_call, unflatten
 from graphc.errors import DifferentiationError
 from graphc.ir import Graph
 from graphc.passes.derive import value_and_gradient_graph, vjp_graph
@@ -67,7 +67,7 @@ class _Gradient(Transform):
                 f"grad: {function_name(self._f)} must return one real scalar"
                 + (" and the auxiliary result" if self.has_aux else ""),
                 expected="f16[], f32[] or f64[]" + (", aux" if self.has_aux else ""),
-                actual=", ".join(map(repr, graph.output_types)) or "nothing",
+                actual=show_tree(out.out_tree, graph.output_types) if graph.outputs else "nothing",
                 loc=loc[0] if loc else definition(self._f),
                 fix="reduce the result with np.sum; or use jacobian, vjp, or gradients(y, xs, grad_outputs=...)",
             )

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from graphc import dims
 from graphc.backends.numpy.llvm.instructions import Program, Storage
 from graphc.dims import Size
 
 ALIGNMENT: Final = 64  # bytes: a line of the cache
+MOST: Final = 1 << 62  # bytes that are counted in machine words
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +34,28 @@ class _Life:
     first: int
     last: int
 
-    def meets(self, other: _Life) -> bool:
-        return self.first <= other.last and other.first <= self.last
-
 
 def arrange(program: Program) -> Arena:
     """Give every temporary that is no result a place, such that no two that live at once overlap."""
     lives = _lives(program)
-    owned = [r.layout.storage for r in program.results if r.owned]
+    owned = {r.layout.storage for r in program.results if r.owned}
+    hosts = _Hosts([life for number, life in lives.items() if number in owned])
     within: dict[int, int] = {}
-    guests: dict[int, list[_Life]] = {number: [lives[number]] for number in owned}
     resting: list[_Life] = []
     tiny: list[_Life] = []
     for number, life in lives.items():
         nbytes = life.storage.nbytes
-        if number in guests:
+        if number in owned:
             continue
         if isinstance(nbytes, int) and nbytes <= ALIGNMENT:
             tiny.append(life)
-        elif (host := _host(program, life, guests)) is not None:
+        elif (host := hosts.take(life)) is not None:
             within[number] = host
-            guests[host].append(life)
         else:
             resting.append(life)
-    static = all(isinstance(life.storage.nbytes, int) for life in resting)
-    offsets, total = (_fitted if static else _shared)(resting)
+    known = [nbytes for life in resting if isinstance(nbytes := life.storage.nbytes, int)]
+    fits = len(known) == len(resting) and sum(known) < MOST
+    offsets, total = (_fitted if fits else _shared)(resting)
     more, small = _slots(tiny)
     offsets.update({number: total + start for number, start in more.items()})
     return Arena(offsets, within, total + small)
@@ -80,13 +80,31 @@ def _lives(program: Program) -> dict[int, _Life]:
     }
 
 
-def _host(program: Program, life: _Life, guests: Mapping[int, list[_Life]]) -> int | None:
-    """A result that is long enough, and that nothing else uses meanwhile."""
-    for number, others in guests.items():
-        room = program.storages[number].nbytes
-        if not any(life.meets(other) for other in others) and dims.less_equal(life.storage.nbytes, room) is True:
-            return number
-    return None
+class _Hosts:
+    """Results, in whose memory temporaries lie that end before the result is written."""
+
+    def __init__(self, results: list[_Life]) -> None:
+        """The results in the order of their first writes."""
+        self.rooms: dict[Size, list[_Life]] = {}  # by their sizes, those that are written last in front
+        for life in reversed(results):
+            self.rooms.setdefault(life.storage.nbytes, []).append(life)
+        self.busy: dict[int, int] = {}  # of each result that has had a guest, when the latest one leaves
+
+    def take(self, life: _Life) -> int | None:
+        """A result that is long enough, and that nothing else uses meanwhile; lives come by their first writes."""
+        for room, hosts in self.rooms.items():
+            while hosts and hosts[-1].first <= life.first:
+                hosts.pop()
+            if not hosts or dims.less_equal(life.storage.nbytes, room) is not True:
+                continue
+            for host in hosts:
+                number = host.storage.number
+                if host.first <= life.last:
+                    break
+                if self.busy.get(number, -1) < life.first:
+                    self.busy[number] = life.last
+                    return number
+        return None
 
 
 def _padded(nbytes: Size) -> Size:
@@ -95,20 +113,24 @@ def _padded(nbytes: Size) -> Size:
 
 def _fitted(lives: list[_Life]) -> tuple[dict[int, Size], Size]:
     """Places by first fit, the largest temporaries first."""
-    placed: list[tuple[int, int, _Life]] = []
+    offsets: dict[int, Size] = {}
     total = 0
-    for life in sorted(lives, key=lambda one: (-_static(one), one.first)):
+    # of what has a place already, in the order of the places: where it begins and ends, and its first and last use
+    placed = np.zeros((4, len(lives)), np.int64)
+    for count, life in enumerate(sorted(lives, key=lambda one: (-_static(one), one.first))):
         size = -(-_static(life) // ALIGNMENT) * ALIGNMENT
-        start = 0
-        for begin, end, other in sorted(placed, key=lambda p: p[0]):
-            if not life.meets(other):
-                continue
-            if start + size <= begin:
-                break
-            start = max(start, end)
-        placed.append((start, start + size, life))
+        begins, ends, firsts, lasts = placed[:, :count]
+        meets = (firsts <= life.last) & (life.first <= lasts)
+        # below each of those that live at the same time, and above all of them: where the ones before have ended
+        free = np.maximum.accumulate(np.concatenate(([0], ends[meets])))
+        gaps = np.flatnonzero(free[:-1] + size <= begins[meets])
+        start = int(free[gaps[0] if gaps.size else -1])
+        at = int(np.searchsorted(begins, start))
+        placed[:, at + 1 : count + 1] = placed[:, at:count].copy()
+        placed[:, at] = start, start + size, life.first, life.last
+        offsets[life.storage.number] = start
         total = max(total, start + size)
-    return {life.storage.number: start for start, _, life in placed}, total
+    return offsets, total
 
 
 def _slots(lives: list[_Life]) -> tuple[dict[int, int], int]:

@@ -1,0 +1,176 @@
+"""Products by cuBLAS, with a stand-in that reads memory as cuBLAS is documented to: column by column."""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import as_strided
+
+from graphc.backends.cupy import products
+
+Array = np.ndarray[Any, Any]
+KINDS = {0: np.float32, 1: np.float64}
+
+
+class Wrapped(np.ndarray):  # type: ignore[type-arg]
+    """A NumPy array that says its address as CuPy's do."""
+
+    @property
+    def data(self) -> Any:  # type: ignore[override]
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+
+def wrapped(x: Any) -> Any:
+    return np.asarray(x).view(Wrapped)
+
+
+class Library:
+    """cuBLAS, as far as it is called, by NumPy."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.reads: set[int] = set()
+
+    def cublasCreate_v2(self, made: Any) -> int:
+        made._obj.value = 1
+        return 0
+
+    def cublasSetStream_v2(self, handle: int, stream: int) -> int:
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle: int, place: int, size: int) -> int:
+        return 0
+
+    @staticmethod
+    def matrices(place: int, kind: int, rows: int, columns: int, leading: int, step: int, count: int) -> Array:
+        """Matrices that lie column by column in memory."""
+        assert leading >= max(1, rows)
+        item = np.dtype(KINDS[kind]).itemsize
+        size = step * (count - 1) + leading * (columns - 1) + rows
+        memory = np.frombuffer((ctypes.c_char * (size * item)).from_address(place), KINDS[kind])
+        return as_strided(memory, (count, rows, columns), (step * item, item, leading * item), writeable=True)
+
+    def cublasGemmStridedBatchedEx(self, handle: int, *given: Any) -> int:
+        op_a, op_b, m, n, k, alpha, a, kind_a, lda, step_a, b, kind_b, ldb, step_b, beta, c, kind_c, ldc, *rest = given
+        step_c, count, compute, algorithm = rest
+        assert kind_a == kind_b == kind_c
+        assert compute == {0: 68, 1: 70}[kind_a]
+        assert algorithm == -1
+        assert (alpha._obj.value, beta._obj.value) == (1, 0)
+        self.calls.append(count)
+        self.reads |= {a, b}
+        x = self.matrices(a, kind_a, *((k, m) if op_a else (m, k)), lda, step_a, count)
+        y = self.matrices(b, kind_b, *((n, k) if op_b else (k, n)), ldb, step_b, count)
+        x, y = (x.swapaxes(1, 2) if op_a else x), (y.swapaxes(1, 2) if op_b else y)
+        self.matrices(c, kind_c, m, n, ldc, step_c, count)[...] = x @ y
+        return 0
+
+    def cublasGemmEx(self, handle: int, *given: Any) -> int:
+        op_a, op_b, m, n, k, alpha, a, kind_a, lda, b, kind_b, ldb, beta, c, kind_c, ldc, compute, algorithm = given
+        rest = beta, c, kind_c, ldc, 0, 1, compute, algorithm
+        return self.cublasGemmStridedBatchedEx(
+            handle, op_a, op_b, m, n, k, alpha, a, kind_a, lda, 0, b, kind_b, ldb, 0, *rest
+        )
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    found = Library()
+    memory = SimpleNamespace(ptr=0)
+    cuda = SimpleNamespace(
+        runtime=SimpleNamespace(getDevice=lambda: 0),
+        alloc=lambda size: memory,
+        get_current_stream=lambda: SimpleNamespace(ptr=0),
+    )
+    stand_in = SimpleNamespace(
+        cuda=cuda,
+        empty=lambda shape, dtype: wrapped(np.full(shape, np.nan, dtype)),
+        zeros=lambda shape, dtype: wrapped(np.zeros(shape, dtype)),
+        ascontiguousarray=lambda x: wrapped(np.array(x, order="C")),
+        broadcast_to=np.broadcast_to,
+        matmul=np.matmul,
+    )
+    monkeypatch.setattr(products, "cupy", lambda: stand_in)
+    monkeypatch.setattr(products, "_library", lambda: found)
+    return found
+
+
+def drawn(*shape: int, dtype: Any = np.float64) -> Array:
+    return np.random.default_rng(len(shape)).integers(-8, 9, shape).astype(dtype)
+
+
+AS_IT_IS: dict[str, tuple[Array, Array]] = {
+    "plain": (drawn(3, 4), drawn(4, 5)),
+    "single": (drawn(3, 4, dtype=np.float32), drawn(4, 5, dtype=np.float32)),
+    "left transposed": (drawn(4, 3).T, drawn(4, 5)),
+    "right transposed": (drawn(3, 4), drawn(5, 4).T),
+    "both": (drawn(4, 3).T, drawn(5, 4).T),
+    "a column and a row": (drawn(3, 1), drawn(1, 5)),
+    "a row and a column": (drawn(1, 4), drawn(4, 1)),
+    "turned columns": (drawn(1, 3).T, drawn(5, 1).T),
+    "numbers": (drawn(1, 1), drawn(1, 1)),
+    "vectors": (drawn(4), drawn(4)),
+    "vector, matrix": (drawn(4), drawn(4, 5)),
+    "matrix, vector": (drawn(3, 4), drawn(4)),
+    "stacks": (drawn(6, 3, 4), drawn(6, 4, 5)),
+    "stacks, transposed": (drawn(6, 4, 3).swapaxes(1, 2), drawn(6, 5, 4).swapaxes(1, 2)),
+    "stacks of stacks": (drawn(2, 6, 3, 4), drawn(2, 6, 4, 5)),
+    "one on the left": (drawn(3, 4), drawn(6, 4, 5)),
+    "one on the right": (drawn(6, 3, 4), drawn(4, 5)),
+    "a stack of one": (drawn(1, 3, 4), drawn(6, 4, 5)),
+    "part of the columns": (drawn(3, 9)[:, 2:6], drawn(4, 9)[:, 1:6]),
+    "every other row": (drawn(6, 4)[::2], drawn(8, 5)[::2]),
+    "every other matrix": (drawn(6, 3, 4)[::2], drawn(3, 4, 5)),
+    "heads": (drawn(6, 3, 4).swapaxes(0, 1), drawn(4, 3, 5).swapaxes(0, 1)),
+}
+COPIED: dict[str, tuple[Array, Array]] = {
+    "every other column": (drawn(3, 8)[:, ::2], drawn(4, 5)),
+    "backwards": (drawn(3, 4)[::-1], drawn(4, 5)[:, ::-1]),
+    "repeated": (np.broadcast_to(drawn(4), (3, 4)), drawn(4, 5)),
+    "repeated in the middle": (drawn(2, 1, 3, 4), drawn(2, 6, 4, 5)),
+    "repeated outside": (drawn(2, 6, 3, 4), drawn(6, 4, 5)),
+    "stacks backwards": (drawn(6, 3, 4)[::-1], drawn(6, 4, 5)),
+    "stacks turned": (drawn(6, 2, 3, 4).swapaxes(0, 1), drawn(2, 6, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("name", [*AS_IT_IS, *COPIED])
+def test_products(name: str, library: Library) -> None:
+    a, b = map(wrapped, (AS_IT_IS | COPIED)[name])
+    result = products.matmul(a, b)
+    assert result.flags.c_contiguous
+    np.testing.assert_array_equal(result, np.matmul(np.asarray(a), np.asarray(b)), strict=False)
+    assert np.shape(result) == np.shape(np.matmul(np.asarray(a), np.asarray(b)))
+    assert len(library.calls) == 1
+    if name in AS_IT_IS:
+        assert library.reads == {a.ctypes.data, b.ctypes.data}
+
+
+def test_one_matrix_on_the_right_makes_one_product(library: Library) -> None:
+    products.matmul(wrapped(drawn(6, 3, 4)), wrapped(drawn(4, 5)))
+    assert library.calls == [1]
+
+
+@pytest.mark.parametrize(
+    "shapes", [((0, 4), (4, 5)), ((3, 0), (0, 5)), ((3, 4), (4, 0)), ((0, 3, 4), (4, 5)), ((0,), (0,))]
+)
+def test_empty_products(shapes: Any, library: Library) -> None:
+    a, b = (wrapped(drawn(*s)) for s in shapes)
+    np.testing.assert_array_equal(products.matmul(a, b), np.matmul(np.asarray(a), np.asarray(b)))
+    assert not library.calls
+
+
+def test_integers_are_left_to_cupy(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4, dtype=np.int32)), wrapped(drawn(4, 5, dtype=np.int32))
+    np.testing.assert_array_equal(products.matmul(a, b), a @ b)
+    assert not library.calls
+
+
+def test_a_failure_of_the_library_is_an_error(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "cublasGemmEx", lambda *_: 13)
+    with pytest.raises(products.GraphcError, match="cuBLAS failed at a product"):
+        products.matmul(wrapped(drawn(3, 4)), wrapped(drawn(4, 5)))
