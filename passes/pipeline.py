@@ -95,7 +95,7 @@ def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
 
 def expand(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Write out ops that stand for several, for kernels to fuse."""
-    return rewrite_graph(graph, NO_ROWS, (expansion.EXPAND, expansion.MULTIPLY))
+    return rewrite_graph(graph, SIMPLIFY_ROWS, (expansion.EXPAND, expansion.MULTIPLY))
 
 
 def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
