@@ -25,6 +25,17 @@ TYPES: Final = """\
 typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
 
+// a / b to within two units in the last place, for b from 2^-126 to 2^126
+__device__ __forceinline__ float near_quotient(float a, float b) {
+#ifdef __CUDACC__
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
+  return a * inverse;
+#else
+  return a * (1.0f / b);
+#endif
+}
+
 // adjacent elements that are read and written by one instruction
 template <class T, int N> struct alignas(sizeof(T) * N) Pack { T v[N]; };
 """
