@@ -73,6 +73,8 @@ PROGRAMS = (
     Program("float", TypeError, 'def f(price):\n    return float(price) * 2\n\ngraphc.trace(f, "f64[]")'),
     Program("float_of_an_unnamed_value", TypeError, 'graphc.trace(lambda x: float(x * 2), "f64[]")'),
     Program("math", TypeError, 'graphc.trace(lambda x: math.sin(x), "f64[]")'),
+    Program("builtin_max", TypeError, 'graphc.trace(lambda x: max(0, x), "f64[]")'),
+    Program("method_all", TypeError, 'graphc.trace(lambda x: 1 if (x > 0).all() else 0, "f64[3]")'),
     Program("range", TypeError,
             'def f(x, n):\n    for _ in range(n):\n        x = x * 2\n    return x\n\n'
             'graphc.trace(f, "f64[]", "i64[]")'),
@@ -170,6 +172,7 @@ PROGRAMS = (
     Program("grad_of_an_integer", TypeError, "graphc.grad(lambda x: x * 2.0)(3)"),
     Program("argnums", TypeError, "graphc.grad(lambda x, y: x * y, argnums=2)(1.0, 2.0)"),
     Program("argnums_by_name", TypeError, "graphc.grad(lambda x, y: x * y, argnums='y')(1.0, 2.0)"),
+    Program("hvp_of_two_arguments", TypeError, "graphc.hvp(lambda x, y: x * y, argnums=(0, 1))"),
     Program("primals_without_a_tuple", TypeError, "graphc.jvp(np.sin, np.ones(3), np.ones(3))"),
     Program("tangents_without_a_tuple", TypeError, "graphc.jvp(np.sin, (np.ones(3),), np.ones(3))"),
     Program("derivative_of_a_callback", TypeError, "def model(x):\n"
@@ -473,3 +476,9 @@ ADVICE = {
 def test_advice_names_what_can_be_traced(name: str) -> None:
     traceable = {getattr(function, "__name__", "") for function in FUNCTIONS.values()} | {"inf", "array", "ndindex"}
     assert set(re.findall(r"np\.([a-z]\w*)(?![.\w])", ADVICE[name])) - traceable == set()
+
+
+def test_a_generator_for_an_argument_leads_to_keys() -> None:
+    with pytest.raises(TraceError, match="a Generator is not an array") as found:
+        graphc.jit(lambda x, rng: x + rng.normal(size=3))(np.ones(3), np.random.default_rng(0))
+    assert "graphc.random.key(seed)" in (found.value.fix or "")

@@ -73,7 +73,7 @@ EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "byteswap": ("!x.byteswap()",),
     "ctypes": ("!x.ctypes",),
     "data": ("!x.data",),
-    "dump": ("!x.dump('file')",),
+    "dump": ("!x.dump(__import__('os').devnull)",),
     "dumps": ("!x.dumps()",),
     "fill": ("(x.fill(1.5), x)", "(i.fill(1.5), i)", "(x.fill(s), x)", "x.fill(v)"),
     "flags": ("!x.flags",),

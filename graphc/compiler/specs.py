@@ -118,6 +118,8 @@ def not_an_array(given: Any, name: str | None, expected: str = "an array or a nu
     static = f"jit's static_argnames={name!r}" if name is not None and name.isidentifier() else "jit's static_argnames"
     if isinstance(given, complex):
         fix = "pass real and imaginary parts: complex values cannot be traced yet"
+    elif isinstance(given, (np.random.Generator, np.random.RandomState)):
+        fix = "pass a key, which graphc.random.key(seed) makes, and draw with graphc.random's functions"
     elif isinstance(given, (str, bytes, type)) or callable(given):
         fix = f"{static}, if it decides what the function does"
     else:

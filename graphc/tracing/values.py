@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -29,6 +30,15 @@ _CONDITIONS: Final = {
     "while": "a for loop of a fixed number of steps, with np.where(condition, new, old) to keep what is done",
     "assert": "assert on shapes and dtypes here, and check values in the result",
 }
+# Python's functions that compare what they are given, and what does the same in a graph
+_COMPARING: Final = {
+    "max": "np.maximum(a, b), or np.max(x) of an array, in place of Python's max",
+    "min": "np.minimum(a, b), or np.min(x) of an array, in place of Python's min",
+    "sorted": "np.sort(x) in place of Python's sorted",
+    "any": "np.any(x) in place of Python's any",
+    "all": "np.all(x) in place of Python's all",
+}
+_CALLED: Final = re.compile(rf"(?<![\w.])({'|'.join(_COMPARING)})\(")
 
 
 class UnsupportedAttribute(UnsupportedError, AttributeError):
@@ -162,12 +172,19 @@ class Traced(Value):
 
     def __bool__(self) -> NoReturn:  # noqa: PLE0304  it only raises
         here = user_locs()
-        word = here[0].source.partition(" ")[0] if here else ""
+        source = here[0].source if here else ""
+        word = source.partition(" ")[0]
+        called = _CALLED.search(source)
+        fix = "np.where(condition, a, b); &, | and ~ for `and`, `or` and `not`"
+        if word in _CONDITIONS:
+            fix = _CONDITIONS[word]
+        elif called is not None:
+            fix = f"{_COMPARING[called[1]]}; else {fix}"
         refuse(
             self,
             f"`{word}`" if word in _CONDITIONS else "a Python condition (if, while, and, or, not)",
             "a condition on Python values, shapes or dtypes",
-            _CONDITIONS.get(word, "np.where(condition, a, b); &, | and ~ for `and`, `or` and `not`"),
+            fix,
         )
 
     def _refuse_access(self, frame: FrameType) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 from graphc import dims
 from graphc.compiler import flatten, trace_call, unflatten
 from graphc.dims import Size
+from graphc.errors import DifferentiationError
 from graphc.ir import Graph, TensorType
 from graphc.ops.batching import moved
 from graphc.passes.batch import batched_graph
 from graphc.passes.derive import jvp_graph, vjp_graph
 from graphc.passes.sparsity import colours, dependence
-from graphc.tracing import TracingWorld, inline
+from graphc.tracing import TracingWorld, inline, user_locs
 from graphc.transforms.arguments import Transform, lift_argument, positions, prepared, surrounding
 from graphc.transforms.forward import jvp
 from graphc.transforms.reverse import grad
@@ -180,6 +181,17 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callabl
     Reverse mode (`jacrev`), all rows at once; `jacfwd` gives the same by forward mode, all columns at once. Sizes may
     be symbolic.
 
+    Args:
+        f: a function of arrays and pytrees of arrays, with float results.
+        argnums: which positional arguments to differentiate; each may be a pytree of float arrays.
+
+    Returns:
+        A function of the same arguments. Its result has the structure of that of `f`, and in each place the structure
+        of the argument (a tuple of them for several argnums), with an array for each pair.
+
+    Raises:
+        DifferentiationError: an argument is not a float.
+
     >>> import numpy as np
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))
     array([[2., 0.],
@@ -215,6 +227,17 @@ class _HessianProduct(Transform):
 def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The matrix of second derivatives of a scalar function, forward over reverse.
 
+    Args:
+        f: returns one real scalar.
+        argnums: which positional arguments to differentiate; each may be a pytree of float arrays.
+
+    Returns:
+        A function of the same arguments: an array of shape ``argument.shape + argument.shape``; for pytrees, and for
+        several argnums, their structure within their structure, with an array for each pair.
+
+    Raises:
+        DifferentiationError: the result is not a real scalar, or an argument is not a float.
+
     >>> import numpy as np
     >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
     array([[4., 2.],
@@ -226,8 +249,25 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable
 def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     """The product of the Hessian with a vector: call ``hvp(f)(*args, v)``, v shaped like the chosen argument.
 
+    It costs about as much as a gradient: the Hessian is never formed.
+
+    Args:
+        f: returns one real scalar.
+        argnums: the position of one argument, which may be a pytree of float arrays.
+
+    Raises:
+        DifferentiationError: argnums is not one position, the result is not a real scalar, or the argument not a float.
+
     >>> import numpy as np
     >>> hvp(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
+    if not isinstance(argnums, int):
+        raise DifferentiationError(
+            "hvp: argnums is not one position",
+            expected="an int",
+            actual=f"argnums={argnums!r}",
+            loc=(user_locs() or (None,))[0],
+            fix="make one argument of several, a tuple or dict of them: hvp(lambda p: f(*p))((x, y), (v, w))",
+        )
     return _HessianProduct(f, argnums)
