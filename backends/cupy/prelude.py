@@ -105,13 +105,25 @@ template <class U> __device__ __forceinline__ U larger(U a, U b) { return a != a
 template <class U> __device__ __forceinline__ U smaller(U a, U b) { return a != a ? a : b != b ? b : b < a ? b : a; }
 // +0 is larger than -0, so that the order does not matter
 template <> __device__ __forceinline__ float larger(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float c;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));  // NaN if there is one, and -0 below +0
+  return c;
+#else
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? b : a) : a < b ? b : a;
+#endif
 }
 template <> __device__ __forceinline__ double larger(double a, double b) {
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? b : a) : a < b ? b : a;
 }
 template <> __device__ __forceinline__ float smaller(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float c;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));  // NaN if there is one, and -0 below +0
+  return c;
+#else
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;
+#endif
 }
 template <> __device__ __forceinline__ double smaller(double a, double b) {
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;
