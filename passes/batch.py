@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc.dims import Size
 from graphc.errors import UnsupportedError
-from graphc.ir import Builder, Callback, Graph, TensorType, copy_into
+from graphc.ir import Builder, Callback, Graph, TensorType, copy_into, copy_node
 from graphc.ops import TABLE
 from graphc.ops.batching import rule_of
 from graphc.ops.record import Op
@@ -34,16 +34,15 @@ def batched_graph(graph: Graph, batched: Sequence[bool], size: Size) -> tuple[Gr
     ids: dict[int, int] = {}
 
     def batch_node(i: int, data: dict[str, Any], args: tuple[int, ...]) -> int:
-        origin = None if data["origin"] is None else ids.get(data["origin"])
         carried = [a in rows for a in data["args"]]
         if not any(carried):
-            return builder.add(data["op"], args, data["attrs"], data["type"], data["loc"], origin)
+            return copy_node(builder, data, args, ids)
         rows.add(i)
         op, attrs = TABLE[data["op"]], dict(data["attrs"])
         rule = rule_of(op)
         if rule is None:
             raise _no_rule(op, data)
-        w.loc, w.origin = data["loc"], origin
+        w.loc, w.origin = data["loc"], ids.get(data["origin"])
         result: Value = rule(w, op.name, size, [Value(w, a) for a in args], carried, attrs)
         return result.id
 

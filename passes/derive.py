@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.ir import Builder, Graph, TensorType, copy_into, set_name, without_effects
+from graphc.ir import Builder, Graph, TensorType, copy_inputs, copy_into, set_name, without_effects
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.linearize import forward
 from graphc.passes.transpose import backward
@@ -18,8 +18,7 @@ def _open(graph: Graph, name: str, with_value: bool = True) -> tuple[GraphWorld,
     """
     builder = Builder(name)
     graph = graph if with_value else without_effects(graph)
-    nodes = graph._node
-    inputs = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+    inputs = copy_inputs(builder, graph)
     ids = copy_into(builder, graph, inputs)
     return GraphWorld(builder), inputs, [ids[o] for o in graph.outputs]
 

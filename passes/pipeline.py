@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphc.errors import UnsupportedError
-from graphc.ir import Builder, Graph, copy_into
+from graphc.ir import Builder, Graph, copy_inputs, copy_into
 from graphc.passes import expand as expansion
 from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
@@ -69,11 +69,7 @@ def dce(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
 def _copied(graph: Graph) -> Graph:
     """The graph built anew: a builder merges equal nodes and keeps only live ones."""
     builder = Builder(graph.name)
-    nodes = graph._node
-    arguments = [
-        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs
-    ]
-    ids = copy_into(builder, graph, arguments)
+    ids = copy_into(builder, graph, copy_inputs(builder, graph))
     return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"])
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from graphc.ir import Builder, Graph, TensorType, copy_into
+from graphc.ir import Builder, Graph, TensorType, copy_inputs, copy_into, copy_node
 from graphc.ops import TABLE
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Value
@@ -301,24 +301,12 @@ def rewrite_graph(
     builder = Builder(graph.name)
     w = RewritingWorld(builder, rows, procedures, broadcast)
     nodes = graph._node
-    arguments = [
-        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs
-    ]
 
     def node_rule(old: int, data: dict[str, Any], args: tuple[int, ...]) -> int:
-        origin = data["origin"]
-        new = builder.add(
-            data["op"],
-            args,
-            data["attrs"],
-            data["type"],
-            data["loc"],
-            None if origin is None else ids.get(origin),
-        )
-        return w.rewrite(new)
+        return w.rewrite(copy_node(builder, data, args, ids))
 
     ids: dict[int, int] = {}
-    ids = copy_into(builder, graph, arguments, node_rule, ids)
+    copy_into(builder, graph, copy_inputs(builder, graph), node_rule, ids)
     outputs = [ids[o] for o in graph.outputs]
     if not w.applied and len(builder.nodes) == len(nodes):
         return graph, {}

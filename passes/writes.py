@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from graphc.ir import Builder, Graph, copy_into, static_shape
+from graphc.ir import Builder, Graph, copy_inputs, copy_into, copy_node, static_shape
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.rewrite import Nodes, Procedure, RewritingWorld, Rows, rewrite_graph
 
@@ -163,21 +163,17 @@ def join_writes(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
         return graph, {}
     builder = Builder(graph.name)
     w = GraphWorld(builder)
-    arguments = [
-        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs
-    ]
     ids: dict[int, int] = {}
 
     def node_rule(old: int, data: dict[str, Any], args: tuple[int, ...]) -> int:
-        origin = None if data["origin"] is None else ids.get(data["origin"])
         if old not in chains:
-            return builder.add(data["op"], args, data["attrs"], data["type"], data["loc"], origin)
+            return copy_node(builder, data, args, ids)
         axis, pieces = chains[old]
-        w.loc, w.origin = data["loc"], origin
+        w.loc, w.origin = data["loc"], ids.get(data["origin"])
         value = joined(w, [Piece(p.start, p.stop, ids[p.node], p.offset) for p in pieces], axis, data["type"].shape)
         return (value if axis is not None else w.reshape(value, shape=data["type"].shape)).id
 
-    copy_into(builder, graph, arguments, node_rule, ids)
+    copy_into(builder, graph, copy_inputs(builder, graph), node_rule, ids)
     outputs = [ids[o] for o in graph.outputs]
     return builder.finish(outputs, graph.graph["donated"]), {"writes -> concatenate": len(chains)}
 
@@ -192,6 +188,8 @@ def _chain(graph: Graph, end: int) -> tuple[int | None, list[Piece]] | None:
     best: tuple[int, int | None, list[Piece]] | None = None
     for span in spans(data, shape):
         total = math.prod(shape) if span.axis is None else shape[span.axis]
+        if not total:
+            continue
         pieces: list[Piece] = []
         covered = _Covered()
         at, count = end, 0

@@ -398,6 +398,32 @@ def test_sums_are_as_exact_as_numpys() -> None:
     assert ours <= max(abs(np.sum(x * x) - exact), exact * 2**-24)
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("named", [True, False])
+def test_column_sums_of_many_rows_are_as_exact(columns: int, named: bool) -> None:
+    x = np.random.default_rng(8).uniform(1, 2, size=(1_000_000, columns)).astype(np.float32)
+    f = graphc.compile(lambda x: np.sum(x, axis=0), "f32[n,m]" if named else x, kernels="llvm")
+    np.testing.assert_allclose(f(x), np.sum(x, axis=0, dtype=np.float64), rtol=2**-21)
+
+
+@pytest.mark.parametrize("name", ["int8", "uint8", "int16", "uint16", "uint32", "uint64"])
+@pytest.mark.parametrize("source", ["f32", "f64"])
+@pytest.mark.parametrize("size", [1, 2, 21])
+def test_floats_beyond_an_integer_dtype_wrap(name: str, source: str, size: int) -> None:
+    numbers = [-1.0, -2.5, 300.7, -129.0, 40000.5, -70000.0, 255.0, 2.0**30 + 2.0**20, -(2.0**31)]
+    f = graphc.compile(lambda x: x.astype(name), f"{source}[{size}]", kernels="llvm")
+    for number in numbers:
+        x = np.full(size, number, np.float32 if source == "f32" else np.float64)
+        whole = np.full(size, int(number), np.int64)
+        np.testing.assert_array_equal(f(x), whole.astype(name))
+
+
+def test_unsigned_integers_of_64_bits_hold_large_floats() -> None:
+    x = np.array([0, 0.5, 1e10, 2.0**63 - 2048, 2.0**63, 2.0**64 - 2048])
+    expected = np.array([int(number) for number in x], np.uint64)
+    np.testing.assert_array_equal(graphc.compile(lambda x: x.astype(np.uint64), "f64[n]", kernels="llvm")(x), expected)
+
+
 def test_a_sum_that_overflows_is_infinite() -> None:
     assert graphc.compile(lambda x: np.sum(x * 2), "f64[n]")(np.full(9000, 1e308)) == np.inf
 

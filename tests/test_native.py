@@ -511,6 +511,26 @@ def test_a_spawned_process() -> None:
         agree(pool.apply(f, (x,)), f(x))
 
 
+def test_a_thread_may_have_a_small_stack() -> None:
+    script = """
+import threading, numpy as np, graphc
+def chain(x):
+    s = np.sum(x, axis=0)
+    for k in range(100):
+        s = s * 0.99 + k
+    return s
+f, x = graphc.compile(chain, "f64[n,m]", kernels="llvm"), np.ones((5, 3000))
+threading.stack_size(1 << 18)
+found = []
+thread = threading.Thread(target=lambda: found.append(f(x)))
+thread.start()
+thread.join()
+print(np.allclose(found[0], chain(x)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=os.getcwd())
+    assert done.stdout == "True\n"
+
+
 def test_a_call_is_ended_by_ctrl_c() -> None:
     script = """
 import os, signal, threading, numpy as np, graphc

@@ -159,6 +159,18 @@ def test_few_writes_that_leave_elements_stay() -> None:
     assert count(some(FEWEST_WRITES), "concatenate") == 1
 
 
+@pytest.mark.parametrize("shape", [(3, 0), (2, 0, 4), (0, 3)])
+def test_writes_into_what_has_no_elements(shape: tuple[int, ...]) -> None:
+    def f(x: Any) -> Any:
+        y = x * 2
+        for _ in range(5):
+            y[1:] += y[:-1]
+        return y
+
+    x = np.zeros(shape)
+    assert graphc.compile(f, x)(x).shape == shape
+
+
 def test_an_overwritten_value_is_not_computed() -> None:
     def f(x: Any) -> Any:
         y = np.zeros_like(x)

@@ -1,6 +1,6 @@
 """The intermediate representation: types, constants, guards, and the graph itself."""
 
-from graphc.ir.building import Builder, copy_into, paused_gc, without_effects
+from graphc.ir.building import Builder, copy_inputs, copy_into, copy_node, paused_gc, without_effects
 from graphc.ir.callbacks import Callback
 from graphc.ir.constants import Constant
 from graphc.ir.graphs import Attrs, Graph, Guard, Locs, check_graph
@@ -23,7 +23,9 @@ __all__ = [
     "TupleType",
     "Type",
     "check_graph",
+    "copy_inputs",
     "copy_into",
+    "copy_node",
     "paused_gc",
     "set_name",
     "static_shape",

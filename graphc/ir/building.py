@@ -191,6 +191,18 @@ def _assemble(
     return nx.freeze(graph)  # type: ignore[no-any-return]
 
 
+def copy_inputs(builder: Builder, graph: Graph) -> list[int]:
+    """Give `builder` inputs of the names and types of a graph's; return their ids."""
+    nodes = graph._node
+    return [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
+
+
+def copy_node(builder: Builder, data: Mapping[str, Any], args: tuple[int, ...], ids: Mapping[int, int]) -> int:
+    """Append a node like one of another graph, with new operands; `ids` are the new ids of that graph's nodes."""
+    origin = None if data["origin"] is None else ids.get(data["origin"])
+    return builder.add(data["op"], args, data["attrs"], data["type"], data["loc"], origin)
+
+
 def copy_into(
     builder: Builder,
     graph: Graph,
@@ -220,15 +232,7 @@ def copy_into(
         if node_rule is not None:
             ids[i] = node_rule(i, data, args)
         else:
-            origin = data["origin"]
-            ids[i] = builder.add(
-                data["op"],
-                args,
-                data["attrs"],
-                data["type"],
-                data["loc"],
-                None if origin is None else ids.get(origin),
-            )
+            ids[i] = copy_node(builder, data, args, ids)
         if "name" in data:
             set_name(builder.nodes[ids[i]], data["name"])
     builder.region = base
@@ -240,7 +244,5 @@ def without_effects(graph: Graph) -> Graph:
     if not graph.effects:
         return graph
     builder = Builder(graph.name)
-    nodes = graph._node
-    inputs = [builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs]
-    ids = copy_into(builder, graph, inputs)
+    ids = copy_into(builder, graph, copy_inputs(builder, graph))
     return builder.finish([ids[o] for o in graph.outputs], graph.graph["donated"], effects=False)

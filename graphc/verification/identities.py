@@ -16,7 +16,7 @@ import numpy as np
 from graphc.backends.exact.fields import Array, apply_each, as_array, empty
 from graphc.backends.exact.jets import JetField, Numbers
 from graphc.backends.exact.world import bind, evaluate
-from graphc.ir import Builder, Graph, copy_into
+from graphc.ir import Builder, Graph, copy_inputs, copy_into
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.derive import differentiable_outputs, vjp_graph
 from graphc.verification.sampling import Point
@@ -43,11 +43,7 @@ def derive(graph: Graph, wrt: Sequence[int], order: int) -> Derived:
 def contracted(graph: Graph) -> Graph:
     """One scalar output: the sum of all outputs, each times a direction that is a further input."""
     builder = Builder(graph.name)
-    nodes = graph._node
-    arguments = [
-        builder.input(dict(nodes[i]["attrs"])["name"], nodes[i]["type"], nodes[i]["loc"]) for i in graph.inputs
-    ]
-    ids = copy_into(builder, graph, arguments)
+    ids = copy_into(builder, graph, copy_inputs(builder, graph))
     w = GraphWorld(builder)
     total: Any = None
     for number, o in enumerate(graph.outputs):

@@ -24,6 +24,8 @@ F32: Final = np.dtype(np.float32)
 F64: Final = np.dtype(np.float64)
 I32: Final = np.dtype(np.int32)
 I64: Final = np.dtype(np.int64)
+U32: Final = np.dtype(np.uint32)
+U64: Final = np.dtype(np.uint64)
 
 ELEMENTS: Final[dict[DType, str]] = {
     BOOL: "i1",
@@ -555,7 +557,8 @@ class Emitter:
     def convert(self, a: Value, dtype: DType) -> Value:
         """The value in another dtype, as `astype`: floats to integers toward zero, integers modulo their width.
 
-        A float that the integer dtype does not hold gives an unspecified integer, as in NumPy.
+        A float that the integer dtype does not hold gives an unspecified integer, as in NumPy. As there, one that a
+        wider dtype holds is taken modulo the width, wherever it stands in an array.
         """
         source, target = a.dtype, dtype
         if source == target:
@@ -565,7 +568,7 @@ class Emitter:
         if source.kind == "f" and target.kind == "f":
             name = "fpext" if target.itemsize > source.itemsize else "fptrunc"
         elif source.kind == "f":
-            name = "fptosi" if target.kind == "i" else "fptoui"
+            return self._whole(a, target)
         elif target.kind == "f":
             name = "sitofp" if source.kind == "i" else "uitofp"
         elif width(target) > width(source):
@@ -575,6 +578,17 @@ class Emitter:
         else:
             return self.value(a.text, target, a.lanes)
         return self.instruction(f"{name} {a!r} to {llvm_type(target, a.lanes)}", target, a.lanes)
+
+    def _whole(self, a: Value, target: DType) -> Value:
+        """A float as an integer, by way of a signed one that processors convert to."""
+        if target != U64:
+            signed = I64 if width(target) > 32 or target == U32 else I32
+            found = self.instruction(f"fptosi {a!r} to {llvm_type(signed, a.lanes)}", signed, a.lanes)
+            return self.convert(found, target)
+        half = float(1 << 63)
+        high = a >= half
+        low = self.convert(self.select(high, a - half, a), I64)
+        return self.convert(self.select(high, low ^ -(1 << 63), low), U64)
 
     # Polynomials
 

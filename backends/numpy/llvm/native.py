@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.numpy.arguments import integer_casts
-from graphc.backends.numpy.llvm import calling, code, entry, externals, generator, program, reuse, steps
+from graphc.backends.numpy.llvm import body, calling, code, entry, externals, generator, program, reuse, steps
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import Library, Machine, host
@@ -79,7 +79,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
     text, used = program.function(lowered, plan, whole, "program", module)
     words = sorted(used | set(entry.EXTERNALS))
-    head = [externals.declarations(words), entry.PRELUDE, calling.PRELUDE, program.PRELUDE]
+    head = [externals.declarations(words), entry.PRELUDE, calling.PRELUDE, body.PRELUDE, program.PRELUDE]
     names = [f"{kind}{number}" for number in range(len(planned)) for kind in ("kernel", "entry")]
     library = code.library("\n".join([module.text(), *head, *texts, text]), machine, ("program", *names, *words))
     externals.settle(library.addresses)

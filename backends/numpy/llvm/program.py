@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from graphc import dims
 from graphc.backends.numpy.arrays import LARGE
 from graphc.backends.numpy.llvm import entry
 from graphc.backends.numpy.llvm.arena import Arena, arrange
+from graphc.backends.numpy.llvm.body import Body
 from graphc.backends.numpy.llvm.calling import Arguments
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Module, Value
+from graphc.backends.numpy.llvm.emit import BOOL, F64, Emitter, Module, Value
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
-    Instruction,
-    Matrix,
     Place,
     Product,
     Program,
@@ -25,7 +23,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Run,
     Running,
 )
-from graphc.backends.numpy.llvm.schedule import Schedule, weight
+from graphc.backends.numpy.llvm.schedule import weight
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.plan import Plan
@@ -36,19 +34,10 @@ ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
 RELEASE: Final = 400_000.0  # additions, roughly: beyond, other threads may run meanwhile
-INT32: Final = (1 << 31) - 1  # sizes that BLAS takes
 
 PRELUDE: Final = """
 declare ptr @PyMem_RawMalloc(i64)
 declare void @PyMem_RawFree(ptr)
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-@plain = internal constant i8 78
-@turned = internal constant i8 84
-@one_f4 = internal constant float 1.0
-@zero_f4 = internal constant float 0.0
-@one_f8 = internal constant double 1.0
-@zero_f8 = internal constant double 0.0
 """
 
 
@@ -72,11 +61,7 @@ class _Function:
         self.e = Emitter(module, lanes=1)
         self.sizes = Sizes(self.e)
         self.arguments = Arguments(self.e, self.sizes, plan.graph.input_types, whole)
-        self.constants: dict[int, str] = {}
-        self.owners = {r.layout.storage: k for k, r in enumerate(program.results) if r.owned}
-        self.callees: dict[str, str] = {}
-        # what calls of kernels take at most
-        self.most_arrays = self.most_sizes = 1
+        self.body = Body(program, self.arena, self.e, self.sizes)
 
     @property
     def on_stack(self) -> bool:
@@ -88,7 +73,7 @@ class _Function:
         # the body is written first, since it says which sizes and constants are needed before it
         e.label("body")
         for instruction in self.program.instructions:
-            self.instruction(instruction)
+            self.body.write(instruction)
         self.take_numbers()
         body, e.lines = e.lines, []
         e.label("results")
@@ -102,11 +87,11 @@ class _Function:
         self.bound()
         self.outputs()
         self.lease()
-        for number, found in self.constants.items():
+        for number, found in self.body.constants.items():
             place = f"%{e.fresh('word')}"
             e.statement(f"{place} = getelementptr i64, ptr %state, i64 {CONSTANTS + number}")
             e.statement(f"{found} = load ptr, ptr {place}")
-        externals = {name: f"%callee_{name}" for name in self.callees}
+        externals = {name: f"%callee_{name}" for name in self.body.callees}
         for name, found in externals.items():
             e.statement(f"{found} = load ptr, ptr @{name}")
         self.release()
@@ -133,7 +118,7 @@ class _Function:
             *self.exits(),
             "}",
         ]
-        used = self.arguments.externals | set(self.callees) | {"ndarray"}
+        used = self.arguments.externals | set(self.body.callees) | {"ndarray"}
         return "\n".join(lines) + "\n", used
 
     # before the body
@@ -144,8 +129,8 @@ class _Function:
         results = len(program.results)
         axes = max((len(r.layout.shape) for r in program.results), default=0)
         lines = [
-            f"  %arrays = alloca ptr, i64 {self.most_arrays}",
-            f"  %sizes = alloca i64, i64 {self.most_sizes}",
+            f"  %arrays = alloca ptr, i64 {self.body.most_arrays}",
+            f"  %sizes = alloca i64, i64 {self.body.most_sizes}",
             f"  %made = alloca ptr, i64 {max(results, 1)}",
             f"  %axes = alloca i64, i64 {max(axes, 1)}",
             *(f"  %number{k} = alloca i64" for k, r in enumerate(program.results) if not r.owned),
@@ -392,7 +377,8 @@ class _Function:
         """Results without axes, before the arena is given back."""
         for k, result in enumerate(self.program.results):
             if not result.owned:
-                self.move(self.pointer(Place.of(result.layout)), f"%number{k}", result.layout.dtype.itemsize)
+                place = self.body.pointer(Place.of(result.layout))
+                self.body.move(place, f"%number{k}", result.layout.dtype.itemsize)
 
     def results(self) -> None:
         """Scalars, and the tuple."""
@@ -452,281 +438,3 @@ class _Function:
         e.statement("%otherwise = call ptr @PyObject_Vectorcall(ptr %python, ptr %args, i64 %count, ptr null)")
         e.statement("ret ptr %otherwise")
         return e.lines
-
-    # the body
-
-    def pointer(self, place: Place) -> str:
-        """The address of a place."""
-        number, offset = place.storage, place.offset
-        storage = self.program.storages[number]
-        host = self.arena.within.get(number, number)
-        if storage.origin == "argument":
-            base = f"%argument{storage.index}"
-        elif storage.origin == "constant":
-            base = self.constants.setdefault(storage.index, f"%constant{storage.index}")
-        elif host in self.owners:
-            base = f"%result{self.owners[host]}"
-        else:
-            base, offset = "%arena", offset + self.arena.offsets[number]
-        return base if offset == 0 else self.moved(base, self.sizes.value(offset))
-
-    def moved(self, base: str, nbytes: Value) -> str:
-        name = f"%{self.e.fresh('p')}"
-        self.e.statement(f"{name} = getelementptr i8, ptr {base}, i64 {nbytes.text}")
-        return name
-
-    def move(self, source: str, target: str, nbytes: int) -> None:
-        """Copy a number."""
-        value = f"%{self.e.fresh('moved')}"
-        self.e.statement(f"{value} = load i{8 * nbytes}, ptr {source}, align 1")
-        self.e.statement(f"store i{8 * nbytes} {value}, ptr {target}, align 1")
-
-    def instruction(self, instruction: Instruction) -> None:
-        match instruction:
-            case Run():
-                pointers = [self.pointer(p) for p in (*instruction.reads, *instruction.writes)]
-                self.call(instruction.kernel, pointers)
-            case Copy(source=source, target=target, nbytes=nbytes):
-                self.copy(self.pointer(source), self.pointer(target), nbytes)
-            case Clear(target=target, nbytes=nbytes):
-                self.clear(self.pointer(target), self.sizes.value(nbytes))
-            case Product():
-                self.product(instruction)
-            case Rows():
-                self.rows(instruction)
-            case Running():
-                self.running(instruction)
-
-    def call(self, number: int, pointers: Sequence[str]) -> None:
-        """Call a kernel on arrays."""
-        e = self.e
-        kernel = self.program.kernels[number]
-        assert len(pointers) == len(kernel.roots) + len(kernel.stores)
-        self.most_arrays = max(self.most_arrays, len(pointers))
-        self.most_sizes = max(self.most_sizes, len(kernel.symbolic))
-        for k, pointer in enumerate(pointers):
-            at = "%arrays" if k == 0 else self.moved("%arrays", e.const(8 * k, I64, 1))
-            e.statement(f"store ptr {pointer}, ptr {at}")
-        for k, size in enumerate(kernel.symbolic):
-            at = "%sizes" if k == 0 else self.moved("%sizes", e.const(8 * k, I64, 1))
-            e.statement(f"store {self.sizes.value(size)!r}, ptr {at}")
-        last = e.const(1, I64, 1)
-        division = Schedule(kernel).division
-        if division is not None:
-            extent, width = kernel.sizes[division.loop], division.width
-            if isinstance(extent, int):
-                last = e.const(-(-extent // width), I64, 1)
-            else:
-                last = self.sizes.value(extent)
-                last = last if width == 1 else e.binary("sdiv", last + (width - 1), width)
-        status = f"%{e.fresh('status')}"
-        e.statement(f"{status} = call i32 @kernel{number}(ptr %arrays, ptr %sizes, i64 0, {last!r})")
-
-    def copy(self, source: str, target: str, nbytes: Size) -> None:
-        if nbytes in (1, 2, 4, 8):
-            assert isinstance(nbytes, int)
-            self.move(source, target, nbytes)
-            return
-        size = self.sizes.value(nbytes)
-        self.e.statement(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, {size!r}, i1 false)")
-
-    def clear(self, target: str, nbytes: Value) -> None:
-        self.e.statement(f"call void @llvm.memset.p0.i64(ptr {target}, i8 0, {nbytes!r}, i1 false)")
-
-    def count(self, size: Size, body: Callable[[Value], None]) -> None:
-        """``for index in range(size)``."""
-        e = self.e
-        stop = self.sizes.value(size)
-        before, head, inside, after = e.block, *(e.fresh(stem) for stem in ("head", "inside", "after"))
-        e.statement(f"br label %{head}")
-        e.label(head)
-        index = e.value(f"%{e.fresh('index')}", I64, 1)
-        at = len(e.lines)
-        more = e.instruction(f"icmp slt {index!r}, {stop.text}", BOOL, 1)
-        e.statement(f"br {more!r}, label %{inside}, label %{after}")
-        e.label(inside)
-        body(index)
-        following = index + 1
-        e.lines.insert(at, f"  {index.text} = phi i64 [ 0, %{before} ], [ {following.text}, %{e.block} ]")
-        e.statement(f"br label %{head}")
-        e.label(after)
-
-    def when(self, condition: Value, body: Callable[[], None]) -> None:
-        e = self.e
-        inside, after = e.fresh("inside"), e.fresh("after")
-        e.statement(f"br {condition!r}, label %{inside}, label %{after}")
-        e.label(inside)
-        body()
-        e.statement(f"br label %{after}")
-        e.label(after)
-
-    # products
-
-    def product(self, product: Product) -> None:
-        a, b, c = (self.pointer(m.place) for m in (product.a, product.b, product.c))
-        self.stacked(product, 0, a, b, c)
-
-    def stacked(self, product: Product, axis: int, a: str, b: str, c: str) -> None:
-        """The loops over the stack."""
-        if axis == len(product.stack):
-            self.gemm(product, a, b, c)
-            return
-        width = product.dtype.itemsize
-        steps = [self.sizes.value(m.strides[axis] * width) for m in (product.a, product.b, product.c)]
-
-        def body(index: Value) -> None:
-            moved = [self.moved(x, index * step) for x, step in zip((a, b, c), steps, strict=True)]
-            self.stacked(product, axis + 1, *moved)
-
-        self.count(product.stack[axis], body)
-
-    def gemm(self, product: Product, a: str, b: str, c: str) -> None:
-        """One product. BLAS has columns of adjacent elements, so it is told of the transposed matrices, in turn."""
-        e = self.e
-        rows, inner, columns = product.rows, product.inner, product.columns
-        for size in (rows, inner, columns):
-            self.sizes.at_most(size, INT32)
-        (turn_a, lead_a), (turn_b, lead_b) = (
-            self.leading(product.a, rows, inner),
-            self.leading(product.b, inner, columns),
-        )
-        _, lead_c = self.leading(product.c, rows, columns)
-        routine = "sgemm" if product.dtype.itemsize == 4 else "dgemm"
-        callee = self.callees.setdefault(routine, f"%callee_{routine}")
-        kind = dtype_name(product.dtype)
-
-        def multiply() -> None:
-            numbers = (
-                self.sizes.value(columns),
-                self.sizes.value(rows),
-                self.sizes.value(inner),
-                lead_b,
-                lead_a,
-                lead_c,
-            )
-            for k, number in enumerate(numbers):
-                short = number.text
-                if short.startswith("%"):
-                    short = f"%{e.fresh('short')}"
-                    e.statement(f"{short} = trunc {number!r} to i32")
-                e.statement(f"store i32 {short}, ptr %integer{k}")
-            order = [turn_b, turn_a, "%integer0", "%integer1", "%integer2", f"@one_{kind}", b, "%integer3"]
-            order += [a, "%integer4", f"@zero_{kind}", c, "%integer5"]
-            e.statement(f"call void {callee}({', '.join(f'ptr {x}' for x in order)})")
-
-        if all(isinstance(size, int) for size in (rows, inner, columns)):
-            if rows and columns:
-                multiply()
-            return
-        least = self.least([self.sizes.value(size) for size in (rows, inner, columns)])
-        zero = self.sizes.value(inner).equals(0)
-        self.when(least > 0, multiply)
-        nbytes = self.sizes.value(rows * columns * product.dtype.itemsize)
-        self.when(zero, lambda: self.clear(c, nbytes))
-
-    def least(self, values: Sequence[Value]) -> Value:
-        found, *others = values
-        for other in others:
-            found = self.e.select(other < found, other, found)
-        return found
-
-    def leading(self, matrix: Matrix, rows: Size, columns: Size) -> tuple[str, Value]:
-        """How BLAS reads a matrix: as it is transposed, or turned again; and how far its lines lie apart."""
-        down, along = matrix.strides[-2:]
-        stride, length, letter = (down, columns, "@plain") if along == 1 else (along, rows, "@turned")
-        if isinstance(stride, int) and isinstance(length, int):
-            return letter, self.e.const(max(stride, length, 1), I64, 1)
-        lead = self.sizes.value(dims.maximum(stride, length, 1))
-        self.sizes.at_most(stride, INT32)
-        return letter, lead
-
-    # by positions
-
-    def rows(self, rows: Rows) -> None:
-        e = self.e
-        width = rows.dtype.itemsize
-        array, other = self.pointer(rows.array), self.pointer(rows.rows)
-        positions = [self.pointer(p) for p in rows.positions]
-        nbytes = self.sizes.value(rows.row * width)
-        block = self.sizes.value(dims.product(rows.axes) * rows.row * width)
-        beside = self.sizes.value(rows.count * rows.row * width)
-
-        def lead(first: Value) -> None:
-            here, there = self.moved(array, first * block), self.moved(other, first * beside)
-
-            def each(number: Value) -> None:
-                found = self.position(rows, positions, number)
-                inside, outside = self.moved(here, found * nbytes), self.moved(there, number * nbytes)
-                if rows.kernel is None:
-                    self.copy(inside, outside, rows.row * width)
-                else:
-                    self.call(rows.kernel, [inside, outside, inside])
-
-            self.count(rows.count, each)
-
-        if rows.lead == 1:
-            lead(e.const(0, I64, 1))
-        else:
-            self.count(rows.lead, lead)
-
-    def running(self, running: Running) -> None:
-        e = self.e
-        source, target = self.pointer(running.source), self.pointer(running.target)
-        width = running.dtype.itemsize
-        row = self.sizes.value(running.row * width)
-        block = self.sizes.value(running.count * running.row * width)
-        last = self.sizes.value((running.count - 1) * running.row * width)
-
-        def lead(first: Value) -> None:
-            here, there = (self.moved(p, first * block) for p in (source, target))
-            if running.reverse:
-                here, there = self.moved(here, last), self.moved(there, last)
-            if running.source != running.target:
-                self.copy(here, there, running.row * width)
-
-            def each(number: Value) -> None:
-                before, after = number * row, number * row + row
-                if running.reverse:
-                    before, after = -before, -after
-                result = self.moved(there, after)
-                self.call(running.kernel, [self.moved(there, before), self.moved(here, after), result])
-
-            self.count(running.count - 1, each)
-
-        def leads() -> None:
-            if running.lead == 1:
-                lead(e.const(0, I64, 1))
-            else:
-                self.count(running.lead, lead)
-
-        if isinstance(running.count, int):
-            if running.count:
-                leads()
-        else:
-            self.when(self.sizes.value(running.count) > 0, leads)
-
-    def position(self, rows: Rows, positions: Sequence[str], number: Value) -> Value:
-        """Where the row of this number lies among those of the array."""
-        e = self.e
-        total: Value | None = None
-        for axis, pointer, kind in zip(rows.axes, positions, rows.kinds, strict=True):
-            found = self.loaded(pointer, kind, number)
-            size = self.sizes.value(axis)
-            if kind.kind == "i":
-                found = e.select(found < 0, found + size, found)
-            # as unsigned numbers, negative ones are too large as well
-            inside = e.instruction(f"icmp ult {found!r}, {size.text}", BOOL, 1)
-            after = e.fresh("next")
-            e.statement(f"br {inside!r}, label %{after}, label %bail")
-            e.label(after)
-            total = found if total is None else total * size + found
-        assert total is not None
-        return total
-
-    def loaded(self, pointer: str, kind: DType, index: Value) -> Value:
-        """An integer of an array, as 64 bits."""
-        e = self.e
-        place, found = f"%{e.fresh('p')}", f"%{e.fresh('position')}"
-        e.statement(f"{place} = getelementptr {ELEMENTS[kind]}, ptr {pointer}, {index!r}")
-        e.statement(f"{found} = load {ELEMENTS[kind]}, ptr {place}, align {kind.itemsize}")
-        return e.convert(e.value(found, kind, 1), I64)

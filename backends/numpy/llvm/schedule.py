@@ -22,6 +22,7 @@ from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
 from graphc.ops import TABLE
 
 TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
+STACK: Final = 1 << 17  # bytes of all rows of a tile: threads may have small stacks
 HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
 
 # what an operation costs, in additions
@@ -91,7 +92,21 @@ class Schedule:
             return Division(self.outer[0], 1)
         if not self.inner or (self.kernel.reduced and not self.tiled):
             return None
-        return Division(self.vector_loop, TILE if self.tiled else 1)
+        return Division(self.vector_loop, self.tile if self.tiled else 1)
+
+    @cached_property
+    def rows(self) -> tuple[int, ...]:
+        """Values that have an element for each column of a tile: reductions, and what follows from them alone."""
+        kernel = self.kernel
+        return tuple(i for i, loops in enumerate(kernel.varies) if kernel.stages[i] > 0 and not loops & kernel.reduced)
+
+    @cached_property
+    def tile(self) -> int:
+        """Columns of a tile."""
+        columns = TILE
+        while columns * 8 * len(self.rows) > STACK and columns > 1:
+            columns //= 2
+        return columns
 
     @cached_property
     def segments(self) -> Mapping[int, tuple[Segment, ...]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from graphc import dims
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import Value
-from graphc.backends.numpy.llvm.folding import combine, identity
+from graphc.backends.numpy.llvm.emit import DType, Value
+from graphc.backends.numpy.llvm.folding import combine, identity, wide
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.schedule import TILE, weight
-from graphc.backends.numpy.llvm.sweeps import vector_values
+from graphc.backends.numpy.llvm.schedule import weight
+from graphc.backends.numpy.llvm.sweeps import BLOCK, vector_values
 from graphc.kernels import Apply, Reduce
 
 ROWS: Final = 4  # rows that one pass over a tile takes together, where little is computed for each
@@ -27,7 +28,8 @@ class Tile(NamedTuple):
 class Tiles:
     """Writes what happens at one point of the outer loops, with a row of accumulators for each reduction.
 
-    A row lies on the stack; so do values that follow from the reductions alone.
+    A row lies on the stack; so do values that follow from the reductions alone. Single precision is added up in double
+    where there are many elements to a column.
     """
 
     def __init__(self, nest: Nest) -> None:
@@ -36,27 +38,25 @@ class Tiles:
         self.kernel = nest.kernel
         self.reduced = self.schedule.inner[:-1]
         kernel = self.kernel
-        self.rows = {
-            i: nest.slot(value.dtype, TILE)
-            for i, (value, loops) in enumerate(zip(kernel.values, kernel.varies, strict=True))
-            if kernel.stages[i] > 0 and not loops & kernel.reduced
-        }
+        count = dims.product(kernel.sizes[k] for k in self.reduced)
+        self.few = isinstance(count, int) and count <= BLOCK
+        self.rows = {i: nest.slot(self._kept(i), self.schedule.tile) for i in self.schedule.rows}
 
     def write(self, env: Env) -> None:
         """All tiles, or those of the call if the kernel is divided by tiles."""
-        nest, e = self.nest, self.nest.e
+        nest, e, tile = self.nest, self.nest.e, self.schedule.tile
         start, stop = nest.zero, nest.extents[nest.vector_loop]
         if not self.schedule.outer:
             first, last = nest.ends
-            start, end = first * TILE, last * TILE
+            start, end = first * tile, last * tile
             stop = e.select(end < stop, end, stop)
 
         def body(first: Value, _: list[Value]) -> list[Value]:
-            last = first + TILE
+            last = first + tile
             self._tile(Tile(first, e.select(last < stop, last, stop)), env)
             return []
 
-        nest.e.loop(start, stop, TILE, [], body)
+        nest.e.loop(start, stop, tile, [], body)
 
     def _tile(self, tile: Tile, env: Env) -> None:
         self._after(0, tile, env)
@@ -72,7 +72,7 @@ class Tiles:
 
         def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
             for i, r in self.schedule.folds(stage):
-                self._put(i, identity(self.nest.e, r.fold, r.dtype, lanes), tile, mask)
+                self._put(i, identity(self.nest.e, r.fold, self._kept(i), lanes), tile, mask)
             return []
 
         self.nest.vectors(*tile, [], body)
@@ -81,9 +81,18 @@ class Tiles:
         nest = self.nest
         memory.store(nest.e, value, self.rows[i], nest.index[nest.vector_loop] - tile.first, 1, mask)
 
+    def _kept(self, i: int) -> DType:
+        """The dtype of a value's row: reductions of many elements have a wider one."""
+        value = self.kernel.values[i]
+        return wide(value.fold, value.dtype) if isinstance(value, Reduce) and not self.few else value.dtype
+
+    def _stored(self, i: int, tile: Tile, lanes: int, mask: Value | None) -> Value:
+        nest = self.nest
+        place = nest.index[nest.vector_loop] - tile.first
+        return memory.load(nest.e, self.rows[i], place, 1, self._kept(i), lanes, mask)
+
     def _get(self, i: int, tile: Tile, lanes: int, mask: Value | None) -> Value:
-        nest, dtype = self.nest, self.kernel.values[i].dtype
-        return memory.load(nest.e, self.rows[i], nest.index[nest.vector_loop] - tile.first, 1, dtype, lanes, mask)
+        return self.nest.e.convert(self._stored(i, tile, lanes, mask), self.kernel.values[i].dtype)
 
     def _open(self, stage: int, depth: int, tile: Tile, env: Env) -> None:
         """The reduced loops from `depth` on; the last one by several rows at once if they are light."""
@@ -152,7 +161,8 @@ class Tiles:
                 while len(result) > 1:
                     pairs = zip(result[::2], result[1::2], strict=True)
                     result = [combine(e, r.fold, a, b) for a, b in pairs]
-                self._put(i, combine(e, r.fold, self._get(i, tile, lanes, mask), result[0]), tile, mask)
+                total = self._stored(i, tile, lanes, mask)
+                self._put(i, combine(e, r.fold, total, e.convert(result[0], total.dtype)), tile, mask)
             return []
 
         nest.vectors(*tile, [], body)
