@@ -152,7 +152,7 @@ class CudaEmitter(Emitter):
         return self.instruction(text, dtype)
 
     def near_quotient(self, a: Value, b: Value) -> Value:
-        return self.call("near_quotient", a, b) if a.dtype == F32 else self.quotient(a, b)
+        return self.call("near_quotient", a, b)
 
     def negative(self, a: Value) -> Value:
         return self.instruction(f"-{a.text}", a.dtype) if a.is_float else self.binary("sub", 0, a)

@@ -35,6 +35,17 @@ __device__ __forceinline__ float near_quotient(float a, float b) {
   return a * (1.0f / b);
 #endif
 }
+__device__ __forceinline__ double near_quotient(double a, double b) {
+#ifdef __CUDACC__
+  double inverse;
+  asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(inverse) : "d"(b));  // some 20 bits; each Newton step doubles them
+  inverse = fma(inverse, fma(-b, inverse, 1.0), inverse);
+  inverse = fma(inverse, fma(-b, inverse, 1.0), inverse);
+  return a * inverse;
+#else
+  return a * (1.0 / b);
+#endif
+}
 
 // adjacent elements that are read and written by one instruction
 template <class T, int N> struct alignas(sizeof(T) * N) Pack { T v[N]; };
