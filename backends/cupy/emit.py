@@ -151,6 +151,9 @@ class CudaEmitter(Emitter):
             text = f"({kind})({a.text} >> (int){b.text})"
         return self.instruction(text, dtype)
 
+    def near_quotient(self, a: Value, b: Value) -> Value:
+        return self.call("near_quotient", a, b)
+
     def negative(self, a: Value) -> Value:
         return self.instruction(f"-{a.text}", a.dtype) if a.is_float else self.binary("sub", 0, a)
 

@@ -49,6 +49,14 @@ def taken_apart(kernel: Kernel) -> list[Part]:
             parts.append(Part(_fewer_loops(part, kernel)))
     rest = [(n, s) for n, s in enumerate(kernel.stores) if not _across(kernel, s.value)]
     everywhere = tuple(s for n, s in rest if swept(kernel, n))
+    hoisted = _hoisted(kernel, values, everywhere) if kernel.reduced else ()
+    if hoisted:
+        sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
+        stores = tuple(Store(i, -1 - i, place) for i in hoisted)
+        part = _pruned(Kernel(sizes, tuple(values), stores))
+        parts.append(Part(_fewer_loops(part, kernel), tuple((-1 - i, shape) for i in hoisted)))
+        for i in hoisted:
+            values[i] = Load(kernel.values[i].dtype, -1 - i, place)
     if everywhere:
         parts.append(Part(_fewer_loops(_pruned(Kernel(kernel.sizes, tuple(values), everywhere)), kernel)))
     single = tuple(s for n, s in rest if not swept(kernel, n))
@@ -57,6 +65,28 @@ def taken_apart(kernel: Kernel) -> list[Part]:
         sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
         parts.append(Part(_fewer_loops(_pruned(Kernel(sizes, tuple(values), single)), kernel)))
     return parts
+
+
+def _hoisted(kernel: Kernel, values: list[Value], stores: tuple[Store, ...]) -> list[int]:
+    """What is computed from results of folds, and is the same all along the reduced loops, though it is used there."""
+    fold = [isinstance(v, Reduce) for v in kernel.values]
+    follows: list[bool] = []  # from a fold
+    for i, value in enumerate(kernel.values):
+        follows.append(fold[i] or (isinstance(value, Apply) and any(follows[j] for j in value.operands)))
+    found: set[int] = set()
+    seen: set[int] = set()
+    stack = [s.value for s in stores]
+    while stack:
+        i = stack.pop()
+        value = values[i]
+        if i in seen or not isinstance(value, Apply):
+            continue
+        seen.add(i)
+        if follows[i] and not kernel.varies[i] & kernel.reduced:
+            found.add(i)
+        else:
+            stack.extend(value.operands)
+    return sorted(found)
 
 
 def _fewer_loops(part: Kernel, whole: Kernel) -> Kernel:

@@ -25,6 +25,28 @@ TYPES: Final = """\
 typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
 
+// a / b to within two units in the last place, for b from 2^-126 to 2^126
+__device__ __forceinline__ float near_quotient(float a, float b) {
+#ifdef __CUDACC__
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
+  return a * inverse;
+#else
+  return a * (1.0f / b);
+#endif
+}
+__device__ __forceinline__ double near_quotient(double a, double b) {
+#ifdef __CUDACC__
+  double inverse;
+  asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(inverse) : "d"(b));  // some 20 bits; each Newton step doubles them
+  inverse = fma(inverse, fma(-b, inverse, 1.0), inverse);
+  inverse = fma(inverse, fma(-b, inverse, 1.0), inverse);
+  return a * inverse;
+#else
+  return a * (1.0 / b);
+#endif
+}
+
 // adjacent elements that are read and written by one instruction
 template <class T, int N> struct alignas(sizeof(T) * N) Pack { T v[N]; };
 """
@@ -94,13 +116,25 @@ template <class U> __device__ __forceinline__ U larger(U a, U b) { return a != a
 template <class U> __device__ __forceinline__ U smaller(U a, U b) { return a != a ? a : b != b ? b : b < a ? b : a; }
 // +0 is larger than -0, so that the order does not matter
 template <> __device__ __forceinline__ float larger(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float c;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));  // NaN if there is one, and -0 below +0
+  return c;
+#else
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? b : a) : a < b ? b : a;
+#endif
 }
 template <> __device__ __forceinline__ double larger(double a, double b) {
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? b : a) : a < b ? b : a;
 }
 template <> __device__ __forceinline__ float smaller(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float c;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));  // NaN if there is one, and -0 below +0
+  return c;
+#else
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;
+#endif
 }
 template <> __device__ __forceinline__ double smaller(double a, double b) {
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;

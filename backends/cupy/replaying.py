@@ -2,16 +2,19 @@
 
 A small step spends its time on launches, not on arithmetic. After a few calls with the same shapes its launches are
 recorded on arrays that the recording owns; from then on a call copies its arguments there, launches the recording, and
-copies the results out, so that they are the caller's own. Large arguments are not worth the copies. What cannot be
-recorded, or fails to, runs as before.
+copies the results out, so that they are the caller's own. Result arrays that the caller has dropped serve again. Large
+arguments are not worth the copies. What cannot be recorded, or fails to, runs as before.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from operator import attrgetter
+from sys import getrefcount
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +29,8 @@ MOST_RECORDINGS: Final = 8  # of a compiled function; each keeps its arrays
 MOST_BYTES: Final = 16 << 20  # of arguments and results that are copied
 FEWEST_STEPS: Final = 2
 COUNTED: Final = 1024
+MOST_GIVEN: Final = 2  # sets of results of a recording that may serve again: one is often the next call's arguments
+COUNTED_REFERENCES: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 THREADS: Final = 256
 APART: Final = 256  # bytes that the addresses of results are multiples of
 UNIT: Final = 16  # bytes that a thread copies at a time
@@ -101,6 +106,25 @@ class Block:
         return [ndarray(shape, dtype, memory + place) for place, shape, dtype in self.kinds]
 
 
+class Given:
+    """Results that were handed out: the same arrays serve again once nobody else refers to them."""
+
+    def __init__(self, block: Block) -> None:
+        self.memory = cupy().cuda.alloc(block.bytes)
+        self.arrays = block.arrays(self.memory)
+        self.shapes = [a.shape for a in self.arrays]
+        self.alone = self._references()
+
+    def free(self) -> bool:
+        """Whether the arrays are ours alone, and still of the shapes they had."""
+        return self._references() == self.alone and [a.shape for a in self.arrays] == self.shapes
+
+    def _references(self) -> list[int]:
+        """How many there are to the arrays (views have one), to their pointers, and to the memory."""
+        arrays = self.arrays
+        return [*map(getrefcount, arrays), *[getrefcount(a.data) for a in arrays], getrefcount(self.memory.mem)]
+
+
 class Recording:
     """The launches of a call with certain shapes, on one device and stream."""
 
@@ -136,6 +160,8 @@ class Recording:
             finally:
                 self.graph = stream.end_capture()
             self.gather = gather  # its table is read whenever the graph runs
+        self.given: list[Given] = []
+        self.turn = 0
         stream.synchronize()
 
     def _dense(self, run: Run) -> list[Any]:
@@ -147,9 +173,22 @@ class Recording:
         stream = self.cp.cuda.get_current_stream()
         self.copy_in(arguments)
         self.graph.launch(stream)
-        fresh = self.cp.cuda.alloc(self.block.bytes)
-        fresh.copy_from_device_async(self.memory, self.block.bytes, stream)
-        return tuple(self.block.arrays(fresh))
+        found = self._room()
+        found.memory.copy_from_device_async(self.memory, self.block.bytes, stream)
+        return tuple(found.arrays)
+
+    def _room(self) -> Given:
+        """Arrays for results. Those of an earlier call, which are in the order of the same stream, cost least."""
+        for given in self.given:
+            if COUNTED_REFERENCES and given.free():
+                return given
+        fresh = Given(self.block)
+        if len(self.given) < MOST_GIVEN:
+            self.given.append(fresh)
+        else:
+            self.given[self.turn % MOST_GIVEN] = fresh  # those are the caller's alone from now on
+            self.turn += 1
+        return fresh
 
 
 class Replayed:
@@ -160,6 +199,9 @@ class Replayed:
         self.specs = specs
         self.dtypes = [spec.type.dtype for spec in specs]
         self.cp = cupy()
+        # an attribute of CuPy's that costs a small part of what `flags` does
+        quick = hasattr(self.cp.ndarray, "_c_contiguous")
+        self.dense: Callable[[Any], bool] = attrgetter("_c_contiguous" if quick else "flags.c_contiguous")
         self.lock = threading.Lock()
         self.counts: dict[Any, int] = {}
         self.recordings: OrderedDict[Any, Recording | None] = OrderedDict()
@@ -169,8 +211,9 @@ class Replayed:
         cp, ndarray = self.cp, self.cp.ndarray
         if len(args) != len(self.specs):
             return self.run(*args)
+        dense = self.dense
         arguments = [
-            a if type(a) is ndarray and a.dtype == dtype and a.flags.c_contiguous else spec.convert(a)
+            a if type(a) is ndarray and a.dtype == dtype and dense(a) else spec.convert(a)
             for a, dtype, spec in zip(args, self.dtypes, self.specs, strict=True)
         ]
         stream = cp.cuda.get_current_stream()

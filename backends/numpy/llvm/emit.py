@@ -418,6 +418,13 @@ class Emitter:
             name = _FLOAT_NAMES.get(name, name) + (" contract" if contract else "")
         return self.instruction(f"{name} {a.type} {a.text}, {b.text}", a.dtype, a.lanes)
 
+    def quotient(self, a: Value, b: Value) -> Value:
+        return self.binary("fdiv", a, b)
+
+    def near_quotient(self, a: Value, b: Value) -> Value:
+        """a / b to within two units in the last place, if b is from 2**-126 to 2**126 in size."""
+        return self.quotient(a, b)
+
     def negative(self, a: Value) -> Value:
         if a.is_float:
             return self.instruction(f"fneg {a!r}", a.dtype, a.lanes)

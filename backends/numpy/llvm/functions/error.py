@@ -46,10 +46,12 @@ def erf(e: Emitter, x: Value) -> Value:
     return e.copysign(e.select(size < 1.0, erf_near(e, size), far), x)
 
 
-def scaled(e: Emitter, x: Value, unit: float = 1.0) -> tuple[Value, Value]:
-    """exp(z**2) erfc(z) for z = unit * x >= 0, and what that lost by the quotient."""
+def scaled(e: Emitter, x: Value, unit: float = 1.0, clipped: bool = False) -> tuple[Value, Value]:
+    """exp(z**2) erfc(z) for z = unit * x >= 0, and what that lost by the quotient; clipped: z is below 100."""
+    quotient = e.near_quotient if clipped else e.quotient
     c = CENTRE[x.dtype] / unit
-    t = (x - c) / (x + c)
+    # an error of t is hardly one of the polynomial, and that of the inverse is made up for
+    t = quotient(x - c, x + c)
     first, *others = ERFCX[x.dtype]
     p = e.fma(t, e.estrin(t, others), first)
     # both halved, so that the denominator does not overflow
@@ -57,7 +59,7 @@ def scaled(e: Emitter, x: Value, unit: float = 1.0) -> tuple[Value, Value]:
     slope = unit * SLOPE / 2
     below = e.fma(x, slope, 0.5)
     rest = e.fma(x, slope, 0.5 - below)
-    inverse = 1.0 / below
+    inverse = quotient(e.const(1.0, x.dtype, x.lanes), below)
     y = p * inverse
     return y, e.fma(-y, rest, remainder(e, p, y, below)) * inverse
 
@@ -69,8 +71,8 @@ def exp_of_pair(e: Emitter, high: Value, low: Value, factor: Value, rest: Operan
 
 
 def complement(e: Emitter, x: Value, square: Value, rest: Value, unit: float = 1.0) -> Value:
-    """erfc(z) for z = unit * x >= 0, where square + rest is z**2."""
-    return exp_of_pair(e, -square, -rest, *scaled(e, x, unit))
+    """erfc(z) for z = unit * x from 0 to 100, where square + rest is z**2."""
+    return exp_of_pair(e, -square, -rest, *scaled(e, x, unit, clipped=True))
 
 
 def erfc(e: Emitter, x: Value) -> Value:
