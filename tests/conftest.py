@@ -63,6 +63,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("example_module", found, ids=str)
 
 
+# Large tables of what tracing, differentiating and rewriting mean. Machine code for each of their rows would take most
+# of the time of `make test`; there they run by NumPy's functions on blocks, and by machine code in `make test-all`.
+TABLES = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("aliasing", "batch", "every_callable", "every_method", "every_scipy_function", "gradients_everywhere"),
+        *("in_place", "indexing", "jacobians", "layout", "mutation", "numpy", "numpy_elementwise", "numpy_help"),
+        *("numpy_structure", "random", "random_statistics", "rules", "sparsity", "special_points", "stable_formulas"),
+        *("symbolic_sizes", "transforms", "ufunc_methods", "vmap", "writes"),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def _generator_of_tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "not slow" in request.config.option.markexpr and request.path.name in TABLES:
+        monkeypatch.setenv("GRAPHC_KERNELS", "ufunc")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
