@@ -69,8 +69,27 @@ TABLES = frozenset(
     f"test_{name}.py"
     for name in (
         *("aliasing", "batch", "every_callable", "every_method", "every_scipy_function", "gradients_everywhere"),
-        *("in_place", "indexing", "jacobians", "layout", "mutation", "numpy", "numpy_elementwise", "numpy_help"),
-        *("numpy_structure", "random", "random_statistics", "rules", "sparsity", "special_points", "stable_formulas"),
+        *(
+            "in_place",
+            "indexing",
+            "jacobians",
+            "jit",
+            "jit_arguments",
+            "layout",
+            "mutation",
+            "numpy",
+            "numpy_elementwise",
+        ),
+        *(
+            "numpy_help",
+            "numpy_structure",
+            "random",
+            "random_statistics",
+            "rules",
+            "sparsity",
+            "special_points",
+            "stable_formulas",
+        ),
         *("symbolic_sizes", "transforms", "ufunc_methods", "vmap", "writes"),
     )
 )

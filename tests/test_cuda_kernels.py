@@ -345,7 +345,10 @@ def run_text(text: str, folder: Path, arrays: Sequence[Array], numbers: Sequence
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.bool_])
+ADDED = [np.float32, *(pytest.param(t, marks=pytest.mark.slow) for t in (np.float64, np.int16, np.bool_))]
+
+
+@pytest.mark.parametrize("dtype", ADDED)
 def test_adding_at_repeated_positions(dtype: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     lead, count, sizes, rest = 2, 40, (3, 5), 4
@@ -371,7 +374,7 @@ def test_adding_at_repeated_positions(dtype: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(latest, wanted)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.bool_])
+@pytest.mark.parametrize("dtype", ADDED)
 @pytest.mark.parametrize(
     ("lead", "count", "sizes", "rest"),
     [(2, 300, (3, 5), 4), (1, 4000, (70,), 1), (1, 33, (1000,), 70), (1, 5000, (2,), 3)],

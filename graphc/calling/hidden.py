@@ -38,7 +38,7 @@ def name_maker(error: GraphcError) -> None:
     if made is not None and isinstance(error, TraceError) and "known only when the graph runs" in error.problem:
         error.fix = (
             "make the argument static: graphc.jit(f, static_argnames=...); or take a size of an array, as x.shape[0]"
-            if "traced " in (error.actual or "")
+            if error.problem.startswith("NumPy needs") and "traced " in (error.actual or "")
             else f"graphc.numpy.{made[1]}, which takes sizes that are known only when the graph runs"
         )
 
