@@ -126,7 +126,8 @@ def test_draw_into_axes(gradient: Graph) -> None:
     axes = figure.subplots()
     assert draw(gradient, axes, legend=False) is axes
     words = {text.get_text() for text in axes.texts}
-    assert {"w", "x", "reduce_sum"} <= words
+    assert {"w", "x"} <= words
+    assert any(word.startswith("reduce_sum") for word in words)
 
 
 def test_a_failed_picture_leaves_the_old_file(gradient: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
