@@ -678,3 +678,12 @@ def test_layouts_say_what_numpy_s_strides_say() -> None:
 def test_dense_strides() -> None:
     assert row_major((2, 3, 4)) == (12, 4, 1)
     assert row_major(()) == ()
+
+
+def test_arrays_lie_and_come_as_they_may() -> None:
+    """Strided, misaligned and unpickled arrays run natively too, so that products round alike."""
+    f = graphc.compile(lambda v: np.matmul(v[::-1], v), "f64[2,3,3]")
+    v = np.random.default_rng(4).normal(size=(2, 3, 3))
+    misaligned = np.frombuffer(b"x" + v.tobytes(), np.float64, offset=1).reshape(v.shape)
+    for other in (np.asfortranarray(v), v[::-1].copy()[::-1], misaligned, pickle.loads(pickle.dumps(v))):
+        np.testing.assert_array_equal(f(other), f(v))

@@ -98,7 +98,9 @@ def densely(native: Callable[..., Any], run: Callable[..., Any], specs: Sequence
         if len(args) != len(specs):
             return run(*args)  # which says so
         arrays = (a if spec.admits(a) else spec.convert(a) for spec, a in zip(specs, args, strict=True))
-        return native(*[np.require(a, requirements=("C", "A")) for a in arrays])
+        dense = [np.require(a, requirements=("C", "A")) for a in arrays]
+        # an array that was pickled has a dtype object of its own, equal to NumPy's
+        return native(*[a.view(spec.type.dtype) for spec, a in zip(specs, dense, strict=True)])
 
     return call
 
