@@ -342,7 +342,7 @@ def test_a_function_that_is_gone_takes_its_arena_along() -> None:
         left, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert left <= held - 2 * x.nbytes
+    assert left < x.nbytes  # some words of Python's own, and no arena
     assert state() is None
 
 
