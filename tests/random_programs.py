@@ -159,7 +159,7 @@ REDUCTIONS: Final[tuple[Row, ...]] = (
     *(("f", f"emit('{name}', {{0}}, axes={{K}})") for name in ("softmax", "log_softmax")),
     *(("n", f"emit('{name}', {{0}}, axes={{K}}, keepdims={{o}})") for name in ("reduce_sum", "reduce_prod")),
     ("f", "np.linalg.norm({0})"),
-    ("n", "np.cumsum({0}, axis={k})"),
+    *(("n", f"np.{name}({{0}}, axis={{k}})") for name in ("argmax", "argmin", "cumsum")),
     ("n", "emit('cumsum', {0}, axis={k}, reverse={o})"),
 )
 SHAPING: Final[tuple[Row, ...]] = (
@@ -226,7 +226,7 @@ SPECIAL: Final[tuple[Row, ...]] = (
     ("f", "np.signbit({0})"),
     ("n", "np.sort({0}, axis={k})"),
     ("n", "np.argsort({0}, axis={k}, stable=True)"),
-    *(("n", f"np.{name}({{0}}, axis={{k}})") for name in ("argmax", "argmin", "cumprod")),
+    ("n", "np.cumprod({0}, axis={k})"),
     ("n", "emit('cumprod', {0}, axis={k}, reverse={o})"),
     *(("n", f"np.{name}.accumulate({{0}}, axis={{k}})") for name in ("maximum", "minimum")),
     ("f", "np.frexp({0})[0]"),
