@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,7 +99,11 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Matrix products by BLAS: for each index of `stack`, c = a b, with `rows`, `columns`, and `inner` in between."""
+    """Matrix products by BLAS: for each index of `stack`, c = alpha a b + beta c.
+
+    They have `rows` and `columns`, and `inner` in between. `alpha` may be a number that is known only at run time, at a
+    place; it must not be 0 there, where BLAS reads neither a nor b.
+    """
 
     dtype: DType
     stack: tuple[Size, ...]
@@ -108,10 +113,17 @@ class Product:
     a: Matrix
     b: Matrix
     c: Matrix
+    alpha: float | Place = 1.0
+    beta: float = 0.0
 
     @property
     def reads(self) -> tuple[Place, ...]:
-        return (self.a.place, self.b.place)
+        found = [self.a.place, self.b.place]
+        if isinstance(self.alpha, Place):
+            found.append(self.alpha)
+        if self.beta:
+            found.append(self.c.place)
+        return tuple(found)
 
     @property
     def writes(self) -> tuple[Place, ...]:
@@ -172,7 +184,34 @@ class Running:
         return (self.target,)
 
 
-Instruction = Run | Copy | Clear | Product | Rows | Running
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Do one thing if the number of a float dtype at a place is not 0, which NaN is not, and another if it is."""
+
+    dtype: DType
+    number: Place
+    nonzero: tuple[Instruction, ...]
+    zero: tuple[Instruction, ...]
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return (self.number, *(place for i in (*self.nonzero, *self.zero) for place in i.reads))
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return tuple(place for i in (*self.nonzero, *self.zero) for place in i.writes)
+
+
+Instruction = Run | Copy | Clear | Product | Rows | Running | Choice
+
+
+def usual(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
+    """The instructions one by one; of a choice those that are done nearly always."""
+    for instruction in instructions:
+        if isinstance(instruction, Choice):
+            yield from usual(instruction.nonzero)
+        else:
+            yield instruction
 
 
 @dataclass(frozen=True, slots=True)

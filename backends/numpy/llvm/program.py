@@ -22,6 +22,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Rows,
     Run,
     Running,
+    usual,
 )
 from graphc.backends.numpy.llvm.schedule import weight
 from graphc.backends.numpy.llvm.sizes import Sizes
@@ -313,7 +314,7 @@ class _Function:
         total = 0.0
         parts: list[Value] = []
         e = self.e
-        for instruction in self.program.instructions:
+        for instruction in usual(self.program.instructions):
             sizes: Sequence[Size]
             match instruction:
                 case Run(kernel=number):

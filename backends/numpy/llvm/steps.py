@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
+from graphc.backends.numpy.llvm import updates
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
@@ -79,7 +80,7 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
 
 def lower(plan: Plan) -> Program:
     """The program of a plan, for whose graph `why_not` gives None."""
-    return _Steps(plan).run()
+    return updates.merged(_Steps(plan).run())
 
 
 class _Steps:
@@ -316,13 +317,13 @@ class _Steps:
         self.rows(dict(data["attrs"])["axis"], array, target, positions)
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
-        updates, *positions = (self.layout(a) for a in data["args"])
-        updates = self.dense(updates)
+        added, *positions = (self.layout(a) for a in data["args"])
+        added = self.dense(added)
         target = self.result(node)
         self.clear(target)
         axis = dict(data["attrs"])["axis"]
         row = dims.product(target.shape[axis + len(positions) :])
-        self.rows(axis, target, updates, positions, self.of_rows("add", target.dtype, row))
+        self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row))
 
     def of_rows(self, op: str, dtype: np.dtype[Any], row: Size) -> int:
         """The kernel that applies an op to two rows of so many elements."""
