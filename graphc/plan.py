@@ -19,7 +19,8 @@ class Step:
     """Run one node by its NumPy meaning, or a group of nodes as a kernel.
 
     nodes: what the step computes, in order.
-    into: for results that overwrite an operand's storage, that operand; the others get fresh storage.
+    into: for results that overwrite an operand's storage, that operand, or for those that get the memory of a donated
+        input that nothing reads any more, that input; the others get fresh storage.
     frees: nodes whose storage nobody reads after this step.
     kernel: what computes the group; its stores are the results. None for a single node run by NumPy.
     fills: for results of which the kernel writes a part, the node that first fills them.
@@ -58,6 +59,7 @@ class Plan:
     steps: in order; inputs and constants need none.
     copies: positions of outputs that would share storage with an input, a constant or another output.
     storage: for each node that owns storage at some time, its size in bytes as a formula in the named sizes.
+    donated: positions of the donated inputs whose memory some step writes to, or an output is.
     """
 
     graph: Graph
@@ -65,6 +67,7 @@ class Plan:
     steps: tuple[Step, ...]
     copies: frozenset[int]
     storage: Mapping[int, Size]
+    donated: tuple[int, ...] = ()
 
     def peak_bytes(self, sizes: Mapping[str, int] | None = None) -> int:
         """The most bytes of results and temporaries alive at once, given values for the named sizes.

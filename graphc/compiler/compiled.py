@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -20,7 +21,7 @@ from graphc.compiler.pytrees import flatten, show_call, unflatten
 from graphc.compiler.sizes import bind_sizes
 from graphc.compiler.structures import giver, taker
 from graphc.dims import Size
-from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
+from graphc.errors import DonationWarning, GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.fuse import fuse
@@ -28,7 +29,7 @@ from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Loaded, Plan
 from graphc.text import callbacks_of, constants_of, dump
-from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
+from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, stacklevel, world_of
 
 if TYPE_CHECKING:
     from graphc.objective import Objective
@@ -101,6 +102,8 @@ class Compiled:
             # on a GPU storage is taken from a pool, at no cost: results that overwrite operands would gain nothing
             overwrite = not options.exact_order and not on_gpu
             self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)
+            if overwrite:
+                _report_gifts(optimised, self.plan)
             settings: dict[str, Any] = {} if generator is None else {"fast": options.fast_math}
             if generator is not None and not on_gpu:
                 settings["kernels"] = generator
@@ -263,6 +266,20 @@ class _Otherwise:
         assert compiled is not None
         # the frames between: that of Compiled.__call__
         return compiled._call(args, {}, sys._getframe(2))
+
+
+def _report_gifts(graph: Graph, plan: Plan) -> None:
+    """Warn of donated arrays whose memory is of no use."""
+    inputs = [graph._node[i] for i in graph.inputs]
+    useless = [k for k in graph.graph["donated"] if k not in plan.donated and inputs[k]["type"].shape]
+    if useless:
+        shown = ", ".join(f"{dict(inputs[k]['attrs'])['name']}: {inputs[k]['type']!r}" for k in useless)
+        warnings.warn(
+            f"{graph.name}: no result can take the memory of what is donated here: {shown}. It takes a result of the "
+            "same dtype and shape that is made when the argument is read no more, after all that may raise an error.",
+            DonationWarning,
+            stacklevel=stacklevel(),
+        )
 
 
 def _plain_tuple(count: int) -> Any:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import BOOL, I64, Emitter, Value
+from graphc import dims
+from graphc.backends.numpy.llvm.emit import BOOL, I32, I64, U64, Emitter, Value
 from graphc.backends.numpy.llvm.entry import DATA, DENSE, DESCR, DIMS, FLAGS, RANK, TYPE, VALUE
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.ir import TensorType
+
+OWNED: Final = 0x0004 | 0x0400  # NPY_ARRAY_OWNDATA | NPY_ARRAY_WRITEABLE
 
 PRELUDE: Final = f"""
 declare ptr @PyTuple_New(i64)
@@ -77,13 +80,17 @@ class Arguments:
     """Checks and takes the arguments: `%argument0`, `%argument1`, ... point to their elements.
 
     whole: for weak integers, whether a Python int of 64 bits will do.
+    donated: the arguments whose memory is written, or which are results: `%given0`, ... are the objects.
     """
 
-    def __init__(self, e: Emitter, sizes: Sizes, types: Sequence[TensorType], whole: Sequence[bool]) -> None:
+    def __init__(
+        self, e: Emitter, sizes: Sizes, types: Sequence[TensorType], whole: Sequence[bool], donated: Sequence[int]
+    ) -> None:
         self.e = e
         self.sizes = sizes
         self.types = types
         self.whole = whole
+        self.donated = donated
         self.externals: set[str] = set()
         self.slots: list[str] = []
 
@@ -92,7 +99,7 @@ class Arguments:
         self._go_on(e.instruction(f"icmp eq i64 %count, {len(self.types)}", BOOL, 1))
         later: list[tuple[Size, Value]] = []
         for k, type in enumerate(self.types):
-            place, given = f"%{e.fresh('place')}", f"%{e.fresh('given')}"
+            place, given = f"%{e.fresh('place')}", f"%given{k}"
             e.statement(f"{place} = getelementptr ptr, ptr %args, i64 {k}")
             e.statement(f"{given} = load ptr, ptr {place}")
             if not type.shape:
@@ -101,6 +108,9 @@ class Arguments:
             descr = self.external(f"descr_{dtype_name(type.dtype)}")
             text = f"call i1 @is_array(ptr {given}, i64 {descr}, i32 {type.ndim})"
             self._go_on(e.instruction(text, BOOL, 1, pure=False))
+            if k in self.donated:
+                flags = e.instruction(f"and i32 {self.field(given, FLAGS, 'i32')}, {OWNED}", I32, 1)
+                self._go_on(flags.equals(OWNED))
             self.field(given, DATA, "ptr", f"%argument{k}")
             axes = self.field(given, DIMS, "ptr")
             for axis, size in enumerate(type.shape):
@@ -111,6 +121,27 @@ class Arguments:
                     later.append((size, actual))
         for size, actual in later:
             self.sizes.require(actual.equals(self.sizes.compute(size)))
+
+    def keep_apart(self) -> None:
+        """Require that no argument shows the memory of one that is donated; once the sizes are known."""
+        for one in self.donated:
+            for other, type in enumerate(self.types):
+                if other in self.donated:
+                    # both own their memory, so all or nothing is shared
+                    if other < one:
+                        text = f"icmp ne ptr %argument{one}, %argument{other}"
+                        self.sizes.require(self.e.instruction(text, BOOL, 1))
+                    continue
+                first, last = self._range(one, self.types[one])
+                start, stop = self._range(other, type)
+                self.sizes.require((last <= start) | (stop <= first))
+
+    def _range(self, k: int, type: TensorType) -> tuple[Value, Value]:
+        """The first address of an argument's elements, and the one behind the last."""
+        e = self.e
+        start = e.instruction(f"ptrtoint ptr %argument{k} to i64", U64, 1)
+        nbytes = self.sizes.compute(dims.product(type.shape) * type.dtype.itemsize)
+        return start, start + e.value(nbytes.text, U64, 1)
 
     def _number(self, k: int, type: TensorType, given: str) -> None:
         """A number: an array without axes, or a scalar of NumPy's or Python's."""

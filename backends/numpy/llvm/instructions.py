@@ -216,10 +216,18 @@ def usual(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result of the program: a whole storage of its own; or, without axes, a number at a place."""
+    """One result of the program: a whole storage of its own; or, without axes, a number at a place.
+
+    argument: for a result that is an argument, given away with its memory, its number.
+    """
 
     layout: Layout
     owned: bool
+    argument: int | None = None
+
+    @property
+    def number(self) -> bool:
+        return not (self.owned or self.argument is not None)
 
 
 @dataclass(frozen=True, slots=True)

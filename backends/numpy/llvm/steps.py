@@ -191,13 +191,17 @@ class _Steps:
         if node in self.into:
             operand = self.layout(self.into[node])
             assert operand.is_whole
-            assert self.storages[operand.storage].origin == "temporary"
+            assert self.may_write(self.storages[operand.storage])
             self.overwritten(operand.storage)
             found = Layout.dense(operand.storage, operand.dtype, self.nodes[node]["type"].shape)
         else:
             found = self.stored(self.nodes[node]["type"])
         self.layouts[node] = found
         return found
+
+    def may_write(self, storage: Storage) -> bool:
+        """Whether a storage is not the caller's, or given away."""
+        return storage.origin == "temporary" or (storage.origin == "argument" and storage.index in self.plan.donated)
 
     def fused(self, kernel: Kernel, fills: Mapping[int, int]) -> None:
         reads = tuple(Place.of(self.dense(self.layout(root))) for root in kernel.roots)
@@ -467,12 +471,16 @@ class _Steps:
                 found.append(Result(layout, owned=False))
                 continue
             fits = layout.is_whole and same_count(storage.count, dims.product(layout.shape))
-            if storage.origin != "temporary" or storage.number in taken or not fits:
+            given = None
+            if storage.origin == "argument" and self.may_write(storage):
+                given = storage.index
+                fits = fits and layout.shape == self.nodes[self.plan.graph.inputs[given]]["type"].shape
+            if not self.may_write(storage) or storage.number in taken or not fits:
                 copied = self.stored(TensorType(layout.shape, layout.dtype))
                 self.copy(layout, copied)
-                layout = copied
+                layout, given = copied, None
             taken.add(layout.storage)
-            found.append(Result(layout, owned=True))
+            found.append(Result(layout, given is None, given))
         return tuple(found)
 
 
