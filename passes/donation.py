@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from graphc.dims import Size
@@ -15,6 +16,41 @@ from graphc.plan import Step
 FALLIBLE: Final = frozenset(
     {"gather", "scatter_add", "last_write", "argmax", "argmin", "random_below", "debug_print", "pure_callback"}
 )
+
+
+def fallible(nodes: Mapping[int, dict[str, Any]], node: int) -> bool:
+    """Whether the node may raise an error; positions that are constants were looked at when it was made."""
+    data = nodes[node]
+    if data["op"] not in FALLIBLE:
+        return False
+    indexed = data["op"] in ("gather", "scatter_add", "last_write")
+    return not indexed or any(nodes[a]["op"] != "const" for a in data["args"][1:])
+
+
+def fallible_first(
+    nodes: Mapping[int, dict[str, Any]], units: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> list[int]:
+    """An order in which what may raise an error comes first, with what it needs, and else nothing changes.
+
+    Units are their nodes and what they read, in an order that is possible; the result numbers them.
+    """
+    maker = {i: number for number, (made, _) in enumerate(units) for i in made}
+    first: set[int] = set()
+    stack = [number for number, (made, _) in enumerate(units) if any(fallible(nodes, i) for i in made)]
+    while stack:
+        number = stack.pop()
+        if number in first:
+            continue
+        first.add(number)
+        needed = list(units[number][1])
+        while needed:
+            i = needed.pop()
+            if i in maker:
+                stack.append(maker[i])
+            else:
+                needed.extend(nodes[i]["args"])  # a view, which is no unit
+    numbers = range(len(units))
+    return [n for n in numbers if n in first] + [n for n in numbers if n not in first]
 
 
 class Gifts:
@@ -32,16 +68,8 @@ class Gifts:
         self.shown = {root[o] for o in graph.outputs}
         self.start = 0
         for position, nodes in enumerate(steps):
-            if self.inputs and any(self.fallible(i) for i in nodes):
+            if self.inputs and any(fallible(self.nodes, i) for i in nodes):
                 self.start = position + 1
-
-    def fallible(self, node: int) -> bool:
-        """Whether the node may raise an error; positions that are constants were looked at when it was made."""
-        data = self.nodes[node]
-        if data["op"] not in FALLIBLE:
-            return False
-        indexed = data["op"] in ("gather", "scatter_add", "last_write")
-        return not indexed or any(self.nodes[a]["op"] != "const" for a in data["args"][1:])
 
     def open(self, position: int, result: int, filled: bool) -> frozenset[int]:
         """The inputs whose elements a result of this step may replace: one that is returned, or an update of them."""
@@ -51,32 +79,58 @@ class Gifts:
 
     def settle(
         self, steps: Sequence[Step], storage: MutableMapping[int, Size], last_use: Mapping[int, int]
-    ) -> dict[int, int]:
-        """Give inputs that nobody reads any more to outputs that are made later; further entries for `Step.into`."""
+    ) -> list[Step]:
+        """The steps, outputs that are made when nobody reads an input any more being made in its memory."""
         into = {result: operand for step in steps for result, operand in step.into.items()}
         made = {i: position for position, step in enumerate(steps) for i in step.results}
         free = [d for d in self.inputs if d not in self.shown and d not in into.values()]
-        found: dict[int, int] = {}
+        new = list(steps)
         for o in dict.fromkeys(self.graph.outputs):
-            owner = o
-            while owner in into:
-                owner = into[owner]
-            if self.root[o] != o or owner not in made or not self.writes_into(steps[made[owner]], owner):
+            chain = [o]  # what the output overwrites, and what that does
+            while chain[-1] in into:
+                chain.append(into[chain[-1]])
+            if self.root[o] != o or chain[-1] not in storage:
                 continue
             for d in free:
-                same = self.nodes[d]["type"] is self.nodes[owner]["type"]
-                if same and last_use.get(d, -1) < made[owner] and made[owner] >= self.start:
-                    found[owner] = d
-                    free.remove(d)
-                    del storage[owner]
-                    break
-        return found
+                place = self.place(d, chain, made, new, last_use)
+                if place is None:
+                    continue
+                position = made[place]
+                step = new[position]
+                frees = step.frees
+                if place in into:
+                    storage[place] = storage[chain[-1]]
+                    frees = (*frees, into[place])
+                del storage[place]
+                into[place] = d
+                new[position] = replace(step, into={**step.into, place: d}, frees=frees)
+                free.remove(d)
+                break
+        return new
+
+    def place(
+        self,
+        given: int,
+        chain: Sequence[int],
+        made: Mapping[int, int],
+        steps: Sequence[Step],
+        last_use: Mapping[int, int],
+    ) -> int | None:
+        """The one of a chain of results, each in the storage of the next, that can be made in an input's memory."""
+        for i in chain:
+            if self.nodes[given]["type"] is not self.nodes[i]["type"] or i not in made:
+                return None
+            if last_use.get(given, -1) < made[i] and made[i] >= self.start and self.writes_into(steps[made[i]], i):
+                return i
+        return None
 
     def writes_into(self, step: Step, result: int) -> bool:
         """Whether the step can write the result into memory that it is given."""
         type = self.nodes[result]["type"]
         if not isinstance(type, TensorType):
             return False
+        if result in step.fills or (step.kernel is None and TABLE[self.nodes[result]["op"]].updates):
+            return False  # what it does not write has to be there
         return step.kernel is not None or TABLE[self.nodes[result]["op"]].ufunc or self.nodes[result]["op"] == "matmul"
 
     def returned(self) -> dict[int, int]:

@@ -12,7 +12,7 @@ from graphc.dims import Size
 from graphc.ir import NOTHING, Graph, TensorType
 from graphc.kernels import Kernel, Load, Reduce
 from graphc.ops import TABLE
-from graphc.passes.donation import Gifts
+from graphc.passes.donation import Gifts, fallible_first
 from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.passes.reading import VIEWS
@@ -32,6 +32,8 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
     nodes: Nodes = graph._node
     root = _roots(nodes)
     units = _ordered(graph, _inserting(graph, _units(graph, groups), groups))
+    if graph.graph["donated"] and overwrite:
+        units = [units[k] for k in fallible_first(nodes, [((*u.nodes, *u.results), u.reads) for u in units])]
     last_use = _last_uses(graph, units, root)
     gifts = Gifts(graph, [u.nodes for u in units], root)
     dying: dict[int, list[int]] = {}
@@ -52,9 +54,8 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
         frees = tuple(r for r in dying.get(position, ()) if r not in taken and _stored(nodes[r]))
         fills = {i: base for i, base in unit.fills.items() if i not in into}
         steps.append(Step(unit.nodes, into, frees, unit.kernel, fills))
-    further = gifts.settle(steps, storage, last_use) if overwrite else {}
-    if further:
-        steps = [replace(s, into={**s.into, **{i: further[i] for i in s.results if i in further}}) for s in steps]
+    if overwrite:
+        steps = gifts.settle(steps, storage, last_use)
     into = {result: operand for step in steps for result, operand in step.into.items()}
     copies = _copies(graph, root, gifts.returned() if overwrite else {}) | gifts.views(into)
     donated = gifts.used(into, copies)

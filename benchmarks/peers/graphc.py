@@ -1,4 +1,7 @@
-"""graphc, through its public interface: `graphc.compile` for the types and sizes of the inputs."""
+"""graphc, through its public interface: `graphc.compile` for the types and sizes of the inputs.
+
+What a step feeds to itself is donated.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ class Graphc(Peer):
         return graphc.__version__
 
     def prepare(self, workload: Workload) -> Prepared:
-        return ready(graphc.compile(workload.graphc(), *workload.inputs()), workload)
+        donated = tuple(range(workload.carry))
+        return ready(graphc.compile(workload.graphc(), *workload.inputs(), donate_argnums=donated), workload)
 
 
 PEERS = {"graphc": Graphc}
