@@ -11,8 +11,8 @@ from graphc.ir import Graph, TensorType
 from graphc.ops import TABLE
 from graphc.plan import Step
 
-# Ops that refuse some values of their operands. Donated memory is written after them, so that an error leaves everything
-# as it was.
+# Ops that refuse some values of their operands. Donated memory is written after them, so that an error leaves all as it
+# was.
 FALLIBLE: Final = frozenset(
     {"gather", "scatter_add", "last_write", "argmax", "argmin", "random_below", "debug_print", "pure_callback"}
 )

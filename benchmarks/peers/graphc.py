@@ -1,15 +1,18 @@
 """graphc, through its public interface: `graphc.compile` for the types and sizes of the inputs.
 
-What a step feeds to itself is donated.
+What a step feeds to itself is donated; where no result can take its memory, that is of no use.
 """
 
 from __future__ import annotations
+
+import warnings
 
 import graphc
 from benchmarks.peers import Peer
 from benchmarks.peers.numpy import ready
 from benchmarks.prepared import Prepared
 from benchmarks.workload import Workload
+from graphc.errors import DonationWarning
 
 
 class Graphc(Peer):
@@ -20,7 +23,10 @@ class Graphc(Peer):
 
     def prepare(self, workload: Workload) -> Prepared:
         donated = tuple(range(workload.carry))
-        return ready(graphc.compile(workload.graphc(), *workload.inputs(), donate_argnums=donated), workload)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DonationWarning)
+            compiled = graphc.compile(workload.graphc(), *workload.inputs(), donate_argnums=donated)
+        return ready(compiled, workload)
 
 
 PEERS = {"graphc": Graphc}

@@ -41,7 +41,7 @@ def compile(
         fast_math: take elementary functions with a larger, documented error where that is faster, and round a product
             and the sum that it goes into once.
         donate_argnums, donate_argnames: arguments whose memory results may take, by position or by name; of a graph or
-            of expressions, inputs. After a call what such an array holds is unspecified, except that it may be a result.
+            of expressions, inputs. After a call it is unspecified what such an array holds, unless it is a result.
 
     Returns:
         A `Compiled` that takes arrays in the structure of the specs.

@@ -44,9 +44,7 @@ class Donation:
 NO_STATICS = Statics(frozenset(), frozenset(), ())
 
 
-def donation(
-    f: Callable[..., Any], argnums: Any, argnames: Any, maker: str, statics: Statics = NO_STATICS
-) -> Donation:
+def donation(f: Callable[..., Any], argnums: Any, argnames: Any, maker: str, statics: Statics = NO_STATICS) -> Donation:
     """The donation that `donate_argnums` and `donate_argnames` name.
 
     Raises:

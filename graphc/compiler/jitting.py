@@ -337,15 +337,15 @@ def jit(
         cache_size: how many compiled functions to keep; beyond it the one not used for longest is dropped. None
             keeps all.
         donate_argnums, donate_argnames: arguments whose memory results may take, numbered and named as static ones
-            are. After a call what such an array holds is unspecified, except that it may be a result.
+            are. After a call it is unspecified what such an array holds, unless it is a result.
 
     Returns:
         A function of the same arguments, with the methods `explain`, `compiled_for` and `clear_cache`. In a class it
         is a method.
 
     Raises:
-        TraceError: a parameter named as static or donated does not exist, or is both. When called: an argument is no array or number, a
-            static one has no hash, or the function needs the value of a traced one.
+        TraceError: a parameter named as static or donated does not exist, or is both. When called: an argument is no
+            array or number, a static one has no hash, or the function needs the value of a traced one.
 
     Usable as a decorator, with or without arguments.
 

@@ -465,7 +465,7 @@ class _Steps:
             )  # fmt: skip
             rows = rows * taken
         self.instructions.append(
-            Product(target.dtype, tuple(stack), rows, inner, columns, *(_matrix(x) for x in (a, b, target)))
+            Product(target.dtype, tuple(stack), rows, inner, columns, _matrix(a), _matrix(b), _matrix(target))
         )
 
     def matrices(self, layout: Layout) -> Layout:

@@ -91,7 +91,7 @@ def _terms(kernel: Kernel, number: int) -> tuple[_Term, ...] | None:
                     return _scaled(kernel, operand, other)
         case "div":
             if not kernel.varies[value.operands[1]]:
-                return _scaled(kernel, *value.operands, divided=True)
+                return _scaled(kernel, value.operands[0], value.operands[1], divided=True)
     return None
 
 
