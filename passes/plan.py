@@ -10,7 +10,7 @@ from typing import Any
 from graphc import dims
 from graphc.dims import Size
 from graphc.ir import NOTHING, Graph, TensorType
-from graphc.kernels import Kernel, Load, Reduce
+from graphc.kernels import Apply, Kernel, Load, Reduce
 from graphc.ops import TABLE
 from graphc.passes.donation import Gifts, fallible_first
 from graphc.passes.groups import Group, cheap_scalars
@@ -284,19 +284,30 @@ def _overwritable(
 
 
 def _elementwise(kernel: Kernel, operand: int, result: int) -> bool:
-    """Whether each element of the operand is read only before the same element of the result is written.
-
-    In a kernel with reductions that are results of the last of them, one for each point of the other loops.
-    """
+    """Whether each element of the operand is read only before the same element of the result is written."""
     store = next(s for s in kernel.stores if s.node == result)
-    place = store.at
-    if kernel.reduced:
-        value = kernel.values[store.value]
-        if kernel.stages[store.value] < max(kernel.stages) or (isinstance(value, Reduce) and value.across):
-            return False
-    loads = [v for v in kernel.values if isinstance(v, Load) and v.root == operand]
-    once = all((stride != 0) != (loop in kernel.reduced) for loop, stride in enumerate(place.strides))
-    return once and all(v.at == place and not v.within for v in loads)
+    loads = [k for k, v in enumerate(kernel.values) if isinstance(v, Load) and v.root == operand]
+    found = [kernel.values[k] for k in loads]
+    if not all(isinstance(v, Load) and v.at == store.at and not v.within for v in found):
+        return False
+    value, stage = kernel.values[store.value], kernel.stages[store.value]
+    if isinstance(value, Reduce) and value.across:
+        return False
+    along = {loop for loop, stride in enumerate(store.at.strides) if stride != 0}
+    loops = set(range(len(kernel.sizes)))
+    if along == loops:
+        # as the first sweep ends with an element; later ones must do without the operand
+        return stage == 0 and not _read_again(kernel, loads)
+    return along == loops - kernel.reduced and stage == max(kernel.stages)
+
+
+def _read_again(kernel: Kernel, loads: Sequence[int]) -> bool:
+    """Whether a sweep after the first computes something from these loads again."""
+    depends = set(loads)
+    for k, value in enumerate(kernel.values):
+        if isinstance(value, Apply) and depends.intersection(value.operands):
+            depends.add(k)
+    return any(kernel.stages[k] > 0 for k in depends)
 
 
 def _copies(graph: Graph, root: Mapping[int, int], returned: Mapping[int, int]) -> frozenset[int]:

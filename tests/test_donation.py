@@ -45,6 +45,7 @@ USED: dict[str, Case] = {
     "an update": (lambda w, g: w - 0.1 * g, (M, M), (0,), (0,)),
     "several": (lambda w, m, g: (w - 0.1 * m, 0.9 * m + g), (M, M, M), (0, 1), (0, 1)),
     "a row and a sum": (lambda b, g: b - 0.1 * np.sum(g, axis=0), (V, M), (0,), (0,)),
+    "a result and its sum": (lambda x, y: ((h := np.tanh(x) * y), np.sum(h * h), x - h), (M, M), (0, 1), (0, 2)),
     "returned": (lambda x, y: (x, y * 2), (M, M), (0,), (0,)),
     "a slice replaced": (lambda x, y: gnp_set(x, y), ((5, 4), (2, 4)), (0,), (0,)),
     "read no more": (lambda x, y: np.exp(y @ x.T), ((3, 3), (3, 3)), (0,), (0,)),
@@ -73,6 +74,8 @@ def test_results_lie_in_donated_memory(name: str, dtype: Any, kernels: str) -> N
         found = leaves(g(*given))
         for k, (a, b) in enumerate(zip(found, expected, strict=True)):
             np.testing.assert_allclose(a, b, rtol=1e-6 if dtype == np.float32 else 1e-13)
+            if not isinstance(a, np.ndarray):
+                continue
             assert a.flags.owndata
             assert a.flags.writeable
             if kernels == "llvm":

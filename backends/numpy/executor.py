@@ -85,7 +85,8 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
     if native is None:
         return Loaded(run, source)
     specs = [scope[f"spec{position}"] for position in range(len(plan.graph.inputs))]
-    return Loaded(native.bind(densely(native.bind(run), run, specs, plan.donated)), source, native.bind)
+    call = native.bind(densely(native.bind(run), run, specs, plan.donated))
+    return Loaded(call, source, native.arena, native.bind)
 
 
 def densely(

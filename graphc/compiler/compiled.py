@@ -20,14 +20,14 @@ from graphc.compiler.checking import checker, parse
 from graphc.compiler.pytrees import flatten, show_call, unflatten
 from graphc.compiler.sizes import bind_sizes
 from graphc.compiler.structures import giver, taker
-from graphc.dims import Size
+from graphc.dims import Size, symbols
 from graphc.errors import DonationWarning, GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.fuse import fuse
 from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan as make_plan
-from graphc.plan import Loaded, Plan
+from graphc.plan import Loaded, Memory, Plan
 from graphc.text import callbacks_of, constants_of, dump
 from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, stacklevel, world_of
 
@@ -244,9 +244,30 @@ class Compiled:
 
         return Objective(self, argnums)
 
-    def memory(self, **sizes: int) -> int:
-        """The most bytes of results and temporaries alive at once in a call; named sizes as keywords."""
-        return self.plan.peak_bytes(sizes)
+    def memory(self, **sizes: int) -> Memory:
+        """The most bytes that a call takes, known before it runs; named sizes as keywords.
+
+        Returns:
+            A number, with the parts `arguments`, `results` (those that get memory of their own, and not that of a
+            donated argument) and `temporaries`. What NumPy and other libraries take inside a call is not counted, nor
+            is memory that is kept for later calls.
+
+        Raises:
+            ShapeError: a named size has no value, or there is no such name.
+
+        >>> from graphc.compiler import compile
+        >>> needed = compile(lambda x: x * 2 + 1, "f64[n]").memory(n=1000)
+        >>> needed, needed.arguments, needed.results, needed.temporaries
+        (16000, 8000, 8000, 0)
+        """
+        names = sorted({name for t in self.graph.input_types for d in t.shape for name in symbols(d)})
+        if set(names) != set(sizes):
+            raise ShapeError(
+                f"{self.graph.name}: memory depends on the named sizes",
+                expected=f"memory({', '.join(f'{name}=...' for name in names)})",
+                actual=f"memory({', '.join(f'{name}={size}' for name, size in sizes.items())})",
+            )
+        return self.plan.memory(sizes, self._loaded.arena)
 
 
 def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
