@@ -57,7 +57,8 @@ class Native:
         state[program.SLOW] = id(slow)
         state[program.UNPACKED] = unpacked
         state[program.STRICT] = strict
-        kept = reuse.store()
+        # the handler is made when the first function comes that may have large results
+        kept = reuse.store() if "set_handler" in self.library.addresses else None
         state[program.HANDLER] = 0 if kept is None else id(kept.handler)
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
         state.slow, state.native = slow, self
