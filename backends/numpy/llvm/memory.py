@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, DType, Emitter, Value, llvm_type
 
 BYTE = np.dtype(np.uint8)
 
@@ -27,42 +27,81 @@ def lane_numbers(e: Emitter, lanes: int) -> Value:
     return e.value(text, I64, lanes)
 
 
+class Tail(Value):
+    """A mask of the first lanes. `whole` is a scalar, whether these are all; None where they never are."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, mask: Value, whole: Value | None) -> None:
+        super().__init__(mask.emitter, mask.text, mask.dtype, mask.lanes)
+        self.whole = whole
+
+
+def tail(e: Emitter, left: Value, lanes: int, whole: bool) -> Tail:
+    """The mask of the first `left` lanes; `whole` says whether there may be as many as lanes, or more."""
+    full = left >= lanes if whole else None
+    count = e.convert(left if full is None else e.select(full, e.const(lanes, I64, 1), left), I32)
+    numbers = e.value("<" + ", ".join(f"i32 {k}" for k in range(lanes)) + ">", I32, lanes)
+    return Tail(numbers < e.splat(count, lanes), full)
+
+
 def load(
     e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Value | None
 ) -> Value:
     """Elements `index`, `index + stride`, ... of an array; 0 where the mask, if there is one, is false."""
     kept = stored(dtype)
-    if stride == 1:
+    if lanes == 1:
         pointer = element(e, base, index, dtype)
-        if mask is None:
-            return e.load(pointer, dtype, lanes)
-        if lanes == 1:
-            return _guarded(e, pointer, dtype, mask)
+        return e.load(pointer, dtype, 1) if mask is None else _guarded(e, pointer, dtype, mask)
+    if isinstance(mask, Tail) and mask.whole is not None and not e.module.features.mask_registers:
+        some = Value(e, mask.text, BOOL, lanes)
+        result: Value = e.either(
+            mask.whole,
+            lambda: load(e, base, index, stride, kept, lanes, None),
+            lambda: load(e, base, index, stride, kept, lanes, some),
+        )
+    elif mask is None:
+        result = _apart(e, base, index, stride, kept, lanes, None) if stride != 1 else e.load(
+            element(e, base, index, dtype), kept, lanes
+        )
+    elif not _masks(e, kept, stride):
+        result = e.instruction(
+            f"call {llvm_type(kept, lanes)} @{_reader(e, kept, lanes)}({_chosen(e, base, index, stride, mask)})",
+            kept,
+            lanes,
+            pure=False,
+        )
+    elif stride != 1:
+        result = _apart(e, base, index, stride, kept, lanes, mask)
+    else:
         kind = llvm_type(kept, lanes)
         name = f"llvm.masked.load.v{lanes}{_suffix(kept)}.p0"
         e.module.define(name, f"declare {kind} @{name}(ptr, i32, <{lanes} x i1>, {kind})")
+        pointer = element(e, base, index, dtype)
         result = e.instruction(
             f"call {kind} @{name}(ptr {pointer}, i32 {kept.itemsize}, {mask!r}, {kind} zeroinitializer)",
             kept,
             lanes,
             pure=False,
         )
-    elif lanes == 1:
-        pointer = element(e, base, index, dtype)
-        return e.load(pointer, dtype, 1) if mask is None else _guarded(e, pointer, dtype, mask)
-    else:
-        pointers = _pointers(e, base, index, stride, kept, lanes)
-        kind = llvm_type(kept, lanes)
-        name = f"llvm.masked.gather.v{lanes}{_suffix(kept)}.v{lanes}p0"
-        e.module.define(name, f"declare {kind} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {kind})")
-        shown = repr(e.const(True, BOOL, lanes)) if mask is None else repr(mask)
-        result = e.instruction(
-            f"call {kind} @{name}(<{lanes} x ptr> {pointers}, i32 {kept.itemsize}, {shown}, {kind} zeroinitializer)",
-            kept,
-            lanes,
-            pure=False,
-        )
     return result.differs(0) if dtype == BOOL else result
+
+
+def _apart(
+    e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Value | None
+) -> Value:
+    """Elements that lie apart, by one instruction where there is one."""
+    kind = llvm_type(dtype, lanes)
+    places = _pointers(e, base, index, stride, dtype, lanes)
+    name = f"llvm.masked.gather.v{lanes}{_suffix(dtype)}.v{lanes}p0"
+    e.module.define(name, f"declare {kind} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {kind})")
+    shown = repr(e.const(True, BOOL, lanes)) if mask is None else repr(mask)
+    return e.instruction(
+        f"call {kind} @{name}(<{lanes} x ptr> {places}, i32 {dtype.itemsize}, {shown}, {kind} zeroinitializer)",
+        dtype,
+        lanes,
+        pure=False,
+    )
 
 
 def _guarded(e: Emitter, pointer: str, dtype: DType, mask: Value) -> Value:
@@ -88,18 +127,99 @@ def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int
     if lanes == 1 or (stride == 1 and mask is None):
         e.store(value, element(e, base, index, dtype))
         return
-    mask = e.const(True, BOOL, lanes) if mask is None else mask
     kind = llvm_type(dtype, lanes)
-    if stride == 1:
+    if isinstance(mask, Tail) and mask.whole is not None and not e.module.features.mask_registers:
+        some = Value(e, mask.text, BOOL, lanes)
+        e.either(
+            mask.whole,
+            lambda: store(e, value, base, index, stride, None),
+            lambda: store(e, value, base, index, stride, some),
+        )
+    elif mask is not None and not _masks(e, dtype, stride):
+        e.statement(f"call void @{_writer(e, dtype, lanes)}({value!r}, {_chosen(e, base, index, stride, mask)})")
+    elif stride == 1:
         pointer = element(e, base, index, dtype)
         name = f"llvm.masked.store.v{lanes}{_suffix(dtype)}.p0"
         e.module.define(name, f"declare void @{name}({kind}, ptr, i32, <{lanes} x i1>)")
         e.statement(f"call void @{name}({value!r}, ptr {pointer}, i32 {dtype.itemsize}, {mask!r})")
-        return
-    pointers = _pointers(e, base, index, stride, dtype, lanes)
-    name = f"llvm.masked.scatter.v{lanes}{_suffix(dtype)}.v{lanes}p0"
-    e.module.define(name, f"declare void @{name}({kind}, <{lanes} x ptr>, i32, <{lanes} x i1>)")
-    e.statement(f"call void @{name}({value!r}, <{lanes} x ptr> {pointers}, i32 {dtype.itemsize}, {mask!r})")
+    else:
+        mask = e.const(True, BOOL, lanes) if mask is None else mask
+        pointers = _pointers(e, base, index, stride, dtype, lanes)
+        name = f"llvm.masked.scatter.v{lanes}{_suffix(dtype)}.v{lanes}p0"
+        e.module.define(name, f"declare void @{name}({kind}, <{lanes} x ptr>, i32, <{lanes} x i1>)")
+        e.statement(f"call void @{name}({value!r}, <{lanes} x ptr> {pointers}, i32 {dtype.itemsize}, {mask!r})")
+
+
+def _masks(e: Emitter, dtype: DType, stride: Value | int) -> bool:
+    """Whether the processor has masks for such elements. Without, LLVM would write a branch for each lane."""
+    features = e.module.features
+    return 0 < features.masked <= dtype.itemsize and (stride == 1 or (features.mask_registers and dtype.itemsize >= 4))
+
+
+def _chosen(e: Emitter, base: str, index: Value, stride: Value | int, mask: Value) -> str:
+    """What `_lane_by_lane` is told of the elements: the first of them, how far they lie apart, and the mask."""
+    flags = e.instruction(f"zext {mask!r} to {llvm_type(BYTE, mask.lanes)}", BYTE, mask.lanes)
+    step = e.const(stride, I64, 1) if isinstance(stride, int) else stride
+    return f"ptr {base}, {index!r}, {step!r}, {flags!r}"
+
+
+def _reader(e: Emitter, dtype: DType, lanes: int) -> str:
+    """The function of the module that reads elements under a mask."""
+    name, kind = f"graphc.read.{lanes}.{dtype.name}", llvm_type(dtype, lanes)
+    before = f"  store {kind} zeroinitializer, ptr %lanes"
+    each = f"  %x = load {ELEMENTS[dtype]}, ptr %there\n  store {ELEMENTS[dtype]} %x, ptr %here"
+    after = f"  %result = load {kind}, ptr %lanes\n  ret {kind} %result"
+    e.module.define(name, _lane_by_lane(kind, name, "", dtype, lanes, (before, each, after)))
+    return name
+
+
+def _writer(e: Emitter, dtype: DType, lanes: int) -> str:
+    """The function of the module that writes elements under a mask."""
+    name, kind = f"graphc.write.{lanes}.{dtype.name}", llvm_type(dtype, lanes)
+    before = f"  store {kind} %value, ptr %lanes"
+    each = f"  %x = load {ELEMENTS[dtype]}, ptr %here\n  store {ELEMENTS[dtype]} %x, ptr %there"
+    e.module.define(name, _lane_by_lane("void", name, f"{kind} %value, ", dtype, lanes, (before, each, "  ret void")))
+    return name
+
+
+def _lane_by_lane(
+    result: str, name: str, first: str, dtype: DType, lanes: int, parts: tuple[str, str, str]
+) -> str:
+    """A function that goes over the lanes for which a mask has a byte that is not 0.
+
+    `parts` is what it does with all lanes before, with each one, `%here` on the stack and `%there` in the array, and
+    with all after.
+    """
+    before, each, after = parts
+    kind, flags = ELEMENTS[dtype], llvm_type(BYTE, lanes)
+    return f"""define internal {result} @{name}({first}ptr %base, i64 %index, i64 %stride, {flags} %mask) noinline nounwind {{
+entry:
+  %lanes = alloca {llvm_type(dtype, lanes)}, align 64
+  %flags = alloca {flags}, align 64
+  %start = getelementptr {kind}, ptr %base, i64 %index
+  store {flags} %mask, ptr %flags
+{before}
+  br label %head
+head:
+  %k = phi i64 [ 0, %entry ], [ %following, %next ]
+  %flag_at = getelementptr i8, ptr %flags, i64 %k
+  %flag = load i8, ptr %flag_at
+  %wanted = icmp ne i8 %flag, 0
+  br i1 %wanted, label %take, label %next
+take:
+  %apart = mul i64 %k, %stride
+  %there = getelementptr {kind}, ptr %start, i64 %apart
+  %here = getelementptr {kind}, ptr %lanes, i64 %k
+{each}
+  br label %next
+next:
+  %following = add i64 %k, 1
+  %more = icmp ult i64 %following, {lanes}
+  br i1 %more, label %head, label %done
+done:
+{after}
+}}
+"""
 
 
 def _pointers(e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int) -> str:

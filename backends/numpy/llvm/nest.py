@@ -16,6 +16,8 @@ from graphc.ops import TABLE
 
 CALLS: Final = 24  # transcendental functions: more of them are called, not written out
 
+SHORT: Final = 9  # additions for an element: more are written once for whole vectors and for the rest
+
 Env = dict[int, Value]  # values of a kernel that have been computed, by number
 
 
@@ -131,13 +133,15 @@ class Nest:
         stop: Value,
         carried: list[Value],
         body: Callable[[list[Value], int, Value | None], list[Value]],
+        work: int = 0,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
+        work: what the body costs for an element. A long one is written once, and has a mask for every vector.
         """
         for first, last in self.parts(self.vector_loop, start, stop):
-            carried = self._vectors(first, last, carried, body)
+            carried = self._vectors(first, last, carried, body, work > SHORT)
         return carried
 
     def _vectors(
@@ -146,8 +150,10 @@ class Nest:
         stop: Value,
         carried: list[Value],
         body: Callable[[list[Value], int, Value | None], list[Value]],
+        once: bool,
     ) -> list[Value]:
         e, lanes, loop = self.e, self.lanes, self.vector_loop
+        size = self.kernel.sizes[loop]
 
         def whole(index: Value, held: list[Value]) -> list[Value]:
             self.index[loop] = index
@@ -155,6 +161,18 @@ class Nest:
 
         if lanes == 1:
             return self.e.loop(start, stop, 1, carried, whole)
+        if isinstance(size, int) and start.text == "0" and stop.text == str(size) and size % lanes == 0:
+            return self.e.loop(start, stop, lanes, carried, whole)
+        if isinstance(size, int) and size < lanes:
+            self.index[loop] = start
+            return body(carried, lanes, memory.tail(e, stop - start, lanes, whole=False))
+        if once:
+
+            def either(index: Value, held: list[Value]) -> list[Value]:
+                self.index[loop] = index
+                return body(held, lanes, memory.tail(e, stop - index, lanes, whole=True))
+
+            return self.e.loop(start, stop, lanes, carried, either)
         # held values after the loop, and the index that it reached: start + lanes * count
         count = e.binary("sdiv", stop - start, lanes)
         end = start + count * lanes
@@ -164,9 +182,7 @@ class Nest:
         e.statement(f"br {more!r}, label %{inside}, label %{after}")
         e.label(inside)
         self.index[loop] = end
-        left = e.splat(stop - end, lanes)
-        mask = memory.lane_numbers(e, lanes) < left
-        new = body(held, lanes, mask)
+        new = body(held, lanes, memory.tail(e, stop - end, lanes, whole=False))
         latch = e.block
         e.statement(f"br label %{after}")
         e.label(after)

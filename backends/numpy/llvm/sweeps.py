@@ -76,6 +76,7 @@ class Sweeps:
         start, stop = nest.ends if division and division.loop == loop else (nest.zero, nest.extents[loop])
         env = nest.hoisted(self.schedule.needed(stage), env)
         folds = self.schedule.folds(stage)
+        work = self.schedule.work(stage)
 
         def body(held: list[Value], lanes: int, mask: Value | None) -> list[Value]:
             here = self._vector(stage, env, lanes, mask)
@@ -88,12 +89,12 @@ class Sweeps:
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body)
+            nest.vectors(start, stop, [], body, work)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
             starts = [identity(e, r.fold, r.dtype, nest.lanes) for _, r in folds]
-            vectors = nest.vectors(first, last, starts, body)
+            vectors = nest.vectors(first, last, starts, body, work)
             triples = zip(folds, vectors, held[: len(folds)], held[len(folds) :], strict=True)
             pairs = [added(e, r.fold, vector, total, rest) for (_, r), vector, total, rest in triples]
             return [total for total, _ in pairs] + [rest for _, rest in pairs]

@@ -117,8 +117,7 @@ class Tiles:
 
             return body
 
-        needed = self.schedule.needed(stage)
-        light = self.schedule.folds(stage) and sum(weight(self.kernel.values[i]) for i in needed) <= LIGHT
+        light = self.schedule.folds(stage) and self.schedule.work(stage) <= LIGHT
         for first, last in nest.parts(loop, nest.zero, stop):
             whole = first
             if light:
@@ -165,7 +164,7 @@ class Tiles:
                 self._put(i, combine(e, r.fold, total, e.convert(result[0], total.dtype)), tile, mask)
             return []
 
-        nest.vectors(*tile, [], body)
+        nest.vectors(*tile, [], body, len(indices) * self.schedule.work(stage))
 
     def _read(self, stage: int) -> set[int]:
         """The values that a sweep reads or computes."""
@@ -203,4 +202,4 @@ class Tiles:
                 nest.write(n, get(kernel.stores[n].value), lanes, mask)
             return []
 
-        nest.vectors(*tile, [], body)
+        nest.vectors(*tile, [], body, sum(weight(kernel.values[i]) for i in computed))
