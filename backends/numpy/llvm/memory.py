@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import numpy as np
 
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, DType, Emitter, Value, llvm_type
@@ -27,39 +30,67 @@ def lane_numbers(e: Emitter, lanes: int) -> Value:
     return e.value(text, I64, lanes)
 
 
-class Tail(Value):
-    """A mask of the first lanes. `whole` is a scalar, whether these are all; None where they never are."""
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The first lanes, `left` of them. `whole` is a scalar, whether these are all; None where they never are.
 
-    __slots__ = ("whole",)
+    Reads and writes of a whole vector have a way of their own, so the mask is made where it is needed.
+    """
 
-    def __init__(self, mask: Value, whole: Value | None) -> None:
-        super().__init__(mask.emitter, mask.text, mask.dtype, mask.lanes)
-        self.whole = whole
+    left: Value
+    lanes: int
+    whole: Value | None
+
+    @classmethod
+    def of(cls, left: Value, lanes: int) -> Tail:
+        """`left` lanes, or all where there are more to come."""
+        return cls(left, lanes, left >= lanes)
+
+    def mask(self) -> Value:
+        e = self.left.emitter
+        numbers = e.value("<" + ", ".join(f"i32 {k}" for k in range(self.lanes)) + ">", I32, self.lanes)
+        return numbers < e.splat(e.convert(self.at_most(), I32), self.lanes)
+
+    def at_most(self) -> Value:
+        """The number of lanes."""
+        if self.whole is None:
+            return self.left
+        e = self.left.emitter
+        return e.select(self.whole, e.const(self.lanes, I64, 1), self.left)
 
 
-def tail(e: Emitter, left: Value, lanes: int, whole: bool) -> Tail:
-    """The mask of the first `left` lanes; `whole` says whether there may be as many as lanes, or more."""
-    full = left >= lanes if whole else None
-    count = e.convert(left if full is None else e.select(full, e.const(lanes, I64, 1), left), I32)
-    numbers = e.value("<" + ", ".join(f"i32 {k}" for k in range(lanes)) + ">", I32, lanes)
-    return Tail(numbers < e.splat(count, lanes), full)
+Mask: TypeAlias = Value | Tail
+
+
+def masked(e: Emitter, mask: Mask, value: Value, other: Value) -> Value:
+    """The value where the mask is true, the other one elsewhere."""
+    if isinstance(mask, Value):
+        return e.select(mask, value, other)
+    found = mask.mask
+    if mask.whole is None:
+        return e.select(found(), value, other)
+    result: Value = e.either(mask.whole, lambda: value, lambda: e.select(found(), value, other))
+    return result
 
 
 def load(
-    e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Value | None
+    e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Mask | None
 ) -> Value:
     """Elements `index`, `index + stride`, ... of an array; 0 where the mask, if there is one, is false."""
     kept = stored(dtype)
     if lanes == 1:
         pointer = element(e, base, index, dtype)
         return e.load(pointer, dtype, 1) if mask is None else _guarded(e, pointer, dtype, mask)
-    if isinstance(mask, Tail) and mask.whole is not None and not e.module.features.mask_registers:
-        some = Value(e, mask.text, BOOL, lanes)
-        result: Value = e.either(
-            mask.whole,
-            lambda: load(e, base, index, stride, kept, lanes, None),
-            lambda: load(e, base, index, stride, kept, lanes, some),
-        )
+    if isinstance(mask, Tail):
+        some = mask.mask
+
+        def partly() -> Value:
+            return load(e, base, index, stride, kept, lanes, some())
+
+        if mask.whole is None:
+            result = partly()
+        else:
+            result = e.either(mask.whole, lambda: load(e, base, index, stride, kept, lanes, None), partly)
     elif mask is None:
         result = _apart(e, base, index, stride, kept, lanes, None) if stride != 1 else e.load(
             element(e, base, index, dtype), kept, lanes
@@ -119,7 +150,7 @@ def _guarded(e: Emitter, pointer: str, dtype: DType, mask: Value) -> Value:
     return result.differs(0) if dtype == BOOL else result
 
 
-def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int, mask: Value | None) -> None:
+def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int, mask: Mask | None) -> None:
     """Write elements `index`, `index + stride`, ... of an array, where the mask, if there is one, is true."""
     if value.dtype == BOOL:
         value = e.convert(value, BYTE)
@@ -128,13 +159,16 @@ def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int
         e.store(value, element(e, base, index, dtype))
         return
     kind = llvm_type(dtype, lanes)
-    if isinstance(mask, Tail) and mask.whole is not None and not e.module.features.mask_registers:
-        some = Value(e, mask.text, BOOL, lanes)
-        e.either(
-            mask.whole,
-            lambda: store(e, value, base, index, stride, None),
-            lambda: store(e, value, base, index, stride, some),
-        )
+    if isinstance(mask, Tail):
+        some = mask.mask
+
+        def partly() -> None:
+            store(e, value, base, index, stride, some())
+
+        if mask.whole is None:
+            partly()
+        else:
+            e.either(mask.whole, lambda: store(e, value, base, index, stride, None), partly)
     elif mask is not None and not _masks(e, dtype, stride):
         e.statement(f"call void @{_writer(e, dtype, lanes)}({value!r}, {_chosen(e, base, index, stride, mask)})")
     elif stride == 1:

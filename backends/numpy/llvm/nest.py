@@ -8,6 +8,7 @@ from typing import Final
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
+from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
 from graphc.dims import Size
@@ -132,7 +133,7 @@ class Nest:
         start: Value,
         stop: Value,
         carried: list[Value],
-        body: Callable[[list[Value], int, Value | None], list[Value]],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
         work: int = 0,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
@@ -149,7 +150,7 @@ class Nest:
         start: Value,
         stop: Value,
         carried: list[Value],
-        body: Callable[[list[Value], int, Value | None], list[Value]],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
         once: bool,
     ) -> list[Value]:
         e, lanes, loop = self.e, self.lanes, self.vector_loop
@@ -165,12 +166,12 @@ class Nest:
             return self.e.loop(start, stop, lanes, carried, whole)
         if isinstance(size, int) and size < lanes:
             self.index[loop] = start
-            return body(carried, lanes, memory.tail(e, stop - start, lanes, whole=False))
+            return body(carried, lanes, Tail(stop - start, lanes, None))
         if once:
 
             def either(index: Value, held: list[Value]) -> list[Value]:
                 self.index[loop] = index
-                return body(held, lanes, memory.tail(e, stop - index, lanes, whole=True))
+                return body(held, lanes, Tail.of(stop - index, lanes))
 
             return self.e.loop(start, stop, lanes, carried, either)
         # held values after the loop, and the index that it reached: start + lanes * count
@@ -182,7 +183,7 @@ class Nest:
         e.statement(f"br {more!r}, label %{inside}, label %{after}")
         e.label(inside)
         self.index[loop] = end
-        new = body(held, lanes, memory.tail(e, stop - end, lanes, whole=False))
+        new = body(held, lanes, Tail(stop - end, lanes, None))
         latch = e.block
         e.statement(f"br label %{after}")
         e.label(after)
@@ -193,14 +194,14 @@ class Nest:
 
     # Values
 
-    def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Value | None = None) -> None:
+    def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Mask | None = None) -> None:
         """Values that are not in `env` yet: vectors of what varies over the vector loop, if it runs by vectors."""
         for i in numbers:
             if i not in env:
                 varies = lanes > 1 and self.vector_loop in self.schedule.varies[i]
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
-    def emit(self, i: int, env: Env, lanes: int, mask: Value | None) -> Value:
+    def emit(self, i: int, env: Env, lanes: int, mask: Mask | None) -> Value:
         """The instructions of one value, of `lanes` lanes; its operands are in `env`."""
         e = self.e
         value = self.kernel.values[i]
@@ -233,7 +234,7 @@ class Nest:
         finally:
             e.lanes = saved
 
-    def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Value | None) -> Value:
+    def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
         return memory.load(self.e, self.sources[root], self.affine(at), stride, dtype, lanes, mask)
 
@@ -263,21 +264,23 @@ class Nest:
         step = self.e.const(stride, I64, 1) if isinstance(stride, int) else stride
         return self.e.splat(base, lanes) + memory.lane_numbers(self.e, lanes) * self.e.splat(step, lanes)
 
-    def _within(self, within: Sequence[Within], lanes: int, mask: Value | None) -> Value | None:
+    def _within(self, within: Sequence[Within], lanes: int, mask: Mask | None) -> Mask | None:
         """Where a load's conditions hold, and the mask."""
         e = self.e
+        if within and isinstance(mask, Tail):
+            mask = mask.mask()
         for w in within:
             start, stop, index = self.size(w.start), self.size(w.stop), self.index[w.loop]
             if lanes > 1 and w.loop == self.vector_loop:
                 index = e.splat(index, lanes) + memory.lane_numbers(e, lanes)
             inside = (index >= self.wide(start, index.lanes)) & (index < self.wide(stop, index.lanes))
             inside = self.wide(inside, lanes)
-            mask = inside if mask is None else mask & inside
+            mask = mask & inside if isinstance(mask, Value) else inside
         return mask
 
     # Arrays of results
 
-    def write(self, n: int, value: Value, lanes: int = 1, mask: Value | None = None) -> None:
+    def write(self, n: int, value: Value, lanes: int = 1, mask: Mask | None = None) -> None:
         """Elements of the array of store `n`."""
         at = self.kernel.stores[n].at
         along = lanes > 1 and at.strides[self.vector_loop] != 0
@@ -285,7 +288,7 @@ class Nest:
         stride = self.stride(at) if along else 1
         memory.store(self.e, value, self.targets[n], self.affine(at), stride, mask if along else None)
 
-    def read_back(self, n: int, dtype: DType, lanes: int, mask: Value | None) -> Value:
+    def read_back(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         """Elements that were written to the array of store `n`."""
         at = self.kernel.stores[n].at
         stride = self.stride(at) if lanes > 1 else 1
