@@ -11,7 +11,7 @@ from graphc.backends.numpy.llvm.machine import BUSY, Library, Machine, assemble,
 
 
 class Part(NamedTuple):
-    """A module's text, and how much time to spend on its instructions: `BUSY` or `BRIEF` of `machine`."""
+    """A module's text, and how much time to spend on its instructions: `BUSY`, `LONG` or `BRIEF` of `machine`."""
 
     text: str
     level: int = BUSY

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry, externals
 from graphc.backends.numpy.llvm.code import Part, library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
-from graphc.backends.numpy.llvm.machine import BRIEF, Library, Machine, host
+from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
+
+MANY: Final = 1000  # values of all kernels of a program: compiling them takes a tenth of a second
 
 
 def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None = None) -> list[Run]:
@@ -25,7 +27,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     """
     machine = machine or host()
     numbers = range(len(kernels))
-    parts = [Part(text(kernels, machine, fast))]
+    parts = [part(kernels, machine, fast)]
     names = [f"kernel{number}" for number in numbers]
     if not entry.SUPPORTED:
         return list(callers(kernels, library(tuple(parts), machine, tuple(names))))
@@ -45,11 +47,12 @@ def callers(kernels: Sequence[Kernel], found: Library) -> Iterator[Run]:
         yield _Caller(kernel, found.addresses[f"kernel{number}"], found)
 
 
-def text(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> str:
-    """The kernels as one LLVM module: functions `kernel0`, `kernel1`, ..."""
+def part(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> Part:
+    """The kernels as one module: functions `kernel0`, `kernel1`, ..."""
     module = Module(machine.features_used)
     texts = [function(kernel, f"kernel{number}", machine, module, fast) for number, kernel in enumerate(kernels)]
-    return "\n".join([module.text(), *texts])
+    long = sum(len(kernel.values) for kernel in kernels) > MANY
+    return Part("\n".join([module.text(), *texts]), LONG if long else BUSY)
 
 
 def declaration(number: int) -> str:

@@ -13,6 +13,7 @@ from graphc.backends.numpy.llvm.emit import Features
 
 # How much of its time LLVM spends on the choice and the order of instructions; no passes over the text run before that.
 BUSY: Final = 2  # for what runs once for each element
+LONG: Final = 1  # for thousands of operations: without a last look at their order, which grows faster than they do
 BRIEF: Final = 0  # for what runs once in a call: made several times faster
 _serial = count()
 

@@ -19,6 +19,8 @@ def stored(dtype: DType) -> DType:
 
 def element(e: Emitter, base: str, index: Value, dtype: DType) -> str:
     """A pointer to an element of an array."""
+    if index.text == "0":
+        return base
     name = f"%{e.fresh('p')}"
     e.statement(f"{name} = getelementptr {ELEMENTS[stored(dtype)]}, ptr {base}, i64 {index.text}")
     return name

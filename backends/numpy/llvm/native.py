@@ -70,10 +70,10 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
     lowered = steps.lower(plan)
-    around, words = _program(lowered, plan, machine)
-    parts = [around]
+    outside, words = around(lowered, plan, machine)
+    parts = [outside]
     if lowered.kernels:
-        parts.append(code.Part(generator.text(lowered.kernels, machine, fast)))
+        parts.append(generator.part(lowered.kernels, machine, fast))
     planned = [s.kernel for s in plan.steps if s.kernel is not None]
     names = [f"kernel{number}" for number in range(len(planned))]
     library = code.library(tuple(parts), machine, ("program", *names, *words))
@@ -82,7 +82,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     return Native(library, constants, tuple(generator.callers(planned, library)))
 
 
-def _program(lowered: Program, plan: Plan, machine: Machine) -> tuple[code.Part, list[str]]:
+def around(lowered: Program, plan: Plan, machine: Machine) -> tuple[code.Part, list[str]]:
     """The module of the function around the kernels, and the externals in it."""
     module = Module(machine.features_used)
     whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]

@@ -37,9 +37,11 @@ class Nest:
         self.slots: list[str] = []
         self.decided: dict[Within, bool] = {}  # conditions known to hold, or not, in the segment being written
         self.e.label("entry")
-        bases = [self._argument("arrays", n, "ptr") for n in range(len(kernel.roots) + len(kernel.nodes))]
-        self.sources = dict(zip(kernel.roots, bases, strict=False))
-        self.targets = bases[len(kernel.roots) :]
+        self._bases: dict[int, str] = {}
+        # without loops an array is looked up where it is used, so that few addresses are held at a time
+        for n in range(len(kernel.roots) + len(kernel.nodes)) if kernel.sizes else ():
+            self._base(n)
+        self._sources = {root: n for n, root in enumerate(kernel.roots)}
         self.sizes: dict[Size, Value] = {
             size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)
         }
@@ -54,6 +56,20 @@ class Nest:
         lines[self._allocations : self._allocations] = self.slots
         header = f"define i32 @{name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
         return "\n".join([header, *lines, "}"]) + "\n"
+
+    def _base(self, number: int) -> str:
+        """The address of one of the arrays."""
+        if number not in self._bases:
+            self._bases[number] = self._argument("arrays", number, "ptr")
+        return self._bases[number]
+
+    def source(self, root: int) -> str:
+        """The address of the array of a root."""
+        return self._base(self._sources[root])
+
+    def target(self, store: int) -> str:
+        """The address of the array of a store."""
+        return self._base(len(self.kernel.roots) + store)
 
     def _argument(self, array: str, number: int, kind: str) -> str:
         e = self.e
@@ -236,7 +252,7 @@ class Nest:
 
     def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
-        return memory.load(self.e, self.sources[root], self.affine(at), stride, dtype, lanes, mask)
+        return memory.load(self.e, self.source(root), self.affine(at), stride, dtype, lanes, mask)
 
     def wide(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else self.e.splat(value, lanes)
@@ -286,10 +302,10 @@ class Nest:
         along = lanes > 1 and at.strides[self.vector_loop] != 0
         value = self.wide(value, lanes) if along else self.e.lane(value, 0)
         stride = self.stride(at) if along else 1
-        memory.store(self.e, value, self.targets[n], self.affine(at), stride, mask if along else None)
+        memory.store(self.e, value, self.target(n), self.affine(at), stride, mask if along else None)
 
     def read_back(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         """Elements that were written to the array of store `n`."""
         at = self.kernel.stores[n].at
         stride = self.stride(at) if lanes > 1 else 1
-        return memory.load(self.e, self.targets[n], self.affine(at), stride, dtype, lanes, mask)
+        return memory.load(self.e, self.target(n), self.affine(at), stride, dtype, lanes, mask)
