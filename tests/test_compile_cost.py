@@ -1,4 +1,4 @@
-"""What compiling costs: how much text there is for LLVM, and what is looked at on the way. Nothing here takes the time."""
+"""What compiling costs: how much text there is for LLVM, what is looked at on the way. Nothing here takes the time."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-
 LIMIT: Final = 256 << 20  # bytes that the folder may hold; beyond, the files used longest ago go
 LOWERED: Final = 0.75  # to this share of the limit
 # Looking through the folder may take longer than compiling. It is done for one of so many new files,

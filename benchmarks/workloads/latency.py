@@ -35,7 +35,6 @@ class ElementwiseGraph(Workload):
 
     def graph(self, xp: Any, larger: Program) -> Program:
         """The graph in a library's functions; `larger` is its elementwise maximum."""
-
         steps = self.steps
 
         def f(x: Any) -> Any:

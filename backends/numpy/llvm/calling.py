@@ -16,7 +16,7 @@ from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.ir import TensorType
 
-PRELUDE: Final = f"""
+PRELUDE: Final = """
 declare ptr @PyTuple_New(i64)
 declare i32 @PyTuple_SetItem(ptr, i64, ptr)
 declare void @Py_DecRef(ptr)

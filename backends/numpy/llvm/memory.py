@@ -81,6 +81,7 @@ def load(
     """Elements `index`, `index + stride`, ... of an array; 0 where the mask, if there is one, is false."""
     kept = stored(dtype)
     if lanes == 1:
+        assert not isinstance(mask, Tail), "of vectors alone"
         pointer = element(e, base, index, dtype)
         return e.load(pointer, dtype, 1) if mask is None else _guarded(e, pointer, dtype, mask)
     if isinstance(mask, Tail):
@@ -93,19 +94,13 @@ def load(
             result = partly()
         else:
             result = e.either(mask.whole, lambda: load(e, base, index, stride, kept, lanes, None), partly)
-    elif mask is None:
-        result = _apart(e, base, index, stride, kept, lanes, None) if stride != 1 else e.load(
-            element(e, base, index, dtype), kept, lanes
-        )
-    elif not _masks(e, kept, stride):
-        result = e.instruction(
-            f"call {llvm_type(kept, lanes)} @{_reader(e, kept, lanes)}({_chosen(e, base, index, stride, mask)})",
-            kept,
-            lanes,
-            pure=False,
-        )
+    elif mask is not None and not _masks(e, kept, stride):
+        call = f"call {llvm_type(kept, lanes)} @{_reader(e, kept, lanes)}({_chosen(e, base, index, stride, mask)})"
+        result = e.instruction(call, kept, lanes, pure=False)
     elif stride != 1:
-        result = _apart(e, base, index, stride, kept, lanes, mask)
+        result = _gathered(e, base, index, stride, kept, e.const(True, BOOL, lanes) if mask is None else mask)
+    elif mask is None:
+        result = e.load(element(e, base, index, dtype), kept, lanes)
     else:
         kind = llvm_type(kept, lanes)
         name = f"llvm.masked.load.v{lanes}{_suffix(kept)}.p0"
@@ -120,17 +115,15 @@ def load(
     return result.differs(0) if dtype == BOOL else result
 
 
-def _apart(
-    e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Value | None
-) -> Value:
+def _gathered(e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, mask: Value) -> Value:
     """Elements that lie apart, by one instruction where there is one."""
+    lanes = mask.lanes
     kind = llvm_type(dtype, lanes)
     places = _pointers(e, base, index, stride, dtype, lanes)
     name = f"llvm.masked.gather.v{lanes}{_suffix(dtype)}.v{lanes}p0"
     e.module.define(name, f"declare {kind} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {kind})")
-    shown = repr(e.const(True, BOOL, lanes)) if mask is None else repr(mask)
     return e.instruction(
-        f"call {kind} @{name}(<{lanes} x ptr> {places}, i32 {dtype.itemsize}, {shown}, {kind} zeroinitializer)",
+        f"call {kind} @{name}(<{lanes} x ptr> {places}, i32 {dtype.itemsize}, {mask!r}, {kind} zeroinitializer)",
         dtype,
         lanes,
         pure=False,
@@ -218,9 +211,7 @@ def _writer(e: Emitter, dtype: DType, lanes: int) -> str:
     return name
 
 
-def _lane_by_lane(
-    result: str, name: str, first: str, dtype: DType, lanes: int, parts: tuple[str, str, str]
-) -> str:
+def _lane_by_lane(result: str, name: str, first: str, dtype: DType, lanes: int, parts: tuple[str, str, str]) -> str:
     """A function that goes over the lanes for which a mask has a byte that is not 0.
 
     `parts` is what it does with all lanes before, with each one, `%here` on the stack and `%there` in the array, and
@@ -228,7 +219,8 @@ def _lane_by_lane(
     """
     before, each, after = parts
     kind, flags = ELEMENTS[dtype], llvm_type(BYTE, lanes)
-    return f"""define internal {result} @{name}({first}ptr %base, i64 %index, i64 %stride, {flags} %mask) noinline nounwind {{
+    parameters = f"{first}ptr %base, i64 %index, i64 %stride, {flags} %mask"
+    return f"""define internal {result} @{name}({parameters}) noinline nounwind {{
 entry:
   %lanes = alloca {llvm_type(dtype, lanes)}, align 64
   %flags = alloca {flags}, align 64
