@@ -35,17 +35,17 @@ def merged(f: Any) -> bool:
     return isinstance(last, Product) and last.beta != 0
 
 
-W, X, G = (40, 50), (30, 40), (30, 50)
+W, X, G = (60, 50), (40, 60), (40, 50)
 MERGED: dict[str, Callable[..., Any]] = {
     "descent": lambda w, x, g: w - 0.1 * (x.T @ g),
     "ascent": lambda w, x, g: w + x.T @ g,
     "the product first": lambda w, x, g: 0.5 * (x.T @ g) + w,
     "subtracted from": lambda w, x, g: x.T @ g - w,
     "transposed": lambda w, x, g: w - 0.1 * (g.T @ x).T,
-    "divided": lambda w, x, g: w - (x.T @ g) / 30,
+    "divided": lambda w, x, g: w - (x.T @ g) / 40,
     "negative": lambda w, x, g: w + -(x.T @ g) * 2,
     "both scaled": lambda w, x, g: 0.9 * w - 0.1 * (x.T @ g),
-    "sliced operands": lambda w, x, g: w - 0.1 * (x[::2].T @ g[15:]),
+    "sliced operands": lambda w, x, g: w - 0.1 * (x[::2].T @ g[20:]),
     "a mean": lambda w, x, g: w - 0.1 * (x.T @ g) / x.shape[0],
     "written in place": lambda w, x, g: in_place(w, x, g),
 }
@@ -109,9 +109,9 @@ def test_named_sizes() -> None:
 
 
 def test_stacks() -> None:
-    f = graphc.compile(lambda w, a, b: w + a @ b, "f64[5,20,30]", "f64[5,20,25]", "f64[5,25,30]", kernels="llvm")
+    f = graphc.compile(lambda w, a, b: w + a @ b, "f64[5,40,30]", "f64[5,40,35]", "f64[5,35,30]", kernels="llvm")
     assert merged(f)
-    w, a, b = values((5, 20, 30), (5, 20, 25), (5, 25, 30))
+    w, a, b = values((5, 40, 30), (5, 40, 35), (5, 35, 30))
     np.testing.assert_allclose(f(w, a, b), w + a @ b, rtol=1e-12, atol=1e-12)
 
 
@@ -139,8 +139,8 @@ def test_what_stays_two_steps(name: str) -> None:
 
 def test_a_matrix_that_is_read_by_its_own_update() -> None:
     for donated in ((), 0):
-        f = graphc.compile(lambda w, x: w - 0.1 * (w @ x), "f64[30,30]", "f64[30,30]", donate_argnums=donated)
-        w, x = values((30, 30), (30, 30))
+        f = graphc.compile(lambda w, x: w - 0.1 * (w @ x), "f64[40,40]", "f64[40,40]", donate_argnums=donated)
+        w, x = values((40, 40), (40, 40))
         expected = w - 0.1 * (w @ x)
         np.testing.assert_allclose(f(w, x), expected, rtol=1e-12, atol=1e-12)
 
@@ -151,7 +151,7 @@ def test_updates_of_several_layers_see_the_old_weights() -> None:
         g = h @ b
         return a - 0.1 * (x.T @ (g @ b.T)), b - 0.1 * (h.T @ g)
 
-    arrays = values((40, 30), (30, 20), (25, 40))
+    arrays = values((60, 50), (50, 40), (45, 60))
     expected = step(*arrays)
     found = graphc.compile(step, *arrays, kernels="llvm", donate_argnums=(0, 1))(*[x.copy() for x in arrays])
     for a, b in zip(found, expected, strict=True):
@@ -159,7 +159,7 @@ def test_updates_of_several_layers_see_the_old_weights() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("inner", [30, 500, SHORT])
+@pytest.mark.parametrize("inner", [60, 500, SHORT])
 def test_as_exact_as_numpy(inner: int, dtype: Any) -> None:
     """The error of NumPy's product and sum, four times over at most, where the array is much larger than the update."""
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphc.backends.numpy.llvm import products
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.machine import Machine
@@ -18,6 +19,10 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
     `last` say which pieces of the kernel's division run.
     """
     nest = Nest(kernel, machine, module, fast)
+    product = products.small_product(kernel)
+    if product is not None:
+        products.write(nest, product, machine)
+        return nest.finished(name)
     across = Across(nest)
     inner = Tiles(nest) if nest.schedule.tiled else Sweeps(nest, across)
     across.begin()

@@ -44,8 +44,11 @@ from graphc.ops import TABLE
 from graphc.plan import Plan, Step
 
 FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
-# multiplications of a product that a kernel does faster than a call of BLAS
+# multiplications of a product that a kernel does faster than a call of BLAS: in any case, and where the columns of the
+# second matrix are adjacent, so that vectors of them are read as they lie
 SMALL: Final = 4096
+BLOCKS: Final = 32768
+LONGEST: Final = 256  # terms that are added up one after the other, as BLAS does with some hundred
 WIDE: Final = 4  # columns from which on a row of the result is worth vectors
 AT_ONCE: Final = 4096  # bytes of an array that are filled whole, though a part of it is filled again
 
@@ -409,15 +412,21 @@ class _Steps:
         target = self.result(node)
         if inner == 0:
             self.clear(target)
-        elif dtype not in FLOATS or inner == 1 or self.is_small(stack, rows, inner, columns):
+        elif dtype not in FLOATS or inner == 1 or self.is_small(b, rows, inner, columns):
             self.by_kernel(a, b, target)
         else:
             self.by_blas(a, b, target)
 
+    def is_small(self, b: Layout, rows: Size, inner: Size, columns: Size) -> bool:
+        """Whether a kernel is faster than a call of BLAS."""
+        return self.by_blocks(b, rows, inner, columns) or _few((rows, inner, columns), SMALL)
+
     @staticmethod
-    def is_small(stack: Sequence[Size], rows: Size, inner: Size, columns: Size) -> bool:
-        sizes = (rows, inner, columns)
-        return all(isinstance(d, int) for d in sizes) and dims.less_equal(dims.product(sizes), SMALL) is True
+    def by_blocks(b: Layout, rows: Size, inner: Size, columns: Size) -> bool:
+        """Whether a kernel holds blocks of the result in registers (see `products`), and is faster than BLAS so."""
+        if b.dtype not in FLOATS or rows == 1 or columns == 1 or not (isinstance(inner, int) and 1 < inner <= LONGEST):
+            return False
+        return _few((rows, inner, columns), BLOCKS if b.strides[-1] == 1 else SMALL)
 
     def by_kernel(self, a: Layout, b: Layout, target: Layout) -> None:
         """A product as a loop nest: along rows of the result if those are long, else along what is summed."""
@@ -426,6 +435,7 @@ class _Steps:
         count = len(stack)
         along_rows = b.strides[-1] == 1 and not (isinstance(columns, int) and columns < WIDE)
         upright = columns == 1 and a.strides[-1] != 1 and a.strides[-2] == 1
+        along_rows = along_rows or self.by_blocks(b, rows, inner, columns)
         # loops: the stack, then rows, inner and columns in some order
         order = (0, 1, 2) if along_rows else (1, 0, 2) if upright else (0, 2, 1)
         sizes = (rows, inner, columns)
@@ -527,6 +537,11 @@ def _indices(loops: int) -> list[Affine]:
 
 def _renamed(store: Store, number: int) -> Store:
     return Store(store.value, -1 - number, store.at)
+
+
+def _few(sizes: Sequence[Size], most: int) -> bool:
+    """Whether the product of some sizes is known to be no more than a number."""
+    return all(isinstance(d, int) for d in sizes) and dims.less_equal(dims.product(sizes), most) is True
 
 
 def _apart(stride: Size, size: Size) -> bool:
