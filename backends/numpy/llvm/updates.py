@@ -29,6 +29,7 @@ from graphc.backends.numpy.llvm.layouts import row_major
 from graphc.dims import Size
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Store, Value
 
+MOST: Final = 16  # values of a kernel: more are no sum of two arrays
 SHORT: Final = 1024  # terms of a sum: BLAS adds some hundred at a time
 
 
@@ -62,7 +63,7 @@ class _Term:
 
 def combination(kernel: Kernel) -> tuple[_Term, ...] | None:
     """The one result of an elementwise kernel as a sum of arrays times numbers; None if it is something else."""
-    if kernel.reduced or len(kernel.stores) != 1:
+    if kernel.reduced or len(kernel.stores) != 1 or len(kernel.values) > MOST:
         return None
     found = _terms(kernel, kernel.stores[0].value)
     if found is None or len({t.load.root for t in found}) != len(found):
@@ -76,12 +77,12 @@ def _terms(kernel: Kernel, number: int) -> tuple[_Term, ...] | None:
         return None if value.within else (_Term(value),)
     if not isinstance(value, Apply):
         return None
-    first = _terms(kernel, value.operands[0])
     match value.op:
         case "neg":
-            return None if first is None else tuple(t.negative() for t in first)
+            found = _terms(kernel, value.operands[0])
+            return None if found is None else tuple(t.negative() for t in found)
         case "add" | "sub":
-            second = _terms(kernel, value.operands[1])
+            first, second = (_terms(kernel, operand) for operand in value.operands)
             if first is None or second is None:
                 return None
             return first + (second if value.op == "add" else tuple(t.negative() for t in second))
