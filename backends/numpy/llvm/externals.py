@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc.backends.numpy.llvm.pool import pool
 from graphc.kernels import KERNEL_DTYPES
 
 # Of NumPy's C interface, the table that C extensions get from `import_array`. Its slots are fixed by NumPy's ABI; see
@@ -80,13 +81,22 @@ FUNCTIONS: Final = {
     "set_handler": "PyDataMem_SetHandler",
 }
 ROUTINES: Final = ("sgemm", "dgemm")
+PARALLEL: Final = "parallel"  # what runs a kernel on several threads
 
 
 def address(name: str) -> int:
     """Where something that code may refer to is in this process."""
     if name in OBJECTS:
         return id(OBJECTS[name])
+    if name == PARALLEL:
+        return pool().address
     return blas(name) if name in ROUTINES else int(array_api()[ARRAY_API[FUNCTIONS[name]]])
+
+
+def referred(texts: Iterable[str]) -> set[str]:
+    """The words that kernels and their entries may read."""
+    used = {PARALLEL} if any(f"@{PARALLEL}" in text for text in texts) else set()
+    return {"ndarray", "none"} | used
 
 
 def declarations(names: Iterable[str]) -> str:
@@ -97,5 +107,5 @@ def declarations(names: Iterable[str]) -> str:
 def settle(addresses: Mapping[str, int]) -> None:
     """Fill in the words of code that was just loaded; `addresses` says where they are."""
     for name, at in addresses.items():
-        if name in OBJECTS or name in FUNCTIONS or name in ROUTINES:
+        if name in OBJECTS or name in FUNCTIONS or name in ROUTINES or name == PARALLEL:
             ctypes.c_int64.from_address(at).value = address(name)

@@ -49,8 +49,9 @@ def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> t
             texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
     kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
     names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
-    head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE]
-    return "\n".join([module.text(), *head, *texts]), (*names, *entry.EXTERNALS)
+    words = sorted(externals.referred(texts))
+    head = [externals.declarations(words), entry.PRELUDE]
+    return "\n".join([module.text(), *head, *texts]), (*names, *words)
 
 
 class _Caller:

@@ -78,7 +78,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
             texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
     whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
     text, used = program.function(lowered, plan, whole, "program", module)
-    words = sorted(used | set(entry.EXTERNALS))
+    words = sorted(used | externals.referred(texts))
     head = [externals.declarations(words), entry.PRELUDE, calling.PRELUDE, body.PRELUDE, program.PRELUDE]
     names = [f"{kind}{number}" for number in range(len(planned)) for kind in ("kernel", "entry")]
     library = code.library("\n".join([module.text(), *head, *texts, text]), machine, ("program", *names, *words))

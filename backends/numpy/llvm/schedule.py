@@ -37,6 +37,9 @@ def weight(value: object) -> int:
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
+SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
+COLUMNS: Final = 256  # of a tile are divided at once
+LINE: Final = 1024  # elements of a vector loop are
 SEGMENTS: Final = 5  # into which the conditions on a loop may cut it: each repeats the loop's code
 REPEATS: Final = 15  # of the innermost code, by the segments of all loops
 
@@ -49,10 +52,36 @@ class Segment(NamedTuple):
 
 
 class Division(NamedTuple):
-    """How a kernel is divided between calls: the iterations of a loop, in pieces of some width."""
+    """How a kernel is divided between calls: the iterations of a loop, in pieces of some width.
+
+    A call takes a multiple of `step` pieces, or what is left, so that arrays are cut between lines of the cache.
+    """
 
     loop: int
     width: int
+    step: int = 1
+
+
+class Work(NamedTuple):
+    """About how many additions a kernel costs: `each`, times every one of the sizes."""
+
+    each: float
+    sizes: tuple[Size, ...]
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> Work:
+        each, sizes = 2.0 + sum(map(weight, kernel.values)), []
+        for size in kernel.sizes:
+            if isinstance(size, int):
+                each *= size
+            else:
+                sizes.append(size)
+        return cls(each, tuple(sizes))
+
+    @property
+    def may_be_much(self) -> bool:
+        """Whether it can be worth more than one thread."""
+        return bool(self.sizes) or self.each >= SHARED
 
 
 @dataclass(frozen=True)
@@ -92,7 +121,12 @@ class Schedule:
             return Division(self.outer[0], 1)
         if not self.inner or (self.kernel.reduced and not self.tiled):
             return None
-        return Division(self.vector_loop, self.tile if self.tiled else 1)
+        return Division(self.vector_loop, COLUMNS) if self.tiled else Division(self.vector_loop, 1, LINE)
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether calls of the kernel for parts of its division may run at once, and there may be reason to."""
+        return self.division is not None and not self.across and Work.of(self.kernel).may_be_much
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
