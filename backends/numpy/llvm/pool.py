@@ -33,10 +33,10 @@ _SETMASK: Final = {"linux": 2, "darwin": 3}
 def source(platform: str, machine: Machine) -> str:
     """The pool in LLVM's language, for an operating system as `sys.platform` names it.
 
-    `graphc_parallel(f, a, b, count, work, step)` runs ``f(a, b, first, last)`` for pieces that make up 0 to `count`, each
-    but the last a multiple of `step`; `work` is what all of them cost, in additions. `graphc_threads` holds how many
-    threads may run, the caller's among them, `graphc_started` how many workers there are. `graphc_forget` is for the
-    child after a fork.
+    `graphc_parallel(f, a, b, count, work, step)` runs ``f(a, b, first, last)`` for pieces that make up 0 to `count`,
+    each but the last a multiple of `step`; `work` is what all of them cost, in additions. `graphc_threads` holds how
+    many threads may run, the caller's among them, `graphc_started` how many workers there are. `graphc_forget` is for
+    the child after a fork.
     """
     if platform == "win32":
         system = _WINDOWS

@@ -78,7 +78,7 @@ def _folders(root: Path) -> Iterator[Path]:
         if what[0] == "cgroup" and "cpu" not in what[2].split(","):
             continue
         for _, controllers, path in own:
-            if what[0] == "cgroup2" and controllers == "" or what[0] == "cgroup" and "cpu" in controllers.split(","):
+            if controllers == "" if what[0] == "cgroup2" else "cpu" in controllers.split(","):
                 top = root / _unescaped(about[4]).lstrip("/")
                 folder = top / _below(path, _unescaped(about[3]))
                 yield folder
