@@ -107,7 +107,7 @@ class Body:
         e = self.e
         kernel = self.program.kernels[number]
         assert len(pointers) == len(kernel.roots) + len(kernel.stores)
-        self.most_arrays = max(self.most_arrays, len(pointers))
+        self.most_arrays = max(self.most_arrays, len(pointers) + 1)  # and a word for the kernel itself
         self.most_sizes = max(self.most_sizes, len(kernel.symbolic))
         for k, pointer in enumerate(pointers):
             at = "%arrays" if k == 0 else self.moved("%arrays", e.const(8 * k, I64, 1))

@@ -70,7 +70,7 @@ def function(kernel: Kernel, target: str, name: str) -> str:
     lines = [
         f"define ptr @{name}(ptr %self, ptr %args, i64 %count) nounwind {{",
         "entry:",
-        f"  %arrays = alloca ptr, i64 {max(arrays, 1)}",
+        f"  %arrays = alloca ptr, i64 {arrays + 1}",
         f"  %sizes = alloca i64, i64 {max(sizes, 1)}",
         f"  %given = icmp eq i64 %count, {arrays + sizes}",
         "  br i1 %given, label %start, label %slow",

@@ -67,7 +67,7 @@ class _Caller:
 
     def __call__(self, *args: Any) -> None:
         arguments = Arguments(self.kernel, args)
-        pointers = (ctypes.c_void_p * len(arguments.dense))(*[a.ctypes.data for a in arguments.dense])
+        pointers = (ctypes.c_void_p * (len(arguments.dense) + 1))(*[a.ctypes.data for a in arguments.dense])
         numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
         last = 1
         if self.division is not None:

@@ -6,18 +6,24 @@ from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.pieces import Pieces
 from graphc.backends.numpy.llvm.sweeps import Sweeps
 from graphc.backends.numpy.llvm.tiles import Tiles
 from graphc.kernels import Kernel, Reduce
 
 
 def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: bool = False) -> str:
-    """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``.
+    """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``, and of the functions that it calls.
 
-    `arrays` points to the data of the kernel's roots, then of its results; `sizes` to its symbolic sizes. `first` and
-    `last` say which pieces of the kernel's division run.
+    `arrays` points to the data of the kernel's roots, then of its results, then a word that the function may use;
+    `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run.
     """
     nest = Nest(kernel, machine, module, fast)
+    if nest.schedule.in_pieces:
+        return Pieces(kernel, name, lambda: Nest(kernel, machine, module, fast)).write()
+    division = nest.schedule.division
+    if division is not None and division.loop == nest.vector_loop and not nest.schedule.tiled:
+        nest.bounds[nest.vector_loop] = nest.ends
     across = Across(nest)
     inner = Tiles(nest) if nest.schedule.tiled else Sweeps(nest, across)
     across.begin()

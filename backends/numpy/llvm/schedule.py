@@ -38,6 +38,7 @@ def weight(value: object) -> int:
 
 
 SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
+MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
 COLUMNS: Final = 256  # of a tile are divided at once
 LINE: Final = 1024  # elements of a vector loop are
 SEGMENTS: Final = 5  # into which the conditions on a loop may cut it: each repeats the loop's code
@@ -127,6 +128,12 @@ class Schedule:
     def shared(self) -> bool:
         """Whether calls of the kernel for parts of its division may run at once, and there may be reason to."""
         return self.division is not None and not self.across and Work.of(self.kernel).may_be_much
+
+    @cached_property
+    def in_pieces(self) -> bool:
+        """Whether all loops are reduced, and there may be enough to do to sweep over them in pieces: see `pieces`."""
+        everything = bool(self.inner) and len(self.kernel.reduced) == len(self.kernel.sizes)
+        return everything and sum(map(len, self._folds)) <= MOST_FOLDS and Work.of(self.kernel).may_be_much
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
@@ -225,6 +232,10 @@ class Schedule:
             n not in across and bool((self.varies[s.value] | s.at.loops) & sweeps)
             for n, s in enumerate(self.kernel.stores)
         )
+
+    def sweeps(self, stage: int) -> bool:
+        """Whether a sweep folds or stores something."""
+        return bool(self.folds(stage) or self.stores(stage))
 
     def stores(self, stage: int) -> list[int]:
         """Stores that a sweep makes."""
