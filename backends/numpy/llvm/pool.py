@@ -5,6 +5,9 @@ gate, and waits for those inside. So it never waits for a worker that has not co
 A worker that finds the gate closed looks again for some microseconds, then sleeps. One call at a time has the pool;
 others meanwhile run on their own threads.
 
+Where other processes want the CPUs, the system may stop a worker in the middle of a piece, for longer than all the work
+takes. A call that would have been faster alone leaves the next few calls alone, more of them if it happens again.
+
 Threads are made when they are first wanted. After a fork the child has none, and makes its own.
 """
 
@@ -23,11 +26,14 @@ SHARE: Final = 200_000.0  # additions, roughly, for which another thread is wort
 PARTS: Final = 8  # pieces for each thread, so that none waits long for another
 SPIN: Final = {"x86": 300, "arm": 1500}  # looks at the gate before a worker sleeps: about 10 microseconds
 STACK: Final = 1 << 20  # bytes
+SLACK: Final = 50_000.0  # nanoseconds that a call may be slower than alone
+ALONE: Final = (4, 64)  # calls that run alone after one that was slower, at first and at most
 NAMES: Final = ("graphc_parallel", "graphc_forget", "graphc_threads", "graphc_started")
 
 # a signal is for the threads that the interpreter knows; but faults stay where they happen
 _FAULTS: Final = {"linux": (4, 7, 8, 11), "darwin": (4, 8, 10, 11)}  # SIGILL, SIGBUS, SIGFPE, SIGSEGV
 _SETMASK: Final = {"linux": 2, "darwin": 3}
+_MONOTONIC: Final = {"linux": 1, "darwin": 6}  # the clock
 
 
 def source(platform: str, machine: Machine) -> str:
@@ -58,6 +64,7 @@ def source(platform: str, machine: Machine) -> str:
 {declared}
 declare i64 @llvm.fptosi.sat.i64.f64(double)
 declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 ; each in a line of the cache of its own
@@ -71,13 +78,16 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @ready = internal global i64 0
 @asleep = internal global i64 0
 @waiting = internal global i64 0
+@penalty = internal global i64 0
+@alone = internal global i64 0
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
 {system}
 
 ; how many workers are inside, times 2^32, and how many more may come: that is the gate
 
-define internal void @take_part() nounwind {{
+; the number of pieces that it ran
+define internal i64 @take_part() nounwind {{
 entry:
   %f = load ptr, ptr @job
   %a_at = getelementptr i64, ptr @job, i64 1
@@ -90,6 +100,7 @@ entry:
   %piece = load i64, ptr %piece_at
   br label %head
 head:
+  %taken = phi i64 [ 0, %entry ], [ %ran, %body ]
   %first = atomicrmw add ptr @following, i64 %piece monotonic
   %more = icmp slt i64 %first, %count
   br i1 %more, label %body, label %end
@@ -97,9 +108,10 @@ body:
   %beyond = add i64 %first, %piece
   %last = call i64 @llvm.smin.i64(i64 %beyond, i64 %count)
   %status = call i32 %f(ptr %a, ptr %b, i64 %first, i64 %last)
+  %ran = add i64 %taken, 1
   br label %head
 end:
-  ret void
+  ret i64 %taken
 }}
 
 ; wake sleeping workers. Who has counted itself asleep but does not sleep yet holds the lock
@@ -154,7 +166,7 @@ call:
   call void @rouse(i64 %two)
   br label %work
 work:
-  call void @take_part()
+  %taken = call i64 @take_part()
   %before = atomicrmw sub ptr @gate, i64 4294967296 seq_cst
   %there = lshr i64 %before, 32
   %only = icmp eq i64 %there, 1
@@ -233,6 +245,15 @@ alone:
   %whole = call i32 %f(ptr %a, ptr %b, i64 0, i64 %count)
   ret i32 %whole
 lead:
+  %due = load i64, ptr @alone
+  %wary = icmp sgt i64 %due, 0
+  br i1 %wary, label %count_down, label %share
+count_down:
+  %fewer = sub i64 %due, 1
+  store i64 %fewer, ptr @alone
+  store atomic i64 0, ptr @busy release, align 8
+  br label %alone
+share:
   %helpers = sub i64 %threads, 1
   call void @hire(i64 %helpers)
   ; steps of a piece
@@ -264,7 +285,9 @@ wake:
   call void @rouse(i64 %few)
   br label %take
 take:
-  call void @take_part()
+  %begun = call i64 @now()
+  %taken = call i64 @take_part()
+  %ended = call i64 @now()
   %closed = atomicrmw and ptr @gate, i64 -4294967296 seq_cst
   br label %look
 look:
@@ -293,6 +316,29 @@ up_again:
   call void @release()
   br label %finished
 finished:
+  ; alone, the pieces of others would have taken as long as its own did
+  %joined = call i64 @now()
+  %waited_for = sub i64 %joined, %ended
+  %waited = sitofp i64 %waited_for to double
+  %took_for = sub i64 %ended, %begun
+  %took = sitofp i64 %took_for to double
+  %own = sitofp i64 %taken to double
+  %each_took = fdiv double %took, %own
+  %pieces_up = add i64 %count, %piece
+  %pieces_less = sub i64 %pieces_up, 1
+  %pieces = sdiv i64 %pieces_less, %piece
+  %of_others = sub i64 %pieces, %taken
+  %others = sitofp i64 %of_others to double
+  %saved = fmul double %each_took, %others
+  %lost = fsub double %waited, %saved
+  %slower = fcmp ogt double %lost, {SLACK:e}
+  %last_time = load i64, ptr @penalty
+  %twice = mul i64 %last_time, 2
+  %longer = call i64 @llvm.smax.i64(i64 %twice, i64 {ALONE[0]})
+  %most = call i64 @llvm.smin.i64(i64 %longer, i64 {ALONE[1]})
+  %penalty = select i1 %slower, i64 %most, i64 0
+  store i64 %penalty, ptr @penalty
+  store i64 %penalty, ptr @alone
   store atomic i64 0, ptr @busy release, align 8
   ret i32 0
 }}
@@ -303,6 +349,8 @@ define void @graphc_forget() nounwind {{
   store i64 0, ptr @ready
   store i64 0, ptr @asleep
   store i64 0, ptr @waiting
+  store i64 0, ptr @penalty
+  store i64 0, ptr @alone
   store i64 0, ptr @graphc_started
   call void @llvm.memset.p0.i64(ptr @lock, i8 0, i64 128, i1 false)
   call void @llvm.memset.p0.i64(ptr @wake, i8 0, i64 128, i1 false)
@@ -330,6 +378,19 @@ declare i32 @pthread_attr_destroy(ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare i32 @clock_gettime(i32, ptr)
+
+; nanoseconds
+define internal i64 @now() nounwind {{
+  %time = alloca [2 x i64]
+  %status = call i32 @clock_gettime(i32 {_MONOTONIC[platform]}, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest_at = getelementptr i64, ptr %time, i64 1
+  %rest = load i64, ptr %rest_at
+  %whole = mul i64 %seconds, 1000000000
+  %sum = add i64 %whole, %rest
+  ret i64 %sum
+}}
 
 define internal void @prepare_locks() nounwind {{
   %a = call i32 @pthread_mutex_init(ptr @lock, ptr null)
@@ -392,6 +453,24 @@ declare i32 @SleepConditionVariableSRW(ptr, ptr, i32, i32)
 declare void @WakeConditionVariable(ptr)
 declare ptr @CreateThread(ptr, i64, ptr, ptr, i32, ptr)
 declare i32 @CloseHandle(ptr)
+declare i32 @QueryPerformanceCounter(ptr)
+declare i32 @QueryPerformanceFrequency(ptr)
+
+; nanoseconds
+define internal i64 @now() nounwind {{
+  %count_at = alloca i64
+  %frequency_at = alloca i64
+  %a = call i32 @QueryPerformanceCounter(ptr %count_at)
+  %b = call i32 @QueryPerformanceFrequency(ptr %frequency_at)
+  %count = load i64, ptr %count_at
+  %frequency = load i64, ptr %frequency_at
+  %x = sitofp i64 %count to double
+  %y = sitofp i64 %frequency to double
+  %seconds = fdiv double %x, %y
+  %time = fmul double %seconds, 1.0e9
+  %whole = fptosi double %time to i64
+  ret i64 %whole
+}}
 
 ; zeros are a lock that nobody holds, and a condition that nobody waits for
 define internal void @prepare_locks() nounwind {{
