@@ -124,16 +124,26 @@ class Schedule:
             return None
         return Division(self.vector_loop, COLUMNS) if self.tiled else Division(self.vector_loop, 1, LINE)
 
-    @cached_property
+    @property
+    def divisible(self) -> bool:
+        """Whether calls of the kernel for parts of its division may run at once."""
+        return self.division is not None and not self.across
+
+    @property
     def shared(self) -> bool:
-        """Whether calls of the kernel for parts of its division may run at once, and there may be reason to."""
-        return self.division is not None and not self.across and Work.of(self.kernel).may_be_much
+        """Whether they do, because there may be enough to do."""
+        return self.divisible and Work.of(self.kernel).may_be_much
 
     @cached_property
+    def everything(self) -> bool:
+        """Whether all loops are reduced, and can be swept over in pieces: see `pieces`."""
+        all_reduced = bool(self.inner) and len(self.kernel.reduced) == len(self.kernel.sizes)
+        return all_reduced and sum(map(len, self._folds)) <= MOST_FOLDS
+
+    @property
     def in_pieces(self) -> bool:
-        """Whether all loops are reduced, and there may be enough to do to sweep over them in pieces: see `pieces`."""
-        everything = bool(self.inner) and len(self.kernel.reduced) == len(self.kernel.sizes)
-        return everything and sum(map(len, self._folds)) <= MOST_FOLDS and Work.of(self.kernel).may_be_much
+        """Whether they are, because there may be enough to do."""
+        return self.everything and Work.of(self.kernel).may_be_much
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
