@@ -140,8 +140,8 @@ class Cost:
     peak: most bytes of results and temporaries alive at once in the NumPy executor; None if its formula is too long.
     unknown: ops that no record counts, left out of the totals.
     names: the named sizes that have no number yet.
-    kernels: of a compiled function, the work of each, in additions that would take about as long, and the threads that it
-        is worth, where machine code runs it.
+    kernels: of a compiled function, the work of each, in additions that would take about as long, and the threads that
+        it is worth, where machine code runs it.
     """
 
     name: str

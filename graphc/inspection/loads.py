@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from graphc import dims
-from graphc.backends.numpy.llvm.pieces import MOST
-from graphc.backends.numpy.llvm.pool import SHARE
-from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.dims import Dim, Size
 from graphc.inspection.counting import substituted
+from graphc.kernels import Kernel
 from graphc.plan import Plan
+
+# The generator of machine code is loaded where something is asked of it: importing graphc shall not take it along.
 
 OPS: Final = 6  # that a line names
 
@@ -31,6 +31,9 @@ class Load:
             return 1
         if isinstance(self.work, Dim) or isinstance(self.parts, Dim):
             return None
+        from graphc.backends.numpy.llvm.pool import SHARE
+        from graphc.backends.numpy.llvm.schedule import SHARED
+
         return max(1, min(int(self.work / SHARE), self.parts)) if self.work >= SHARED else 1
 
     @property
@@ -55,20 +58,22 @@ class Load:
 def loads(plan: Plan) -> tuple[Load, ...]:
     """The kernels of a plan, in order."""
     nodes = plan.graph._node
-    found = []
-    for step in plan.steps:
-        if step.kernel is not None:
-            each, sizes = Work.of(step.kernel)
-            ops = tuple(nodes[i]["op"] for i in step.nodes)
-            found.append(Load(ops, dims.product((int(each), *sizes)), parts(Schedule(step.kernel))))
-    return tuple(found)
+    return tuple(
+        Load(tuple(nodes[i]["op"] for i in step.nodes), *_measured(step.kernel))
+        for step in plan.steps
+        if step.kernel is not None
+    )
 
 
-def parts(schedule: Schedule) -> Size:
-    """Into how many parts a kernel can be divided."""
+def _measured(kernel: Kernel) -> tuple[Size, Size]:
+    """The work of a kernel, and into how many parts it can be divided."""
+    from graphc.backends.numpy.llvm.schedule import MOST_PIECES, Schedule, Work
+
+    (each, sizes), schedule = Work.of(kernel), Schedule(kernel)
+    work = dims.product((int(each), *sizes))
     if schedule.everything:
-        return MOST
+        return work, MOST_PIECES
     if not schedule.divisible or schedule.division is None:
-        return 1
+        return work, 1
     loop, width, step = schedule.division
-    return (schedule.kernel.sizes[loop] + width * step - 1) // (width * step)
+    return work, (kernel.sizes[loop] + width * step - 1) // (width * step)

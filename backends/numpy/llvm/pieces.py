@@ -16,11 +16,10 @@ from graphc.backends.numpy.llvm.emit import F64, I64, Value
 from graphc.backends.numpy.llvm.externals import PARALLEL
 from graphc.backends.numpy.llvm.folding import folded, identity, joined, wide
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work, weight
+from graphc.backends.numpy.llvm.schedule import MOST_PIECES, SHARED, Schedule, Work, weight
 from graphc.backends.numpy.llvm.sweeps import BLOCK, Sweeps
 from graphc.kernels import Kernel, Reduce
 
-MOST: Final = 128  # pieces
 PIECE: Final = 131_072  # additions that a piece costs at least
 LENGTH: Final = 0  # the word of the context that says how long a piece is; the results of reductions follow it
 
@@ -35,7 +34,7 @@ class Pieces:
         self.schedule = Schedule(kernel)
         stages = range(self.schedule.last_stage + 1)
         self.folds = [i for stage in stages for i, _ in self.schedule.folds(stage)]
-        self.words = 1 + len(self.folds) * (1 + 2 * MOST)
+        self.words = 1 + len(self.folds) * (1 + 2 * MOST_PIECES)
 
     def write(self) -> str:
         """The text of all functions."""
@@ -80,7 +79,7 @@ class Pieces:
             beside = e.select(beside > 1, beside, 1)
             least = e.binary("sdiv", e.const(points, I64, 1), beside)
             least = e.select(least > 1, least, 1)
-        units = e.binary("sdiv", extent + (unit * MOST - 1), unit * MOST)
+        units = e.binary("sdiv", extent + (unit * MOST_PIECES - 1), unit * MOST_PIECES)
         length = e.select(units > least, units, least) * unit
         return length, e.binary("sdiv", extent + length - 1, length)
 
@@ -147,7 +146,7 @@ class Pieces:
 
     def _at(self, nest: Nest, i: int, part: int) -> str:
         """Where it has the totals of the pieces; of `part` 1, what they lost by rounding."""
-        return self._word(nest, 1 + len(self.folds) + (2 * self.folds.index(i) + part) * MOST)
+        return self._word(nest, 1 + len(self.folds) + (2 * self.folds.index(i) + part) * MOST_PIECES)
 
     def _word(self, nest: Nest, number: int) -> str:
         name = f"%{nest.e.fresh('word')}"

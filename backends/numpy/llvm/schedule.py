@@ -38,6 +38,7 @@ def weight(value: object) -> int:
 
 
 SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
+MOST_PIECES: Final = 128  # of a kernel that runs in pieces
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
 COLUMNS: Final = 256  # of a tile are divided at once
 LINE: Final = 1024  # elements of a vector loop are
