@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
 import os
 import signal
@@ -29,11 +30,12 @@ KNOWN = sys.platform in ("linux", "darwin", "win32")
 
 @pytest.fixture
 def counted() -> Iterator[pool.Pool]:
-    """The pool, whose number of threads is put back."""
+    """The pool, which takes part whatever else the machine does; its number of threads is put back."""
     found = pool.pool()
     before = found.threads
+    found.wary = False
     yield found
-    found.threads = before
+    found.threads, found.wary = before, True
 
 
 def values(*shape: int, seed: int = 0, dtype: Any = np.float64) -> Any:
@@ -84,6 +86,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]], Any]] = {
     "sum of squares": (lambda x: np.sum(x * x), [(600_011,)], np.float64),
     "sum of squares, single": (lambda x: np.sum(x * x), [(600_011,)], F32),
     "sum of single numbers": (lambda x: np.sum(np.arange(5.0, dtype=F32) * np.sum(x)), [(600_011,)], F32),
+    "little to sum": (lambda x: np.sum(x * x), [(90_001,)], np.float64),
     "several folds": (
         lambda x: (np.sum(x), np.prod(1 + x * 1e-6), np.max(x), np.min(x), np.any(x > 4), np.all(x > -9), np.argmax(x)),
         [(600_011,)],
@@ -118,29 +121,50 @@ def bits(results: Any) -> list[bytes]:
     return [np.asarray(r).tobytes() for r in flat(results)]
 
 
-@pytest.mark.parametrize("named", [False, True], ids=["numbers", "names"])
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_any_number_of_threads_gives_the_same_bits(name: str, named: bool, counted: pool.Pool) -> None:
-    function, args = arguments(name)
+def compiled(function: Callable[..., Any], args: list[Any], named: bool, kernels: str = "llvm") -> Any:
+    """Compiled for the sizes of some arrays, or for any sizes."""
     letters = iter("abcdefgh")
-    names = dict.fromkeys(d for a in args for d in a.shape if d > 1)
-    names = {d: next(letters) for d in names} if named else {d: str(d) for d in names}
+    sizes = dict.fromkeys(d for a in args for d in a.shape if d > 1)
+    names = {d: next(letters) if named else str(d) for d in sizes}
     kinds = {np.dtype(np.float64): "f64", np.dtype(F32): "f32"}
     specs = [f"{kinds[a.dtype]}[{','.join(names.get(d, str(d)) for d in a.shape)}]" for a in args]
-    f = graphc.compile(function, *specs, kernels="llvm")
+    return graphc.compile(function, *specs, kernels=kernels)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_any_number_of_threads_gives_the_same_bits(name: str, counted: pool.Pool) -> None:
+    function, args = arguments(name)
+    expected = flat(compiled(function, args, False, "none")(*args))
+    for named in (False, True):
+        f = compiled(function, args, named)
+        found = []
+        for count in COUNTS:
+            counted.threads = count
+            found.append(f(*args))
+        assert counted.started >= 6 or not KNOWN
+        for other in found[1:]:
+            assert bits(other) == bits(found[0])
+        for a, b in zip(flat(found[0]), expected, strict=True):
+            if np.asarray(a).dtype.kind == "f":
+                np.testing.assert_allclose(a, b, rtol=2e-4 if a.dtype == F32 else 1e-9, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, 90_001, 133_332, 133_334, 600_011])
+def test_sums_are_cut_by_their_sizes_alone(size: int, counted: pool.Pool) -> None:
+    """Whether these are known when the function is compiled or not; around the size from which there are pieces."""
+    x = values(size) * np.logspace(0, 9, size)
     found = []
-    for count in COUNTS:
-        counted.threads = count
-        found.append(f(*args))
-    assert counted.started >= 6 or not KNOWN
-    for other in found[1:]:
-        assert bits(other) == bits(found[0])
-    expected = flat(graphc.compile(function, *specs, kernels="none")(*args))
-    for a, b in zip(flat(found[0]), expected, strict=True):
-        if np.asarray(a).dtype.kind == "f":
-            np.testing.assert_allclose(a, b, rtol=2e-4 if a.dtype == F32 else 1e-9, atol=1e-6)
-        else:
-            np.testing.assert_array_equal(a, b)
+    for named in (False, True):
+        f = compiled(lambda x: (np.sum(x * x), np.max(x, initial=0), np.sum(x.astype(F32))), [x], named)
+        for count in COUNTS:
+            counted.threads = count
+            with np.errstate(all="ignore"):
+                found.append(bits(f(x)))
+    assert all(other == found[0] for other in found[1:])
+    total = math.fsum(x * x)
+    assert abs(np.frombuffer(found[0][0])[0] - total) <= np.spacing(total)
 
 
 def test_kernels_between_steps_of_numpy_run_on_threads_too(counted: pool.Pool) -> None:

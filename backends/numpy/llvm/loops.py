@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
+from graphc.backends.numpy.llvm.everything import Everything
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.pieces import Pieces
 from graphc.backends.numpy.llvm.sweeps import Sweeps
 from graphc.backends.numpy.llvm.tiles import Tiles
 from graphc.kernels import Kernel, Reduce
@@ -20,10 +20,10 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
     """
     nest = Nest(kernel, machine, module, fast)
     if nest.schedule.in_pieces:
-        return Pieces(kernel, name, lambda: Nest(kernel, machine, module, fast)).write()
+        return Everything(kernel, name, lambda: Nest(kernel, machine, module, fast)).write()
     division = nest.schedule.division
-    if division is not None and division.loop == nest.vector_loop and not nest.schedule.tiled:
-        nest.bounds[nest.vector_loop] = nest.ends
+    if division is not None and division.width == 1:
+        nest.bounds[division.loop] = nest.ends
     across = Across(nest)
     inner = Tiles(nest) if nest.schedule.tiled else Sweeps(nest, across)
     across.begin()
@@ -48,10 +48,9 @@ def _open(nest: Nest, inner: Sweeps | Tiles, depth: int, env: Env) -> None:
         inner.write(env)
         return
     loop = schedule.outer[depth]
-    start, stop = (nest.zero, nest.extents[loop]) if depth else nest.ends
 
     def body(_: list[Value]) -> list[Value]:
         _open(nest, inner, depth + 1, dict(env))
         return []
 
-    nest.along(loop, start, stop, [], body)
+    nest.along(loop, *nest.range(loop), [], body)

@@ -28,7 +28,8 @@ SPIN: Final = {"x86": 300, "arm": 1500}  # looks at the gate before a worker sle
 STACK: Final = 1 << 20  # bytes
 SLACK: Final = 50_000.0  # nanoseconds that a call may be slower than alone
 ALONE: Final = (4, 64)  # calls that run alone after one that was slower, at first and at most
-NAMES: Final = ("graphc_parallel", "graphc_forget", "graphc_threads", "graphc_started")
+WORDS: Final = ("graphc_threads", "graphc_started", "graphc_wary")
+NAMES: Final = ("graphc_parallel", "graphc_forget", *WORDS)
 
 # a signal is for the threads that the interpreter knows; but faults stay where they happen
 _FAULTS: Final = {"linux": (4, 7, 8, 11), "darwin": (4, 8, 10, 11)}  # SIGILL, SIGBUS, SIGFPE, SIGSEGV
@@ -41,8 +42,8 @@ def source(platform: str, machine: Machine) -> str:
 
     `graphc_parallel(f, a, b, count, work, step)` runs ``f(a, b, first, last)`` for pieces that make up 0 to `count`,
     each but the last a multiple of `step`; `work` is what all of them cost, in additions. `graphc_threads` holds how
-    many threads may run, the caller's among them, `graphc_started` how many workers there are. `graphc_forget` is for
-    the child after a fork.
+    many threads may run, the caller's among them, `graphc_started` how many workers there are, and `graphc_wary` whether
+    calls that were slower leave others alone. `graphc_forget` is for the child after a fork.
     """
     if platform == "win32":
         system = _WINDOWS
@@ -82,6 +83,7 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @alone = internal global i64 0
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
+@graphc_wary = global i64 1
 {system}
 
 ; how many workers are inside, times 2^32, and how many more may come: that is the gate
@@ -246,7 +248,10 @@ alone:
   ret i32 %whole
 lead:
   %due = load i64, ptr @alone
-  %wary = icmp sgt i64 %due, 0
+  %wariness = load i64, ptr @graphc_wary
+  %on_guard = icmp ne i64 %wariness, 0
+  %some_due = icmp sgt i64 %due, 0
+  %wary = and i1 %some_due, %on_guard
   br i1 %wary, label %count_down, label %share
 count_down:
   %fewer = sub i64 %due, 1
@@ -331,7 +336,8 @@ finished:
   %others = sitofp i64 %of_others to double
   %saved = fmul double %each_took, %others
   %lost = fsub double %waited, %saved
-  %slower = fcmp ogt double %lost, {SLACK:e}
+  %slow = fcmp ogt double %lost, {SLACK:e}
+  %slower = and i1 %slow, %on_guard
   %last_time = load i64, ptr @penalty
   %twice = mul i64 %last_time, 2
   %longer = call i64 @llvm.smax.i64(i64 %twice, i64 {ALONE[0]})
@@ -515,6 +521,7 @@ end:
 _ALONE: Final = """
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
+@graphc_wary = global i64 1
 define i32 @graphc_parallel(ptr %f, ptr %a, ptr %b, i64 %count, double %work, i64 %step) nounwind {
   %whole = call i32 %f(ptr %a, ptr %b, i64 0, i64 %count)
   ret i32 %whole
@@ -533,9 +540,7 @@ class Pool:
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self.address = library.addresses["graphc_parallel"]
-        self._words = {
-            name: ctypes.c_int64.from_address(library.addresses[name]) for name in ("graphc_threads", "graphc_started")
-        }
+        self._words = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in WORDS}
         self.threads = count
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(library.addresses["graphc_forget"]))
@@ -548,6 +553,15 @@ class Pool:
     @threads.setter
     def threads(self, count: int) -> None:
         self._words["graphc_threads"].value = count
+
+    @property
+    def wary(self) -> bool:
+        """Whether a call that was slower than alone leaves the next ones alone."""
+        return bool(self._words["graphc_wary"].value)
+
+    @wary.setter
+    def wary(self, wary: bool) -> None:
+        self._words["graphc_wary"].value = wary
 
     @property
     def started(self) -> int:
