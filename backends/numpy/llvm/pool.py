@@ -42,8 +42,8 @@ def source(platform: str, machine: Machine) -> str:
 
     `graphc_parallel(f, a, b, count, work, step)` runs ``f(a, b, first, last)`` for pieces that make up 0 to `count`,
     each but the last a multiple of `step`; `work` is what all of them cost, in additions. `graphc_threads` holds how
-    many threads may run, the caller's among them, `graphc_started` how many workers there are, and `graphc_wary` whether
-    calls that were slower leave others alone. `graphc_forget` is for the child after a fork.
+    many threads may run, the caller's among them, `graphc_started` how many workers there are, and `graphc_wary`
+    whether calls that were slower leave others alone. `graphc_forget` is for the child after a fork.
     """
     if platform == "win32":
         system = _WINDOWS
