@@ -202,7 +202,7 @@ end:
 
 def tally() -> Any:
     """A function of an array, a count, some work and a step, which has the pool count up the array."""
-    library = code.library(TALLY, host(), ("tally",))
+    library = code.library((code.Part(TALLY),), host(), ("tally",))
     kinds = [*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_double, ctypes.c_int64]
     parallel = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(pool.pool().address)
 

@@ -93,15 +93,20 @@ def address(name: str) -> int:
     return blas(name) if name in ROUTINES else int(array_api()[ARRAY_API[FUNCTIONS[name]]])
 
 
-def referred(texts: Iterable[str]) -> set[str]:
-    """The words that kernels and their entries may read."""
-    used = {PARALLEL} if any(f"@{PARALLEL}" in text for text in texts) else set()
-    return {"ndarray", "none"} | used
+def referred(entries: Iterable[str]) -> list[str]:
+    """The words that entries of kernels read."""
+    shared = any(f"@{PARALLEL}" in text for text in entries)
+    return ["ndarray", "none", *([PARALLEL] if shared else [])]
 
 
-def declarations(names: Iterable[str]) -> str:
-    """The words in LLVM's text."""
-    return "".join(f"@{name} = global i64 0\n" for name in names)
+def defined(text: str) -> list[str]:
+    """The words that the module of some kernels has of its own."""
+    return [PARALLEL] if f"@{PARALLEL} = global" in text else []
+
+
+def declarations(names: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """The words in LLVM's text; those `elsewhere` lie in another module."""
+    return "".join(f"@{name} = {'external global i64' if name in elsewhere else 'global i64 0'}\n" for name in names)
 
 
 def settle(addresses: Mapping[str, int]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import F64, I64, DType, Value
-from graphc.backends.numpy.llvm.externals import PARALLEL
+from graphc.backends.numpy.llvm.externals import PARALLEL, declarations
 from graphc.backends.numpy.llvm.folding import folded, identity, joined, wide
 from graphc.backends.numpy.llvm.nest import Nest
 from graphc.backends.numpy.llvm.schedule import MOST_PIECES, SHARED, Work, weight
@@ -78,6 +78,7 @@ def spread(nest: Nest, target: str, pieces: Cut) -> None:
     some, one, both = (e.fresh(stem) for stem in ("some", "one", "both"))
     e.statement(f"br {pieces.work >= SHARED!r}, label %{some}, label %{one}")
     e.label(some)
+    e.module.define(PARALLEL, declarations([PARALLEL]))
     parallel = f"%{e.fresh('parallel')}"
     e.statement(f"{parallel} = load ptr, ptr @{PARALLEL}")
     arguments = f"ptr {target}, ptr %arrays, ptr %sizes, {pieces.count!r}, {pieces.work!r}, i64 1"

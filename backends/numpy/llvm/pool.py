@@ -536,7 +536,7 @@ class Pool:
     """The pool of this process."""
 
     def __init__(self, count: int) -> None:
-        library = code.library(source(sys.platform, host()), host(), NAMES)
+        library = code.library((code.Part(source(sys.platform, host())),), host(), NAMES)
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self.address = library.addresses["graphc_parallel"]
