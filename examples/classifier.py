@@ -1,8 +1,8 @@
 """Train a classifier of the size of Chainer's MNIST example: 784-1000-1000-10, cross-entropy, SGD with momentum.
 
-The whole step (loss, gradient, and the update of every array) is one compiled function, to which the parameters and the
-optimiser's state are donated: what it returns lies in the same memory. There is no data set to load; the pictures of ten
-classes are noisy mixtures of a few patterns, and as hard as digits.
+The whole step (loss, gradient, and the update of every array) is one compiled function, to which the parameters and
+the optimiser's state are donated: what it returns lies in the same memory. There is no data set to load: the pictures
+of ten classes are noisy mixtures of a few patterns.
 
     python examples/classifier.py [WIDTH]     WIDTH of the hidden layers, by default 1000
 """

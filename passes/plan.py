@@ -294,20 +294,17 @@ def _elementwise(kernel: Kernel, operand: int, result: int) -> bool:
     if isinstance(value, Reduce) and value.across:
         return False
     along = {loop for loop, stride in enumerate(store.at.strides) if stride != 0}
-    loops = set(range(len(kernel.sizes)))
-    if along == loops:
-        # as the first sweep ends with an element; later ones must do without the operand
-        return stage == 0 and not _read_again(kernel, loads)
-    return along == loops - kernel.reduced and stage == max(kernel.stages)
-
-
-def _read_again(kernel: Kernel, loads: Sequence[int]) -> bool:
-    """Whether a sweep after the first computes something from these loads again."""
+    whole = along == set(range(len(kernel.sizes)))
+    if not whole and along != set(range(len(kernel.sizes))) - kernel.reduced:
+        return False
+    # what the sweeps over all elements compute before the result is written is computed no more afterwards
+    start = stage + 1 if whole else stage
     depends = set(loads)
-    for k, value in enumerate(kernel.values):
-        if isinstance(value, Apply) and depends.intersection(value.operands):
+    for k, one in enumerate(kernel.values):
+        if isinstance(one, Apply) and depends.intersection(one.operands):
             depends.add(k)
-    return any(kernel.stages[k] > 0 for k in depends)
+    again = any(kernel.stages[k] >= start and (whole or kernel.varies[k] & kernel.reduced) for k in depends)
+    return not again and stage == (0 if whole else max(kernel.stages))
 
 
 def _copies(graph: Graph, root: Mapping[int, int], returned: Mapping[int, int]) -> frozenset[int]:
