@@ -106,6 +106,42 @@ def test_a_value_that_is_read_later_is_not_overwritten(kernels: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def columns(b: Any, x: Any) -> Any:
+    total = np.sum(x, axis=0)
+    return b - 0.1 * total, x * b / total
+
+
+def rows(b: Any, x: Any) -> Any:
+    total = np.sum(x, axis=1)
+    return b - 0.1 * total, x * b[:, None] / total[:, None]
+
+
+def everything(b: Any, x: Any) -> Any:
+    total = np.sum(x)
+    return b - total, x * b / total
+
+
+@pytest.mark.filterwarnings("ignore::graphc.errors.DonationWarning")
+@pytest.mark.parametrize(
+    ("f", "shapes"),
+    [
+        (columns, ((7,), (5, 7))),
+        (columns, ((3000,), (50, 3000))),
+        (rows, ((5,), (5, 7))),
+        (everything, ((1,), (9,))),
+        (everything, ((1,), (900_000,))),
+    ],
+)
+def test_what_a_later_sweep_reads_is_not_overwritten_before(f: Any, shapes: Any, kernels: str) -> None:
+    """The kernel's second pass over the elements needs the donated array, which its first pass could replace."""
+    b, x = values(*shapes)
+    x = np.abs(x) + 0.1
+    expected = graphc.compile(f, b, x, kernels=kernels)(b, x)
+    found = graphc.compile(f, b, x, kernels=kernels, donate_argnums=(0, 1))(b.copy(), x.copy())
+    for a, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, other)
+
+
 def test_training_steps_feed_themselves() -> None:
     def loss(p: Any, x: Any) -> Any:
         return np.mean((np.tanh(x @ p["w"]) @ p["v"] + p["b"]) ** 2)
@@ -375,6 +411,16 @@ def test_graphs_and_expressions() -> None:
 
 def test_a_pickled_function_takes_the_same() -> None:
     f = pickle.loads(pickle.dumps(graphc.compile(lambda w: w + 1, "f64[n]", donate_argnums=0)))
+    w = np.ones(3)
+    assert f(w) is w
+
+
+def doubled(w: Any) -> Any:
+    return w * 2
+
+
+def test_a_pickled_jitted_function_donates() -> None:
+    f = pickle.loads(pickle.dumps(graphc.jit(doubled, donate_argnums=0)))
     w = np.ones(3)
     assert f(w) is w
 

@@ -30,8 +30,8 @@ def merged(f: Any) -> bool:
     """Whether the program has one product, which adds, and no kernel that runs after it."""
     found = instructions(f)
     last = found[-1]
-    if isinstance(last, Choice):
-        last = last.nonzero[-1]
+    while isinstance(last, Choice):
+        last = last.usual[-1]
     return isinstance(last, Product) and last.beta != 0
 
 
@@ -106,6 +106,29 @@ def test_named_sizes() -> None:
     for n, m in ((40, 50), (1, 1), (0, 3), (3, 0)):
         w, x, g = values((n, m), (30, n), (30, m))
         np.testing.assert_allclose(f(w, x, g), w - 0.1 * (x.T @ g), rtol=1e-12, atol=1e-12)
+
+
+def test_a_batch_of_any_size() -> None:
+    """Short sums in one call, long ones apart; an empty batch changes nothing but the scale."""
+    f = graphc.compile(
+        lambda w, x, g, rate: 0.9 * w - rate * (x.T @ g),
+        "f64[20,30]",
+        "f64[n,20]",
+        "f64[n,30]",
+        "f64[]",
+        kernels="llvm",
+    )
+    assert merged(f)
+    h = graphc.compile(
+        lambda w, x, g: 0.9 * w - 0.1 * (x.T @ g), "f64[20,30]", "f64[n,20]", "f64[n,30]", kernels="llvm"
+    )
+    assert merged(h)
+    for n in (100, 1, 0, SHORT, SHORT + 1):
+        w, x, g = values((20, 30), (n, 20), (n, 30))
+        expected = 0.9 * w - 0.1 * (x.T @ g)
+        np.testing.assert_allclose(f(w, x, g, 0.1), expected, rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(h(w, x, g), expected, rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(f(w, x, g, 0.0), 0.9 * w, rtol=1e-12)
 
 
 def test_stacks() -> None:

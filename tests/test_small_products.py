@@ -79,6 +79,14 @@ def test_large_ones_and_long_sums_are_not() -> None:
     assert not blocked(graphc.compile(lambda a, b: a @ b, "f32[n,4]", "f32[4,m]", kernels="llvm"))
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 3), (4, 3, 0), (4, 0, 3), (0, 2, 0)])
+def test_empty_ones(shape: tuple[int, int, int]) -> None:
+    n, k, m = shape
+    for stack in ((), (3,), (0,)):
+        a, b = np.ones((*stack, n, k)), np.ones((*stack, k, m))
+        np.testing.assert_array_equal(graphc.compile(lambda a, b: a @ b, a, b, kernels="llvm")(a, b), a @ b)
+
+
 def test_what_is_not_finite_stays_where_it_belongs() -> None:
     a, b = np.ones((5, 6)), np.ones((6, 7))
     a[1, 2], b[3, 4] = np.nan, np.inf

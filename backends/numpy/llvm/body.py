@@ -10,11 +10,13 @@ from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
 from graphc.backends.numpy.llvm.instructions import (
+    Between,
     Choice,
     Clear,
     Copy,
     Instruction,
     Matrix,
+    Nonzero,
     Place,
     Product,
     Program,
@@ -174,10 +176,15 @@ class Body:
 
     def choice(self, choice: Choice) -> None:
         e = self.e
-        number = e.load(self.pointer(choice.number), choice.dtype, 1)
-        nonzero, zero, after = e.fresh("nonzero"), e.fresh("zero"), e.fresh("after")
-        e.statement(f"br {number.differs(0.0)!r}, label %{nonzero}, label %{zero}")
-        for label, instructions in ((nonzero, choice.nonzero), (zero, choice.zero)):
+        match choice.condition:
+            case Nonzero(dtype=dtype, place=place):
+                condition = e.load(self.pointer(place), dtype, 1).differs(0.0)
+            case Between(size=size, most=most):
+                value = self.sizes.value(size)
+                condition = (value >= 1) & (value <= most)
+        usual, otherwise, after = e.fresh("usual"), e.fresh("otherwise"), e.fresh("after")
+        e.statement(f"br {condition!r}, label %{usual}, label %{otherwise}")
+        for label, instructions in ((usual, choice.usual), (otherwise, choice.otherwise)):
             e.label(label)
             for instruction in instructions:
                 self.write(instruction)

@@ -185,21 +185,37 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Do one thing if the number of a float dtype at a place is not 0, which NaN is not, and another if it is."""
+class Nonzero:
+    """That the number of a float dtype at a place is not 0, which NaN is not."""
 
     dtype: DType
-    number: Place
-    nonzero: tuple[Instruction, ...]
-    zero: tuple[Instruction, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """That a size is at least 1, and at most some number."""
+
+    size: Size
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Do one thing if a condition holds, as it nearly always does, and another if not."""
+
+    condition: Nonzero | Between
+    usual: tuple[Instruction, ...]
+    otherwise: tuple[Instruction, ...]
 
     @property
     def reads(self) -> tuple[Place, ...]:
-        return (self.number, *(place for i in (*self.nonzero, *self.zero) for place in i.reads))
+        number = (self.condition.place,) if isinstance(self.condition, Nonzero) else ()
+        return (*number, *(place for i in (*self.usual, *self.otherwise) for place in i.reads))
 
     @property
     def writes(self) -> tuple[Place, ...]:
-        return tuple(place for i in (*self.nonzero, *self.zero) for place in i.writes)
+        return tuple(place for i in (*self.usual, *self.otherwise) for place in i.writes)
 
 
 Instruction = Run | Copy | Clear | Product | Rows | Running | Choice
@@ -209,7 +225,7 @@ def usual(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
     """The instructions one by one; of a choice those that are done nearly always."""
     for instruction in instructions:
         if isinstance(instruction, Choice):
-            yield from usual(instruction.nonzero)
+            yield from usual(instruction.usual)
         else:
             yield instruction
 

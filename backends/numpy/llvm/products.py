@@ -48,9 +48,10 @@ def small_product(kernel: Kernel) -> SmallProduct | None:
     if not rows or inner not in left.at.loops or inner not in right.at.loops:
         return None
     found = SmallProduct(left, right, max(rows), inner, columns)
-    known = [kernel.sizes[k] for k in (found.rows, inner, columns)]
-    known += [at.strides[k] for at in (left.at, right.at, store.at) for k in (found.rows, inner, columns)]
-    return found if all(isinstance(size, int) for size in known) else None
+    sizes = [kernel.sizes[k] for k in (found.rows, inner, columns)]
+    strides = [at.strides[k] for at in (left.at, right.at, store.at) for k in (found.rows, inner, columns)]
+    known = all(isinstance(size, int) for size in (*sizes, *strides))
+    return found if known and 0 not in sizes else None
 
 
 def write(nest: Nest, product: SmallProduct, machine: Machine) -> None:
@@ -186,4 +187,4 @@ def rows_of_block(rows: int, most: int) -> int:
     (8, 3, 8, 10)
     """
     most = min(rows, most)
-    return min(range(max(1, most // 2), most + 1), key=lambda count: (rows % count + rows // count, -count))
+    return min(range(max(1, most // 2), most + 1), key=lambda count: (rows // count + 2 * (rows % count), -count))

@@ -15,10 +15,12 @@ from typing import Final
 
 from graphc import dims
 from graphc.backends.numpy.llvm.instructions import (
+    Between,
     Choice,
     Copy,
     Instruction,
     Matrix,
+    Nonzero,
     Place,
     Product,
     Program,
@@ -153,6 +155,9 @@ class _Merging:
             new: list[Instruction] = [*start, joined]
             if not term.is_constant:
                 new = self.chosen(kernel, places, term, start, joined, (product, run))
+            if not isinstance(product.inner, int):
+                first = new[:-1] if isinstance(new[-1], Choice) else []
+                new = [*first, Choice(Between(product.inner, SHORT), tuple(new[len(first) :]), (product, run))]
             self.instructions[number : number + 1] = new
             del self.instructions[made]
             return number - 2 + len(new)
@@ -186,7 +191,7 @@ class _Merging:
     ) -> Product | None:
         """The product that adds into the target; None if the arrays do not lie alike."""
         dtype = product.dtype
-        if not isinstance(product.inner, int) or not 0 < product.inner <= SHORT or product.beta or product.alpha != 1.0:
+        if product.beta or product.alpha != 1.0 or (isinstance(product.inner, int) and not 0 < product.inner <= SHORT):
             return None
         if term.load.dtype != dtype or other.load.dtype != dtype or other.load.at != store.at:
             return None
@@ -234,7 +239,7 @@ class _Merging:
         self.kernels.append(Kernel((), values, (Store(stored, -1, Affine(0, ())),)))
         return [
             Run(len(self.kernels) - 1, tuple(places[r] for r in roots), (place,)),
-            Choice(joined.dtype, place, (*start, replace(joined, alpha=place)), apart),
+            Choice(Nonzero(joined.dtype, place), (*start, replace(joined, alpha=place)), apart),
         ]
 
 
