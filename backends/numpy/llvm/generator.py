@@ -13,6 +13,7 @@ from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import Library, Machine, host
 from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
@@ -27,7 +28,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     text, names = source(kernels, machine, fast)
     found = library(text, machine, names)
     externals.settle(found.addresses)
-    return runs(kernels, found)
+    return runs([unrolled(kernel) for kernel in kernels], found)
 
 
 def runs(kernels: Sequence[Kernel], found: Library) -> list[Run]:
@@ -43,7 +44,7 @@ def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> t
     """The kernels as one LLVM module, and the names in it whose addresses are wanted."""
     module = Module(machine.features_used)
     texts = []
-    for number, kernel in enumerate(kernels):
+    for number, kernel in enumerate(map(unrolled, kernels)):
         texts.append(function(kernel, f"kernel{number}", machine, module, fast))
         if entry.SUPPORTED:
             texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))

@@ -71,7 +71,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     lowered = steps.lower(plan)
     module = Module(machine.features_used)
     texts = []
-    planned = [s.kernel for s in plan.steps if s.kernel is not None]
+    planned = lowered.kernels[: sum(s.kernel is not None for s in plan.steps)]
     for number, kernel in enumerate(lowered.kernels):
         texts.append(function(kernel, f"kernel{number}", machine, module, fast))
         if number < len(planned):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from graphc.backends.numpy.llvm import memory
+from graphc.backends.numpy.llvm import interleave, memory
 from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
@@ -36,7 +36,10 @@ class Nest:
         self.e.label("entry")
         bases = [self._argument("arrays", n, "ptr") for n in range(len(kernel.roots) + len(kernel.nodes))]
         self.sources = dict(zip(kernel.roots, bases, strict=False))
-        self.targets = bases[len(kernel.roots) :]
+        places = dict(zip(kernel.nodes, bases[len(kernel.roots) :], strict=True))
+        self.targets = [places[store.node] for store in kernel.stores]
+        self.loads = interleave.loads(kernel)
+        self.stores = interleave.stores(kernel)
         self.sizes: dict[Size, Value] = {
             size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)
         }
@@ -182,6 +185,9 @@ class Nest:
         for i in numbers:
             if i not in env:
                 varies = lanes > 1 and self.vector_loop in self.schedule.varies[i]
+                if varies and mask is None and i in self.loads and self.loads[i].fits(lanes):
+                    self._load_apart(self.loads[i], env, lanes)
+                    continue
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
     def emit(self, i: int, env: Env, lanes: int, mask: Value | None) -> Value:
@@ -216,6 +222,21 @@ class Nest:
                     raise AssertionError("reductions are emitted by sweeps")
         finally:
             e.lanes = saved
+
+    def _load_apart(self, group: interleave.Group, env: Env, lanes: int) -> None:
+        """The loads of a group, by vectors of adjacent elements: none beyond the last one that a lane wants."""
+        e, kept = self.e, group.stride * (lanes - 1) + group.places[-1] + 1
+        load = self.kernel.values[group.members[0]]
+        assert isinstance(load, Load)
+        start = self.affine(group.start)
+        vectors = []
+        for k in range(group.stride):
+            count = min(lanes, kept - k * lanes)
+            part = memory.load(e, self.sources[load.root], start + k * lanes, 1, memory.stored(load.dtype), count, None)
+            vectors.append(part if count == lanes else interleave.widened(e, part, lanes))
+        apart = interleave.apart(e, vectors)
+        for i, place in zip(group.members, group.places, strict=True):
+            env[i] = apart[place].differs(0) if load.dtype == BOOL else apart[place]
 
     def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Value | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
@@ -268,6 +289,27 @@ class Nest:
         value = self.wide(value, lanes) if along else self.e.lane(value, 0)
         stride = self.stride(at) if along else 1
         memory.store(self.e, value, self.targets[n], self.affine(at), stride, mask if along else None)
+
+    def write_all(self, numbers: Iterable[int], env: Env, lanes: int, mask: Value | None) -> None:
+        """Elements of the arrays of several stores, all of whose values are in `env`."""
+        done: set[int] = set()
+        for n in numbers:
+            group = self.stores.get(n)
+            if group is None or lanes == 1 or mask is not None:
+                self.write(n, env[self.kernel.stores[n].value], lanes, mask)
+            elif n not in done:
+                done.update(group.members)
+                self._write_together(group, env, lanes)
+
+    def _write_together(self, group: interleave.Group, env: Env, lanes: int) -> None:
+        """The stores of a group, by vectors of adjacent elements."""
+        e = self.e
+        values = [self.wide(env[self.kernel.stores[n].value], lanes) for n in group.members]
+        if values[0].dtype == BOOL:
+            values = [e.convert(value, memory.BYTE) for value in values]
+        start = self.affine(group.start)
+        for k, vector in enumerate(interleave.together(e, values)):
+            memory.store(e, vector, self.targets[group.members[0]], start + k * lanes, 1, None)
 
     def read_back(self, n: int, dtype: DType, lanes: int, mask: Value | None) -> Value:
         """Elements that were written to the array of store `n`."""
