@@ -43,7 +43,7 @@ def _worth_it(kernel: Kernel) -> bool:
     for value in kernel.values:
         if isinstance(value, Reduce) and not _pairs_up(kernel, value):
             return False
-        if isinstance(value, Load) and not all(_decided(w) for w in value.within if w.loop == loop):
+        if isinstance(value, Load) and any(_points(w) is None for w in value.within if w.loop == loop):
             return False
     return last * sum(weight(v) for v, loops in zip(kernel.values, kernel.varies, strict=True) if loop in loops) <= (
         HEAVIEST
@@ -103,7 +103,7 @@ class _Unrolling:
         """A value at one point of the last loop."""
         match value:
             case Load(dtype=dtype, root=root, at=at, within=within):
-                if not all(w.start <= point < w.stop for w in within if w.loop == self.loop):
+                if any(point not in (_points(w) or ()) for w in within if w.loop == self.loop):
                     return Fixed(dtype, dtype.type(0).item())
                 return Load(dtype, root, self.affine(at, point), tuple(w for w in within if w.loop != self.loop))
             case Position(dtype=dtype, at=at):
@@ -131,5 +131,7 @@ class _Unrolling:
         return [self.append(Reduce(value.dtype, value.fold, total, across)) if others else total]
 
 
-def _decided(condition: Within) -> bool:
-    return isinstance(condition.start, int) and isinstance(condition.stop, int)
+def _points(condition: Within) -> range | None:
+    """Where a condition holds; None if that depends on named sizes."""
+    start, stop = condition.start, condition.stop
+    return range(start, stop) if isinstance(start, int) and isinstance(stop, int) else None
