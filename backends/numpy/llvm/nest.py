@@ -8,6 +8,7 @@ from typing import Final
 from graphc.backends.numpy.llvm import interleave, memory
 from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
+from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
 from graphc.dims import Size
@@ -15,6 +16,8 @@ from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Within
 from graphc.ops import TABLE
 
 CALLS: Final = 24  # transcendental functions: more of them are called, not written out
+
+SHORT: Final = 9  # additions for an element: more are written once for whole vectors and for the rest
 
 Env = dict[int, Value]  # values of a kernel that have been computed, by number
 
@@ -32,12 +35,16 @@ class Nest:
         self.k = LlvmScalars(self.e, fast, calls)
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
+        self.bounds: dict[int, tuple[Value, Value]] = {}  # of loops of which only a part runs
         self.decided: dict[Within, bool] = {}  # conditions known to hold, or not, in the segment being written
         self.e.label("entry")
-        bases = [self._argument("arrays", n, "ptr") for n in range(len(kernel.roots) + len(kernel.nodes))]
-        self.sources = dict(zip(kernel.roots, bases, strict=False))
-        places = dict(zip(kernel.nodes, bases[len(kernel.roots) :], strict=True))
-        self.targets = [places[store.node] for store in kernel.stores]
+        self._bases: dict[int, str] = {}
+        # without loops an array is looked up where it is used, so that few addresses are held at a time
+        for n in range(len(kernel.roots) + len(kernel.nodes)) if kernel.sizes else ():
+            self._base(n)
+        self._sources = {root: n for n, root in enumerate(kernel.roots)}
+        places = {node: len(kernel.roots) + n for n, node in enumerate(kernel.nodes)}
+        self._targets = [places[store.node] for store in kernel.stores]
         self.loads = interleave.loads(kernel)
         self.stores = interleave.stores(kernel)
         self.sizes: dict[Size, Value] = {
@@ -46,14 +53,33 @@ class Nest:
         self.extents = [self.size(s) for s in kernel.sizes]
         self._allocations = len(self.e.lines)
 
-    def finished(self, name: str) -> str:
+    def finished(self, name: str, linkage: str = "") -> str:
         """The text of the function, once its body stands."""
         self.e.statement("ret i32 0")
         lines = self.e.lines
         # stack slots stand in the entry block
         lines[self._allocations : self._allocations] = self.slots
-        header = f"define i32 @{name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
+        header = f"define {linkage} i32 @{name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
         return "\n".join([header, *lines, "}"]) + "\n"
+
+    @property
+    def context(self) -> str:
+        """What the function's array `arrays` has after the results: see `pieces`."""
+        return self._argument("arrays", len(self.kernel.roots) + len(self.kernel.nodes), "ptr")
+
+    def _base(self, number: int) -> str:
+        """The address of one of the arrays."""
+        if number not in self._bases:
+            self._bases[number] = self._argument("arrays", number, "ptr")
+        return self._bases[number]
+
+    def source(self, root: int) -> str:
+        """The address of the array of a root."""
+        return self._base(self._sources[root])
+
+    def target(self, store: int) -> str:
+        """The address of the array of a store."""
+        return self._base(self._targets[store])
 
     def _argument(self, array: str, number: int, kind: str) -> str:
         e = self.e
@@ -79,6 +105,10 @@ class Nest:
     def ends(self) -> tuple[Value, Value]:
         """The function's `first` and `last`."""
         return self.e.value("%first", I64, 1), self.e.value("%last", I64, 1)
+
+    def range(self, loop: int) -> tuple[Value, Value]:
+        """Where a loop begins and ends."""
+        return self.bounds.get(loop, (self.zero, self.extents[loop]))
 
     def size(self, size: Size) -> Value:
         return self.e.const(size, I64, 1) if isinstance(size, int) else self.sizes[size]
@@ -133,14 +163,16 @@ class Nest:
         start: Value,
         stop: Value,
         carried: list[Value],
-        body: Callable[[list[Value], int, Value | None], list[Value]],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
+        work: int = 0,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
+        work: what the body costs for an element. A long one is written once, and has a mask for every vector.
         """
         for first, last in self.parts(self.vector_loop, start, stop):
-            carried = self._vectors(first, last, carried, body)
+            carried = self._vectors(first, last, carried, body, work > SHORT)
         return carried
 
     def _vectors(
@@ -148,9 +180,11 @@ class Nest:
         start: Value,
         stop: Value,
         carried: list[Value],
-        body: Callable[[list[Value], int, Value | None], list[Value]],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
+        once: bool,
     ) -> list[Value]:
         e, lanes, loop = self.e, self.lanes, self.vector_loop
+        size = self.kernel.sizes[loop]
 
         def whole(index: Value, held: list[Value]) -> list[Value]:
             self.index[loop] = index
@@ -158,6 +192,18 @@ class Nest:
 
         if lanes == 1:
             return self.e.loop(start, stop, 1, carried, whole)
+        if isinstance(size, int) and start.text == "0" and stop.text == str(size) and size % lanes == 0:
+            return self.e.loop(start, stop, lanes, carried, whole)
+        if isinstance(size, int) and size < lanes:
+            self.index[loop] = start
+            return body(carried, lanes, Tail(stop - start, lanes, None))
+        if once:
+
+            def either(index: Value, held: list[Value]) -> list[Value]:
+                self.index[loop] = index
+                return body(held, lanes, Tail.of(stop - index, lanes))
+
+            return self.e.loop(start, stop, lanes, carried, either)
         # held values after the loop, and the index that it reached: start + lanes * count
         count = e.binary("sdiv", stop - start, lanes)
         end = start + count * lanes
@@ -167,9 +213,7 @@ class Nest:
         e.statement(f"br {more!r}, label %{inside}, label %{after}")
         e.label(inside)
         self.index[loop] = end
-        left = e.splat(stop - end, lanes)
-        mask = memory.lane_numbers(e, lanes) < left
-        new = body(held, lanes, mask)
+        new = body(held, lanes, Tail(stop - end, lanes, None))
         latch = e.block
         e.statement(f"br label %{after}")
         e.label(after)
@@ -180,17 +224,17 @@ class Nest:
 
     # Values
 
-    def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Value | None = None) -> None:
+    def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Mask | None = None) -> None:
         """Values that are not in `env` yet: vectors of what varies over the vector loop, if it runs by vectors."""
         for i in numbers:
             if i not in env:
                 varies = lanes > 1 and self.vector_loop in self.schedule.varies[i]
-                if varies and mask is None and i in self.loads and self.loads[i].fits(lanes):
-                    self._load_apart(self.loads[i], env, lanes)
+                if varies and i in self.loads and self.loads[i].fits(lanes):
+                    self._load_apart(self.loads[i], env, lanes, mask)
                     continue
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
-    def emit(self, i: int, env: Env, lanes: int, mask: Value | None) -> Value:
+    def emit(self, i: int, env: Env, lanes: int, mask: Mask | None) -> Value:
         """The instructions of one value, of `lanes` lanes; its operands are in `env`."""
         e = self.e
         value = self.kernel.values[i]
@@ -223,24 +267,27 @@ class Nest:
         finally:
             e.lanes = saved
 
-    def _load_apart(self, group: interleave.Group, env: Env, lanes: int) -> None:
+    def _load_apart(self, group: interleave.Group, env: Env, lanes: int, mask: Mask | None) -> None:
         """The loads of a group, by vectors of adjacent elements: none beyond the last one that a lane wants."""
-        e, kept = self.e, group.stride * (lanes - 1) + group.places[-1] + 1
+        e, stride = self.e, group.stride
+        assert not isinstance(mask, Value), "loads with conditions have no group"
         load = self.kernel.values[group.members[0]]
         assert isinstance(load, Load)
-        start = self.affine(group.start)
+        start, kept = self.affine(group.start), memory.stored(load.dtype)
+        unwanted = stride - 1 - group.places[-1]  # elements after the last lane's last one
         vectors = []
-        for k in range(group.stride):
-            count = min(lanes, kept - k * lanes)
-            part = memory.load(e, self.sources[load.root], start + k * lanes, 1, memory.stored(load.dtype), count, None)
-            vectors.append(part if count == lanes else interleave.widened(e, part, lanes))
+        for k in range(stride):
+            count = min(lanes, stride * lanes - unwanted - k * lanes)
+            part = None if mask is None else mask.of_elements(stride, unwanted + k * lanes, count)
+            vector = memory.load(e, self.source(load.root), start + k * lanes, 1, kept, count, part)
+            vectors.append(vector if count == lanes else interleave.widened(e, vector, lanes))
         apart = interleave.apart(e, vectors)
         for i, place in zip(group.members, group.places, strict=True):
             env[i] = apart[place].differs(0) if load.dtype == BOOL else apart[place]
 
-    def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Value | None) -> Value:
+    def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
-        return memory.load(self.e, self.sources[root], self.affine(at), stride, dtype, lanes, mask)
+        return memory.load(self.e, self.source(root), self.affine(at), stride, dtype, lanes, mask)
 
     def wide(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else self.e.splat(value, lanes)
@@ -268,51 +315,55 @@ class Nest:
         step = self.e.const(stride, I64, 1) if isinstance(stride, int) else stride
         return self.e.splat(base, lanes) + memory.lane_numbers(self.e, lanes) * self.e.splat(step, lanes)
 
-    def _within(self, within: Sequence[Within], lanes: int, mask: Value | None) -> Value | None:
+    def _within(self, within: Sequence[Within], lanes: int, mask: Mask | None) -> Mask | None:
         """Where a load's conditions hold, and the mask."""
         e = self.e
+        if within and isinstance(mask, Tail):
+            mask = mask.mask()
         for w in within:
             start, stop, index = self.size(w.start), self.size(w.stop), self.index[w.loop]
             if lanes > 1 and w.loop == self.vector_loop:
                 index = e.splat(index, lanes) + memory.lane_numbers(e, lanes)
             inside = (index >= self.wide(start, index.lanes)) & (index < self.wide(stop, index.lanes))
             inside = self.wide(inside, lanes)
-            mask = inside if mask is None else mask & inside
+            mask = mask & inside if isinstance(mask, Value) else inside
         return mask
 
     # Arrays of results
 
-    def write(self, n: int, value: Value, lanes: int = 1, mask: Value | None = None) -> None:
+    def write(self, n: int, value: Value, lanes: int = 1, mask: Mask | None = None) -> None:
         """Elements of the array of store `n`."""
         at = self.kernel.stores[n].at
         along = lanes > 1 and at.strides[self.vector_loop] != 0
         value = self.wide(value, lanes) if along else self.e.lane(value, 0)
         stride = self.stride(at) if along else 1
-        memory.store(self.e, value, self.targets[n], self.affine(at), stride, mask if along else None)
+        memory.store(self.e, value, self.target(n), self.affine(at), stride, mask if along else None)
 
-    def write_all(self, numbers: Iterable[int], env: Env, lanes: int, mask: Value | None) -> None:
+    def write_all(self, numbers: Iterable[int], env: Env, lanes: int, mask: Mask | None) -> None:
         """Elements of the arrays of several stores, all of whose values are in `env`."""
         done: set[int] = set()
         for n in numbers:
             group = self.stores.get(n)
-            if group is None or lanes == 1 or mask is not None:
+            if group is None or lanes == 1:
                 self.write(n, env[self.kernel.stores[n].value], lanes, mask)
             elif n not in done:
                 done.update(group.members)
-                self._write_together(group, env, lanes)
+                self._write_together(group, env, lanes, mask)
 
-    def _write_together(self, group: interleave.Group, env: Env, lanes: int) -> None:
+    def _write_together(self, group: interleave.Group, env: Env, lanes: int, mask: Mask | None) -> None:
         """The stores of a group, by vectors of adjacent elements."""
         e = self.e
+        assert not isinstance(mask, Value), "stores have no conditions"
         values = [self.wide(env[self.kernel.stores[n].value], lanes) for n in group.members]
         if values[0].dtype == BOOL:
             values = [e.convert(value, memory.BYTE) for value in values]
-        start = self.affine(group.start)
+        start, target = self.affine(group.start), self.target(group.members[0])
         for k, vector in enumerate(interleave.together(e, values)):
-            memory.store(e, vector, self.targets[group.members[0]], start + k * lanes, 1, None)
+            part = None if mask is None else mask.of_elements(group.stride, k * lanes, lanes)
+            memory.store(e, vector, target, start + k * lanes, 1, part)
 
-    def read_back(self, n: int, dtype: DType, lanes: int, mask: Value | None) -> Value:
+    def read_back(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         """Elements that were written to the array of store `n`."""
         at = self.kernel.stores[n].at
         stride = self.stride(at) if lanes > 1 else 1
-        return memory.load(self.e, self.targets[n], self.affine(at), stride, dtype, lanes, mask)
+        return memory.load(self.e, self.target(n), self.affine(at), stride, dtype, lanes, mask)

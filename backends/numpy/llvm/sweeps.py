@@ -8,6 +8,7 @@ from typing import Final
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
+from graphc.backends.numpy.llvm.memory import Mask, masked
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.kernels import Reduce
 
@@ -41,14 +42,17 @@ class Sweeps:
 
     def _sweep(self, stage: int, env: Env) -> None:
         """One pass over the inner loops, and the results of the reductions that end with it."""
+        if self.across.sweeps(stage) or self.schedule.sweeps(stage):
+            for (i, r), total, rest in self.totals(stage, env):
+                env[i] = folded(self.nest.e, r.fold, total, rest, r.dtype)
+
+    def totals(self, stage: int, env: Env) -> list[tuple[tuple[int, Reduce], Value, Value]]:
+        """One pass over the inner loops: each of its reductions, with its total and what that lost by rounding."""
         e, folds = self.nest.e, self.schedule.folds(stage)
-        if not folds and not self.schedule.stores(stage) and not self.across.sweeps(stage):
-            return
         totals = [identity(e, r.fold, wide(r.fold, r.dtype), 1) for _, r in folds]
         rests = [e.const(0, t.dtype, 1) for t in totals]
         held = self._open(stage, 0, env, [*totals, *rests])
-        for (i, r), total, rest in zip(folds, held[: len(folds)], held[len(folds) :], strict=True):
-            env[i] = folded(e, r.fold, total, rest, r.dtype)
+        return list(zip(folds, held[: len(folds)], held[len(folds) :], strict=True))
 
     def _open(self, stage: int, depth: int, env: Env, carried: list[Value]) -> list[Value]:
         """The inner loops from `depth` on."""
@@ -66,34 +70,32 @@ class Sweeps:
         if depth == len(inner) - 1:
             return self._vector_loop(stage, here, carried)
         loop = inner[depth]
-        return nest.along(
-            loop, nest.zero, nest.extents[loop], carried, lambda held: self._open(stage, depth + 1, here, held)
-        )
+        return nest.along(loop, *nest.range(loop), carried, lambda held: self._open(stage, depth + 1, here, held))
 
     def _vector_loop(self, stage: int, env: Env, carried: list[Value]) -> list[Value]:
         nest, e, loop = self.nest, self.nest.e, self.nest.vector_loop
-        division = self.schedule.division
-        start, stop = nest.ends if division and division.loop == loop else (nest.zero, nest.extents[loop])
+        start, stop = nest.range(loop)
         env = nest.hoisted(self.schedule.needed(stage), env)
         folds = self.schedule.folds(stage)
+        work = self.schedule.work(stage)
 
-        def body(held: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+        def body(held: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             here = self._vector(stage, env, lanes, mask)
             result = []
             for (_, r), so_far in zip(folds, held, strict=True):
                 x = nest.wide(here[r.operand], lanes)
                 if mask is not None:
-                    x = e.select(mask, x, identity(e, r.fold, r.dtype, lanes))
+                    x = masked(e, mask, x, identity(e, r.fold, r.dtype, lanes))
                 result.append(combine(e, r.fold, so_far, x))
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body)
+            nest.vectors(start, stop, [], body, work)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
             starts = [identity(e, r.fold, r.dtype, nest.lanes) for _, r in folds]
-            vectors = nest.vectors(first, last, starts, body)
+            vectors = nest.vectors(first, last, starts, body, work)
             triples = zip(folds, vectors, held[: len(folds)], held[len(folds) :], strict=True)
             pairs = [added(e, r.fold, vector, total, rest) for (_, r), vector, total, rest in triples]
             return [total for total, _ in pairs] + [rest for _, rest in pairs]
@@ -108,14 +110,14 @@ class Sweeps:
 
         return nest.e.loop(start, stop, BLOCK, carried, blocks)
 
-    def _vector(self, stage: int, env: Env, lanes: int, mask: Value | None) -> Env:
+    def _vector(self, stage: int, env: Env, lanes: int, mask: Mask | None) -> Env:
         """One vector of a sweep: its values and stores."""
         here = vector_values(self.nest, stage, self.schedule.needed(stage), env, lanes, mask)
         self.across.sweep(stage, here, lanes, mask)
         return here
 
 
-def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes: int, mask: Value | None) -> Env:
+def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes: int, mask: Mask | None) -> Env:
     """The values of one vector of a sweep; what the sweep stores, and what later ones find at home, is written."""
     schedule, kernel = nest.schedule, nest.kernel
     here = dict(env)
