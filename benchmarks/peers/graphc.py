@@ -16,7 +16,9 @@ from graphc.errors import DonationWarning
 
 
 class Graphc(Peer):
-    """NumPy arrays in and out."""
+    """NumPy arrays in and out, results as NumPy's."""
+
+    fast_math = False
 
     def version(self) -> str:
         return graphc.__version__
@@ -25,8 +27,16 @@ class Graphc(Peer):
         donated = tuple(range(workload.carry))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DonationWarning)
-            compiled = graphc.compile(workload.graphc(), *workload.inputs(), donate_argnums=donated)
+            compiled = graphc.compile(
+                workload.graphc(), *workload.inputs(), donate_argnums=donated, fast_math=self.fast_math
+            )
         return ready(compiled, workload)
 
 
-PEERS = {"graphc": Graphc}
+class FastGraphc(Graphc):
+    """A product and a sum rounded once, and faster elementary functions, as most of the others do by default."""
+
+    fast_math = True
+
+
+PEERS = {"graphc": Graphc, "graphc, fast_math": FastGraphc}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,8 @@ from graphc.backends.numpy.llvm.instructions import (
     same_count,
 )
 from graphc.backends.numpy.llvm.layouts import Box, Index, Layout, around, extent
+from graphc.backends.numpy.llvm.products import small_product
+from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Dim, Size
 from graphc.ir import Graph, TensorType, Type
 from graphc.kernels import (
@@ -84,7 +87,8 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
 
 def lower(plan: Plan) -> Program:
     """The program of a plan, for whose graph `why_not` gives None."""
-    return updates.merged(_Steps(plan).run())
+    program = updates.merged(_Steps(plan).run())
+    return replace(program, kernels=tuple(k if small_product(k) else unrolled(k) for k in program.kernels))
 
 
 class _Steps:
