@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry, externals
-from graphc.backends.numpy.llvm.code import Part, library
+from graphc.backends.numpy.llvm.code import Part, helpers, library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
@@ -27,15 +27,15 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     """
     machine = machine or host()
     numbers = range(len(kernels))
-    parts = [part(kernels, machine, fast)]
+    modules = parts(kernels, machine, fast)
     names = [f"kernel{number}" for number in numbers]
     if not entry.SUPPORTED:
-        return list(callers(kernels, library(tuple(parts), machine, tuple(names))))
+        return list(callers(kernels, library(tuple(modules), machine, tuple(names))))
     entries = [entry.function(kernel, f"kernel{number}", f"entry{number}") for number, kernel in enumerate(kernels)]
     head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE, *map(declaration, numbers)]
-    parts.append(Part("\n".join([*head, *entries]), BRIEF))
+    modules.append(Part("\n".join([*head, *entries]), BRIEF))
     names += [*(f"entry{number}" for number in numbers), *entry.EXTERNALS]
-    found = library(tuple(parts), machine, tuple(names))
+    found = library(tuple(modules), machine, tuple(names))
     externals.settle(found.addresses)
     slow = callers(kernels, found)
     return [entry.builtin(found.addresses[f"entry{number}"], caller) for number, caller in enumerate(slow)]
@@ -47,12 +47,12 @@ def callers(kernels: Sequence[Kernel], found: Library) -> Iterator[Run]:
         yield _Caller(kernel, found.addresses[f"kernel{number}"], found)
 
 
-def part(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> Part:
-    """The kernels as one module: functions `kernel0`, `kernel1`, ..."""
+def parts(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> list[Part]:
+    """The kernels as one module, functions `kernel0`, `kernel1`, ...; and those of the functions that they call."""
     module = Module(machine.features_used)
     texts = [function(kernel, f"kernel{number}", machine, module, fast) for number, kernel in enumerate(kernels)]
     long = sum(len(kernel.values) for kernel in kernels) > MANY
-    return Part("\n".join([module.text(), *texts]), LONG if long else BUSY)
+    return [Part("\n".join([module.text(), *texts]), LONG if long else BUSY), *helpers(module)]
 
 
 def declaration(number: int) -> str:

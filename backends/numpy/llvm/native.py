@@ -71,9 +71,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     machine = machine or host()
     lowered = steps.lower(plan)
     outside, words = around(lowered, plan, machine)
-    parts = [outside]
-    if lowered.kernels:
-        parts.append(generator.part(lowered.kernels, machine, fast))
+    parts = [outside, *(generator.parts(lowered.kernels, machine, fast) if lowered.kernels else ())]
     planned = [s.kernel for s in plan.steps if s.kernel is not None]
     names = [f"kernel{number}" for number in range(len(planned))]
     library = code.library(tuple(parts), machine, ("program", *names, *words))
