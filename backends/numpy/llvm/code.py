@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,9 +20,13 @@ class Part(NamedTuple):
     shared: bool = False  # other programs have it too
 
 
-@lru_cache(maxsize=256)
-def library(parts: tuple[Part, ...], machine: Machine, names: tuple[str, ...]) -> Library:
+def library(parts: Sequence[Part], machine: Machine, names: Sequence[str]) -> Library:
     """Modules that may refer to each other as code, with the addresses of some names in them."""
+    return _linked(tuple(parts), machine, tuple(names))
+
+
+@lru_cache(maxsize=256)
+def _linked(parts: tuple[Part, ...], machine: Machine, names: tuple[str, ...]) -> Library:
     return link([_shared(part, machine) if part.shared else _object(part, machine) for part in parts], names)
 
 

@@ -31,7 +31,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     inside = externals.defined(modules[0].text)
     names = [*(f"kernel{number}" for number in numbers), *inside]
     if not entry.SUPPORTED:
-        found = library(tuple(modules), machine, tuple(names))
+        found = library(modules, machine, names)
         externals.settle(found.addresses)
         return list(callers(kernels, found))
     entries = [entry.function(kernel, f"kernel{number}", f"entry{number}") for number, kernel in enumerate(kernels)]
@@ -39,7 +39,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     head = [externals.declarations(words, inside), entry.PRELUDE, *map(declaration, numbers)]
     modules.append(Part("\n".join([*head, *entries]), BRIEF))
     names += [*(f"entry{number}" for number in numbers), *(word for word in words if word not in inside)]
-    found = library(tuple(modules), machine, tuple(names))
+    found = library(modules, machine, names)
     externals.settle(found.addresses)
     slow = callers(kernels, found)
     return [entry.builtin(found.addresses[f"entry{number}"], caller) for number, caller in enumerate(slow)]

@@ -76,7 +76,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     parts.append(outside)
     planned = [s.kernel for s in plan.steps if s.kernel is not None]
     names = [f"kernel{number}" for number in range(len(planned))]
-    library = code.library(tuple(parts), machine, ("program", *names, *words))
+    library = code.library(parts, machine, ("program", *names, *words))
     externals.settle(library.addresses)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
     return Native(library, constants, tuple(generator.callers(planned, library)))
