@@ -54,6 +54,13 @@ class Tail:
         e = self.left.emitter
         return lane_numbers(e, self.lanes, self.counts) < e.splat(e.convert(self.at_most(), self.counts), self.lanes)
 
+    def of_elements(self, each: int, before: int, lanes: int) -> Tail:
+        """Of a vector of adjacent elements, `each` to a lane of this one: which of its lanes those that are left fill.
+
+        before: how many elements come before it, those that stay out at the end included.
+        """
+        return Tail(self.left * each - before, lanes, self.counts, self.whole)
+
     def at_most(self) -> Value:
         """The number of lanes."""
         if self.whole is None:
