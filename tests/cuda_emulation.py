@@ -73,7 +73,7 @@ def _wrapped(text: str, k: int) -> str:
         else:
             arguments.append(f"numbers[{numbers}]")
             numbers += 1
-    alone = "false" if "over_row" in body or "__syncthreads" in body else "true"
+    alone = "false" if any(word in body for word in ("over_row", "over_lanes", "__syncthreads")) else "true"
     return (
         f"namespace k{k} {{\ntemplate <class T> struct kind {{ typedef T type; }};\n{body}}}\n"
         f'extern "C" int launch_{k}(const long long* shape, int order, void** arrays, const long long* numbers) {{\n'

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.cupy import philox, scattering, schedule
+from graphc.backends.cupy import gathering, philox, scattering, schedule, small_products
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
-from graphc.backends.cupy.replaying import copy_text
+from graphc.backends.cupy.replaying import GATHER, copy_text
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.backends.numpy import blocked
@@ -603,7 +603,9 @@ def test_a_sample_compiles_for_gpus() -> None:
         scattering.owned_text("double", "SumF64", ["i64", "i32"], 64),
         scattering.owned_text("float", "SumF32<double>", ["i32"], 1),
     ]
-    texts += [copy_text(3)]
+    texts += [copy_text(3), GATHER]
+    texts += [small_products.text("float", 1), small_products.text("double", 32)]
+    texts += [gathering.text(("i64", "u8"), width, width == 2) for width in (1, 2, 4, 8, 16)]
     assert 8 < assert_no_spills(texts) <= 255
 
 

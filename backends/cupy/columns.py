@@ -28,7 +28,7 @@ def source(kernel: Kernel, settings: Settings, height: int, split: bool) -> str:
     e.statement(f"const idx columns = {body.product(kept)};")
     e.statement(f"const idx depth = {body.product(down)};")
     widest = max((acc_bytes(v.fold, v.dtype) for v in kernel.values if isinstance(v, Reduce)), default=1)
-    e.statement(f"__shared__ double room[{height * WIDTH * max(1, -(-widest // 8))}];")
+    e.statement(f"ROOM({height * WIDTH * max(1, -(-widest // 8))});")
     e.statement("const idx start = (idx)blockIdx.y * chunk;")
     e.statement("const idx stop = start + chunk < depth ? start + chunk : depth;")
     with e.scope(f"for (idx left = blockIdx.x * (idx){WIDTH}; left < columns; left += gridDim.x * (idx){WIDTH})"):

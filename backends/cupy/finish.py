@@ -16,7 +16,7 @@ def rows_source(kernel: Kernel, settings: Settings, numbers: list[int], loops: t
     body, env = _begin(kernel, settings, numbers, loops)
     e = body.e
     rows = finish_rows(threads)
-    e.statement(f"__shared__ double room[{max(1, threads // 32) * _words(kernel, numbers)}];")
+    e.statement(f"ROOM({max(1, threads // 32) * _words(kernel, numbers)});")
     with e.scope(f"for (idx top = blockIdx.x * (idx){rows}; top < results; top += gridDim.x * (idx){rows})"):
         e.statement("const idx at = top + (idx)threadIdx.y < results ? top + (idx)threadIdx.y : results - 1;")
         index = body.unravel(loops, "at", "i")
@@ -40,7 +40,7 @@ def columns_source(kernel: Kernel, settings: Settings, numbers: list[int], loops
     """The same where accumulators of one block lie side by side: `part[block * results + result]`."""
     body, env = _begin(kernel, settings, numbers, loops)
     e = body.e
-    e.statement(f"__shared__ double room[{height * WIDTH * _words(kernel, numbers)}];")
+    e.statement(f"ROOM({height * WIDTH * _words(kernel, numbers)});")
     with e.scope(f"for (idx left = blockIdx.x * (idx){WIDTH}; left < results; left += gridDim.x * (idx){WIDTH})"):
         e.statement("const idx at = left + (idx)threadIdx.x < results ? left + (idx)threadIdx.x : results - 1;")
         index = body.unravel(loops, "at", "i")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.cupy import philox, scattering
+from graphc.backends.cupy.gathering import gather as gather
 from graphc.backends.cupy.library import cupy
 from graphc.backends.cupy.products import matmul as matmul
 from graphc.ops import calls
@@ -43,13 +44,6 @@ def insert_slice(x: Array, u: Array, index: tuple[tuple[int, int | None, int], .
     result = x.copy()
     result[slices(index)] = u
     return result
-
-
-def gather(x: Array, indices: tuple[Array, ...], axis: int) -> Array:
-    """Elements at integer positions along adjacent axes; positions outside wrap around."""
-    if len(indices) == 1:
-        return cupy().take(x, indices[0], axis=axis)
-    return x[(slice(None),) * axis + tuple(indices)]
 
 
 def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:

@@ -175,18 +175,25 @@ template <class F, int N> __device__ __forceinline__ typename F::Acc over_lanes(
   return a;
 }
 
-// those of a row of N threads of the block as one; `room` holds an accumulator for each warp
-template <class F, int N> __device__ __forceinline__ typename F::Acc over_row(typename F::Acc a, void* room) {
+// those of a row of N threads, which wait for each other, as one; `room` holds an accumulator for each warp
+template <class F, int N, class Wait>
+__device__ __forceinline__ typename F::Acc over_threads(typename F::Acc a, void* room, u32 thread, Wait wait) {
   if (N <= 32) return over_lanes<F, (N < 32 ? N : 32)>(a);
   typename F::Acc* kept = (typename F::Acc*)room;
   constexpr int warps = N > 32 ? N / 32 : 1;
   a = over_lanes<F, 32>(a);
-  __syncthreads();
-  if ((threadIdx.x & 31) == 0) kept[threadIdx.x >> 5] = a;
-  __syncthreads();
-  a = kept[threadIdx.x & (warps - 1)];
+  wait();
+  if ((thread & 31) == 0) kept[thread >> 5] = a;
+  wait();
+  a = kept[thread & (warps - 1)];
   return over_lanes<F, warps>(a);
 }
+template <class F, int N> __device__ __forceinline__ typename F::Acc over_row(typename F::Acc a, void* room) {
+  return over_threads<F, N>(a, room, threadIdx.x, [] { __syncthreads(); });
+}
+
+// shared memory of a block
+#define ROOM(n) __shared__ double room[n]
 """
 
 

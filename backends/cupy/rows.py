@@ -103,7 +103,7 @@ class _Rows:
         e.statement(f"const idx columns = {self.body.product(self.columns)};")
         if shape.threads > 32:
             room = max((acc_bytes(v.fold, v.dtype) for v in kernel.values if isinstance(v, Reduce)), default=1)
-            e.statement(f"__shared__ double room[{shape.threads // 32 * max(1, -(-room // 8))}];")
+            e.statement(f"ROOM({shape.threads // 32 * max(1, -(-room // 8))});")
         elif folds(kernel, across=False):
             e.statement("void* const room = nullptr;")
         for i in self.down:

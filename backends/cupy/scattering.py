@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.launching import dense
 from graphc.backends.cupy.library import cupy, device
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, acc_bytes, fold_type
 
@@ -256,7 +257,7 @@ def dense_positions(indices: Sequence[Array]) -> tuple[list[Array], tuple[int, .
     """Broadcast positions as dense vectors, and their shape before."""
     cp = cupy()
     shape = np.broadcast_shapes(*(i.shape for i in indices))
-    return [cp.ascontiguousarray(cp.broadcast_to(i, shape)).reshape(math.prod(shape)) for i in indices], shape
+    return [dense(cp.broadcast_to(i, shape)).reshape(math.prod(shape)) for i in indices], shape
 
 
 def _run(text: str, count: int, *arguments: int) -> None:

@@ -36,13 +36,17 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One text, on a grid of blocks. arrays: graph nodes in the order of the parameters; below 0, workspaces."""
+    """One text, on a grid of blocks. arrays: graph nodes in the order of the parameters; below 0, workspaces.
+
+    work: about how many operations it makes.
+    """
 
     source: str
     grid: tuple[int, int]
     block: tuple[int, int]
     arrays: tuple[int, ...]
     numbers: tuple[int, ...]
+    work: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +175,13 @@ class _Scheduler:
         block: tuple[int, int],
         workspaces: Sequence[int] = (),
         numbers: Sequence[int] = (),
+        work: int | None = None,
     ) -> None:
         arrays = (*kernel.roots, *kernel.nodes, *workspaces)
         sizes = (*(self.sizes[s] for s in kernel.symbolic), *numbers)
-        self.launches.append(Launch(source, grid, block, arrays, sizes))
+        if work is None:
+            work = self.points(kernel, range(len(kernel.sizes))) * len(kernel.values)
+        self.launches.append(Launch(source, grid, block, arrays, sizes, work))
 
     def workspace(self, size: int) -> int:
         number = WORKSPACE - len(self.workspaces)
@@ -278,7 +285,9 @@ class _Scheduler:
         threads = min(256, power_of_two(blocks))
         height = finish.finish_rows(threads)
         text = self.program.text(_finish_rows, kernel, settings, tuple(numbers), loops, threads)
-        self.launch(kernel, text, (min(-(-results // height), MOST_BLOCKS), 1), (threads, height), spaces, (blocks,))
+        grid = min(-(-results // height), MOST_BLOCKS), 1
+        work = results * blocks * len(numbers)
+        self.launch(kernel, text, grid, (threads, height), spaces, (blocks,), work)
 
     # Rows that stay in registers, or are read again
 
@@ -351,7 +360,8 @@ class _Scheduler:
             loops = tuple(sorted(kernel.reduced))
             text = self.program.text(_finish_columns, kernel, settings, tuple(numbers), loops, height)
             grid = min(-(-length // columns.WIDTH), MOST_BLOCKS), 1
-            self.launch(kernel, text, grid, (columns.WIDTH, height), [spaces[i] for i in numbers], (blocks,))
+            work = length * blocks * len(numbers)
+            self.launch(kernel, text, grid, (columns.WIDTH, height), [spaces[i] for i in numbers], (blocks,), work)
         if single:
             self.join(kernel, settings, single, [spaces[i] for i in single], 1, blocks)
         return True
