@@ -120,7 +120,8 @@ def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
         on_device=lambda x: machine.keep(np.asarray(x)),
         matmul=products.matmul,
     )
-    scope = {**writer.scope, "cp": Ordered(machine.cupy), "ck": Ordered(functions), "ndarray": type(wrapped(0))}
+    ndarray = getattr(machine.cupy, "ndarray", type(wrapped(0)))
+    scope = {**writer.scope, "cp": Ordered(machine.cupy), "ck": Ordered(functions), "ndarray": ndarray}
     scope.update((name, Constant(machine.keep(array))) for name, array in writer.constants.items())
     scope.update((f"kernel{k}", machine.kernel(kernel)) for k, kernel in enumerate(writer.kernels))
     return define(plan.graph.name, source, scope)
