@@ -17,6 +17,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __shared__ static  // of one block at a time
+#define __constant__ static
 #define __launch_bounds__(...)
 
 struct Index3 { unsigned x = 0, y = 0, z = 0; };

@@ -18,6 +18,7 @@ Env = dict[int, Value]
 Index = Mapping[int, str]  # for each loop the text of its index
 
 UNBOUNDED: Final = 256  # threads of a block
+LIGHT: Final = 16  # operations; where there are more, arithmetic fills the time, and repeated code the caches
 NARROW: Final = 1 << 30  # elements up to which 32 bits hold every index, and every index plus a stride of the grid
 
 
@@ -73,6 +74,7 @@ class Body:
         bounds = f"__launch_bounds__({threads}, 1) " if threads > UNBOUNDED else ""
         lines = [
             f"typedef {index} idx;",
+            *self.e.declarations(),
             f'extern "C" __global__ void {bounds}{name}({", ".join(parameters)}) {{',
             *(f"  const idx {number} = (idx){number}_;" for number in numbers),
             *self.e.lines,
@@ -172,6 +174,11 @@ class Body:
         """Put values, and what they are made of, into the environment."""
         for number in self.closure(wanted, env):
             env[number] = self.value(number, env, index)
+
+    def unroll(self, numbers: Iterable[int]) -> str:
+        """How often to write out a loop over these values: light ones so that several loads are on their way."""
+        applied = sum(isinstance(self.kernel.values[i], Apply) for i in numbers)
+        return f"#pragma unroll {4 if applied <= LIGHT else 1}"
 
     def closure(self, wanted: Iterable[int], known: Iterable[int]) -> list[int]:
         """Values that have to be computed for those wanted, in order; nothing behind what is known."""

@@ -46,14 +46,14 @@ def columns_source(kernel: Kernel, settings: Settings, numbers: list[int], loops
         index = body.unravel(loops, "at", "i")
         for number, i in enumerate(numbers):
             fold = body.fold(i)
-            e.statement(f"{fold}::Acc acc{i} = {fold}::start();")
+            e.statement(f"{fold}::Acc acc{i}[1] = {{{fold}::start()}};")
             with e.scope(f"for (idx b = threadIdx.y; b < blocks; b += {height})"):
-                e.statement(f"acc{i} = {fold}::join(acc{i}, part{number}[b * results + at]);")
+                e.statement(f"acc{i}[0] = {fold}::join(acc{i}[0], part{number}[b * results + at]);")
         for i in numbers:
             gather(body, i, height)
         with e.scope("if (threadIdx.y == 0)"):
             for i in numbers:
-                env[i] = body.folded(i, f"acc{i}")
+                env[i] = body.folded(i, f"acc{i}[0]")
             _store(body, env, index, numbers)
     return body.text("kernel", WIDTH * height)
 

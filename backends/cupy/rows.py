@@ -223,7 +223,7 @@ class _Rows:
             e.statement("const idx start = (idx)blockIdx.y * chunk;")
             e.statement("const idx stop = start + chunk < columns ? start + chunk : columns;")
             start, stop = f"start / {width} + (idx)threadIdx.x", "stop"
-        e.statement("#pragma unroll 4")
+        e.statement(self.body.unroll(needed))
         with e.scope(f"for (idx c = {start}; c < {stop} / {width}; c += {shape.threads})"):
             e.statement(f"const idx column = c * {width};")
             self._columns(targets, stores, needed, outside, row_index)

@@ -24,6 +24,7 @@ REGISTERS: Final = 64  # 32-bit words that a thread may spend on what it keeps o
 DOWN_REGISTERS: Final = 112  # the same for kernels that fold over rows too, which keep accumulators beside
 MOST_KEPT: Final = 32  # elements of a row that a thread keeps
 SHARED_ROWS: Final = 8192  # elements from which on a row is worth several blocks, where there are few rows
+RESIDENT: Final = 4  # blocks of 256 threads that a processor runs at the same time, whatever registers they take
 WORKSPACE: Final = -1_000_000  # arrays with lower numbers hold accumulators
 
 
@@ -356,12 +357,8 @@ class _Scheduler:
         text = self.program.text(rows.source, kernel, settings, packs, shape)
         self.launch(kernel, text, (blocks, 1), (threads, 1), [spaces[i] for i in down])
         if numbers and length:
-            height = min(16, power_of_two(blocks))
             loops = tuple(sorted(kernel.reduced))
-            text = self.program.text(_finish_columns, kernel, settings, tuple(numbers), loops, height)
-            grid = min(-(-length // columns.WIDTH), MOST_BLOCKS), 1
-            work = length * blocks * len(numbers)
-            self.launch(kernel, text, grid, (columns.WIDTH, height), [spaces[i] for i in numbers], (blocks,), work)
+            self.join_columns(kernel, settings, numbers, [spaces[i] for i in numbers], loops, length, blocks)
         if single:
             self.join(kernel, settings, single, [spaces[i] for i in single], 1, blocks)
         return True
@@ -372,18 +369,47 @@ class _Scheduler:
         count, depth = self.extents(kernel)
         if count == 0:
             return
-        height = min(8, power_of_two(depth))
-        strips = -(-count // columns.WIDTH)
-        blocks = max(1, min(-(-8 * self.device.processors // strips), depth // (height * 8), 4096))
+        apart = frozenset(n for n in range(len(kernel.stores)) if not swept(kernel, n))
+        packs, widest = Packing(), 1
+        # few elements are spread over as many threads as there are
+        spread = count * depth < self.device.processors * MOST_THREADS
+        if not spread:
+            packs = packing(kernel, self.number, self.aligned, apart)
+            # where columns are cut must not depend on addresses: sums would
+            widest = packing(kernel, self.number, dict.fromkeys(self.aligned, 16), apart).width
+        height = min(16 if spread else 8, power_of_two(-(-depth // 2)))
+        strips = -(-count // (columns.WIDTH * widest))
+        # as many blocks as run at the same time; more would leave some processors idle while the last ones run
+        most = RESIDENT * self.device.processors // strips
+        blocks = max(1, min(most, depth // (height * 8), 4096))
         chunk = max(1, -(-depth // blocks))
         blocks = max(1, -(-depth // chunk))
         settings = self.settings(kernel)
         numbers = folds(kernel, across=False)
         spaces = self.accumulators(kernel, numbers, count * blocks) if blocks > 1 else []
-        text = self.program.text(columns.source, kernel, settings, height, blocks > 1)
-        self.launch(kernel, text, (min(strips, MOST_BLOCKS), blocks), (columns.WIDTH, height), spaces, (chunk,))
+        text = self.program.text(columns.source, kernel, settings, packs, height, blocks > 1)
+        grid = min(-(-count // (columns.WIDTH * packs.width)), MOST_BLOCKS), blocks
+        self.launch(kernel, text, grid, (columns.WIDTH, height), spaces, (chunk,))
         if blocks > 1:
-            self.join(kernel, settings, numbers, spaces, count, blocks)
+            loops = tuple(k for k in range(len(kernel.sizes)) if k not in kernel.reduced)
+            self.join_columns(kernel, settings, numbers, spaces, loops, count, blocks)
+
+    def join_columns(
+        self,
+        kernel: Kernel,
+        settings: Settings,
+        numbers: list[int],
+        spaces: list[int],
+        loops: tuple[int, ...],
+        results: int,
+        blocks: int,
+    ) -> None:
+        """The second pass, over accumulators of one block side by side."""
+        height = min(16, power_of_two(blocks))
+        text = self.program.text(_finish_columns, kernel, settings, tuple(numbers), loops, height)
+        grid = min(-(-results // columns.WIDTH), MOST_BLOCKS), 1
+        work = results * blocks * len(numbers)
+        self.launch(kernel, text, grid, (columns.WIDTH, height), spaces, (blocks,), work)
 
 
 def _finish_rows(kernel: Kernel, settings: Settings, numbers: tuple[int, ...], loops: tuple[int, ...], n: int) -> str:
