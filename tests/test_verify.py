@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import re
 import time
@@ -384,5 +383,5 @@ def test_proofs_keep_to_their_time() -> None:
     assert report.verdict == "certified"
     assert time.process_time() - started < 10
     x = sp.Symbol("x")
-    with pytest.raises(OutOfTime), limited(time.monotonic() + 0.05):
-        all(sp.expand((x + 1) ** n) for n in itertools.count(20))
+    with pytest.raises(OutOfTime), limited(time.thread_time() + 0.05):
+        all(sp.expand((x + 1) ** n) for n in range(20, 200))  # some seconds

@@ -164,16 +164,21 @@ def logsumexp_expansion(w: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool
 
 
 # powers of 2 that bring what squares to 0, or to inf, back into range
-SCALES = {np.dtype(np.float32): (2.0**90, 2.0**-75), np.dtype(np.float64): (2.0**600, 2.0**-600)}
+SCALE = 2.0**600
 
 
 def norm_expansion(w: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """Three sums of squares in one sweep, two of them scaled; of these the one that neither over- nor underflows.
+    """The root of a sum of squares that neither over- nor underflows.
 
-    The method is that of J. L. Blue, "A Portable Fortran Program to Find the Euclidean Norm of a Vector", 1978, with
-    one sum for each range instead of a choice for each element.
+    Double precision holds every square of single precision exactly. For itself it takes three sums in one sweep, two of
+    them of scaled numbers, and of these the one in range: the method of J. L. Blue, "A Portable Fortran Program to Find
+    the Euclidean Norm of a Vector", 1978, with one sum for each range instead of a choice for each element.
     """
-    up, down = SCALES[x.dtype]
+    if x.dtype == np.float32:
+        wide = w.cast(x, dtype=np.dtype(np.float64), weak=False)
+        root_of_sum = w.sqrt(w.reduce_sum(wide * wide, axes=axes, keepdims=keepdims))
+        return w.cast(root_of_sum, dtype=x.dtype, weak=False)
+    up, down = SCALE, 1 / SCALE
     limits = np.finfo(x.dtype)
 
     def root(scale: float) -> Any:

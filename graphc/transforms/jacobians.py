@@ -73,32 +73,37 @@ def _columns(world: TracingWorld, graph: Graph, operands: Sequence[Any], count: 
     xs, ys = graph.input_types[:count], graph.output_types
     columns = []
     for k, x in enumerate(xs):
-        pushed = iter(_at_units(world, jvp_graph(graph, (k,)), operands, x))
-        column = []
-        for y in ys:
-            part = next(pushed) if y.differentiable else None
-            if part is not None:
-                part = moved(world, part, [*range(1, part.type.ndim), 0])
-            column.append(_block(world, part, y, x, y.dtype))
-        columns.append(column)
+        pushed = iter(_at_units(world, jvp_graph(graph, (k,)), operands, x, last=True))
+        parts = [next(pushed) if y.differentiable else None for y in ys]
+        columns.append([_block(world, part, y, x, y.dtype) for part, y in zip(parts, ys, strict=True)])
     return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in ys]
 
 
-def _at_units(world: TracingWorld, linear: Graph, operands: Sequence[Any], type: TensorType) -> list[Any]:
-    """What a graph that is linear in its last input, of that type, gives for each unit vector; None for zeros."""
+def _at_units(
+    world: TracingWorld, linear: Graph, operands: Sequence[Any], type: TensorType, last: bool = False
+) -> list[Any]:
+    """What a graph that is linear in its last input, of that type, gives for each unit vector; None for zeros.
+
+    The results for the vectors stand along a first axis of each part; along its last one, if `last`.
+    """
     size = dims.product(type.shape)
     if size == 0:
         return [None] * len(linear.outputs)
     if size == 1:
         parts = inline(world, linear, [*operands, world.full(1, type)])
-        return [world.reshape(part, shape=(1, *part.type.shape)) for part in parts]
+        return [world.reshape(p, shape=(*p.type.shape, 1) if last else (1, *p.type.shape)) for p in parts]
     if isinstance(size, int) and size >= SMALLEST:
         most = size // 3
         marks = dependence(linear, len(operands), most)
         groups = None if marks is None else colours(_side_by_side(marks, size), most)
         if marks is not None and groups is not None:
-            return _at_groups(world, linear, operands, type, marks, groups)
-    return _batched(world, linear, operands, _units(world, type, size))
+            return _at_groups(world, linear, operands, type, marks, groups, last)
+    parts = _batched(world, linear, operands, _units(world, type, size))
+    return [_first_axis_last(world, part) if last and part is not None else part for part in parts]
+
+
+def _first_axis_last(world: TracingWorld, part: Any) -> Any:
+    return moved(world, part, [*range(1, part.type.ndim), 0])
 
 
 def _batched(world: TracingWorld, linear: Graph, operands: Sequence[Any], directions: Any) -> list[Any]:
@@ -115,6 +120,7 @@ def _at_groups(
     type: TensorType,
     marks: Sequence[Any],
     groups: Any,
+    last: bool,
 ) -> list[Any]:
     """The same, by directions that are sums of unit vectors, of which no element of a result depends on two."""
     size, count = len(groups), int(groups.max()) + 1
@@ -122,19 +128,24 @@ def _at_groups(
     directions = world.convert(number == _constant(world, groups), type.dtype)
     parts = _batched(world, linear, operands, world.reshape(directions, shape=(count, *type.shape)))
     return [
-        None if part is None else _spread(world, part, np.reshape(own, (size, -1)), groups)
+        None if part is None else _spread(world, part, np.reshape(own, (size, -1)), groups, last)
         for part, own in zip(parts, marks, strict=True)
     ]
 
 
-def _spread(world: TracingWorld, part: Any, marks: Any, groups: Any) -> Any:
-    """Each marked element from the row of its group; zeros elsewhere."""
-    (count, *shape), (size, width) = part.type.shape, marks.shape
-    rows, columns = np.nonzero(marks)
+def _spread(world: TracingWorld, part: Any, marks: Any, groups: Any, last: bool) -> Any:
+    """Each marked element from the row of its group; zeros elsewhere. If `last`, the transpose of that."""
+    (count, *part_shape), (size, width) = part.type.shape, marks.shape
+    if last:
+        columns, rows = np.nonzero(marks.T)
+        places, shape = columns * size + rows, (*part_shape, size)
+    else:
+        rows, columns = np.nonzero(marks)
+        places, shape = rows * width + columns, (size, *part_shape)
     flat = world.reshape(part, shape=(count * width,))
     values = world.gather(flat, _constant(world, groups[rows] * width + columns), axis=0)
-    places = _constant(world, rows * width + columns)
-    return world.reshape(world.scatter_add(values, places, axis=0, shape=(size * width,)), shape=(size, *shape))
+    spread = world.scatter_add(values, _constant(world, places), axis=0, shape=(size * width,))
+    return world.reshape(spread, shape=shape)
 
 
 def _side_by_side(marks: Sequence[Any], size: int) -> Any:

@@ -22,7 +22,7 @@ class OutOfTime(BaseException):
 
 @contextmanager
 def limited(deadline: float) -> Iterator[None]:
-    """Raise OutOfTime in this thread's Python code once the deadline has passed.
+    """Raise OutOfTime in this thread's Python code once `time.thread_time()` is past the deadline.
 
     One call of SymPy may take minutes and offers no way to stop it, so a profile hook looks at the clock.
     """

@@ -13,6 +13,9 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.kernels import Affine
 
+Index = Sequence[tuple[Size, Size | None, int]]
+Box = tuple[tuple[Size, Size, int], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -48,7 +51,7 @@ class Layout:
     def transposed(self, perm: Sequence[int]) -> Layout:
         return replace(self, shape=tuple([self.shape[k] for k in perm]), strides=tuple([self.strides[k] for k in perm]))
 
-    def sliced(self, index: Sequence[tuple[Size, Size | None, int]], shape: Sequence[Size] | None = None) -> Layout:
+    def sliced(self, index: Index, shape: Sequence[Size] | None = None) -> Layout:
         """Elements start, start + step, ... along each axis; `shape` is that of the result, if it is known."""
         offset = self.offset
         for (start, _, _), stride in zip(index, self.strides, strict=True):
@@ -97,6 +100,32 @@ class Layout:
         for index, stride in zip(indices, self.strides, strict=True):
             total = total + index.scaled(stride)
         return total
+
+
+def around(shape: Sequence[Size], index: Index) -> list[Box] | None:
+    """What lies outside of a slice of an array, as slices that do not overlap; None if the slice itself leaves gaps.
+
+    Where sizes have names some of them may turn out to be empty.
+
+    >>> around((4, 6), ((1, 3, 1), (0, 5, 1)))
+    [((0, 1, 1), (0, 6, 1)), ((3, 4, 1), (0, 6, 1)), ((1, 3, 1), (5, 6, 1))]
+    """
+    inside: list[tuple[Size, Size, int]] = []
+    boxes: list[Box] = []
+    whole = [(0, d, 1) for d in shape]
+    for k, ((start, stop, step), size) in enumerate(zip(index, shape, strict=True)):
+        if step != 1 or stop is None:
+            return None
+        for low, high in ((0, start), (stop, size)):
+            if dims.equal(low, high) is not True:
+                boxes.append((*inside, (low, high, 1), *whole[k + 1 :]))
+        inside.append((start, stop, 1))
+    return boxes
+
+
+def extent(box: Box) -> tuple[Size, ...]:
+    """The shape of a slice."""
+    return tuple([stop - start for start, stop, _ in box])
 
 
 def row_major(shape: Sequence[Size]) -> tuple[Size, ...]:

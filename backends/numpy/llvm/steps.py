@@ -23,7 +23,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Storage,
     same_count,
 )
-from graphc.backends.numpy.llvm.layouts import Layout
+from graphc.backends.numpy.llvm.layouts import Box, Index, Layout, around, extent
 from graphc.dims import Dim, Size
 from graphc.ir import Graph, TensorType, Type
 from graphc.kernels import (
@@ -46,6 +46,7 @@ FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
 # multiplications of a product that a kernel does faster than a call of BLAS
 SMALL: Final = 4096
 WIDE: Final = 4  # columns from which on a row of the result is worth vectors
+AT_ONCE: Final = 4096  # bytes of an array that are filled whole, though a part of it is filled again
 
 
 def why_not(graph: Graph) -> str | None:
@@ -202,7 +203,7 @@ class _Steps:
         reads = tuple(Place.of(self.dense(self.layout(root))) for root in kernel.roots)
         writes = tuple(Place.of(self.result(node)) for node in kernel.nodes)
         for node, base in fills.items():
-            self.copy(self.layout(base), self.layout(node))
+            self.copy_around(self.layout(base), self.layout(node), dict(self.nodes[node]["attrs"])["index"])
         self.instructions.append(Run(self.planned[id(kernel)], reads, writes))
 
     def do(self, kernel: Kernel, reads: Sequence[Place], writes: Sequence[Place]) -> None:
@@ -280,8 +281,26 @@ class _Steps:
         self.do(Kernel(source.shape, (load,), (store,)), [Place.of(source)], [Place.of(target)])
 
     def clear(self, layout: Layout) -> None:
-        """Fill a whole array with zeros."""
-        self.instructions.append(Clear(Place.of(layout), dims.product(layout.shape) * layout.dtype.itemsize))
+        """Fill an array with zeros."""
+        nbytes = dims.product(layout.shape) * layout.dtype.itemsize
+        if layout.is_dense:
+            self.instructions.append(Clear(Place.of(layout), nbytes))
+            return
+        loops = len(layout.shape)
+        zero = Fixed(np.dtype(f"u{layout.dtype.itemsize}"), 0)
+        store = Store(0, -1, layout.at(_indices(loops), loops))
+        self.do(Kernel(layout.shape, (zero,), (store,)), [], [Place.of(layout)])
+
+    def around(self, layout: Layout, index: Index) -> list[Box]:
+        """The slices of an array to fill before this one is; all of it, if it is small or the slice has gaps."""
+        nbytes = dims.product(layout.shape) * layout.dtype.itemsize
+        found = None if isinstance(nbytes, int) and nbytes <= AT_ONCE else around(layout.shape, index)
+        return [tuple([(0, d, 1) for d in layout.shape])] if found is None else found
+
+    def copy_around(self, source: Layout, target: Layout, index: Index) -> None:
+        """Copy what of an array of the same shape lies outside of a slice that is filled next."""
+        for box in self.around(target, index):
+            self.copy(source.sliced(box, extent(box)), target.sliced(box, extent(box)))
 
     def concatenate(self, node: int, data: dict[str, Any]) -> None:
         axis = dict(data["attrs"])["axis"]
@@ -297,15 +316,18 @@ class _Steps:
     def unslice(self, node: int, data: dict[str, Any]) -> None:
         operand = self.layout(data["args"][0])
         target = self.result(node)
-        self.clear(target)
-        self.copy(operand, target.sliced(dict(data["attrs"])["index"], operand.shape))
+        index = dict(data["attrs"])["index"]
+        for box in self.around(target, index):
+            self.clear(target.sliced(box, extent(box)))
+        self.copy(operand, target.sliced(index, operand.shape))
 
     def insert_slice(self, node: int, data: dict[str, Any]) -> None:
         base, part = (self.layout(a) for a in data["args"])
         target = self.result(node)
+        index = dict(data["attrs"])["index"]
         if target.storage != base.storage:
-            self.copy(base, target)
-        self.copy(part, target.sliced(dict(data["attrs"])["index"], part.shape))
+            self.copy_around(base, target, index)
+        self.copy(part, target.sliced(index, part.shape))
 
     # by positions
 
