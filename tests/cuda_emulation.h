@@ -16,6 +16,7 @@
 #define __global__
 #define __device__
 #define __forceinline__ inline
+#define __noinline__
 #define __shared__ static  // of one block at a time
 #define __constant__ static
 #define __launch_bounds__(...)

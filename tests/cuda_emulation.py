@@ -21,7 +21,7 @@ from graphc.kernels import Kernel
 HEADER: Final = Path(__file__).with_suffix(".h")
 COMPILER: Final = shutil.which(os.environ.get("CXX", "g++"))
 FLAGS: Final = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC", "-w")
-SIGNATURE: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, 1\) )?kernel\((.*)\) \{')
+SIGNATURE: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, \d+\) )?kernel\((.*)\) \{')
 ORDERS: Final = (0, 1, 2)
 Array = np.ndarray[Any, Any]
 

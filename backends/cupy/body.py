@@ -59,8 +59,12 @@ class Body:
         self.writes = [f"w{number}" for number in range(len(kernel.stores))]
         self.sizes = {size: f"s{number}" for number, size in enumerate(kernel.symbolic)}
 
-    def text(self, name: str, threads: int) -> str:
-        """The whole source, once the statements are written."""
+    def text(self, name: str, threads: int, resident: int = 1) -> str:
+        """The whole source, once the statements are written.
+
+        resident: how many blocks should run on a processor at the same time, if their threads can do with so few
+        registers; see `compiling`.
+        """
         dtypes = {v.root: v.dtype for v in self.kernel.values if isinstance(v, Load)}
         parameters = [f"const {in_memory(dtypes[root])}* {base}" for root, base in self.reads.items()]
         for base, store in zip(self.writes, self.kernel.stores, strict=True):
@@ -71,7 +75,7 @@ class Body:
         index = "i64" if self.settings.wide else "i32"
         # in a block of 256 threads each may have as many registers as there are; told of a bound, the compiler would
         # rather spill some of them than have fewer blocks at a time
-        bounds = f"__launch_bounds__({threads}, 1) " if threads > UNBOUNDED else ""
+        bounds = f"__launch_bounds__({threads}, {resident}) " if threads > UNBOUNDED or resident > 1 else ""
         lines = [
             f"typedef {index} idx;",
             *self.e.declarations(),

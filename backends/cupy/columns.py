@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from graphc.backends.cupy.body import Body, Env, Index, Settings
+from graphc.backends.cupy.body import UNBOUNDED, Body, Env, Index, Settings
 from graphc.backends.cupy.packs import Packed, Packing
 from graphc.backends.cupy.prelude import C_TYPES, acc_bytes
 from graphc.backends.cupy.rows import folds, operand, swept
@@ -18,6 +18,7 @@ from graphc.backends.numpy.llvm.emit import Value
 from graphc.kernels import Fixed, Kernel, Position, Reduce
 
 WIDTH: Final = 32  # threads of a block side by side
+RESIDENT: Final = 4  # blocks that run on a processor at the same time
 
 
 def source(kernel: Kernel, settings: Settings, packing: Packing, height: int, split: bool) -> str:
@@ -58,7 +59,8 @@ class _Columns:
                 gather(body, i, self.height, width)
             with e.scope("if (threadIdx.y == 0)"):
                 self._finish(index)
-        return body.text("kernel", WIDTH * self.height)
+        threads = WIDTH * self.height
+        return body.text("kernel", threads, RESIDENT if threads == UNBOUNDED else 1)
 
     def _sweep(self, index: dict[int, str], down: tuple[int, ...]) -> None:
         body, e, kernel, width = self.body, self.body.e, self.kernel, self.packing.width

@@ -21,7 +21,7 @@ MOST_WORK: Final = 1 << 17  # operations of a launch that pays in one block
 MOST_TOTAL: Final = 1 << 20  # of all launches that become one
 MOST_CALLS: Final = 64
 ROOM: Final = re.compile(r"ROOM\((\d+)\);")
-HEAD: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, 1\) )?kernel\((.*)\) \{')
+HEAD: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, \d+\) )?kernel\((.*)\) \{')
 BETWEEN: Final = re.compile(r", (?![^<]*>)")  # parameters; not the arguments of a template
 
 GROUPS: Final = """\

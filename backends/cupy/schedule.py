@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from graphc.backends.cupy import columns, elementwise, finish, rows
 from graphc.backends.cupy.body import NARROW, Settings
+from graphc.backends.cupy.exponentials import in_one_sweep
 from graphc.backends.cupy.packs import Packing, packing
-from graphc.backends.cupy.parts import Part, taken_apart
+from graphc.backends.cupy.parts import Part, pruned, taken_apart
 from graphc.backends.cupy.prelude import acc_bytes
 from graphc.backends.cupy.rows import RowShape, by_column, folds, sweeps, swept
 from graphc.dims import Size
@@ -24,7 +25,6 @@ REGISTERS: Final = 64  # 32-bit words that a thread may spend on what it keeps o
 DOWN_REGISTERS: Final = 112  # the same for kernels that fold over rows too, which keep accumulators beside
 MOST_KEPT: Final = 32  # elements of a row that a thread keeps
 SHARED_ROWS: Final = 8192  # elements from which on a row is worth several blocks, where there are few rows
-RESIDENT: Final = 4  # blocks of 256 threads that a processor runs at the same time, whatever registers they take
 WORKSPACE: Final = -1_000_000  # arrays with lower numbers hold accumulators
 
 
@@ -64,6 +64,7 @@ class Program:
     def __init__(self, kernel: Kernel, fast: bool = False) -> None:
         self.kernel = kernel
         self.fast = fast
+        self._fewer: Kernel | None = None
         self._parts: list[Part] | None = None
         self._texts: dict[Any, str] = {}
 
@@ -71,9 +72,14 @@ class Program:
         """How to run it. sizes: of `kernel.symbolic`. aligned: see `packing`."""
         return _Scheduler(self, dict(zip(self.kernel.symbolic, sizes, strict=True)), aligned, device).run()
 
+    def fewer_sweeps(self) -> Kernel:
+        if self._fewer is None:
+            self._fewer = pruned(in_one_sweep(self.kernel))
+        return self._fewer
+
     def parts(self) -> list[Part]:
         if self._parts is None:
-            self._parts = taken_apart(self.kernel)
+            self._parts = taken_apart(self.fewer_sweeps())
         return self._parts
 
     def text(self, write: Callable[..., str], kernel: Kernel, *settings: Any) -> str:
@@ -113,7 +119,9 @@ class _Scheduler:
     def whole(self, kernel: Kernel) -> None:
         if not any(isinstance(v, Reduce) for v in kernel.values):
             self.elementwise(kernel)
-        elif not self.one_sweep(kernel) and not self.kept_rows(kernel):
+        elif self.one_sweep(kernel) or self.kept_rows(kernel) or self.one_sweep(self.program.fewer_sweeps()):
+            return
+        else:
             for part in self.program.parts():
                 self.part(part)
 
@@ -380,7 +388,7 @@ class _Scheduler:
         height = min(16 if spread else 8, power_of_two(-(-depth // 2)))
         strips = -(-count // (columns.WIDTH * widest))
         # as many blocks as run at the same time; more would leave some processors idle while the last ones run
-        most = RESIDENT * self.device.processors // strips
+        most = columns.RESIDENT * self.device.processors // strips
         blocks = max(1, min(most, depth // (height * 8), 4096))
         chunk = max(1, -(-depth // blocks))
         blocks = max(1, -(-depth // chunk))
