@@ -364,6 +364,13 @@ def test_adding_at_repeated_positions(dtype: Any, tmp_path: Path) -> None:
     text = scattering.few_text(kind, fold, ["i64", "i32"])
     run_text(text, tmp_path, [values, few, first, second], [*numbers, *sizes])
     np.testing.assert_array_equal(few.reshape(expected.shape), expected)
+    text = scattering.searched_text(kind, fold, ("i64", "i32"))
+    searched = np.full((lead, 15, rest), 77).astype(dtype)
+    run_text(text, tmp_path, [values, searched, first, second], [*numbers, *sizes, 1])
+    np.testing.assert_array_equal(searched.reshape(expected.shape), expected)
+    run_text(text, tmp_path, [values, searched, first, second], [*numbers, *sizes, 0])
+    np.add.at(ones := np.zeros_like(expected), (slice(None), first, second), values.flat[0])
+    np.testing.assert_array_equal(searched.reshape(expected.shape), ones)
     flat = first % 3 * 5 + second % 5
     order = np.argsort(flat, kind="stable")
     many = np.zeros((lead, 15, rest), dtype)
@@ -644,6 +651,7 @@ def test_a_sample_compiles_for_gpus() -> None:
     texts += [
         scattering.sorted_text("double", "SumF64"),
         scattering.few_text("float", "SumF32<double>", ["i64", "i32"]),
+        scattering.searched_text("float", "SumF32<double>", ("i64", "i32")),
         scattering.owned_text("double", "SumF64", ["i64", "i32"], 64),
         scattering.owned_text("float", "SumF32<double>", ["i32"], 1),
     ]

@@ -16,7 +16,8 @@ import pytest
 import graphc
 from benchmarks.tree import leaves
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import executor, gathering, launching, merging, products, replaying, scattering
+from graphc.backends.cupy import executor, functions, gathering, launching, merging, products, replaying, scattering
+from graphc.backends.cupy.functions import scatter_add
 from graphc.backends.cupy.launching import Call, Ordered, Tape, taped
 from graphc.backends.cupy.schedule import Device, Program
 from graphc.backends.numpy.executor import define
@@ -100,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=ORDERS)
 def machine(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine(folder, request.param)
-    for module in (products, gathering, launching, scattering, replaying):
+    for module in (products, gathering, launching, scattering, replaying, functions):
         monkeypatch.setattr(module, "cupy", lambda: found.cupy)
     for module in (launching, replaying):
         monkeypatch.setattr(module, "function", found.function)
@@ -112,16 +113,16 @@ def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
     """The function that the CuPy backend would run."""
     plan = plan_of(compiled)
     writer, source = executor.written(plan)
-    functions = ModuleType("functions")
-    functions.__dict__.update(
+    module = ModuleType("functions")
+    module.__dict__.update(
         gather=gathering.gather,
         unslice=lambda *a: machine.keep(numpy_functions.unslice(*a)),
-        scatter_add=lambda *a: machine.keep(numpy_functions.scatter_add(*a)),
+        scatter_add=scatter_add,
         on_device=lambda x: machine.keep(np.asarray(x)),
         matmul=products.matmul,
     )
     ndarray = getattr(machine.cupy, "ndarray", type(wrapped(0)))
-    scope = {**writer.scope, "cp": Ordered(machine.cupy), "ck": Ordered(functions), "ndarray": ndarray}
+    scope = {**writer.scope, "cp": Ordered(machine.cupy), "ck": Ordered(module), "ndarray": ndarray}
     scope.update((name, Constant(machine.keep(array))) for name, array in writer.constants.items())
     scope.update((f"kernel{k}", machine.kernel(kernel)) for k, kernel in enumerate(writer.kernels))
     return define(plan.graph.name, source, scope)

@@ -15,7 +15,7 @@ import pytest
 import graphc
 from benchmarks.tree import leaves, rebuilt
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import gathering, launching, products, replaying, scattering
+from graphc.backends.cupy import functions, gathering, launching, products, replaying, scattering
 from graphc.backends.cupy.arguments import DeviceSpec
 from graphc.backends.cupy.replaying import Replayed
 from tests.cuda_emulation import COMPILER
@@ -147,7 +147,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     found = Driver(folder)
-    for module in (products, gathering, launching, scattering, replaying):
+    for module in (products, gathering, launching, scattering, replaying, functions):
         monkeypatch.setattr(module, "cupy", lambda: found.cupy)
     for module in (launching, replaying):
         monkeypatch.setattr(module, "function", found.function)

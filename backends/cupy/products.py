@@ -72,6 +72,7 @@ def _stacks(library: Any, a: Array, b: Array) -> Array | None:
     if 0 in shape:
         return cp.empty(shape, a.dtype)
     if inner == 0:
+        flush()
         return cp.zeros(shape, a.dtype)
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
         found = _stacks(library, a.reshape(math.prod(a.shape[:-1]), inner), b)  # one product of taller matrices
