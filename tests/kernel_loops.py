@@ -52,7 +52,7 @@ class Loop:
         self.operands = tuple(operands)
         self.lanes = lanes or 2 * self.machine.register // max(dtype.itemsize for dtype in operands)
         self.text, self.result = loop_text(body, operands, self.machine, self.lanes)
-        self.library: Library = link(assemble(self.text, self.machine), ["loop"])
+        self.library: Library = link([assemble(self.text, self.machine)], ["loop"])
         arguments = [ctypes.c_void_p] * (len(operands) + 1) + [ctypes.c_int64]
         self.run = ctypes.CFUNCTYPE(None, *arguments)(self.library.addresses["loop"])
 

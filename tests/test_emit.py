@@ -270,7 +270,7 @@ def test_a_library_keeps_its_code_alive() -> None:
 def test_linking_an_unknown_name() -> None:
     code = assemble("define void @f() {\n  ret void\n}\n", host())
     with pytest.raises(RuntimeError, match="nothing"):
-        link(code, ["nothing"])
+        link([code], ["nothing"])
 
 
 def test_widths() -> None:

@@ -14,14 +14,16 @@ import sys
 import tempfile
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 LIMIT: Final = 256 << 20  # bytes that the folder may hold; beyond, the files used longest ago go
 LOWERED: Final = 0.75  # to this share of the limit
+# Looking through the folder may take longer than compiling. It is done for one of so many new files,
+LOOKS: Final = 256
+SHARE: Final = 64  # and when a process has written this part of the limit.
 SUFFIX: Final = ".kernel"
 DIGEST: Final = 32  # bytes before the code
 
@@ -71,7 +73,21 @@ def put(name: str, code: bytes) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         return
-    _trim(folder)
+    _since.written += len(code)
+    # a digest is as good as a draw, and processes that store a few files each have the folder looked at in turn
+    if int(name[:8], 16) % LOOKS == 0 or _since.written > LIMIT // SHARE:
+        _since.written = 0
+        _trim(folder)
+
+
+@dataclass(slots=True)
+class _Since:
+    """What happened since this process has looked through the folder."""
+
+    written: int = 0  # bytes
+
+
+_since: Final = _Since()
 
 
 def folder() -> Path | None:
@@ -79,6 +95,8 @@ def folder() -> Path | None:
     chosen = os.environ.get("GRAPHC_CACHE_DIR")
     if chosen is not None:
         return None if chosen in ("", "off") else Path(chosen)
+    import platformdirs
+
     return platformdirs.user_cache_path("graphc", appauthor=False)
 
 

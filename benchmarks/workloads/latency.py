@@ -35,10 +35,11 @@ class ElementwiseGraph(Workload):
 
     def graph(self, xp: Any, larger: Program) -> Program:
         """The graph in a library's functions; `larger` is its elementwise maximum."""
+        steps = self.steps
 
         def f(x: Any) -> Any:
             values = [x] * WINDOW
-            for kind, back in self.steps:
+            for kind, back in steps:
                 last, earlier = values[-1], values[-back]
                 if kind == "sin":
                     new = xp.sin(last)

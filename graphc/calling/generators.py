@@ -74,6 +74,7 @@ class Search:
         self.sources: list[Source] = list(GLOBAL)
         self.makers = False
         self._seen: set[int] = set()
+        self._classes: dict[type, _Class] = {}
         self._waiting: list[tuple[str, Any]] = [("", f), *(("", a) for a in args), *kwargs.items()]
         while self._waiting and len(self._seen) < MOST:
             self._look(*self._waiting.pop())
@@ -99,9 +100,34 @@ class Search:
         elif isinstance(value, (list, tuple, set, frozenset)):
             self._waiting.extend((name, v) for v in islice(value, MOST_ITEMS))
         elif isinstance(value, type):
-            self._waiting.extend(_of_class(name, value))
+            self._of_class(name, value)
+        elif isinstance(value, ModuleType) and not _is_users(value):
+            return  # what a library holds is not the program's
         else:
-            self._waiting.extend(_of_object(name, value))
+            self._of_object(name, value)
+
+    def _of_object(self, name: str, value: Any) -> None:
+        """The attributes of an object and what its class holds; of a library's object the functions among them."""
+        known = self._of_class(name, type(value))
+        attributes = getattr(value, "__dict__", None)
+        for key, held in islice(attributes.items(), MOST_ITEMS) if isinstance(attributes, dict) else ():
+            if known.mine or isinstance(held, CALLABLE):
+                self._waiting.append((f"{name}.{key}" if name else key, held))
+        for key, slot in known.slots:
+            try:
+                self._waiting.append((f"{name}.{key}" if name else key, slot.__get__(value)))
+            except AttributeError:  # a slot that is not set
+                continue
+
+    def _of_class(self, name: str, kind: type) -> _Class:
+        """A class; the first time that it is met, what it holds is looked at too."""
+        known = self._classes.get(kind)
+        if known is None:
+            bases = list(filter(_is_of_user, kind.__mro__))
+            slots = [(k, v) for base in bases for k, v in vars(base).items() if isinstance(v, MemberDescriptorType)]
+            known = self._classes[kind] = _Class(_is_of_user(kind), tuple(slots))
+            self._waiting.extend((name, held) for held in _held_by(bases))
+        return known
 
     def _of_function(self, f: FunctionType) -> Iterator[tuple[str, Any]]:
         module = f.__globals__.get("__name__") or ""
@@ -121,36 +147,32 @@ class Search:
             yield from _named(names, f.__globals__)
 
 
-def _of_object(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of an object and what its class holds; of a library's object the functions among them."""
-    kind = type(value)
-    mine = _is_of_user(kind)
-    attributes = getattr(value, "__dict__", None)
-    for key, held in islice(attributes.items(), MOST_ITEMS) if isinstance(attributes, dict) else ():
-        if mine or isinstance(held, CALLABLE):
-            yield f"{name}.{key}" if name else key, held
-    yield from _of_class(name, kind, value)
-
-
-def _of_class(name: str, kind: type, value: Any = None) -> Iterator[tuple[str, Any]]:
-    """The functions and generators that a user's class holds, and the slots of an instance."""
-    for base in filter(_is_of_user, kind.__mro__):
-        for key, held in vars(base).items():
-            if isinstance(held, CALLABLE):
-                yield name, held
-            elif isinstance(held, (staticmethod, classmethod)):
-                yield name, held.__func__
-            elif isinstance(held, property):
-                yield name, held.fget
-            elif isinstance(held, MemberDescriptorType) and value is not None:
-                try:
-                    yield f"{name}.{key}" if name else key, held.__get__(value)
-                except AttributeError:  # a slot that is not set
-                    continue
+def _is_users(module: ModuleType) -> bool:
+    return is_users(module.__name__, getattr(module, "__file__", None) or "")
 
 
 def _is_of_user(kind: type) -> bool:
     return is_users(kind.__module__, getattr(sys.modules.get(kind.__module__), "__file__", None) or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """What instances of a class have in common: whether it is the user's, and its slots."""
+
+    mine: bool
+    slots: tuple[tuple[str, MemberDescriptorType], ...]
+
+
+def _held_by(bases: Iterable[type]) -> Iterator[Any]:
+    """The functions and generators that classes hold."""
+    for base in bases:
+        for held in vars(base).values():
+            if isinstance(held, CALLABLE):
+                yield held
+            elif isinstance(held, (staticmethod, classmethod)):
+                yield held.__func__
+            elif isinstance(held, property):
+                yield held.fget
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -171,6 +193,6 @@ def _named(names: set[str], scope: Mapping[str, Any]) -> Iterator[tuple[str, Any
             value, path = held[name], prefix + name
             if not isinstance(value, ModuleType):
                 yield path, value
-            elif id(value) not in modules and is_users(value.__name__, getattr(value, "__file__", None) or ""):
+            elif id(value) not in modules and _is_users(value):
                 modules.add(id(value))
                 waiting.append((f"{path}.", vars(value)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
+from graphc.backends.numpy.llvm.memory import Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.kernels import Reduce
 
@@ -44,14 +45,14 @@ class Across:
             nest.along(loop, nest.zero, nest.extents[loop], [], deeper)
             return
 
-        def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             for n, r in self.arrays:
                 nest.write(n, identity(nest.e, r.fold, r.dtype, lanes), lanes, mask)
             return []
 
         nest.vectors(nest.zero, nest.extents[loop], [], body)
 
-    def sweep(self, stage: int, env: Env, lanes: int, mask: Value | None) -> None:
+    def sweep(self, stage: int, env: Env, lanes: int, mask: Mask | None) -> None:
         """Fold what a sweep has just computed into the arrays."""
         nest = self.nest
         for n, r in self.arrays:

@@ -9,45 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import BOOL, I64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, DType, Emitter, Value
 from graphc.backends.numpy.llvm.entry import DATA, DENSE, DESCR, DIMS, FLAGS, RANK, TYPE, VALUE
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.ir import TensorType
 
-PRELUDE: Final = f"""
+PRELUDE: Final = """
 declare ptr @PyTuple_New(i64)
 declare i32 @PyTuple_SetItem(ptr, i64, ptr)
 declare void @Py_DecRef(ptr)
 declare i64 @PyLong_AsLongLongAndOverflow(ptr, ptr)
 declare ptr @PyErr_NoMemory()
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
-define internal i1 @is_array(ptr %object, i64 %descr, i32 %rank) nounwind {{
-entry:
-  %ndarray = load i64, ptr @ndarray
-  %kind_at = getelementptr i8, ptr %object, i64 {TYPE}
-  %kind = load i64, ptr %kind_at
-  %plain = icmp eq i64 %kind, %ndarray
-  br i1 %plain, label %array, label %wrong
-array:
-  %descr_at = getelementptr i8, ptr %object, i64 {DESCR}
-  %its = load i64, ptr %descr_at
-  %typed = icmp eq i64 %its, %descr
-  %rank_at = getelementptr i8, ptr %object, i64 {RANK}
-  %axes = load i32, ptr %rank_at
-  %ranked = icmp eq i32 %axes, %rank
-  %flags_at = getelementptr i8, ptr %object, i64 {FLAGS}
-  %flags = load i32, ptr %flags_at
-  %masked = and i32 %flags, {DENSE}
-  %dense = icmp eq i32 %masked, {DENSE}
-  %both = and i1 %typed, %ranked
-  %all = and i1 %both, %dense
-  ret i1 %all
-wrong:
-  ret i1 false
-}}
+"""
+
+# A function of modules that take numbers.
+NUMBER: Final = f"""
 ; the number that an object is: an array without axes, or a scalar of NumPy's type `scalar`, or of the type `python`
 define internal ptr @number(ptr %object, i64 %descr, i64 %scalar, i64 %python) nounwind {{
 entry:
@@ -61,8 +42,23 @@ entry:
 scalar_value:
   ret ptr %inside
 perhaps:
-  %fits = call i1 @is_array(ptr %object, i64 %descr, i32 0)
-  br i1 %fits, label %array_value, label %wrong
+  %ndarray = load i64, ptr @ndarray
+  %plain = icmp eq i64 %kind, %ndarray
+  br i1 %plain, label %array, label %wrong
+array:
+  %descr_at = getelementptr i8, ptr %object, i64 {DESCR}
+  %its = load i64, ptr %descr_at
+  %typed = icmp eq i64 %its, %descr
+  %rank_at = getelementptr i8, ptr %object, i64 {RANK}
+  %axes = load i32, ptr %rank_at
+  %ranked = icmp eq i32 %axes, 0
+  %flags_at = getelementptr i8, ptr %object, i64 {FLAGS}
+  %flags = load i32, ptr %flags_at
+  %masked = and i32 %flags, {DENSE}
+  %dense = icmp eq i32 %masked, {DENSE}
+  %both = and i1 %typed, %ranked
+  %all = and i1 %both, %dense
+  br i1 %all, label %array_value, label %wrong
 array_value:
   %data_at = getelementptr i8, ptr %object, i64 {DATA}
   %data = load ptr, ptr %data_at
@@ -98,9 +94,7 @@ class Arguments:
             if not type.shape:
                 self._number(k, type, given)
                 continue
-            descr = self.external(f"descr_{dtype_name(type.dtype)}")
-            text = f"call i1 @is_array(ptr {given}, i64 {descr}, i32 {type.ndim})"
-            self._go_on(e.instruction(text, BOOL, 1, pure=False))
+            self._array(type, given)
             self.field(given, DATA, "ptr", f"%argument{k}")
             axes = self.field(given, DIMS, "ptr")
             for axis, size in enumerate(type.shape):
@@ -112,6 +106,20 @@ class Arguments:
         for size, actual in later:
             self.sizes.require(actual.equals(self.sizes.compute(size)))
 
+    def _array(self, type: TensorType, given: str) -> None:
+        """A plain array, dense and aligned, of a type but for its sizes."""
+        # another object may be too small to have the other fields
+        self._go_on(self._holds(given, TYPE, self.external("ndarray")))
+        typed = self._holds(given, DESCR, self.external(f"descr_{dtype_name(type.dtype)}"))
+        ranked = self._holds(given, RANK, str(type.ndim), I32)
+        flags = self.e.value(self.field(given, FLAGS, "i32"), I32, 1) & DENSE
+        self._go_on(typed & ranked & flags.equals(DENSE))
+
+    def _holds(self, given: str, offset: int, wanted: str, dtype: DType = I64) -> Value:
+        """Whether a field is what it should be."""
+        field = self.e.value(self.field(given, offset, ELEMENTS[dtype]), dtype, 1)
+        return self.e.instruction(f"icmp eq {field!r}, {wanted}", BOOL, 1)
+
     def _number(self, k: int, type: TensorType, given: str) -> None:
         """A number: an array without axes, or a scalar of NumPy's or Python's."""
         e = self.e
@@ -120,6 +128,7 @@ class Arguments:
         descr, scalar = self.external(f"descr_{name}"), self.external(f"scalar_{name}")
         python = self.external("float") if name == "f8" else "0"
         found = f"%argument{k}"
+        e.module.define("number", NUMBER)
         call = f"call ptr @number(ptr {given}, i64 {descr}, i64 {scalar}, i64 {python})"
         if not self.whole[k]:
             e.statement(f"{found} = {call}")

@@ -36,6 +36,10 @@ ELEMENTS: Final[dict[DType, str]] = {
 # the integer with as many bits, by which a float is taken apart
 BITS: Final[dict[DType, DType]] = {F32: I32, F64: I64}
 
+# how often a branch is taken, so that what is rare stands apart
+LIKELY: Final = '!prof !{!"branch_weights", i32 10000, i32 1}'
+UNLIKELY: Final = '!prof !{!"branch_weights", i32 1, i32 10000}'
+
 _ORDERED: Final = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
 _WHOLE: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 _FLOAT_NAMES: Final = {"add": "fadd", "sub": "fsub", "mul": "fmul"}
@@ -47,24 +51,30 @@ class Features:
 
     fma: multiply and add with one rounding; without it `Emitter.fma` rounds twice.
     rounding: instructions for floor, ceil, trunc and rint; without them LLVM would call the C library.
+    masked: from how many bytes on elements are read and written by vectors under a mask; 0 where none are.
+    mask_registers: masks are for free, and for elements that lie apart too.
     """
 
     fma: bool
     rounding: bool
+    masked: int = 0
+    mask_registers: bool = False
 
     @classmethod
     def of(cls, triple: str, features: str) -> Features:
         """From LLVM's words for a machine: a target triple and a list like ``"+avx2,+fma,-avx512f"``.
 
         >>> Features.of("x86_64-unknown-linux-gnu", "+sse2")
-        Features(fma=False, rounding=False)
+        Features(fma=False, rounding=False, masked=0, mask_registers=False)
         >>> Features.of("aarch64-unknown-linux-gnu", "")
-        Features(fma=True, rounding=True)
+        Features(fma=True, rounding=True, masked=0, mask_registers=False)
         """
         if not triple.startswith(("x86_64", "i686", "i386")):
             return cls(fma=True, rounding=True)
         has = set(features.split(","))
-        return cls(fma="+fma" in has, rounding="+sse4.1" in has)
+        registers = "+avx512f" in has
+        masked = 1 if registers and "+avx512bw" in has else 4 if registers or "+avx2" in has else 0
+        return cls("+fma" in has, "+sse4.1" in has, masked, registers)
 
 
 @dataclass(slots=True)
@@ -271,8 +281,7 @@ class Emitter:
         """
         before, known, shared = self.block, dict(self._known), dict(self._shared)
         rare, joined = self.fresh("rare"), self.fresh("joined")
-        weights = '!prof !{!"branch_weights", i32 1, i32 10000}'
-        self.statement(f"br i1 {flag.text}, label %{rare}, label %{joined}, {weights}")
+        self.statement(f"br i1 {flag.text}, label %{rare}, label %{joined}, {UNLIKELY}")
         self.label(rare)
         instead = build()
         after = self.block
@@ -284,6 +293,32 @@ class Emitter:
                 f"phi {a.type} [ {a.text}, %{before} ], [ {b.text}, %{after} ]", a.dtype, a.lanes, pure=False
             )
             for a, b in zip(usual, instead, strict=True)
+        )
+
+    def either(self, flag: Value, build: Callable[[], Value | None], otherwise: Callable[[], Value | None]) -> Any:
+        """What `build` gives if a scalar flag is true, else what `otherwise` gives: a value, or both nothing.
+
+        Each is in a block of its own. The code after it still knows what was computed before.
+        """
+        known, shared = dict(self._known), dict(self._shared)
+        yes, no, joined = self.fresh("yes"), self.fresh("no"), self.fresh("joined")
+        self.statement(f"br i1 {flag.text}, label %{yes}, label %{no}, {LIKELY}")
+        found: list[Value | None] = []
+        blocks = []
+        for name, write in ((yes, build), (no, otherwise)):
+            self.label(name)
+            self._known, self._shared = dict(known), dict(shared)
+            found.append(write())
+            blocks.append(self.block)
+            self.statement(f"br label %{joined}")
+        self.label(joined)
+        self._known, self._shared = known, shared
+        a, b = found
+        if a is None or b is None:
+            return None
+        (first, second) = blocks
+        return self.instruction(
+            f"phi {a.type} [ {a.text}, %{first} ], [ {b.text}, %{second} ]", a.dtype, a.lanes, pure=False
         )
 
     def loop(

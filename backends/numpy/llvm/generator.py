@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry, externals
-from graphc.backends.numpy.llvm.code import library
+from graphc.backends.numpy.llvm.code import Part, library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
-from graphc.backends.numpy.llvm.machine import Library, Machine, host
+from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
+
+MANY: Final = 1000  # values of all kernels of a program: compiling them takes a tenth of a second
 
 
 def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None = None) -> list[Run]:
@@ -24,33 +26,38 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     machine: what to make code for, if not all that this processor offers.
     """
     machine = machine or host()
-    text, names = source(kernels, machine, fast)
-    found = library(text, machine, names)
+    numbers = range(len(kernels))
+    parts = [part(kernels, machine, fast)]
+    names = [f"kernel{number}" for number in numbers]
+    if not entry.SUPPORTED:
+        return list(callers(kernels, library(tuple(parts), machine, tuple(names))))
+    entries = [entry.function(kernel, f"kernel{number}", f"entry{number}") for number, kernel in enumerate(kernels)]
+    head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE, *map(declaration, numbers)]
+    parts.append(Part("\n".join([*head, *entries]), BRIEF))
+    names += [*(f"entry{number}" for number in numbers), *entry.EXTERNALS]
+    found = library(tuple(parts), machine, tuple(names))
     externals.settle(found.addresses)
-    return runs(kernels, found)
+    slow = callers(kernels, found)
+    return [entry.builtin(found.addresses[f"entry{number}"], caller) for number, caller in enumerate(slow)]
 
 
-def runs(kernels: Sequence[Kernel], found: Library) -> list[Run]:
-    """The functions of kernels in a library."""
-    made: list[Run] = []
+def callers(kernels: Sequence[Kernel], found: Library) -> Iterator[Run]:
+    """Functions that run the kernels of a library, as `load` gives them but that each call costs more."""
     for number, kernel in enumerate(kernels):
-        slow = _Caller(kernel, found.addresses[f"kernel{number}"], found)
-        made.append(entry.builtin(found.addresses[f"entry{number}"], slow) if entry.SUPPORTED else slow)
-    return made
+        yield _Caller(kernel, found.addresses[f"kernel{number}"], found)
 
 
-def source(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> tuple[str, tuple[str, ...]]:
-    """The kernels as one LLVM module, and the names in it whose addresses are wanted."""
+def part(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> Part:
+    """The kernels as one module: functions `kernel0`, `kernel1`, ..."""
     module = Module(machine.features_used)
-    texts = []
-    for number, kernel in enumerate(kernels):
-        texts.append(function(kernel, f"kernel{number}", machine, module, fast))
-        if entry.SUPPORTED:
-            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
-    kinds = ("kernel", "entry") if entry.SUPPORTED else ("kernel",)
-    names = [f"{kind}{number}" for number in range(len(kernels)) for kind in kinds]
-    head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE]
-    return "\n".join([module.text(), *head, *texts]), (*names, *entry.EXTERNALS)
+    texts = [function(kernel, f"kernel{number}", machine, module, fast) for number, kernel in enumerate(kernels)]
+    long = sum(len(kernel.values) for kernel in kernels) > MANY
+    return Part("\n".join([module.text(), *texts]), LONG if long else BUSY)
+
+
+def declaration(number: int) -> str:
+    """A kernel, as another module sees it."""
+    return f"declare i32 @kernel{number}(ptr, ptr, i64, i64)"
 
 
 class _Caller:

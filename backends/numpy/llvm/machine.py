@@ -11,7 +11,10 @@ from typing import Any, Final
 
 from graphc.backends.numpy.llvm.emit import Features
 
-OPTIMISATION: Final = 2  # of instruction selection and scheduling; no passes over the text run before it
+# How much of its time LLVM spends on the choice and the order of instructions; no passes over the text run before that.
+BUSY: Final = 2  # for what runs once for each element
+LONG: Final = 1  # for thousands of operations: without a last look at their order, which grows faster than they do
+BRIEF: Final = 0  # for what runs once in a call: made several times faster
 _serial = count()
 
 
@@ -20,7 +23,7 @@ class Machine:
     """A processor in LLVM's words: target triple, model, features, and the bytes of a vector register.
 
     >>> Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16).features_used
-    Features(fma=True, rounding=True)
+    Features(fma=True, rounding=True, masked=0, mask_registers=False)
     """
 
     triple: str
@@ -42,9 +45,16 @@ ARM_NEON: Final = Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16)
 @lru_cache(maxsize=1)
 def _llvm() -> Any:
     binding = import_module("llvmlite.binding")
-    binding.initialize_all_targets()
-    binding.initialize_all_asmprinters()
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
     return binding
+
+
+@lru_cache(maxsize=1)
+def _foreign() -> None:
+    """Prepare LLVM for processors of other kinds."""
+    _llvm().initialize_all_targets()
+    _llvm().initialize_all_asmprinters()
 
 
 @lru_cache(maxsize=1)
@@ -57,24 +67,26 @@ def host() -> Machine:
 
 
 @lru_cache(maxsize=16)
-def _target(machine: Machine) -> Any:
+def _target(machine: Machine, level: int = BUSY) -> Any:
+    if machine.triple != host().triple:
+        _foreign()
     target = _llvm().Target.from_triple(machine.triple)
     return target.create_target_machine(
         cpu=machine.cpu,
         features=machine.features,
-        opt=OPTIMISATION,
+        opt=level,
         jit=True,
         reloc="default",
         codemodel="jitdefault",
     )
 
 
-def assemble(text: str, machine: Machine) -> bytes:
+def assemble(text: str, machine: Machine, level: int = BUSY) -> bytes:
     """The object file of a module's text; RuntimeError if LLVM finds the text wrong."""
     module = _llvm().parse_assembly(text)
     module.triple = machine.triple
     module.verify()
-    return bytes(_target(machine).emit_object(module))
+    return bytes(_target(machine, level).emit_object(module))
 
 
 def assembly(text: str, machine: Machine) -> str:
@@ -102,9 +114,12 @@ def _linker() -> Any:
     return _llvm().create_lljit_compiler(_target(host()), use_jit_link=False, suppress_errors=False)
 
 
-def link(code: bytes, names: Sequence[str]) -> Library:
-    """Load an object file made for this processor, and give the addresses of its functions."""
-    builder = _llvm().JITLibraryBuilder().add_object_img(code).add_current_process()
+def link(objects: Sequence[bytes], names: Sequence[str]) -> Library:
+    """Load object files made for this processor, which may refer to each other, and give the addresses of functions."""
+    builder = _llvm().JITLibraryBuilder()
+    for code in objects:
+        builder.add_object_img(code)
+    builder.add_current_process()
     for name in names:
         builder.export_symbol(name)
     tracker = builder.link(_linker(), f"graphc{next(_serial)}")

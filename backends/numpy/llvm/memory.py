@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, DType, Emitter, Value, llvm_type
 
 BYTE = np.dtype(np.uint8)
 
@@ -16,6 +19,8 @@ def stored(dtype: DType) -> DType:
 
 def element(e: Emitter, base: str, index: Value, dtype: DType) -> str:
     """A pointer to an element of an array."""
+    if index.text == "0":
+        return base
     name = f"%{e.fresh('p')}"
     e.statement(f"{name} = getelementptr {ELEMENTS[stored(dtype)]}, ptr {base}, i64 {index.text}")
     return name
@@ -27,42 +32,102 @@ def lane_numbers(e: Emitter, lanes: int) -> Value:
     return e.value(text, I64, lanes)
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The first lanes, `left` of them. `whole` is a scalar, whether these are all; None where they never are.
+
+    Reads and writes of a whole vector have a way of their own, so the mask is made where it is needed.
+    """
+
+    left: Value
+    lanes: int
+    whole: Value | None
+
+    @classmethod
+    def of(cls, left: Value, lanes: int) -> Tail:
+        """`left` lanes, or all where there are more to come."""
+        return cls(left, lanes, left >= lanes)
+
+    def mask(self) -> Value:
+        e = self.left.emitter
+        numbers = e.value("<" + ", ".join(f"i32 {k}" for k in range(self.lanes)) + ">", I32, self.lanes)
+        return numbers < e.splat(e.convert(self.at_most(), I32), self.lanes)
+
+    def at_most(self) -> Value:
+        """The number of lanes."""
+        if self.whole is None:
+            return self.left
+        e = self.left.emitter
+        return e.select(self.whole, e.const(self.lanes, I64, 1), self.left)
+
+
+Mask: TypeAlias = Value | Tail
+
+
+def masked(e: Emitter, mask: Mask, value: Value, other: Value) -> Value:
+    """The value where the mask is true, the other one elsewhere."""
+    if isinstance(mask, Value):
+        return e.select(mask, value, other)
+    found = mask.mask
+    if mask.whole is None:
+        return e.select(found(), value, other)
+    result: Value = e.either(mask.whole, lambda: value, lambda: e.select(found(), value, other))
+    return result
+
+
 def load(
-    e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Value | None
+    e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int, mask: Mask | None
 ) -> Value:
     """Elements `index`, `index + stride`, ... of an array; 0 where the mask, if there is one, is false."""
     kept = stored(dtype)
-    if stride == 1:
+    if lanes == 1:
+        assert not isinstance(mask, Tail), "of vectors alone"
         pointer = element(e, base, index, dtype)
-        if mask is None:
-            return e.load(pointer, dtype, lanes)
-        if lanes == 1:
-            return _guarded(e, pointer, dtype, mask)
+        return e.load(pointer, dtype, 1) if mask is None else _guarded(e, pointer, dtype, mask)
+    if isinstance(mask, Tail):
+        some = mask.mask
+
+        def partly() -> Value:
+            return load(e, base, index, stride, kept, lanes, some())
+
+        if mask.whole is None:
+            result = partly()
+        else:
+            result = e.either(mask.whole, lambda: load(e, base, index, stride, kept, lanes, None), partly)
+    elif mask is not None and not _masks(e, kept, stride):
+        call = f"call {llvm_type(kept, lanes)} @{_reader(e, kept, lanes)}({_chosen(e, base, index, stride, mask)})"
+        result = e.instruction(call, kept, lanes, pure=False)
+    elif stride != 1:
+        result = _gathered(e, base, index, stride, kept, e.const(True, BOOL, lanes) if mask is None else mask)
+    elif mask is None:
+        result = e.load(element(e, base, index, dtype), kept, lanes)
+    else:
         kind = llvm_type(kept, lanes)
         name = f"llvm.masked.load.v{lanes}{_suffix(kept)}.p0"
         e.module.define(name, f"declare {kind} @{name}(ptr, i32, <{lanes} x i1>, {kind})")
+        pointer = element(e, base, index, dtype)
         result = e.instruction(
             f"call {kind} @{name}(ptr {pointer}, i32 {kept.itemsize}, {mask!r}, {kind} zeroinitializer)",
             kept,
             lanes,
             pure=False,
         )
-    elif lanes == 1:
-        pointer = element(e, base, index, dtype)
-        return e.load(pointer, dtype, 1) if mask is None else _guarded(e, pointer, dtype, mask)
-    else:
-        pointers = _pointers(e, base, index, stride, kept, lanes)
-        kind = llvm_type(kept, lanes)
-        name = f"llvm.masked.gather.v{lanes}{_suffix(kept)}.v{lanes}p0"
-        e.module.define(name, f"declare {kind} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {kind})")
-        shown = repr(e.const(True, BOOL, lanes)) if mask is None else repr(mask)
-        result = e.instruction(
-            f"call {kind} @{name}(<{lanes} x ptr> {pointers}, i32 {kept.itemsize}, {shown}, {kind} zeroinitializer)",
-            kept,
-            lanes,
-            pure=False,
-        )
     return result.differs(0) if dtype == BOOL else result
+
+
+def _gathered(e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, mask: Value) -> Value:
+    """Elements that lie apart, by one instruction where there is one."""
+    lanes = mask.lanes
+    kind = llvm_type(dtype, lanes)
+    places = _pointers(e, base, index, stride, dtype, lanes)
+    name = f"llvm.masked.gather.v{lanes}{_suffix(dtype)}.v{lanes}p0"
+    e.module.define(name, f"declare {kind} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {kind})")
+    return e.instruction(
+        f"call {kind} @{name}(<{lanes} x ptr> {places}, i32 {dtype.itemsize}, {mask!r}, {kind} zeroinitializer)",
+        dtype,
+        lanes,
+        pure=False,
+    )
 
 
 def _guarded(e: Emitter, pointer: str, dtype: DType, mask: Value) -> Value:
@@ -80,7 +145,7 @@ def _guarded(e: Emitter, pointer: str, dtype: DType, mask: Value) -> Value:
     return result.differs(0) if dtype == BOOL else result
 
 
-def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int, mask: Value | None) -> None:
+def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int, mask: Mask | None) -> None:
     """Write elements `index`, `index + stride`, ... of an array, where the mask, if there is one, is true."""
     if value.dtype == BOOL:
         value = e.convert(value, BYTE)
@@ -88,18 +153,101 @@ def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int
     if lanes == 1 or (stride == 1 and mask is None):
         e.store(value, element(e, base, index, dtype))
         return
-    mask = e.const(True, BOOL, lanes) if mask is None else mask
     kind = llvm_type(dtype, lanes)
-    if stride == 1:
+    if isinstance(mask, Tail):
+        some = mask.mask
+
+        def partly() -> None:
+            store(e, value, base, index, stride, some())
+
+        if mask.whole is None:
+            partly()
+        else:
+            e.either(mask.whole, lambda: store(e, value, base, index, stride, None), partly)
+    elif mask is not None and not _masks(e, dtype, stride):
+        e.statement(f"call void @{_writer(e, dtype, lanes)}({value!r}, {_chosen(e, base, index, stride, mask)})")
+    elif stride == 1:
         pointer = element(e, base, index, dtype)
         name = f"llvm.masked.store.v{lanes}{_suffix(dtype)}.p0"
         e.module.define(name, f"declare void @{name}({kind}, ptr, i32, <{lanes} x i1>)")
         e.statement(f"call void @{name}({value!r}, ptr {pointer}, i32 {dtype.itemsize}, {mask!r})")
-        return
-    pointers = _pointers(e, base, index, stride, dtype, lanes)
-    name = f"llvm.masked.scatter.v{lanes}{_suffix(dtype)}.v{lanes}p0"
-    e.module.define(name, f"declare void @{name}({kind}, <{lanes} x ptr>, i32, <{lanes} x i1>)")
-    e.statement(f"call void @{name}({value!r}, <{lanes} x ptr> {pointers}, i32 {dtype.itemsize}, {mask!r})")
+    else:
+        mask = e.const(True, BOOL, lanes) if mask is None else mask
+        pointers = _pointers(e, base, index, stride, dtype, lanes)
+        name = f"llvm.masked.scatter.v{lanes}{_suffix(dtype)}.v{lanes}p0"
+        e.module.define(name, f"declare void @{name}({kind}, <{lanes} x ptr>, i32, <{lanes} x i1>)")
+        e.statement(f"call void @{name}({value!r}, <{lanes} x ptr> {pointers}, i32 {dtype.itemsize}, {mask!r})")
+
+
+def _masks(e: Emitter, dtype: DType, stride: Value | int) -> bool:
+    """Whether the processor has masks for such elements. Without, LLVM would write a branch for each lane."""
+    features = e.module.features
+    return 0 < features.masked <= dtype.itemsize and (stride == 1 or (features.mask_registers and dtype.itemsize >= 4))
+
+
+def _chosen(e: Emitter, base: str, index: Value, stride: Value | int, mask: Value) -> str:
+    """What `_lane_by_lane` is told of the elements: the first of them, how far they lie apart, and the mask."""
+    flags = e.instruction(f"zext {mask!r} to {llvm_type(BYTE, mask.lanes)}", BYTE, mask.lanes)
+    step = e.const(stride, I64, 1) if isinstance(stride, int) else stride
+    return f"ptr {base}, {index!r}, {step!r}, {flags!r}"
+
+
+def _reader(e: Emitter, dtype: DType, lanes: int) -> str:
+    """The function of the module that reads elements under a mask."""
+    name, kind = f"graphc.read.{lanes}.{dtype.name}", llvm_type(dtype, lanes)
+    before = f"  store {kind} zeroinitializer, ptr %lanes"
+    each = f"  %x = load {ELEMENTS[dtype]}, ptr %there\n  store {ELEMENTS[dtype]} %x, ptr %here"
+    after = f"  %result = load {kind}, ptr %lanes\n  ret {kind} %result"
+    e.module.define(name, _lane_by_lane(kind, name, "", dtype, lanes, (before, each, after)))
+    return name
+
+
+def _writer(e: Emitter, dtype: DType, lanes: int) -> str:
+    """The function of the module that writes elements under a mask."""
+    name, kind = f"graphc.write.{lanes}.{dtype.name}", llvm_type(dtype, lanes)
+    before = f"  store {kind} %value, ptr %lanes"
+    each = f"  %x = load {ELEMENTS[dtype]}, ptr %here\n  store {ELEMENTS[dtype]} %x, ptr %there"
+    e.module.define(name, _lane_by_lane("void", name, f"{kind} %value, ", dtype, lanes, (before, each, "  ret void")))
+    return name
+
+
+def _lane_by_lane(result: str, name: str, first: str, dtype: DType, lanes: int, parts: tuple[str, str, str]) -> str:
+    """A function that goes over the lanes for which a mask has a byte that is not 0.
+
+    `parts` is what it does with all lanes before, with each one, `%here` on the stack and `%there` in the array, and
+    with all after.
+    """
+    before, each, after = parts
+    kind, flags = ELEMENTS[dtype], llvm_type(BYTE, lanes)
+    parameters = f"{first}ptr %base, i64 %index, i64 %stride, {flags} %mask"
+    return f"""define internal {result} @{name}({parameters}) noinline nounwind {{
+entry:
+  %lanes = alloca {llvm_type(dtype, lanes)}, align 64
+  %flags = alloca {flags}, align 64
+  %start = getelementptr {kind}, ptr %base, i64 %index
+  store {flags} %mask, ptr %flags
+{before}
+  br label %head
+head:
+  %k = phi i64 [ 0, %entry ], [ %following, %next ]
+  %flag_at = getelementptr i8, ptr %flags, i64 %k
+  %flag = load i8, ptr %flag_at
+  %wanted = icmp ne i8 %flag, 0
+  br i1 %wanted, label %take, label %next
+take:
+  %apart = mul i64 %k, %stride
+  %there = getelementptr {kind}, ptr %start, i64 %apart
+  %here = getelementptr {kind}, ptr %lanes, i64 %k
+{each}
+  br label %next
+next:
+  %following = add i64 %k, 1
+  %more = icmp ult i64 %following, {lanes}
+  br i1 %more, label %head, label %done
+done:
+{after}
+}}
+"""
 
 
 def _pointers(e: Emitter, base: str, index: Value, stride: Value | int, dtype: DType, lanes: int) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from graphc.backends.numpy.arguments import integer_casts
 from graphc.backends.numpy.llvm import body, calling, code, entry, externals, generator, program, reuse, steps
 from graphc.backends.numpy.llvm.emit import Module
-from graphc.backends.numpy.llvm.loops import function
-from graphc.backends.numpy.llvm.machine import Library, Machine, host
+from graphc.backends.numpy.llvm.instructions import Program, Rows, Running
+from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, Library, Machine, host
 from graphc.ir import Graph
 from graphc.plan import Plan
 
@@ -57,7 +57,8 @@ class Native:
         state[program.SLOW] = id(slow)
         state[program.UNPACKED] = unpacked
         state[program.STRICT] = strict
-        kept = reuse.store()
+        # the handler is made when the first function comes that may have large results
+        kept = reuse.store() if "set_handler" in self.library.addresses else None
         state[program.HANDLER] = 0 if kept is None else id(kept.handler)
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
         state.slow, state.native = slow, self
@@ -69,22 +70,34 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
     lowered = steps.lower(plan)
-    module = Module(machine.features_used)
-    texts = []
+    outside, words = around(lowered, plan, machine)
+    parts = [outside]
+    if lowered.kernels:
+        parts.append(generator.part(lowered.kernels, machine, fast))
     planned = [s.kernel for s in plan.steps if s.kernel is not None]
-    for number, kernel in enumerate(lowered.kernels):
-        texts.append(function(kernel, f"kernel{number}", machine, module, fast))
-        if number < len(planned):
-            texts.append(entry.function(kernel, f"kernel{number}", f"entry{number}"))
-    whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
-    text, used = program.function(lowered, plan, whole, "program", module)
-    words = sorted(used | set(entry.EXTERNALS))
-    head = [externals.declarations(words), entry.PRELUDE, calling.PRELUDE, body.PRELUDE, program.PRELUDE]
-    names = [f"{kind}{number}" for number in range(len(planned)) for kind in ("kernel", "entry")]
-    library = code.library("\n".join([module.text(), *head, *texts, text]), machine, ("program", *names, *words))
+    names = [f"kernel{number}" for number in range(len(planned))]
+    library = code.library(tuple(parts), machine, ("program", *names, *words))
     externals.settle(library.addresses)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
-    return Native(library, constants, tuple(generator.runs(planned, library)))
+    return Native(library, constants, tuple(generator.callers(planned, library)))
+
+
+def around(lowered: Program, plan: Plan, machine: Machine) -> tuple[code.Part, list[str]]:
+    """The module of the function around the kernels, and the externals in it."""
+    module = Module(machine.features_used)
+    whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
+    text, used = program.function(lowered, plan, whole, "program", module)
+    words = sorted(used)
+    head = [
+        externals.declarations(words),
+        calling.PRELUDE,
+        body.PRELUDE,
+        program.PRELUDE,
+        *(generator.declaration(number) for number in range(len(lowered.kernels))),
+    ]
+    # of what runs once in a call the quality does not show; rows are taken one by one here
+    by_rows = any(isinstance(i, (Rows, Running)) for i in lowered.instructions)
+    return code.Part("\n".join([*head, module.text(), text]), BUSY if by_rows else BRIEF), words
 
 
 def _takes_whole_numbers(graph: Graph, node: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
+from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
 from graphc.dims import Size
@@ -15,6 +16,8 @@ from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Within
 from graphc.ops import TABLE
 
 CALLS: Final = 24  # transcendental functions: more of them are called, not written out
+
+SHORT: Final = 9  # additions for an element: more are written once for whole vectors and for the rest
 
 Env = dict[int, Value]  # values of a kernel that have been computed, by number
 
@@ -34,9 +37,11 @@ class Nest:
         self.slots: list[str] = []
         self.decided: dict[Within, bool] = {}  # conditions known to hold, or not, in the segment being written
         self.e.label("entry")
-        bases = [self._argument("arrays", n, "ptr") for n in range(len(kernel.roots) + len(kernel.nodes))]
-        self.sources = dict(zip(kernel.roots, bases, strict=False))
-        self.targets = bases[len(kernel.roots) :]
+        self._bases: dict[int, str] = {}
+        # without loops an array is looked up where it is used, so that few addresses are held at a time
+        for n in range(len(kernel.roots) + len(kernel.nodes)) if kernel.sizes else ():
+            self._base(n)
+        self._sources = {root: n for n, root in enumerate(kernel.roots)}
         self.sizes: dict[Size, Value] = {
             size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)
         }
@@ -51,6 +56,20 @@ class Nest:
         lines[self._allocations : self._allocations] = self.slots
         header = f"define i32 @{name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
         return "\n".join([header, *lines, "}"]) + "\n"
+
+    def _base(self, number: int) -> str:
+        """The address of one of the arrays."""
+        if number not in self._bases:
+            self._bases[number] = self._argument("arrays", number, "ptr")
+        return self._bases[number]
+
+    def source(self, root: int) -> str:
+        """The address of the array of a root."""
+        return self._base(self._sources[root])
+
+    def target(self, store: int) -> str:
+        """The address of the array of a store."""
+        return self._base(len(self.kernel.roots) + store)
 
     def _argument(self, array: str, number: int, kind: str) -> str:
         e = self.e
@@ -130,14 +149,16 @@ class Nest:
         start: Value,
         stop: Value,
         carried: list[Value],
-        body: Callable[[list[Value], int, Value | None], list[Value]],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
+        work: int = 0,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
+        work: what the body costs for an element. A long one is written once, and has a mask for every vector.
         """
         for first, last in self.parts(self.vector_loop, start, stop):
-            carried = self._vectors(first, last, carried, body)
+            carried = self._vectors(first, last, carried, body, work > SHORT)
         return carried
 
     def _vectors(
@@ -145,9 +166,11 @@ class Nest:
         start: Value,
         stop: Value,
         carried: list[Value],
-        body: Callable[[list[Value], int, Value | None], list[Value]],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
+        once: bool,
     ) -> list[Value]:
         e, lanes, loop = self.e, self.lanes, self.vector_loop
+        size = self.kernel.sizes[loop]
 
         def whole(index: Value, held: list[Value]) -> list[Value]:
             self.index[loop] = index
@@ -155,6 +178,18 @@ class Nest:
 
         if lanes == 1:
             return self.e.loop(start, stop, 1, carried, whole)
+        if isinstance(size, int) and start.text == "0" and stop.text == str(size) and size % lanes == 0:
+            return self.e.loop(start, stop, lanes, carried, whole)
+        if isinstance(size, int) and size < lanes:
+            self.index[loop] = start
+            return body(carried, lanes, Tail(stop - start, lanes, None))
+        if once:
+
+            def either(index: Value, held: list[Value]) -> list[Value]:
+                self.index[loop] = index
+                return body(held, lanes, Tail.of(stop - index, lanes))
+
+            return self.e.loop(start, stop, lanes, carried, either)
         # held values after the loop, and the index that it reached: start + lanes * count
         count = e.binary("sdiv", stop - start, lanes)
         end = start + count * lanes
@@ -164,9 +199,7 @@ class Nest:
         e.statement(f"br {more!r}, label %{inside}, label %{after}")
         e.label(inside)
         self.index[loop] = end
-        left = e.splat(stop - end, lanes)
-        mask = memory.lane_numbers(e, lanes) < left
-        new = body(held, lanes, mask)
+        new = body(held, lanes, Tail(stop - end, lanes, None))
         latch = e.block
         e.statement(f"br label %{after}")
         e.label(after)
@@ -177,14 +210,14 @@ class Nest:
 
     # Values
 
-    def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Value | None = None) -> None:
+    def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Mask | None = None) -> None:
         """Values that are not in `env` yet: vectors of what varies over the vector loop, if it runs by vectors."""
         for i in numbers:
             if i not in env:
                 varies = lanes > 1 and self.vector_loop in self.schedule.varies[i]
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
-    def emit(self, i: int, env: Env, lanes: int, mask: Value | None) -> Value:
+    def emit(self, i: int, env: Env, lanes: int, mask: Mask | None) -> Value:
         """The instructions of one value, of `lanes` lanes; its operands are in `env`."""
         e = self.e
         value = self.kernel.values[i]
@@ -217,9 +250,9 @@ class Nest:
         finally:
             e.lanes = saved
 
-    def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Value | None) -> Value:
+    def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
-        return memory.load(self.e, self.sources[root], self.affine(at), stride, dtype, lanes, mask)
+        return memory.load(self.e, self.source(root), self.affine(at), stride, dtype, lanes, mask)
 
     def wide(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else self.e.splat(value, lanes)
@@ -247,30 +280,32 @@ class Nest:
         step = self.e.const(stride, I64, 1) if isinstance(stride, int) else stride
         return self.e.splat(base, lanes) + memory.lane_numbers(self.e, lanes) * self.e.splat(step, lanes)
 
-    def _within(self, within: Sequence[Within], lanes: int, mask: Value | None) -> Value | None:
+    def _within(self, within: Sequence[Within], lanes: int, mask: Mask | None) -> Mask | None:
         """Where a load's conditions hold, and the mask."""
         e = self.e
+        if within and isinstance(mask, Tail):
+            mask = mask.mask()
         for w in within:
             start, stop, index = self.size(w.start), self.size(w.stop), self.index[w.loop]
             if lanes > 1 and w.loop == self.vector_loop:
                 index = e.splat(index, lanes) + memory.lane_numbers(e, lanes)
             inside = (index >= self.wide(start, index.lanes)) & (index < self.wide(stop, index.lanes))
             inside = self.wide(inside, lanes)
-            mask = inside if mask is None else mask & inside
+            mask = mask & inside if isinstance(mask, Value) else inside
         return mask
 
     # Arrays of results
 
-    def write(self, n: int, value: Value, lanes: int = 1, mask: Value | None = None) -> None:
+    def write(self, n: int, value: Value, lanes: int = 1, mask: Mask | None = None) -> None:
         """Elements of the array of store `n`."""
         at = self.kernel.stores[n].at
         along = lanes > 1 and at.strides[self.vector_loop] != 0
         value = self.wide(value, lanes) if along else self.e.lane(value, 0)
         stride = self.stride(at) if along else 1
-        memory.store(self.e, value, self.targets[n], self.affine(at), stride, mask if along else None)
+        memory.store(self.e, value, self.target(n), self.affine(at), stride, mask if along else None)
 
-    def read_back(self, n: int, dtype: DType, lanes: int, mask: Value | None) -> Value:
+    def read_back(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         """Elements that were written to the array of store `n`."""
         at = self.kernel.stores[n].at
         stride = self.stride(at) if lanes > 1 else 1
-        return memory.load(self.e, self.targets[n], self.affine(at), stride, dtype, lanes, mask)
+        return memory.load(self.e, self.target(n), self.affine(at), stride, dtype, lanes, mask)

@@ -23,7 +23,7 @@ import numpy as np
 
 from graphc.backends.numpy.arrays import LARGE
 from graphc.backends.numpy.llvm import code, entry, externals
-from graphc.backends.numpy.llvm.machine import host
+from graphc.backends.numpy.llvm.machine import BRIEF, host
 from graphc.errors import UnsupportedError
 
 BLOCKS: Final = 64
@@ -200,7 +200,7 @@ class Store:
     """The kept blocks, and how to make arrays of them."""
 
     def __init__(self, limit: int) -> None:
-        library = code.library(source(), host(), (*NAMES, *STATE))
+        library = code.library((code.Part(source(), BRIEF),), host(), (*NAMES, *STATE))
         # arrays may outlive everything else in the process, and are freed by this code
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self._state = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in STATE}

@@ -209,6 +209,10 @@ class Schedule:
         """What a sweep computes: what its reductions and stores need, down to values at home in memory."""
         return self._needed[stage]
 
+    def work(self, stage: int) -> int:
+        """What a sweep costs for an element, in additions."""
+        return sum(weight(self.kernel.values[i]) for i in self.needed(stage) if not self.at_home(i, stage))
+
     @cached_property
     def _needed(self) -> tuple[tuple[int, ...], ...]:
         return tuple(self._needed_in(stage) for stage in range(self.last_stage + 1))

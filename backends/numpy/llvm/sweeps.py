@@ -8,6 +8,7 @@ from typing import Final
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
+from graphc.backends.numpy.llvm.memory import Mask, masked
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.kernels import Reduce
 
@@ -76,24 +77,25 @@ class Sweeps:
         start, stop = nest.ends if division and division.loop == loop else (nest.zero, nest.extents[loop])
         env = nest.hoisted(self.schedule.needed(stage), env)
         folds = self.schedule.folds(stage)
+        work = self.schedule.work(stage)
 
-        def body(held: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+        def body(held: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             here = self._vector(stage, env, lanes, mask)
             result = []
             for (_, r), so_far in zip(folds, held, strict=True):
                 x = nest.wide(here[r.operand], lanes)
                 if mask is not None:
-                    x = e.select(mask, x, identity(e, r.fold, r.dtype, lanes))
+                    x = masked(e, mask, x, identity(e, r.fold, r.dtype, lanes))
                 result.append(combine(e, r.fold, so_far, x))
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body)
+            nest.vectors(start, stop, [], body, work)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
             starts = [identity(e, r.fold, r.dtype, nest.lanes) for _, r in folds]
-            vectors = nest.vectors(first, last, starts, body)
+            vectors = nest.vectors(first, last, starts, body, work)
             triples = zip(folds, vectors, held[: len(folds)], held[len(folds) :], strict=True)
             pairs = [added(e, r.fold, vector, total, rest) for (_, r), vector, total, rest in triples]
             return [total for total, _ in pairs] + [rest for _, rest in pairs]
@@ -108,14 +110,14 @@ class Sweeps:
 
         return nest.e.loop(start, stop, BLOCK, carried, blocks)
 
-    def _vector(self, stage: int, env: Env, lanes: int, mask: Value | None) -> Env:
+    def _vector(self, stage: int, env: Env, lanes: int, mask: Mask | None) -> Env:
         """One vector of a sweep: its values and stores."""
         here = vector_values(self.nest, stage, self.schedule.needed(stage), env, lanes, mask)
         self.across.sweep(stage, here, lanes, mask)
         return here
 
 
-def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes: int, mask: Value | None) -> Env:
+def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes: int, mask: Mask | None) -> Env:
     """The values of one vector of a sweep; what the sweep stores, and what later ones find at home, is written."""
     schedule, kernel = nest.schedule, nest.kernel
     here = dict(env)

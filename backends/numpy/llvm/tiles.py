@@ -9,6 +9,7 @@ from graphc import dims
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import DType, Value
 from graphc.backends.numpy.llvm.folding import combine, identity, wide
+from graphc.backends.numpy.llvm.memory import Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.schedule import weight
 from graphc.backends.numpy.llvm.sweeps import BLOCK, vector_values
@@ -70,14 +71,14 @@ class Tiles:
     def _fill(self, stage: int, tile: Tile) -> None:
         """Accumulators start with what changes nothing."""
 
-        def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             for i, r in self.schedule.folds(stage):
                 self._put(i, identity(self.nest.e, r.fold, self._kept(i), lanes), tile, mask)
             return []
 
         self.nest.vectors(*tile, [], body)
 
-    def _put(self, i: int, value: Value, tile: Tile, mask: Value | None) -> None:
+    def _put(self, i: int, value: Value, tile: Tile, mask: Mask | None) -> None:
         nest = self.nest
         memory.store(nest.e, value, self.rows[i], nest.index[nest.vector_loop] - tile.first, 1, mask)
 
@@ -86,12 +87,12 @@ class Tiles:
         value = self.kernel.values[i]
         return wide(value.fold, value.dtype) if isinstance(value, Reduce) and not self.few else value.dtype
 
-    def _stored(self, i: int, tile: Tile, lanes: int, mask: Value | None) -> Value:
+    def _stored(self, i: int, tile: Tile, lanes: int, mask: Mask | None) -> Value:
         nest = self.nest
         place = nest.index[nest.vector_loop] - tile.first
         return memory.load(nest.e, self.rows[i], place, 1, self._kept(i), lanes, mask)
 
-    def _get(self, i: int, tile: Tile, lanes: int, mask: Value | None) -> Value:
+    def _get(self, i: int, tile: Tile, lanes: int, mask: Mask | None) -> Value:
         return self.nest.e.convert(self._stored(i, tile, lanes, mask), self.kernel.values[i].dtype)
 
     def _open(self, stage: int, depth: int, tile: Tile, env: Env) -> None:
@@ -117,8 +118,7 @@ class Tiles:
 
             return body
 
-        needed = self.schedule.needed(stage)
-        light = self.schedule.folds(stage) and sum(weight(self.kernel.values[i]) for i in needed) <= LIGHT
+        light = self.schedule.folds(stage) and self.schedule.work(stage) <= LIGHT
         for first, last in nest.parts(loop, nest.zero, stop):
             whole = first
             if light:
@@ -147,7 +147,7 @@ class Tiles:
             self._compute_columnless(stage, here, frozenset(self.reduced))
             starts.append(nest.hoisted(needed, here))
 
-        def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             results: list[list[Value]] = [[] for _ in folds]
             for index, known in zip(indices, starts, strict=True):
                 nest.index[loop] = index
@@ -165,7 +165,7 @@ class Tiles:
                 self._put(i, combine(e, r.fold, total, e.convert(result[0], total.dtype)), tile, mask)
             return []
 
-        nest.vectors(*tile, [], body)
+        nest.vectors(*tile, [], body, len(indices) * self.schedule.work(stage))
 
     def _read(self, stage: int) -> set[int]:
         """The values that a sweep reads or computes."""
@@ -182,7 +182,7 @@ class Tiles:
         if not computed and not stores:
             return
 
-        def body(_: list[Value], lanes: int, mask: Value | None) -> list[Value]:
+        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             here = dict(env)
 
             def get(i: int) -> Value:
@@ -203,4 +203,4 @@ class Tiles:
                 nest.write(n, get(kernel.stores[n].value), lanes, mask)
             return []
 
-        nest.vectors(*tile, [], body)
+        nest.vectors(*tile, [], body, sum(weight(kernel.values[i]) for i in computed))

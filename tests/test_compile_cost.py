@@ -1,0 +1,128 @@
+"""What compiling costs: how much text there is for LLVM, what is looked at on the way. Nothing here takes the time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.backends.numpy.llvm import generator, machine, native, reuse
+from graphc.backends.numpy.llvm.code import Part
+from graphc.backends.numpy.llvm.instructions import Program
+from graphc.calling.generators import Search
+from graphc.kernels import Kernel
+
+
+def kernels_of(f: Callable[..., Any], *specs: Any) -> list[Kernel]:
+    """The kernels of a compiled function."""
+    plan = graphc.compile(f, *specs, kernels="ufunc").plan
+    return [step.kernel for step in plan.steps if step.kernel is not None]
+
+
+def part_of(f: Callable[..., Any], *specs: Any, target: machine.Machine = machine.X86_AVX2) -> Part:
+    return generator.part(kernels_of(f, *specs), target)
+
+
+def lines(text: str) -> int:
+    return len(text.splitlines())
+
+
+def functions(text: str) -> list[str]:
+    """The names of the functions that a text defines."""
+    return re.findall(r"^define .*@([\w.]+)\(", text, re.MULTILINE)
+
+
+def chain(ops: int) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        for _ in range(ops // 2):
+            x = np.sin(x) * x
+        return x
+
+    return f
+
+
+@pytest.mark.parametrize("size", ["f64[]", "f64[1000]", "f64[n]"])
+def test_the_text_grows_as_the_program(size: str) -> None:
+    """Ten times the operations give ten times the lines; the mathematics is there once for each number of lanes."""
+    few, many = part_of(chain(300), size), part_of(chain(3000), size)
+    assert lines(many.text) < 12 * lines(few.text)
+    helpers = [{name for name in functions(one.text) if not name.startswith("kernel")} for one in (few, many)]
+    assert len(helpers[1]) <= 2 * len(helpers[0])
+    assert len(functions(many.text)) == len(set(functions(many.text)))
+
+
+def test_a_long_body_is_written_once() -> None:
+    """Whole vectors and the rest of a loop share one body; where sizes leave no rest there is nothing to share."""
+
+    def f(x: Any) -> Any:
+        return np.exp(x) * np.tanh(x)
+
+    whole, rest, named, few = (lines(part_of(f, size).text) for size in ("f64[800]", "f64[801]", "f64[n]", "f64[5]"))
+    assert rest < 1.4 * whole
+    assert named < 1.4 * whole
+    assert few < 1.2 * whole
+
+
+@pytest.mark.parametrize("target", [machine.X86_BASELINE, machine.ARM_NEON], ids=["baseline", "neon"])
+def test_masks_that_a_processor_lacks_are_loops(target: machine.Machine) -> None:
+    """LLVM would write a branch for each lane of each access: thousands of lines for a reduction of bytes."""
+
+    def f(x: Any, y: Any) -> Any:
+        return x + 1, (x > 1).any(), y.T[:, ::2] * 2, y.max(axis=1)
+
+    found = part_of(f, "i8[n]", "f32[n,9]", target=target)
+    declared = set(re.findall(r"@llvm\.masked\.(\w+)\.", found.text))
+    assert declared <= {"gather", "scatter"}  # whole vectors of elements that lie apart
+    helpers = [name for name in functions(found.text) if name.startswith("graphc.")]
+    assert helpers
+    assert len(set(helpers)) == len(helpers)
+    object_file = machine.assemble(found.text, target)
+    assert len(object_file) < 40 * lines(found.text)
+
+
+def around(f: Callable[..., Any], *specs: Any) -> Part:
+    """The module of the function around the kernels."""
+    from graphc.backends.numpy.llvm import steps
+
+    plan = graphc.compile(f, *specs, kernels="ufunc").plan
+    lowered: Program = steps.lower(plan)
+    return native.around(lowered, plan, machine.host())[0]
+
+
+def test_around_kernels_there_is_only_what_is_used() -> None:
+    assert functions(around(lambda x: x + 1, "f64[n]").text) == ["program"]
+    assert functions(around(lambda x, s: x + s, "f64[n]", "f64[]").text) == ["number", "program"]
+
+
+def test_what_runs_once_in_a_call_is_compiled_in_a_hurry() -> None:
+    """But a loop over rows is not left so, nor is a kernel."""
+    assert around(lambda x: np.exp(x) @ x, "f64[n,n]").level == machine.BRIEF
+    assert around(lambda x, i: x[i], "f64[n,3]", "i64[m]").level == machine.BUSY
+    assert part_of(np.exp, "f64[n]").level == machine.BUSY
+    assert part_of(chain(3000), "f64[n]").level == machine.LONG
+
+
+def test_only_large_results_bring_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its functions are machine code too."""
+    asked: list[int] = []
+    monkeypatch.setattr(reuse, "store", lambda: asked.append(1))
+    graphc.compile(lambda x: x + 1, "f64[10]", kernels="llvm")
+    assert not asked
+    graphc.compile(lambda x: x + 1, "f64[n]", kernels="llvm")
+    assert asked
+
+
+def test_generators_are_not_looked_for_in_libraries() -> None:
+    """A module in a closure, as `xp` of code for several libraries, does not lead through all of NumPy."""
+    xp = np
+
+    def f(x: Any) -> Any:
+        return xp.sin(x)
+
+    found = Search(f, (), {})
+    assert len(found.sources) == 2  # the global ones
+    assert len(found._seen) < 10
