@@ -216,7 +216,7 @@ def whole(
     if len(found) != 1 or not merging.small(found[0][0]):
         return None
     start, stop = arena.memory.ptr, arena.memory.ptr + arena.bytes
-    regions = []
+    regions: list[merging.Region] = []
     for array, (place, _, _) in zip(results, block.kinds, strict=True):
         first = array.data.ptr
         if array.nbytes and not (start <= first and first + array.nbytes <= stop):
