@@ -79,6 +79,7 @@ def interleave(
 
 
 THREAD_VARIABLES = (
+    "GRAPHC_NUM_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",

@@ -441,3 +441,22 @@ def test_no_execution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes beyond any memory are counted like others."""
     found = cost(lambda x: np.sum(np.sin(x)), "f64[n]", n=10**15)
     assert found.total.flops == 2 * 10**15
+
+
+def test_kernels_say_how_many_threads_they_are_worth() -> None:
+    def f(x: Any) -> Any:
+        return np.exp(x), np.sum(x * x), np.cumsum(np.sum(x, axis=0))
+
+    found = cost(graphc.compile(f, "f64[n,m]"))
+    assert [load.threads for load in found.kernels] == [None] * len(found.kernels)
+    assert "if much  exp" in str(found)
+    small, large = found.at(n=10, m=10), found.at(n=4000, m=1000)
+    assert [load.threads for load in small.kernels] == [1] * len(small.kernels)
+    counts = {load.ops[0]: load.threads for load in large.kernels}
+    assert counts["exp"] is not None
+    assert counts["exp"] > 100
+    assert f"up to {counts['exp']:,}" in str(large)
+    assert all(load.threads <= load.parts for load in large.kernels if load.threads is not None)
+    assert json.loads(large.to_json())["kernels"][0]["threads"] == large.kernels[0].threads
+    assert cost(found_graph := graphc.trace(f, "f64[n,m]")).kernels == ()
+    assert "by kernel" not in str(cost(found_graph))

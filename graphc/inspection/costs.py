@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from math import gcd
@@ -16,6 +16,7 @@ from graphc.compiler import Compiled, compile
 from graphc.dims import Dim, Size
 from graphc.errors import Loc, ShapeError, TraceError, UnsupportedError
 from graphc.inspection.counting import CLASSES, Traffic, add_up, arithmetic, substituted
+from graphc.inspection.loads import Load, loads
 from graphc.ir import Graph
 from graphc.passes.plan import plan
 from graphc.plan import Plan
@@ -139,6 +140,8 @@ class Cost:
     peak: most bytes of results and temporaries alive at once in the NumPy executor; None if its formula is too long.
     unknown: ops that no record counts, left out of the totals.
     names: the named sizes that have no number yet.
+    kernels: of a compiled function, the work of each, in additions that would take about as long, and the threads that
+        it is worth, where machine code runs it.
     """
 
     name: str
@@ -150,6 +153,7 @@ class Cost:
     peak: Size | None
     unknown: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    kernels: tuple[Load, ...] = ()
 
     @property
     def intensity(self) -> Ratio:
@@ -178,6 +182,7 @@ class Cost:
             planned=substituted(self.planned, sizes),
             least=substituted(self.least, sizes),
             peak=None if self.peak is None else substituted(self.peak, sizes),
+            kernels=tuple(load.at(**sizes) for load in self.kernels),
         )
 
     def to_json(self) -> str:
@@ -196,6 +201,7 @@ class Cost:
             "unknown": self.unknown,
             "by_op": {name: row.as_dict() for name, row in self.by_op.items()},
             "by_line": lines,
+            "kernels": [load.as_dict() for load in self.kernels],
         }
         return json.dumps(content, indent=2)
 
@@ -224,6 +230,9 @@ class Cost:
             lines[-1] += f"  {note}"
         lines += _table("by line", {str(line): row for line, row in self.by_line.items()})
         lines += _table("by op", self.by_op)
+        if self.kernels:
+            heads = ("work", "threads", "by kernel")
+            lines += _columns([heads, *((shown(load.work), load.shown, str(load)) for load in self.kernels)])
         if self.unknown:
             lines += ["", f"not counted: {', '.join(self.unknown)}"]
         return "\n".join(lines)
@@ -263,13 +272,18 @@ def _table(title: str, rows: Mapping[str, Row]) -> list[str]:
     numbers = [(row.flops, row.bytes) for _, row in dear]
     if all(isinstance(flops, int) and isinstance(moved, int) for flops, moved in numbers):
         dear.sort(key=lambda item: (item[1].flops, item[1].bytes), reverse=True)
-    cells = [(title, "nodes", "flops", "bytes")]
-    cells += [(name, str(row.nodes), shown(row.flops), shown(row.bytes)) for name, row in dear]
-    wide = [max(len(row[k]) for row in cells) for k in range(1, 4)]
+    cells = [("nodes", "flops", "bytes", title)]
+    cells += [(str(row.nodes), shown(row.flops), shown(row.bytes), name) for name, row in dear]
+    return _columns(cells)
+
+
+def _columns(cells: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines below an empty one: numbers to the right, and a name."""
+    wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [""]
-    for name, *columns in cells:
-        numbers_text = "  ".join(f"{text:>{width}}" for text, width in zip(columns, wide, strict=True))
-        lines.append(f"  {numbers_text}  {name}".rstrip())
+    for *columns, name in cells:
+        numbers = "  ".join(f"{text:>{width}}" for text, width in zip(columns, wide[:-1], strict=True))
+        lines.append(f"  {numbers}  {name}".rstrip())
     return lines
 
 
@@ -384,6 +398,7 @@ def _count(storage: Plan, sizes: Mapping[str, int], names: tuple[str, ...]) -> C
         peak,
         tuple(unknown),
         names,
+        tuple(load.at(**sizes) for load in loads(storage)),
     )
 
 

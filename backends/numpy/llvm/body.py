@@ -7,8 +7,8 @@ from typing import Final
 
 from graphc import dims
 from graphc.backends.numpy.llvm.arena import Arena
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, DType, Emitter, Value
-from graphc.backends.numpy.llvm.externals import dtype_name
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
@@ -21,7 +21,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Run,
     Running,
 )
-from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 
@@ -90,7 +90,7 @@ class Body:
         match instruction:
             case Run():
                 pointers = [self.pointer(p) for p in (*instruction.reads, *instruction.writes)]
-                self.call(instruction.kernel, pointers)
+                self.call(instruction.kernel, pointers, shared=True)
             case Copy(source=source, target=target, nbytes=nbytes):
                 self.copy(self.pointer(source), self.pointer(target), nbytes)
             case Clear(target=target, nbytes=nbytes):
@@ -102,12 +102,12 @@ class Body:
             case Running():
                 self.running(instruction)
 
-    def call(self, number: int, pointers: Sequence[str]) -> None:
-        """Call a kernel on arrays."""
+    def call(self, number: int, pointers: Sequence[str], shared: bool = False) -> None:
+        """Call a kernel on arrays; on several threads if it may be `shared` and is worth it."""
         e = self.e
         kernel = self.program.kernels[number]
         assert len(pointers) == len(kernel.roots) + len(kernel.stores)
-        self.most_arrays = max(self.most_arrays, len(pointers))
+        self.most_arrays = max(self.most_arrays, len(pointers) + 1)  # and a word for the kernel itself
         self.most_sizes = max(self.most_sizes, len(kernel.symbolic))
         for k, pointer in enumerate(pointers):
             at = "%arrays" if k == 0 else self.moved("%arrays", e.const(8 * k, I64, 1))
@@ -115,17 +115,39 @@ class Body:
         for k, size in enumerate(kernel.symbolic):
             at = "%sizes" if k == 0 else self.moved("%sizes", e.const(8 * k, I64, 1))
             e.statement(f"store {self.sizes.value(size)!r}, ptr {at}")
-        last = e.const(1, I64, 1)
-        division = Schedule(kernel).division
+        count = e.const(1, I64, 1)
+        schedule = Schedule(kernel)
+        division = schedule.division
         if division is not None:
             extent, width = kernel.sizes[division.loop], division.width
             if isinstance(extent, int):
-                last = e.const(-(-extent // width), I64, 1)
+                count = e.const(-(-extent // width), I64, 1)
             else:
-                last = self.sizes.value(extent)
-                last = last if width == 1 else e.binary("sdiv", last + (width - 1), width)
-        status = f"%{e.fresh('status')}"
-        e.statement(f"{status} = call i32 @kernel{number}(ptr %arrays, ptr %sizes, i64 0, {last!r})")
+                count = self.sizes.value(extent)
+                count = count if width == 1 else e.binary("sdiv", count + (width - 1), width)
+        alone = f"call i32 @kernel{number}(ptr %arrays, ptr %sizes, i64 0, {count!r})"
+        if not shared or division is None or not schedule.shared:
+            e.statement(f"%{e.fresh('status')} = {alone}")
+            return
+        callee = self.callees.setdefault(PARALLEL, f"%callee_{PARALLEL}")
+        work = self.work(Work.of(kernel))
+        some, one, both = (e.fresh(stem) for stem in ("some", "one", "both"))
+        e.statement(f"br {work >= SHARED!r}, label %{some}, label %{one}")
+        e.label(some)
+        arguments = f"ptr @kernel{number}, ptr %arrays, ptr %sizes, {count!r}, {work!r}, i64 {division.step}"
+        e.statement(f"%{e.fresh('status')} = call i32 {callee}({arguments})")
+        e.statement(f"br label %{both}")
+        e.label(one)
+        e.statement(f"%{e.fresh('status')} = {alone}")
+        e.statement(f"br label %{both}")
+        e.label(both)
+
+    def work(self, work: Work) -> Value:
+        """About how many additions a kernel costs, in floating point."""
+        total = self.e.const(work.each, F64, 1)
+        for size in work.sizes:
+            total = total * self.e.convert(self.sizes.value(size), F64)
+        return total
 
     def copy(self, source: str, target: str, nbytes: Size) -> None:
         if nbytes in (1, 2, 4, 8):

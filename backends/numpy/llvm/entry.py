@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.externals import array_api
-from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.externals import PARALLEL, array_api
+from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.kernels import KERNEL_DTYPES, Kernel
 
 HEAD: Final = object.__basicsize__
@@ -70,7 +70,7 @@ def function(kernel: Kernel, target: str, name: str) -> str:
     lines = [
         f"define ptr @{name}(ptr %self, ptr %args, i64 %count) nounwind {{",
         "entry:",
-        f"  %arrays = alloca ptr, i64 {max(arrays, 1)}",
+        f"  %arrays = alloca ptr, i64 {arrays + 1}",
         f"  %sizes = alloca i64, i64 {max(sizes, 1)}",
         f"  %given = icmp eq i64 %count, {arrays + sizes}",
         "  br i1 %given, label %start, label %slow",
@@ -87,8 +87,9 @@ def function(kernel: Kernel, target: str, name: str) -> str:
             f"  %sq{k} = getelementptr i64, ptr %sizes, i64 {k}",
             f"  store i64 %sv{k}, ptr %sq{k}",
         ]
+    schedule = Schedule(kernel)
     last = "1"
-    division = Schedule(kernel).division
+    division = schedule.division
     if division is not None:
         extent = kernel.sizes[division.loop]
         last = str(extent) if isinstance(extent, int) else f"%sv{kernel.symbolic.index(extent)}"
@@ -96,8 +97,31 @@ def function(kernel: Kernel, target: str, name: str) -> str:
             more = division.width - 1
             lines += [f"  %more = add i64 {last}, {more}", f"  %pieces = sdiv i64 %more, {division.width}"]
             last = "%pieces"
+    if division is not None and schedule.shared:
+        work = Work.of(kernel)
+        lines.append(f"  %work0 = fadd double {work.each:e}, 0.0")
+        for k, size in enumerate(work.sizes):
+            lines += [
+                f"  %factor{k} = sitofp i64 %sv{kernel.symbolic.index(size)} to double",
+                f"  %work{k + 1} = fmul double %work{k}, %factor{k}",
+            ]
+        total = f"%work{len(work.sizes)}"
+        lines += [
+            f"  %much = fcmp oge double {total}, {SHARED:e}",
+            "  br i1 %much, label %some, label %one",
+            "some:",
+            f"  %parallel = load ptr, ptr @{PARALLEL}",
+            f"  %shared = call i32 %parallel(ptr @{target}, ptr %arrays, ptr %sizes, i64 {last}, double {total}, "
+            f"i64 {division.step})",
+            "  br label %end",
+        ]
+    else:
+        lines.append("  br label %one")
     lines += [
+        "one:",
         f"  %status = call i32 @{target}(ptr %arrays, ptr %sizes, i64 0, i64 {last})",
+        "  br label %end",
+        "end:",
         "  %none = load ptr, ptr @none",
         "  call void @Py_IncRef(ptr %none)",
         "  ret ptr %none",
@@ -149,7 +173,6 @@ wrong:
   ret i1 false
 }}
 """
-EXTERNALS: Final = ("ndarray", "none")
 
 
 class _MethodDef(ctypes.Structure):

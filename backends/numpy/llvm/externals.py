@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc.backends.numpy.llvm.pool import pool
 from graphc.kernels import KERNEL_DTYPES
 
 # Of NumPy's C interface, the table that C extensions get from `import_array`. Its slots are fixed by NumPy's ABI; see
@@ -80,22 +81,36 @@ FUNCTIONS: Final = {
     "set_handler": "PyDataMem_SetHandler",
 }
 ROUTINES: Final = ("sgemm", "dgemm")
+PARALLEL: Final = "parallel"  # what runs a kernel on several threads
 
 
 def address(name: str) -> int:
     """Where something that code may refer to is in this process."""
     if name in OBJECTS:
         return id(OBJECTS[name])
+    if name == PARALLEL:
+        return pool().address
     return blas(name) if name in ROUTINES else int(array_api()[ARRAY_API[FUNCTIONS[name]]])
 
 
-def declarations(names: Iterable[str]) -> str:
-    """The words in LLVM's text."""
-    return "".join(f"@{name} = global i64 0\n" for name in names)
+def referred(entries: Iterable[str]) -> list[str]:
+    """The words that entries of kernels read."""
+    shared = any(f"@{PARALLEL}" in text for text in entries)
+    return ["ndarray", "none", *([PARALLEL] if shared else [])]
+
+
+def defined(text: str) -> list[str]:
+    """The words that the module of some kernels has of its own."""
+    return [PARALLEL] if f"@{PARALLEL} = global" in text else []
+
+
+def declarations(names: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """The words in LLVM's text; those `elsewhere` lie in another module."""
+    return "".join(f"@{name} = {'external global i64' if name in elsewhere else 'global i64 0'}\n" for name in names)
 
 
 def settle(addresses: Mapping[str, int]) -> None:
     """Fill in the words of code that was just loaded; `addresses` says where they are."""
     for name, at in addresses.items():
-        if name in OBJECTS or name in FUNCTIONS or name in ROUTINES:
+        if name in OBJECTS or name in FUNCTIONS or name in ROUTINES or name == PARALLEL:
             ctypes.c_int64.from_address(at).value = address(name)

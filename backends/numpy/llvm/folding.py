@@ -71,3 +71,9 @@ def added(e: Emitter, fold: Fold, vector: Value, total: Value, rest: Value) -> t
     back = new - total
     error = (total - (new - back)) + (x - back)
     return new, rest + error
+
+
+def joined(e: Emitter, fold: Fold, first: tuple[Value, Value], second: tuple[Value, Value]) -> tuple[Value, Value]:
+    """Two totals as one, each with what it has lost by rounding."""
+    total, rest = added(e, fold, second[0], *first)
+    return total, rest + second[1] if fold == "sum" and total.dtype == F64 else rest

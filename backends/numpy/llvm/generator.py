@@ -28,13 +28,17 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     machine = machine or host()
     numbers = range(len(kernels))
     parts = [part(kernels, machine, fast)]
-    names = [f"kernel{number}" for number in numbers]
+    inside = externals.defined(parts[0].text)
+    names = [*(f"kernel{number}" for number in numbers), *inside]
     if not entry.SUPPORTED:
-        return list(callers(kernels, library(tuple(parts), machine, tuple(names))))
+        found = library(tuple(parts), machine, tuple(names))
+        externals.settle(found.addresses)
+        return list(callers(kernels, found))
     entries = [entry.function(kernel, f"kernel{number}", f"entry{number}") for number, kernel in enumerate(kernels)]
-    head = [externals.declarations(entry.EXTERNALS), entry.PRELUDE, *map(declaration, numbers)]
+    words = externals.referred(entries)
+    head = [externals.declarations(words, inside), entry.PRELUDE, *map(declaration, numbers)]
     parts.append(Part("\n".join([*head, *entries]), BRIEF))
-    names += [*(f"entry{number}" for number in numbers), *entry.EXTERNALS]
+    names += [*(f"entry{number}" for number in numbers), *(word for word in words if word not in inside)]
     found = library(tuple(parts), machine, tuple(names))
     externals.settle(found.addresses)
     slow = callers(kernels, found)
@@ -73,7 +77,7 @@ class _Caller:
 
     def __call__(self, *args: Any) -> None:
         arguments = Arguments(self.kernel, args)
-        pointers = (ctypes.c_void_p * len(arguments.dense))(*[a.ctypes.data for a in arguments.dense])
+        pointers = (ctypes.c_void_p * (len(arguments.dense) + 1))(*[a.ctypes.data for a in arguments.dense])
         numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
         last = 1
         if self.division is not None:

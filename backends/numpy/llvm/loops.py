@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
+from graphc.backends.numpy.llvm.everything import Everything
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.sweeps import Sweeps
@@ -12,12 +13,17 @@ from graphc.kernels import Kernel, Reduce
 
 
 def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: bool = False) -> str:
-    """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``.
+    """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``, and of the functions that it calls.
 
-    `arrays` points to the data of the kernel's roots, then of its results; `sizes` to its symbolic sizes. `first` and
-    `last` say which pieces of the kernel's division run.
+    `arrays` points to the data of the kernel's roots, then of its results, then a word that the function may use;
+    `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run.
     """
     nest = Nest(kernel, machine, module, fast)
+    if nest.schedule.in_pieces:
+        return Everything(kernel, name, lambda: Nest(kernel, machine, module, fast)).write()
+    division = nest.schedule.division
+    if division is not None and division.width == 1:
+        nest.bounds[division.loop] = nest.ends
     across = Across(nest)
     inner = Tiles(nest) if nest.schedule.tiled else Sweeps(nest, across)
     across.begin()
@@ -42,10 +48,9 @@ def _open(nest: Nest, inner: Sweeps | Tiles, depth: int, env: Env) -> None:
         inner.write(env)
         return
     loop = schedule.outer[depth]
-    start, stop = (nest.zero, nest.extents[loop]) if depth else nest.ends
 
     def body(_: list[Value]) -> list[Value]:
         _open(nest, inner, depth + 1, dict(env))
         return []
 
-    nest.along(loop, start, stop, [], body)
+    nest.along(loop, *nest.range(loop), [], body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +70,10 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
     lowered = steps.lower(plan)
-    outside, words = around(lowered, plan, machine)
-    parts = [outside]
-    if lowered.kernels:
-        parts.append(generator.part(lowered.kernels, machine, fast))
+    parts = [generator.part(lowered.kernels, machine, fast)] if lowered.kernels else []
+    inside = externals.defined(parts[0].text) if parts else []
+    outside, words = around(lowered, plan, machine, inside)
+    parts.append(outside)
     planned = [s.kernel for s in plan.steps if s.kernel is not None]
     names = [f"kernel{number}" for number in range(len(planned))]
     library = code.library(tuple(parts), machine, ("program", *names, *words))
@@ -82,14 +82,14 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     return Native(library, constants, tuple(generator.callers(planned, library)))
 
 
-def around(lowered: Program, plan: Plan, machine: Machine) -> tuple[code.Part, list[str]]:
-    """The module of the function around the kernels, and the externals in it."""
+def around(lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str] = ()) -> tuple[code.Part, list[str]]:
+    """The module of the function around the kernels, and all externals; some are `inside` the module of the kernels."""
     module = Module(machine.features_used)
     whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
     text, used = program.function(lowered, plan, whole, "program", module)
-    words = sorted(used)
+    words = sorted(used | set(inside))
     head = [
-        externals.declarations(words),
+        externals.declarations(words, inside),
         calling.PRELUDE,
         body.PRELUDE,
         program.PRELUDE,

@@ -35,6 +35,7 @@ class Nest:
         self.k = LlvmScalars(self.e, fast, calls)
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
+        self.bounds: dict[int, tuple[Value, Value]] = {}  # of loops of which only a part runs
         self.decided: dict[Within, bool] = {}  # conditions known to hold, or not, in the segment being written
         self.e.label("entry")
         self._bases: dict[int, str] = {}
@@ -48,14 +49,19 @@ class Nest:
         self.extents = [self.size(s) for s in kernel.sizes]
         self._allocations = len(self.e.lines)
 
-    def finished(self, name: str) -> str:
+    def finished(self, name: str, linkage: str = "") -> str:
         """The text of the function, once its body stands."""
         self.e.statement("ret i32 0")
         lines = self.e.lines
         # stack slots stand in the entry block
         lines[self._allocations : self._allocations] = self.slots
-        header = f"define i32 @{name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
+        header = f"define {linkage} i32 @{name}(ptr %arrays, ptr %sizes, i64 %first, i64 %last) nounwind {{"
         return "\n".join([header, *lines, "}"]) + "\n"
+
+    @property
+    def context(self) -> str:
+        """What the function's array `arrays` has after the results: see `pieces`."""
+        return self._argument("arrays", len(self.kernel.roots) + len(self.kernel.nodes), "ptr")
 
     def _base(self, number: int) -> str:
         """The address of one of the arrays."""
@@ -95,6 +101,10 @@ class Nest:
     def ends(self) -> tuple[Value, Value]:
         """The function's `first` and `last`."""
         return self.e.value("%first", I64, 1), self.e.value("%last", I64, 1)
+
+    def range(self, loop: int) -> tuple[Value, Value]:
+        """Where a loop begins and ends."""
+        return self.bounds.get(loop, (self.zero, self.extents[loop]))
 
     def size(self, size: Size) -> Value:
         return self.e.const(size, I64, 1) if isinstance(size, int) else self.sizes[size]

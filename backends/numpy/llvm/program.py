@@ -23,7 +23,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Run,
     Running,
 )
-from graphc.backends.numpy.llvm.schedule import weight
+from graphc.backends.numpy.llvm.schedule import Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.plan import Plan
@@ -317,8 +317,7 @@ class _Function:
             sizes: Sequence[Size]
             match instruction:
                 case Run(kernel=number):
-                    kernel = self.program.kernels[number]
-                    sizes, each = kernel.sizes, 2.0 + sum(map(weight, kernel.values))
+                    each, sizes = Work.of(self.program.kernels[number])
                 case Product(stack=stack, rows=rows, inner=inner, columns=columns):
                     sizes, each = (*stack, rows, inner, columns), 0.5
                 case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):

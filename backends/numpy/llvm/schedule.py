@@ -37,6 +37,11 @@ def weight(value: object) -> int:
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
+SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
+MOST_PIECES: Final = 128  # of a kernel that runs in pieces
+MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
+COLUMNS: Final = 256  # of a tile are divided at once
+LINE: Final = 1024  # elements of a vector loop are
 SEGMENTS: Final = 5  # into which the conditions on a loop may cut it: each repeats the loop's code
 REPEATS: Final = 15  # of the innermost code, by the segments of all loops
 
@@ -49,10 +54,36 @@ class Segment(NamedTuple):
 
 
 class Division(NamedTuple):
-    """How a kernel is divided between calls: the iterations of a loop, in pieces of some width."""
+    """How a kernel is divided between calls: the iterations of a loop, in pieces of some width.
+
+    A call takes a multiple of `step` pieces, or what is left, so that arrays are cut between lines of the cache.
+    """
 
     loop: int
     width: int
+    step: int = 1
+
+
+class Work(NamedTuple):
+    """About how many additions a kernel costs: `each`, times every one of the sizes."""
+
+    each: float
+    sizes: tuple[Size, ...]
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> Work:
+        each, sizes = 2.0 + sum(map(weight, kernel.values)), []
+        for size in kernel.sizes:
+            if isinstance(size, int):
+                each *= size
+            else:
+                sizes.append(size)
+        return cls(each, tuple(sizes))
+
+    @property
+    def may_be_much(self) -> bool:
+        """Whether it can be worth more than one thread."""
+        return bool(self.sizes) or self.each >= SHARED
 
 
 @dataclass(frozen=True)
@@ -92,7 +123,28 @@ class Schedule:
             return Division(self.outer[0], 1)
         if not self.inner or (self.kernel.reduced and not self.tiled):
             return None
-        return Division(self.vector_loop, self.tile if self.tiled else 1)
+        return Division(self.vector_loop, COLUMNS) if self.tiled else Division(self.vector_loop, 1, LINE)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether calls of the kernel for parts of its division may run at once."""
+        return self.division is not None and not self.across
+
+    @property
+    def shared(self) -> bool:
+        """Whether they do, because there may be enough to do."""
+        return self.divisible and Work.of(self.kernel).may_be_much
+
+    @cached_property
+    def everything(self) -> bool:
+        """Whether all loops are reduced, and can be swept over in pieces: see `pieces`."""
+        all_reduced = bool(self.inner) and len(self.kernel.reduced) == len(self.kernel.sizes)
+        return all_reduced and sum(map(len, self._folds)) <= MOST_FOLDS
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether they are, because there may be enough to do."""
+        return self.everything and Work.of(self.kernel).may_be_much
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
@@ -191,6 +243,10 @@ class Schedule:
             n not in across and bool((self.varies[s.value] | s.at.loops) & sweeps)
             for n, s in enumerate(self.kernel.stores)
         )
+
+    def sweeps(self, stage: int) -> bool:
+        """Whether a sweep folds or stores something."""
+        return bool(self.folds(stage) or self.stores(stage))
 
     def stores(self, stage: int) -> list[int]:
         """Stores that a sweep makes."""

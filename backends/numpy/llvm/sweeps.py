@@ -42,14 +42,17 @@ class Sweeps:
 
     def _sweep(self, stage: int, env: Env) -> None:
         """One pass over the inner loops, and the results of the reductions that end with it."""
+        if self.across.sweeps(stage) or self.schedule.sweeps(stage):
+            for (i, r), total, rest in self.totals(stage, env):
+                env[i] = folded(self.nest.e, r.fold, total, rest, r.dtype)
+
+    def totals(self, stage: int, env: Env) -> list[tuple[tuple[int, Reduce], Value, Value]]:
+        """One pass over the inner loops: each of its reductions, with its total and what that lost by rounding."""
         e, folds = self.nest.e, self.schedule.folds(stage)
-        if not folds and not self.schedule.stores(stage) and not self.across.sweeps(stage):
-            return
         totals = [identity(e, r.fold, wide(r.fold, r.dtype), 1) for _, r in folds]
         rests = [e.const(0, t.dtype, 1) for t in totals]
         held = self._open(stage, 0, env, [*totals, *rests])
-        for (i, r), total, rest in zip(folds, held[: len(folds)], held[len(folds) :], strict=True):
-            env[i] = folded(e, r.fold, total, rest, r.dtype)
+        return list(zip(folds, held[: len(folds)], held[len(folds) :], strict=True))
 
     def _open(self, stage: int, depth: int, env: Env, carried: list[Value]) -> list[Value]:
         """The inner loops from `depth` on."""
@@ -67,14 +70,11 @@ class Sweeps:
         if depth == len(inner) - 1:
             return self._vector_loop(stage, here, carried)
         loop = inner[depth]
-        return nest.along(
-            loop, nest.zero, nest.extents[loop], carried, lambda held: self._open(stage, depth + 1, here, held)
-        )
+        return nest.along(loop, *nest.range(loop), carried, lambda held: self._open(stage, depth + 1, here, held))
 
     def _vector_loop(self, stage: int, env: Env, carried: list[Value]) -> list[Value]:
         nest, e, loop = self.nest, self.nest.e, self.nest.vector_loop
-        division = self.schedule.division
-        start, stop = nest.ends if division and division.loop == loop else (nest.zero, nest.extents[loop])
+        start, stop = nest.range(loop)
         env = nest.hoisted(self.schedule.needed(stage), env)
         folds = self.schedule.folds(stage)
         work = self.schedule.work(stage)

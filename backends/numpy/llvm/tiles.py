@@ -11,7 +11,7 @@ from graphc.backends.numpy.llvm.emit import DType, Value
 from graphc.backends.numpy.llvm.folding import combine, identity, wide
 from graphc.backends.numpy.llvm.memory import Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.schedule import weight
+from graphc.backends.numpy.llvm.schedule import COLUMNS, weight
 from graphc.backends.numpy.llvm.sweeps import BLOCK, vector_values
 from graphc.kernels import Apply, Reduce
 
@@ -44,12 +44,12 @@ class Tiles:
         self.rows = {i: nest.slot(self._kept(i), self.schedule.tile) for i in self.schedule.rows}
 
     def write(self, env: Env) -> None:
-        """All tiles, or those of the call if the kernel is divided by tiles."""
+        """All tiles, or those of the columns of the call if they divide the kernel."""
         nest, e, tile = self.nest, self.nest.e, self.schedule.tile
         start, stop = nest.zero, nest.extents[nest.vector_loop]
         if not self.schedule.outer:
             first, last = nest.ends
-            start, end = first * tile, last * tile
+            start, end = first * COLUMNS, last * COLUMNS
             stop = e.select(end < stop, end, stop)
 
         def body(first: Value, _: list[Value]) -> list[Value]:
