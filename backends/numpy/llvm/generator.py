@@ -13,6 +13,7 @@ from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
 from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
@@ -26,6 +27,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     machine: what to make code for, if not all that this processor offers.
     """
     machine = machine or host()
+    kernels = [unrolled(kernel) for kernel in kernels]
     numbers = range(len(kernels))
     parts = [part(kernels, machine, fast)]
     inside = externals.defined(parts[0].text)

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from graphc import dims
+from graphc.backends.numpy.llvm import interleave
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.dims import Size
 from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
@@ -183,6 +184,8 @@ class Schedule:
         widest = max((v.dtype.itemsize for v in work), default=8)
         total = sum(map(weight, kernel.values))
         registers = 4 if total <= 12 else 2 if total <= 400 else 1
+        apart = max((g.stride for g in interleave.loads(kernel).values()), default=1)
+        registers = min(registers, max(1, 4 // apart))
         lanes = max(1, registers * machine.register // widest)
         size = kernel.sizes[last]
         while isinstance(size, int) and lanes >= 2 * max(size, 1):
