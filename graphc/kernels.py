@@ -20,7 +20,8 @@ from graphc import dims
 from graphc.dims import Size
 
 DType = np.dtype[Any]
-Fold = Literal["sum", "prod", "max", "min", "any", "all"]
+# the sum of exp(x) over exp(the largest x) is one that only a backend makes
+Fold = Literal["sum", "prod", "max", "min", "any", "all", "exp_sum"]
 
 # What kernels can hold in a register; half precision and complex numbers run by NumPy.
 KERNEL_DTYPES: Final = frozenset(
