@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphc.backends.numpy.llvm import products
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.everything import Everything
@@ -19,6 +20,10 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
     `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run.
     """
     nest = Nest(kernel, machine, module, fast)
+    product = products.small_product(kernel)
+    if product is not None:
+        products.write(nest, product, machine)
+        return nest.finished(name)
     if nest.schedule.in_pieces:
         return Everything(kernel, name, lambda: Nest(kernel, machine, module, fast)).write()
     division = nest.schedule.division
