@@ -22,6 +22,7 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels canno
 import graphc
 from graphc.backends.numpy.llvm import code, entry, machine, pool, threads
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.errors import UnsupportedError
 
 COUNTS = (1, 2, 3, 7)
@@ -60,6 +61,19 @@ def stencil(x: Any) -> Any:
 def several(x: Any) -> Any:
     h = np.tanh(x @ x.T)
     return h, np.sum(h, axis=1), np.sum(h, axis=0), softmax(h)
+
+
+def layer(g: Any, b: Any, x: Any) -> Any:
+    return np.sum(np.tanh(normalised(x) * g + b))
+
+
+def logistic(w: Any, x: Any) -> Any:
+    return np.sum(np.log(1 + np.exp(x @ w)))
+
+
+def both_ways(x: Any) -> Any:
+    rows = np.sum(np.exp(x), axis=1)
+    return rows, np.sum(rows), np.max(rows), np.sum(x, axis=0), np.min(x, axis=0)
 
 
 def noisy(x: Any) -> Any:
@@ -101,6 +115,16 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]], Any]] = {
     "columns": (lambda x: np.sum(x, axis=0), [(523, 2051)], np.float64),
     "columns, single": (lambda x: np.std(x, axis=0), [(301, 1300)], F32),
     "columns of rows": (lambda x: np.sum(np.exp(x), axis=1), [(31, 40, 601)], np.float64),
+    "gradient of a layer": (graphc.grad(layer, argnums=(0, 1, 2)), [(301,), (301,), (407, 301)], np.float64),
+    "gradient of a layer, single": (graphc.grad(layer, argnums=(0, 1, 2)), [(97,), (97,), (2003, 97)], F32),
+    "gradient of a regression": (graphc.value_and_grad(logistic), [(11,), (30_011, 11)], np.float64),
+    "both ways": (both_ways, [(1201, 307)], np.float64),
+    "both ways, single": (both_ways, [(1201, 307)], F32),
+    "both ways over three axes": (
+        lambda x: (np.sum(np.exp(x), axis=(1, 2)), np.sum(x, axis=0)),
+        [(301, 17, 67)],
+        np.float64,
+    ),
     "stencil": (stencil, [(517, 733)], np.float64),
     "products": (several, [(301, 17)], np.float64),
     "gradient": (graphc.grad(lambda x: np.sum(softmax(x) ** 3)), [(301, 401)], np.float64),
@@ -165,6 +189,36 @@ def test_sums_are_cut_by_their_sizes_alone(size: int, counted: pool.Pool) -> Non
     assert all(other == found[0] for other in found[1:])
     total = math.fsum(x * x)
     assert abs(np.frombuffer(found[0][0])[0] - total) <= np.spacing(total)
+
+
+@pytest.mark.parametrize(
+    "name", ["gradient of a layer", "gradient of a regression", "both ways", "both ways over three axes"]
+)
+def test_kernels_that_fold_both_ways_run_in_strips(name: str) -> None:
+    function, args = arguments(name)
+    for named in (False, True):
+        kernels = [s.kernel for s in compiled(function, args, named).plan.steps if s.kernel is not None]
+        assert any(Schedule(kernel).in_strips for kernel in kernels)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_strips_without_memory_are_an_error() -> None:
+    script = """
+import resource, numpy as np, graphc
+f = graphc.compile(lambda x: (np.sum(np.exp(x), axis=1), np.sum(x, axis=0)), "f64[n,m]", kernels="llvm")
+x, small = np.ones((400, 30_000)), np.ones((3, 2))
+f(small)
+expected = [np.sum(np.exp(x), axis=1), np.sum(x, axis=0)]
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+try:
+    f(x)
+except MemoryError:
+    print("refused", f(small)[1].tolist())
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(all(np.allclose(a, b) for a, b in zip(f(x), expected)))
+"""
+    assert fresh(script, GRAPHC_NUM_THREADS="2") == "refused [3.0, 3.0]\nTrue\n"
 
 
 def test_kernels_between_steps_of_numpy_run_on_threads_too(counted: pool.Pool) -> None:

@@ -73,6 +73,8 @@ def _measured(kernel: Kernel) -> tuple[Size, Size]:
     work = dims.product((int(each), *sizes))
     if schedule.everything:
         return work, MOST_PIECES
+    if schedule.folds_strips:
+        return work, dims.minimum(kernel.sizes[schedule.outer[0]], MOST_PIECES)
     if not schedule.divisible or schedule.division is None:
         return work, 1
     loop, width, step = schedule.division

@@ -7,6 +7,7 @@ from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.everything import Everything
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.strips import Strips
 from graphc.backends.numpy.llvm.sweeps import Sweeps
 from graphc.backends.numpy.llvm.tiles import Tiles
 from graphc.kernels import Kernel, Reduce
@@ -16,11 +17,18 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
     """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``, and of the functions that it calls.
 
     `arrays` points to the data of the kernel's roots, then of its results, then a word that the function may use;
-    `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run.
+    `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run. The function gives
+    0, or 1 if there was not enough memory.
     """
-    nest = Nest(kernel, machine, module, fast)
+
+    def opened() -> Nest:
+        return Nest(kernel, machine, module, fast)
+
+    nest = opened()
     if nest.schedule.in_pieces:
-        return Everything(kernel, name, lambda: Nest(kernel, machine, module, fast)).write()
+        return Everything(kernel, name, opened).write()
+    if nest.schedule.in_strips:
+        return Strips(kernel, name, opened, lambda nest, across: _open(nest, Sweeps(nest, across), 0, {})).write()
     division = nest.schedule.division
     if division is not None and division.width == 1:
         nest.bounds[division.loop] = nest.ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from graphc.backends.numpy.llvm import memory
@@ -76,6 +77,14 @@ class Nest:
     def target(self, store: int) -> str:
         """The address of the array of a store."""
         return self._base(len(self.kernel.roots) + store)
+
+    @contextmanager
+    def instead(self, store: int, address: str) -> Iterator[None]:
+        """Another array in the place of that of a store, in what is written meanwhile."""
+        number, own = len(self.kernel.roots) + store, self.target(store)
+        self._bases[number] = address
+        yield
+        self._bases[number] = own
 
     def _argument(self, array: str, number: int, kind: str) -> str:
         e = self.e

@@ -23,7 +23,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Run,
     Running,
 )
-from graphc.backends.numpy.llvm.schedule import Work
+from graphc.backends.numpy.llvm.schedule import Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.plan import Plan
@@ -423,7 +423,14 @@ class _Function:
                 if result.owned:
                     e.statement(f"call void @Py_DecRef(ptr %object{k})")
             e.statement("br label %slow")
-        if not self.on_stack:
+        runs = [i for i in self.program.instructions if isinstance(i, Run)]
+        strips = any(Schedule(self.program.kernels[run.kernel]).in_strips for run in runs)
+        if strips:
+            e.label("lacking")
+            self.acquire()
+            self.give_back("lacked")
+            e.statement("br label %no_memory")
+        if strips or not self.on_stack:
             e.label("no_memory")
             e.statement("%nothing_left = call ptr @PyErr_NoMemory()")
             e.statement("br label %failed")

@@ -147,6 +147,18 @@ class Schedule:
         return self.everything and Work.of(self.kernel).may_be_much
 
     @cached_property
+    def folds_strips(self) -> bool:
+        """Whether it folds over its outer loops, and can do so in strips of the first one: see `strips`."""
+        strides = [d for _, _, store in self.across for d in store.at.strides]
+        ascending = all(dims.less_equal(0, d) is True for d in strides)
+        return bool(self.across and self.outer) and ascending and len(self.across) <= MOST_FOLDS
+
+    @property
+    def in_strips(self) -> bool:
+        """Whether it does, because there may be enough to do. A call can run out of memory."""
+        return self.folds_strips and Work.of(self.kernel).may_be_much
+
+    @cached_property
     def rows(self) -> tuple[int, ...]:
         """Values that have an element for each column of a tile: reductions, and what follows from them alone."""
         kernel = self.kernel
