@@ -78,4 +78,8 @@ def _measured(kernel: Kernel) -> tuple[Size, Size]:
     if not schedule.divisible or schedule.division is None:
         return work, 1
     loop, width, step = schedule.division
-    return work, (kernel.sizes[loop] + width * step - 1) // (width * step)
+    found = dims.maximum((kernel.sizes[loop] + width * step - 1) // (width * step), 1)
+    if schedule.tiled and not schedule.outer:
+        # its rows are cut where there is one part of its columns
+        found = found + (dims.minimum(kernel.sizes[schedule.inner[0]], MOST_PIECES) - 1) * (1 // found)
+    return work, found

@@ -146,6 +146,11 @@ class Schedule:
         """Whether they are, because there may be enough to do."""
         return self.everything and Work.of(self.kernel).may_be_much
 
+    @property
+    def in_tiles(self) -> bool:
+        """Whether it reduces outside of its vector loop, in tiles of all columns, and may be long: see `narrow`."""
+        return self.tiled and not self.outer and Work.of(self.kernel).may_be_much
+
     @cached_property
     def folds_strips(self) -> bool:
         """Whether it folds over its outer loops, and can do so in strips of the first one: see `strips`."""

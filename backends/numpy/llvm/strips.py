@@ -55,8 +55,7 @@ class Strips:
         memory = self._memory(nest, across, strips, room)
         context.put(LENGTH, strips.length)
         context.put(EACH, room)
-        e.statement(f"%memory_number = ptrtoint ptr {memory} to i64")
-        context.put(MEMORY, e.value("%memory_number", I64, 1))
+        context.put(MEMORY, nest.number(memory))
         spread(nest, f"@{self.name}_strips", strips)
         for (n, _), result in zip(
             across.numbers, context.join([r for _, r in across.numbers], strips.count), strict=True
@@ -78,8 +77,8 @@ class Strips:
         e = nest.e
         across = Across(nest)
         context = self._context(nest, across, made=False)
-        length, room, memory = context.get(LENGTH, I64), context.get(EACH, I64), context.get(MEMORY, I64)
-        e.statement(f"%memory = inttoptr i64 {memory.text} to ptr")
+        length, room = context.get(LENGTH, I64), context.get(EACH, I64)
+        memory = nest.pointer(context.get(MEMORY, I64))
         extent = nest.extents[self.loop]
 
         def body(strip: Value, _: list[Value]) -> list[Value]:
@@ -88,7 +87,7 @@ class Strips:
             nest.bounds[self.loop] = start, e.select(stop < extent, stop, extent)
             first = strip.equals(0)
             with ExitStack() as targets:
-                for n, place in self._targets(nest, across, strip, "%memory", room).items():
+                for n, place in self._targets(nest, across, strip, memory, room).items():
                     name = f"%{e.fresh('target')}"
                     e.statement(f"{name} = select {first!r}, ptr {nest.target(n)}, ptr {place}")
                     targets.enter_context(nest.instead(n, name))
