@@ -20,7 +20,7 @@ import pytest
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 import graphc
-from graphc.backends.numpy.llvm import code, entry, machine, pool, threads
+from graphc.backends.numpy.llvm import code, entry, generator, machine, pool, threads
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.errors import UnsupportedError
@@ -236,6 +236,25 @@ def test_kernels_between_steps_of_numpy_run_on_threads_too(counted: pool.Pool) -
         found.append(bits(f(x)))
     assert all(other == found[0] for other in found)
     assert "sort" in f.source
+
+
+FAR = {
+    "baseline": machine.X86_BASELINE,
+    "avx512": machine.X86_AVX512,
+    "neon": machine.ARM_NEON,
+    "macos": Machine("arm64-apple-darwin", "apple-m1", "+neon", 16),
+    "windows": Machine("x86_64-pc-windows-msvc", "x86-64-v3", "+sse4.1,+avx2,+fma", 32),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_kernels_in_pieces_compile_for_other_processors(name: str) -> None:
+    for program in ("softmax of everything", "few columns, standardised", "both ways, single"):
+        function, args = arguments(program)
+        kernels = [s.kernel for s in compiled(function, args, True).plan.steps if s.kernel is not None]
+        part = generator.part(kernels, FAR[name])
+        assert "@parallel = global" in part.text
+        assert assemble(part.text, FAR[name])
 
 
 # --- the pool ------------------------------------------------------------------------------------------------------
