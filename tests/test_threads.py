@@ -357,6 +357,46 @@ def test_many_python_threads_get_the_same_bits(counted: pool.Pool) -> None:
     assert not wrong
 
 
+ROUNDING = """
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define void @get(ptr %at) {
+  call void @llvm.x86.sse.stmxcsr(ptr %at)
+  ret void
+}
+define void @set(ptr %at) {
+  call void @llvm.x86.sse.ldmxcsr(ptr %at)
+  ret void
+}
+"""
+
+
+@pytest.mark.skipif("x86_64" not in host().triple, reason="sets a register of x86 processors")
+def test_workers_take_subnormal_numbers_as_the_caller_does(counted: pool.Pool) -> None:
+    library = code.library((code.Part(ROUNDING),), host(), ("get", "set"))
+    get, put = (ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.addresses[name]) for name in ("get", "set"))
+    f = graphc.compile(lambda x, y: x * 0.5 + 0 * np.exp(np.sin(y)), "f64[n]", "f64[n]", kernels="llvm")
+    x, y = np.full(400_003, 2.0**-1022), np.ones(400_003)
+    counted.threads = 3
+    kept, flushed = f(x, y), ctypes.c_uint32()
+    assert np.all(kept == 2.0**-1023)
+    get(ctypes.addressof(flushed))
+    usual = ctypes.c_uint32(flushed.value)
+    flushed.value |= 0x8040  # subnormal operands and results count as zero
+    found = []
+    try:
+        for count in COUNTS:
+            counted.threads = count
+            put(ctypes.addressof(flushed))
+            found.append(f(x, y))
+            put(ctypes.addressof(usual))
+    finally:
+        put(ctypes.addressof(usual))
+    for result in found:
+        assert result.tobytes() == bytes(result.nbytes)
+    assert np.array_equal(f(x, y), kept)
+
+
 FOREIGN = {
     "linux, x86": ("linux", Machine("x86_64-unknown-linux-gnu", "x86-64", "", 16)),
     "linux, arm": ("linux", machine.ARM_NEON),

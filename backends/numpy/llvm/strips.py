@@ -17,7 +17,7 @@ from graphc.backends.numpy.llvm.pieces import Context, Cut, cut, larger, spread
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
-BESIDE: Final = 1 << 22  # bytes of what the strips fold into, beyond the results
+BESIDE: Final = 1 << 20  # bytes of what the strips fold into, beyond the results
 LENGTH, MEMORY, EACH = 0, 1, 2  # words of the context: points of a strip; the memory beside, and bytes for each strip
 LINE: Final = 64
 
