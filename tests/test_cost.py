@@ -470,7 +470,8 @@ def test_kernels_say_how_many_threads_they_are_worth() -> None:
         (lambda x: np.sum(x), "f64[1000000]", 10),
         (lambda x: np.sum(x), "f64[100000000]", 128),
         (lambda x: np.exp(x), "f64[3,5000000]", 900),
-        (lambda x: np.exp(x) + np.arange(3.0)[:, None], "f64[3,5000000]", 3),  # its first loop has three points
+        (lambda x: np.exp(x) + np.arange(3.0)[:, None], "f64[3,5000000]", 975),  # its first loop has three points
+        (lambda x: np.sum(np.exp(x), axis=2) + np.arange(50.0), "f64[3,50,10000]", 50),
         (lambda x: np.exp(x), "f64[1000]", 1),
     ],
 )

@@ -90,6 +90,8 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]], Any]] = {
     "one fewer than a line": (lambda x: np.tanh(np.exp(np.sin(x))), [(1024 * 40 - 1,)], np.float64),
     "several results": (lambda x, y: (x + y, np.exp(x * y), x > y), [(500_009,), (500_009,)], np.float64),
     "broadcast": (lambda x, y: np.exp(x * y) + y, [(701, 1), (1, 523)], np.float64),
+    "few rows": (lambda x, y: np.exp(x * y) + y, [(3, 1), (1, 150_001)], np.float64),
+    "second axis": (lambda x, y: np.sum(np.exp(x * y), axis=2), [(3, 1, 1), (1, 67, 1003)], np.float64),
     "transposed": (lambda x: np.exp(x.T) + 1, [(611, 503)], np.float64),
     "three axes": (lambda x: np.exp(x) * np.arange(5.0), [(211, 307, 5)], np.float64),
     "sum of rows": (lambda x: np.sum(np.exp(x), axis=1), [(509, 400)], F32),

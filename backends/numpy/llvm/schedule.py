@@ -40,6 +40,7 @@ def weight(value: object) -> int:
 SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
 MOST_PIECES: Final = 128  # of a kernel that runs in pieces
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
+ENOUGH: Final = 32  # parts of a division
 COLUMNS: Final = 256  # of a tile are divided at once
 LINE: Final = 1024  # elements of a vector loop are
 SEGMENTS: Final = 5  # into which the conditions on a loop may cut it: each repeats the loop's code
@@ -120,10 +121,21 @@ class Schedule:
     def division(self) -> Division | None:
         """What the function's `first` and `last` count; None for a kernel that runs as a whole."""
         if self.outer:
-            return Division(self.outer[0], 1)
+            return self._divided_outside()
         if not self.inner or (self.kernel.reduced and not self.tiled):
             return None
         return Division(self.vector_loop, COLUMNS) if self.tiled else Division(self.vector_loop, 1, LINE)
+
+    def _divided_outside(self) -> Division:
+        """The outermost loop that has points enough for many threads, or else the longest one."""
+        sizes = self.kernel.sizes
+        enough = [k for k in self.outer if not isinstance(sizes[k], int) or sizes[k] >= ENOUGH]
+        if enough:
+            return Division(enough[0], 1)
+        last = sizes[self.vector_loop]
+        if not self.kernel.reduced and (not isinstance(last, int) or last >= ENOUGH * LINE):
+            return Division(self.vector_loop, 1, LINE)
+        return Division(max(self.outer, key=lambda k: int(sizes[k])), 1)
 
     @property
     def divisible(self) -> bool:
