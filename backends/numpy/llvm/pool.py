@@ -156,7 +156,7 @@ enter:
   %inside = extractvalue {{ i64, i1 }} %pair, 1
   br i1 %inside, label %help, label %awake
 help:
-  ; workers wake each other, so that the caller need not wake them all
+  ; workers wake each other, so that the caller wakes but one
   %others = icmp ugt i64 %places, 1
   %sleepers = load atomic i64, ptr @asleep monotonic, align 8
   %some = icmp sgt i64 %sleepers, 0
@@ -284,11 +284,11 @@ share:
   %up_and_about = sub i64 %started, %asleep
   %missing = sub i64 %helpers, %up_and_about
   %there = call i64 @llvm.smin.i64(i64 %missing, i64 %asleep)
-  %few = call i64 @llvm.smin.i64(i64 %there, i64 2)
-  %some = icmp sgt i64 %few, 0
+  %some = icmp sgt i64 %there, 0
   br i1 %some, label %wake, label %take
 wake:
-  call void @rouse(i64 %few)
+  ; waking one costs microseconds, in which the caller does not work
+  call void @rouse(i64 1)
   br label %take
 take:
   %begun = call i64 @now()
