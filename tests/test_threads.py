@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 import graphc
+from graphc import dims
 from graphc.backends.numpy.llvm import code, entry, generator, machine, pool, threads
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host
 from graphc.backends.numpy.llvm.schedule import Schedule
@@ -214,15 +215,22 @@ def test_strips_without_memory_are_an_error() -> None:
     script = """
 import resource, numpy as np, graphc
 f = graphc.compile(lambda x: (np.sum(np.exp(x), axis=1), np.sum(x, axis=0)), "f64[n,m]", kernels="llvm")
-x, small = np.ones((400, 30_000)), np.ones((3, 2))
+x, small = np.ones((4000, 2000)), np.ones((3, 2))
 f(small)
 expected = [np.sum(np.exp(x), axis=1), np.sum(x, axis=0)]
 pages = int(open("/proc/self/statm").read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+held = []
+try:
+    while True:
+        held.append(bytearray(1 << 19))
+except MemoryError:
+    pass
 try:
     f(x)
 except MemoryError:
     print("refused", f(small)[1].tolist())
+del held
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(all(np.allclose(a, b) for a, b in zip(f(x), expected)))
 """
@@ -259,6 +267,20 @@ def test_kernels_in_pieces_compile_for_other_processors(name: str) -> None:
         assert assemble(part.text, FAR[name])
 
 
+def test_kernels_that_ctypes_calls_run_on_threads(counted: pool.Pool) -> None:
+    """As where arrays are not laid out as the built-in functions expect."""
+    f = graphc.compile(lambda x: np.exp(np.sin(x)), "f64[n,m]", kernels="llvm")
+    (kernel,) = [s.kernel for s in f.plan.steps if s.kernel is not None]
+    found = code.library((generator.part([kernel], host()),), host(), ("kernel0",))
+    (run,) = generator.callers([kernel], found)
+    x = values(701, 523)
+    for count in COUNTS:
+        counted.threads = count
+        result = np.empty_like(x)
+        run(x, result, *(dims.evaluate(size, {"n": 701, "m": 523}) for size in kernel.symbolic))
+        assert bits(result) == bits(f(x))
+
+
 # --- the pool ------------------------------------------------------------------------------------------------------
 
 TALLY = """
@@ -284,11 +306,9 @@ end:
 def tally() -> Any:
     """A function of an array, a count, some work and a step, which has the pool count up the array."""
     library = code.library((code.Part(TALLY),), host(), ("tally",))
-    kinds = [*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_double, ctypes.c_int64]
-    parallel = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(pool.pool().address)
 
     def run(counts: Any, count: int, work: float, step: int) -> None:
-        parallel(library.addresses["tally"], counts.ctypes.data, None, count, work, step)
+        pool.pool().run(library.addresses["tally"], counts.ctypes.data, None, count, work, step)
 
     return run
 

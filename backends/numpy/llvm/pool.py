@@ -571,6 +571,8 @@ class Pool:
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self.address = library.addresses["graphc_parallel"]
+        kinds = [*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_double, ctypes.c_int64]
+        self.run = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(self.address)
         self._words = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in WORDS}
         self.threads = count
         if hasattr(os, "register_at_fork"):
