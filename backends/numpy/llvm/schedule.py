@@ -8,6 +8,7 @@ computed in a further sweep.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -128,14 +129,13 @@ class Schedule:
 
     def _divided_outside(self) -> Division:
         """The outermost loop that has points enough for many threads, or else the longest one."""
-        sizes = self.kernel.sizes
-        enough = [k for k in self.outer if not isinstance(sizes[k], int) or sizes[k] >= ENOUGH]
+        known = [size if isinstance(size, int) else math.inf for size in self.kernel.sizes]
+        enough = [k for k in self.outer if known[k] >= ENOUGH]
         if enough:
             return Division(enough[0], 1)
-        last = sizes[self.vector_loop]
-        if not self.kernel.reduced and (not isinstance(last, int) or last >= ENOUGH * LINE):
+        if not self.kernel.reduced and known[self.vector_loop] >= ENOUGH * LINE:
             return Division(self.vector_loop, 1, LINE)
-        return Division(max(self.outer, key=lambda k: int(sizes[k])), 1)
+        return Division(max(self.outer, key=lambda k: known[k]), 1)
 
     @property
     def divisible(self) -> bool:
