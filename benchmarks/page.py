@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import plots
 from benchmarks.harness import ROOT
 from benchmarks.plots import share
-from benchmarks.results import BASE, Outcome, Report, Row
+from benchmarks.results import BASE, FAST, Outcome, Report, Row
 from benchmarks.tables import seconds, size, times
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -30,14 +30,16 @@ METHOD = """\
   at least 10 ms. Times are medians over batches; a ratio is the median over rounds of the ratio within a round.
 - Before anything is timed, results are compared with a reference: float64 for float32, long double for float64 where
   NumPy has the functions, exact sums for the sum of squares. A wrong result is a missing time, and said so.
-- Each program is what a user of that library would write, in its best setting. **jax** takes and gives NumPy arrays;
-  **jax, resident** keeps its own arrays, donates those that a step feeds to itself, and waits for each result.
-  **torch.compile** compiles the whole program, derivatives included, in its default mode or, where matrix products
-  dominate, in max-autotune mode if that is faster; without derivatives under `inference_mode`. **PyTensor** is in
-  Numba mode with static shapes, trusted inputs, borrowed outputs, and shared variables for what a step feeds to
-  itself. **Numba** is hand-written loops with `fastmath` and NumPy's error model. **CasADi** is called through
-  buffers that are bound once, so a call passes no arguments; on its virtual machine or as compiled C, whichever is
-  faster. **NumPy** has its derivatives written by hand.
+- Each program is what a user of that library would write, in its best setting. **graphc** rounds as NumPy does;
+  **graphc, fast_math** may round a product and a sum once and takes faster elementary functions, as others do.
+  **jax** takes and gives NumPy arrays; **jax, resident** keeps its own arrays, donates those that a step feeds
+  to itself, and waits for each result. **torch.compile** compiles the whole program, derivatives included, in
+  its default mode or, where matrix products dominate, in max-autotune mode if that is faster; without
+  derivatives under `inference_mode`. **PyTensor** is in Numba mode with static shapes, trusted inputs, borrowed
+  outputs, and shared variables for what a step feeds to itself. **Numba** is hand-written loops with `fastmath`
+  and NumPy's error model. **CasADi** is called through buffers that are bound once, so a call passes no
+  arguments; on its virtual machine or as compiled C, whichever is faster. **NumPy** has its derivatives written
+  by hand.
 - Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
   PyTensor and NumExpr do, and jax donates.
 - Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
@@ -112,6 +114,9 @@ def running_times(report: Report) -> str:
             f"Against the fastest peer of every row, graphc is {times(best_mean[0])} as fast in geometric mean over "
             f"{best_mean[1]} rows.\n"
         )
+    fast_mean = report.mean_ratio_to_best(FAST)
+    if fast_mean:
+        lead += f"With `fast_math=True` it is {times(fast_mean[0])} as fast.\n"
     headings = ["workload", "graphc", "spread", *(report.peers[peer].title for peer in peers)]
     notes: dict[str, list[str]] = {}
     for row in report.rows:

@@ -13,6 +13,7 @@ from benchmarks.results import BASE, Outcome, Report, Row
 # Okabe and Ito's colours, told apart by colour-blind readers too; the markers differ as well.
 STYLES = {
     "graphc": ("#000000", "D"),
+    "graphc-fast": ("#000000", "d"),
     "jax": ("#0072B2", "o"),
     "jax-resident": ("#56B4E9", "o"),
     "torch-compile": ("#D55E00", "s"),

@@ -10,6 +10,8 @@ from typing import Any
 from benchmarks.harness import Summary, geometric_mean, ratio
 
 BASE = "graphc"
+FAST = "graphc-fast"
+OWN = (BASE, FAST)
 
 
 @dataclass(slots=True)
@@ -43,19 +45,19 @@ class Row:
     def measured(self) -> dict[str, Outcome]:
         return {peer: outcome for peer, outcome in self.outcomes.items() if outcome.samples}
 
-    def ratio(self, peer: str) -> float | None:
+    def ratio(self, peer: str, own: str = BASE) -> float | None:
         """How many times as long as graphc the peer takes."""
         found = self.measured()
-        if peer not in found or BASE not in found:
+        if peer not in found or own not in found:
             return None
-        times, base = found[peer].samples, found[BASE].samples
+        times, base = found[peer].samples, found[own].samples
         if len(times) == len(base):
             return ratio(times, base)
         return Summary.of(times).median / Summary.of(base).median
 
     def best_peer(self) -> str | None:
         """The fastest but graphc."""
-        found = {peer: outcome for peer, outcome in self.measured().items() if peer != BASE}
+        found = {peer: outcome for peer, outcome in self.measured().items() if peer not in OWN}
         return min(found, key=lambda peer: found[peer].summary.median) if found else None
 
 
@@ -99,9 +101,9 @@ class Report:
         found = [value for row in self.rows if (value := row.ratio(peer)) is not None]
         return (geometric_mean(found), len(found)) if found else None
 
-    def mean_ratio_to_best(self) -> tuple[float, int] | None:
+    def mean_ratio_to_best(self, own: str = BASE) -> tuple[float, int] | None:
         """The same against the fastest peer of each row."""
-        ratios = [row.ratio(best) for row in self.rows if (best := row.best_peer()) is not None]
+        ratios = [row.ratio(best, own) for row in self.rows if (best := row.best_peer()) is not None]
         found = [value for value in ratios if value is not None]
         return (geometric_mean(found), len(found)) if found else None
 

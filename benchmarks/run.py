@@ -203,7 +203,7 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
         reference = workload.reference()
         row = described(workload, reference)
         for name in present:
-            if PEERS[name].compiles and name != "jax-resident":  # the same compiler as jax
+            if PEERS[name].compiles and name not in ("jax-resident", "graphc-fast"):  # compilers that are there already
                 row.outcomes[name] = latency(name, workload, reference, start, settings)
         report.latency.append(row)
         report.save(results)

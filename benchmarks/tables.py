@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.machine import copy_limit
-from benchmarks.results import BASE, Outcome, Report, Row
+from benchmarks.results import BASE, OWN, Outcome, Report, Row
 
 
 def seconds(value: float) -> str:
@@ -147,11 +147,11 @@ def show(report: Report, console: Console, with_rows: bool = True) -> None:
         console.print(row_table(row, report), "")
     if report.rows:
         console.print(summary_table(report))
-        best = report.mean_ratio_to_best()
-        if best:
-            console.print(
-                f"the fastest peer of each row / graphc: {times(best[0])} over {best[1]} rows (geometric mean)"
-            )
+        for own in OWN:
+            if best := report.mean_ratio_to_best(own):
+                title = report.peers[own].title
+                text = f"{times(best[0])} over {best[1]} rows (geometric mean)"
+                console.print(f"the fastest peer of each row / {title}: {text}")
     if report.latency:
         title = "compile latency: seconds to the first result, fresh process, empty caches"
         console.print(plain_table(title, report.latency, report, "seconds"))

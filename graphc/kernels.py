@@ -221,7 +221,7 @@ class Kernel:
     @property
     def nodes(self) -> tuple[int, ...]:
         """Graph nodes whose arrays are written."""
-        return tuple(s.node for s in self.stores)
+        return tuple(dict.fromkeys(s.node for s in self.stores))
 
     @cached_property
     def symbolic(self) -> tuple[Size, ...]:

@@ -23,7 +23,7 @@ class Arguments:
 
     def __init__(self, kernel: Kernel, args: tuple[Any, ...]) -> None:
         reads = len(kernel.roots)
-        count = reads + len(kernel.stores)
+        count = reads + len(kernel.nodes)
         self.sizes: tuple[int, ...] = args[count:]
         self.results = args[reads:count]
         stand_ins: dict[int, Array] = {}

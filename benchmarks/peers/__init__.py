@@ -42,6 +42,7 @@ class Entry:
 
 PEERS: Final = {
     "graphc": Entry("graphc", "graphc"),
+    "graphc-fast": Entry("graphc, fast_math", "graphc"),
     "jax": Entry("jax", "jax"),
     "jax-resident": Entry("jax, resident", "jax"),
     "torch-compile": Entry("torch.compile", "torch"),

@@ -10,13 +10,21 @@ from benchmarks.workload import Workload
 
 
 class Graphc(Peer):
-    """NumPy arrays in and out."""
+    """NumPy arrays in and out, results as NumPy's."""
+
+    fast_math = False
 
     def version(self) -> str:
         return graphc.__version__
 
     def prepare(self, workload: Workload) -> Prepared:
-        return ready(graphc.compile(workload.graphc(), *workload.inputs()), workload)
+        return ready(graphc.compile(workload.graphc(), *workload.inputs(), fast_math=self.fast_math), workload)
 
 
-PEERS = {"graphc": Graphc}
+class FastGraphc(Graphc):
+    """A product and a sum rounded once, and faster elementary functions, as most of the others do by default."""
+
+    fast_math = True
+
+
+PEERS = {"graphc": Graphc, "graphc, fast_math": FastGraphc}

@@ -68,7 +68,9 @@ def loads(plan: Plan) -> tuple[Load, ...]:
 def _measured(kernel: Kernel) -> tuple[Size, Size]:
     """The work of a kernel, and into how many parts it can be divided."""
     from graphc.backends.numpy.llvm.schedule import MOST_PIECES, Schedule, Work
+    from graphc.backends.numpy.llvm.unroll import unrolled
 
+    kernel = unrolled(kernel)
     (each, sizes), schedule = Work.of(kernel), Schedule(kernel)
     work = dims.product((int(each), *sizes))
     if schedule.everything:

@@ -107,7 +107,7 @@ class Body:
         """Call a kernel on arrays; on several threads if it may be `shared` and is worth it."""
         e = self.e
         kernel = self.program.kernels[number]
-        assert len(pointers) == len(kernel.roots) + len(kernel.stores)
+        assert len(pointers) == len(kernel.roots) + len(kernel.nodes)
         self.most_arrays = max(self.most_arrays, len(pointers) + 1)  # and a word for the kernel itself
         self.most_sizes = max(self.most_sizes, len(kernel.symbolic))
         for k, pointer in enumerate(pointers):

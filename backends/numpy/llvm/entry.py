@@ -65,7 +65,7 @@ SUPPORTED: Final = _layout_is_known()
 
 def function(kernel: Kernel, target: str, name: str) -> str:
     """The text of ``PyObject *name(self, args, count)``, which calls the kernel `target`."""
-    arrays = len(kernel.roots) + len(kernel.stores)
+    arrays = len(kernel.roots) + len(kernel.nodes)
     sizes = len(kernel.symbolic)
     lines = [
         f"define ptr @{name}(ptr %self, ptr %args, i64 %count) nounwind {{",

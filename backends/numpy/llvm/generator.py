@@ -15,6 +15,7 @@ from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
 from graphc.backends.numpy.llvm.pool import pool
 from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
+from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Size
 from graphc.kernels import Kernel
 
@@ -29,6 +30,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     machine: what to make code for, if not all that this processor offers.
     """
     machine = machine or host()
+    kernels = [unrolled(kernel) for kernel in kernels]
     numbers = range(len(kernels))
     parts = [part(kernels, machine, fast)]
     inside = externals.defined(parts[0].text)

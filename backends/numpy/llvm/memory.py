@@ -53,6 +53,13 @@ class Tail:
         numbers = e.value("<" + ", ".join(f"i32 {k}" for k in range(self.lanes)) + ">", I32, self.lanes)
         return numbers < e.splat(e.convert(self.at_most(), I32), self.lanes)
 
+    def of_elements(self, each: int, before: int, lanes: int) -> Tail:
+        """Of a vector of adjacent elements, `each` to a lane of this one: which of its lanes those that are left fill.
+
+        before: how many elements come before it, those that stay out at the end included.
+        """
+        return Tail(self.left * each - before, lanes, self.whole)
+
     def at_most(self) -> Value:
         """The number of lanes."""
         if self.whole is None:

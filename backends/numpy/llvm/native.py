@@ -74,7 +74,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     inside = externals.defined(parts[0].text) if parts else []
     outside, words = around(lowered, plan, machine, inside)
     parts.append(outside)
-    planned = [s.kernel for s in plan.steps if s.kernel is not None]
+    planned = lowered.kernels[: sum(s.kernel is not None for s in plan.steps)]
     names = [f"kernel{number}" for number in range(len(planned))]
     library = code.library(tuple(parts), machine, ("program", *names, *words))
     externals.settle(library.addresses)

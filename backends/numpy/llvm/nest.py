@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from graphc.backends.numpy.llvm import memory
+from graphc.backends.numpy.llvm import interleave, memory
 from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
@@ -44,6 +44,10 @@ class Nest:
         for n in range(len(kernel.roots) + len(kernel.nodes)) if kernel.sizes else ():
             self._base(n)
         self._sources = {root: n for n, root in enumerate(kernel.roots)}
+        places = {node: len(kernel.roots) + n for n, node in enumerate(kernel.nodes)}
+        self._targets = [places[store.node] for store in kernel.stores]
+        self.loads = interleave.loads(kernel)
+        self.stores = interleave.stores(kernel)
         self.sizes: dict[Size, Value] = {
             size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)
         }
@@ -76,7 +80,7 @@ class Nest:
 
     def target(self, store: int) -> str:
         """The address of the array of a store."""
-        return self._base(len(self.kernel.roots) + store)
+        return self._base(self._targets[store])
 
     @property
     def addresses(self) -> list[str]:
@@ -98,7 +102,7 @@ class Nest:
     @contextmanager
     def instead(self, store: int, address: str) -> Iterator[None]:
         """Another array in the place of that of a store, in what is written meanwhile."""
-        number, own = len(self.kernel.roots) + store, self.target(store)
+        number, own = self._targets[store], self.target(store)
         self._bases[number] = address
         yield
         self._bases[number] = own
@@ -258,6 +262,9 @@ class Nest:
         for i in numbers:
             if i not in env:
                 varies = lanes > 1 and self.vector_loop in self.schedule.varies[i]
+                if varies and i in self.loads and self.loads[i].fits(lanes):
+                    self._load_apart(self.loads[i], env, lanes, mask)
+                    continue
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
     def emit(self, i: int, env: Env, lanes: int, mask: Mask | None) -> Value:
@@ -292,6 +299,24 @@ class Nest:
                     raise AssertionError("reductions are emitted by sweeps")
         finally:
             e.lanes = saved
+
+    def _load_apart(self, group: interleave.Group, env: Env, lanes: int, mask: Mask | None) -> None:
+        """The loads of a group, by vectors of adjacent elements: none beyond the last one that a lane wants."""
+        e, stride = self.e, group.stride
+        assert not isinstance(mask, Value), "loads with conditions have no group"
+        load = self.kernel.values[group.members[0]]
+        assert isinstance(load, Load)
+        start, kept = self.affine(group.start), memory.stored(load.dtype)
+        unwanted = stride - 1 - group.places[-1]  # elements after the last lane's last one
+        vectors = []
+        for k in range(stride):
+            count = min(lanes, stride * lanes - unwanted - k * lanes)
+            part = None if mask is None else mask.of_elements(stride, unwanted + k * lanes, count)
+            vector = memory.load(e, self.source(load.root), start + k * lanes, 1, kept, count, part)
+            vectors.append(vector if count == lanes else interleave.widened(e, vector, lanes))
+        apart = interleave.apart(e, vectors)
+        for i, place in zip(group.members, group.places, strict=True):
+            env[i] = apart[place].differs(0) if load.dtype == BOOL else apart[place]
 
     def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
@@ -346,6 +371,29 @@ class Nest:
         value = self.wide(value, lanes) if along else self.e.lane(value, 0)
         stride = self.stride(at) if along else 1
         memory.store(self.e, value, self.target(n), self.affine(at), stride, mask if along else None)
+
+    def write_all(self, numbers: Iterable[int], env: Env, lanes: int, mask: Mask | None) -> None:
+        """Elements of the arrays of several stores, all of whose values are in `env`."""
+        done: set[int] = set()
+        for n in numbers:
+            group = self.stores.get(n)
+            if group is None or lanes == 1:
+                self.write(n, env[self.kernel.stores[n].value], lanes, mask)
+            elif n not in done:
+                done.update(group.members)
+                self._write_together(group, env, lanes, mask)
+
+    def _write_together(self, group: interleave.Group, env: Env, lanes: int, mask: Mask | None) -> None:
+        """The stores of a group, by vectors of adjacent elements."""
+        e = self.e
+        assert not isinstance(mask, Value), "stores have no conditions"
+        values = [self.wide(env[self.kernel.stores[n].value], lanes) for n in group.members]
+        if values[0].dtype == BOOL:
+            values = [e.convert(value, memory.BYTE) for value in values]
+        start, target = self.affine(group.start), self.target(group.members[0])
+        for k, vector in enumerate(interleave.together(e, values)):
+            part = None if mask is None else mask.of_elements(group.stride, k * lanes, lanes)
+            memory.store(e, vector, target, start + k * lanes, 1, part)
 
     def read_back(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         """Elements that were written to the array of store `n`."""

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from graphc import dims
+from graphc.backends.numpy.llvm import interleave
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.dims import Size
 from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
@@ -168,7 +169,10 @@ class Schedule:
         """Whether it folds over its outer loops, and can do so in strips of the first one: see `strips`."""
         strides = [d for _, _, store in self.across for d in store.at.strides]
         ascending = all(dims.less_equal(0, d) is True for d in strides)
-        return bool(self.across and self.outer) and ascending and len(self.across) <= MOST_FOLDS
+        # each strip has an array of its own for each of them
+        arrays = [store.node for _, r, store in self.across if self.swept[r.operand]]
+        apart = len(set(arrays)) == len(arrays)
+        return bool(self.across and self.outer) and ascending and apart and len(self.across) <= MOST_FOLDS
 
     @property
     def in_strips(self) -> bool:
@@ -212,6 +216,8 @@ class Schedule:
         widest = max((v.dtype.itemsize for v in work), default=8)
         total = sum(map(weight, kernel.values))
         registers = 4 if total <= 12 else 2 if total <= 400 else 1
+        apart = max((g.stride for g in interleave.loads(kernel).values()), default=1)
+        registers = min(registers, max(1, 4 // apart))
         lanes = max(1, registers * machine.register // widest)
         size = kernel.sizes[last]
         while isinstance(size, int) and lanes >= 2 * max(size, 1):

@@ -24,6 +24,7 @@ from graphc.backends.numpy.llvm.instructions import (
     same_count,
 )
 from graphc.backends.numpy.llvm.layouts import Box, Index, Layout, around, extent
+from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Dim, Size
 from graphc.ir import Graph, TensorType, Type
 from graphc.kernels import (
@@ -104,9 +105,8 @@ class _Steps:
         for step in self.plan.steps:
             self.step(step)
         results = self.results()
-        return Program(
-            tuple(self.storages), tuple(self.instructions), results, tuple(self.kernels), tuple(self.constants)
-        )
+        kernels = tuple(map(unrolled, self.kernels))
+        return Program(tuple(self.storages), tuple(self.instructions), results, kernels, tuple(self.constants))
 
     # storages and layouts
 

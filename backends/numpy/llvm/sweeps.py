@@ -129,6 +129,5 @@ def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes
     for i, n in schedule.homes.items():
         if kernel.stages[i] == stage and kernel.stores[n].value != i:
             nest.write(n, here[i], lanes, mask)
-    for n in schedule.stores(stage):
-        nest.write(n, here[kernel.stores[n].value], lanes, mask)
+    nest.write_all(schedule.stores(stage), here, lanes, mask)
     return here

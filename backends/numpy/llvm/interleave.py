@@ -1,0 +1,139 @@
+"""Vectors of every stride-th element from adjacent ones and back, by shuffles: far cheaper than gathering each lane."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graphc.backends.numpy.llvm.emit import Emitter, Value, llvm_type
+from graphc.dims import Size
+from graphc.kernels import Affine, Kernel, Load
+
+WIDEST: Final = 8  # elements between two lanes
+DENSE: Final = 2  # of so many neighbours one at least must be wanted, if the lanes lie far apart
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Accesses to neighbours: lane `k` of member `m` is element ``start + stride * k + places[m]`` of an array.
+
+    members: numbers of values, for loads, or of stores.
+    """
+
+    start: Affine
+    stride: int
+    members: tuple[int, ...]
+    places: tuple[int, ...]
+
+    def fits(self, lanes: int) -> bool:
+        """Whether as many vectors of adjacent elements as two lanes lie apart hold all members, and little else."""
+        return lanes > self.stride or (lanes == self.stride and len(self.members) == self.stride)
+
+
+def loads(kernel: Kernel) -> dict[int, Group]:
+    """For each load along whose vectors elements lie a few apart, its group."""
+    found: dict[Any, list[tuple[Size, int]]] = defaultdict(list)
+    for i, value in enumerate(kernel.values):
+        if isinstance(value, Load) and kernel.sizes and not value.within:
+            found[value.root, value.dtype, value.at.strides].append((value.at.offset, i))
+    groups = [g for key, accesses in found.items() for g in _groups(key[-1], accesses)]
+    return {i: g for g in groups if g.stride <= 4 or DENSE * len(g.members) >= g.stride for i in g.members}
+
+
+def stores(kernel: Kernel) -> dict[int, Group]:
+    """For each store along whose vectors all of the elements in between are written too, its group."""
+    found: dict[Any, list[tuple[Size, int]]] = defaultdict(list)
+    for n, store in enumerate(kernel.stores):
+        if kernel.sizes:
+            key = store.node, kernel.values[store.value].dtype, kernel.stages[store.value], store.at.strides
+            found[key].append((store.at.offset, n))
+    groups = [g for key, accesses in found.items() for g in _groups(key[-1], accesses)]
+    return {n: g for g in groups if len(g.members) == g.stride for n in g.members}
+
+
+def _groups(strides: tuple[Size, ...], accesses: list[tuple[Size, int]]) -> list[Group]:
+    """Accesses, by offset and number, in groups of neighbours."""
+    stride = strides[-1]
+    if not isinstance(stride, int) or not 2 <= stride <= WIDEST:
+        return []
+    near: list[list[tuple[int, int]]] = []
+    for offset, number in sorted((o, n) for o, n in accesses if isinstance(o, int)):
+        if near and offset - near[-1][0][0] < stride:
+            near[-1].append((offset, number))
+        else:
+            near.append([(offset, number)])
+    return [
+        Group(
+            Affine(some[0][0], strides),
+            stride,
+            tuple(number for _, number in some),
+            tuple(offset - some[0][0] for offset, _ in some),
+        )
+        for some in near
+    ]
+
+
+def apart(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
+    """Of adjacent elements, as many vectors of them as two lanes lie apart, those of each place between two lanes."""
+    stride, lanes = len(vectors), vectors[0].lanes
+    if stride == 1:
+        return list(vectors)
+    if stride % 2 == 0:
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        even = apart(e, [_shuffle(e, a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
+        odd = apart(e, [_shuffle(e, a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
+        return [v for pair in zip(even, odd, strict=True) for v in pair]
+    found = []
+    for place in range(stride):
+        total = vectors[0]
+        wanted = [place + stride * lane for lane in range(lanes)]
+        for m in range(1, stride):
+            # lanes that the vectors so far hold, and those of this one
+            first = wanted if m == 1 else range(lanes)
+            mask = [f if w < m * lanes else w - (m - 1) * lanes for f, w in zip(first, wanted, strict=True)]
+            total = _shuffle(e, total, vectors[m], [k if k < 2 * lanes else -1 for k in mask])
+        found.append(total)
+    return found
+
+
+def together(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
+    """The inverse of `apart`."""
+    stride, lanes = len(vectors), vectors[0].lanes
+    if stride == 1:
+        return list(vectors)
+    if stride % 2 == 0:
+        found = []
+        for a, b in zip(together(e, vectors[::2]), together(e, vectors[1::2]), strict=True):
+            zipped = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
+            found += [_shuffle(e, a, b, zipped[:lanes]), _shuffle(e, a, b, zipped[lanes:])]
+        return found
+    found = []
+    for m in range(stride):
+        total = vectors[0]
+        wanted = [divmod(m * lanes + lane, stride) for lane in range(lanes)]
+        for place in range(1, stride):
+            first = [lane for lane, _ in wanted] if place == 1 else range(lanes)
+            mask = [
+                f if p < place else lanes + lane if p == place else -1
+                for f, (lane, p) in zip(first, wanted, strict=True)
+            ]
+            total = _shuffle(e, total, vectors[place], mask)
+        found.append(total)
+    return found
+
+
+def _shuffle(e: Emitter, a: Value, b: Value, mask: Sequence[int]) -> Value:
+    """Lanes of two vectors, counted through; any, where -1 is asked for."""
+    shown = ", ".join("i32 poison" if k < 0 else f"i32 {k}" for k in mask)
+    text = f"shufflevector {a!r}, {b!r}, <{len(mask)} x i32> <{shown}>"
+    return e.instruction(text, a.dtype, len(mask))
+
+
+def widened(e: Emitter, vector: Value, lanes: int) -> Value:
+    """The vector with more lanes; what these hold is left open."""
+    shown = ", ".join("i32 poison" if k >= vector.lanes else f"i32 {k}" for k in range(lanes))
+    kind = llvm_type(vector.dtype, vector.lanes)
+    text = f"shufflevector {vector!r}, {kind} poison, <{lanes} x i32> <{shown}>"
+    return e.instruction(text, vector.dtype, lanes)
