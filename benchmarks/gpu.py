@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,12 +61,12 @@ def rows() -> list[Workload]:
         Attention(64, 512, 64),
         LayerNormGradient(16_384, 1024),
         BlackScholes("black-scholes-f64", 1 << 23, np.float64),
-        SumOfSquares(1 << 26),
-        Chain("chain-f32", 1 << 26, np.float32),
         LogSumExp(32_768, 1024),
         Standardise(32_768, 1024),
         Greeks("greeks-f64", 1 << 22, np.float64),
         Embedding(20_000, 50_000),
+        SumOfSquares(1 << 26),
+        Chain("chain-f32", 1 << 26, np.float32),
     ]
 
 
@@ -235,8 +236,8 @@ def moved(inputs: Any, results: list[np.ndarray[Any, Any]]) -> int:
     return sum(np.asarray(x).nbytes for x in leaves(inputs)) + sum(x.nbytes for x in results)
 
 
-def measure(limit: float) -> list[Row]:
-    """Time every row by every peer, until the time is over."""
+def measure(limit: float, keep: Callable[[list[Row]], None]) -> list[Row]:
+    """Time every row by every peer, until the time is over; `keep` is given the rows so far after each."""
     end = time.monotonic() + limit
     found = []
     for workload in rows():
@@ -263,6 +264,7 @@ def measure(limit: float) -> list[Row]:
                     except ValueError as error:
                         row.missing[f"{peer}, compared"] = str(error)[:200]
         found.append(row)
+        keep(found)
         print(line(row, {}), flush=True)
         for peer, why in row.missing.items():
             if "has no derivatives" not in why:
@@ -317,6 +319,7 @@ def machine() -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1)
 def driver_version() -> str:
     """The version of the driver, in the words of nvidia-smi."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -364,13 +367,15 @@ def main() -> None:
     warm_all(arguments.warm_seconds)
     print(f"compiled for {time.monotonic() - start:.0f} s", flush=True)
     known = limits()
-    found = measure(arguments.seconds)
-    about = machine()
-    text = report(found, known, about)
     arguments.out.mkdir(parents=True, exist_ok=True)
+
+    def keep(found: list[Row]) -> None:
+        content = {"machine": machine(), "limits": known, "rows": [asdict(row) for row in found]}
+        (arguments.out / "gpu.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    found = measure(arguments.seconds, keep)
+    text = report(found, known, machine())
     (arguments.out / "gpu.txt").write_text(text + "\n", encoding="utf-8")
-    content = {"machine": about, "limits": known, "rows": [asdict(row) for row in found]}
-    (arguments.out / "gpu.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     print(text)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -20,7 +20,8 @@ from graphc import dims
 from graphc.dims import Size
 
 DType = np.dtype[Any]
-Fold = Literal["sum", "prod", "max", "min", "any", "all"]
+# the sum of exp(x) over exp(the largest x) is one that only a backend makes
+Fold = Literal["sum", "prod", "max", "min", "any", "all", "exp_sum"]
 
 # What kernels can hold in a register; half precision and complex numbers run by NumPy.
 KERNEL_DTYPES: Final = frozenset(
@@ -55,24 +56,26 @@ class Affine:
     offset: Size
     strides: tuple[Size, ...]
 
-    @classmethod
-    def constant(cls, offset: Size, loops: int) -> Affine:
-        return cls(offset, (0,) * loops)
+    @staticmethod
+    def constant(offset: Size, loops: int) -> Affine:
+        return Affine(offset, (0,) * loops)
 
-    @classmethod
-    def index(cls, loop: int, loops: int) -> Affine:
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def index(loop: int, loops: int) -> Affine:
         """The index of one loop."""
-        return cls(0, tuple(int(k == loop) for k in range(loops)))
+        return Affine(0, tuple(int(k == loop) for k in range(loops)))
 
-    @classmethod
-    def row_major(cls, shape: Sequence[Size], indices: Sequence[Affine], loops: int) -> Affine:
+    @staticmethod
+    def row_major(shape: Sequence[Size], indices: Sequence[Affine], loops: int) -> Affine:
         """Where the element with these indices lies in a dense array of this shape."""
-        total = cls.constant(0, loops)
+        total: Affine | None = None
         stride: Size = 1
         for size, index in zip(reversed(shape), reversed(indices), strict=True):
-            total = total + index.scaled(stride)
+            part = index.scaled(stride)
+            total = part if total is None else total + part
             stride = stride * size
-        return total
+        return Affine.constant(0, loops) if total is None else total
 
     def __add__(self, other: Affine) -> Affine:
         return Affine(

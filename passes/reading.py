@@ -24,12 +24,17 @@ class Read:
     """An operand as elements of the array of node `root`; outside `within` they are 0.
 
     index: for each axis of the array; None where only the place `at` in its dense storage is affine.
+    counted: the sizes and indices by which `at` counts.
     """
 
     root: int
     index: tuple[Affine, ...] | None
-    at: Affine
+    counted: tuple[tuple[Size, ...], tuple[Affine, ...], int]
     within: tuple[Within, ...] = ()
+
+    @property
+    def at(self) -> Affine:
+        return Affine.row_major(*self.counted)
 
 
 def behind_markers(nodes: Nodes, node: int) -> int:
@@ -55,8 +60,8 @@ def read(nodes: Nodes, node: int, index: Sequence[Affine], loops: int) -> Read:
         # a reshape of something dense is the same storage counted otherwise
         operand = nodes[node]["args"][0]
         if nodes[operand]["op"] not in VIEWS:
-            return Read(operand, None, Affine.row_major(shape, current, loops), tuple(within))
-    return Read(node, current, Affine.row_major(shape, current, loops), tuple(within))
+            return Read(operand, None, (shape, current, loops), tuple(within))
+    return Read(node, current, (shape, current, loops), tuple(within))
 
 
 Below = tuple[int, tuple[Affine, ...], list[Within]]

@@ -54,6 +54,13 @@ def is_own_maximum(w: GraphWorld, m: Match) -> bool:
     return own and lead >= 0 and all(i < lead or y[i - lead] == 1 for i in m["a"])
 
 
+def is_own_maximum_again(w: GraphWorld, m: Match) -> bool:
+    """The same, where the maximum meets the result of the reduction too, and has not more axes than that."""
+    axes = m["a"]
+    leading = axes == tuple(range(len(axes))) and m["y"].type.ndim <= m["x"].type.ndim - len(axes)
+    return is_own_maximum(w, m) and bool(m["keep"] or leading)
+
+
 def are_own_products(w: GraphWorld, m: Match) -> bool:
     """Each vector along the last axis of `x` is one row times the same as a column; the result has no more axes."""
     shape = m["x"].type.shape
@@ -195,6 +202,13 @@ ROWS: Final = (
         P.log_softmax(X, axes=A),
         REAL,
         is_own_maximum,
+    ),
+    Rewrite(
+        "logsumexp(x - y) + y -> logsumexp(x)",
+        P.add(P.logsumexp(P.sub(X, Y), axes=A, keepdims=KEEP), Y),
+        P.logsumexp(X, axes=A, keepdims=KEEP),
+        REAL,
+        is_own_maximum_again,
     ),
     # roots of sums of squares
     Rewrite("sqrt(x * x) -> abs(x)", P.sqrt(P.mul(X, X)), P.abs(X), REAL),

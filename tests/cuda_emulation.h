@@ -16,7 +16,9 @@
 #define __global__
 #define __device__
 #define __forceinline__ inline
+#define __noinline__
 #define __shared__ static  // of one block at a time
+#define __constant__ static
 #define __launch_bounds__(...)
 
 struct Index3 { unsigned x = 0, y = 0, z = 0; };
@@ -24,7 +26,7 @@ inline Index3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulation {
 enum class State { ready, at_barrier, in_warp, done };
-struct Thread { ucontext_t context; Index3 index; State state; };
+struct Thread { ucontext_t context; Index3 index; State state; unsigned barrier, expected; };
 inline std::vector<Thread> threads;
 inline ucontext_t scheduler;
 inline int current, order;
@@ -36,8 +38,10 @@ constexpr int WARP = 32;
 inline uint64_t exchanged[2][1024][2];
 inline int turn[1024];
 
-inline void wait(State state) {
+inline void wait(State state, unsigned barrier = 0, unsigned expected = 0) {
   threads[current].state = state;
+  threads[current].barrier = barrier;
+  threads[current].expected = expected;
   swapcontext(&threads[current].context, &scheduler);
 }
 inline void entry() { body(); threads[current].state = State::done; }
@@ -86,18 +90,25 @@ inline bool run_block() {
       const int warp = order == 0 ? k : order == 1 ? warps - 1 - k : (k * 7 + (int)blockIdx.x + order) % warps;
       run_warp(WARP * warp, std::min(count, WARP * (warp + 1)));
     }
-    int at_barrier = 0, ended = 0;
+    int at_barrier[16] = {}, ended = 0;
     for (const Thread& t : threads) {
-      at_barrier += t.state == State::at_barrier;
+      if (t.state == State::at_barrier) ++at_barrier[t.barrier];
       ended += t.state == State::done;
     }
     if (ended == count) return true;
-    if (at_barrier != count) {
-      std::fprintf(stderr, "block %u,%u is stuck: of %d threads %d wait at a barrier, %d have ended\n",
-                   blockIdx.x, blockIdx.y, count, at_barrier, ended);
+    bool stuck = true;
+    for (Thread& t : threads) {
+      const int expected = t.expected ? t.expected : count;
+      if (t.state == State::at_barrier && at_barrier[t.barrier] == expected) {
+        t.state = State::ready;
+        stuck = false;
+      }
+    }
+    if (stuck) {
+      std::fprintf(stderr, "block %u,%u is stuck: of %d threads %d wait at the barrier of all, %d have ended\n",
+                   blockIdx.x, blockIdx.y, count, at_barrier[0], ended);
       return false;
     }
-    for (Thread& t : threads) t.state = State::ready;
   }
 }
 
@@ -137,8 +148,13 @@ template <class T> T exchange(T value, int lane) {
 
 #ifdef WITHOUT_BARRIERS  // to see that the order of warps brings a missing one to light
 inline void __syncthreads() {}
+namespace emulation { inline void group_wait(unsigned, unsigned) {} }
 #else
 inline void __syncthreads() { emulation::wait(emulation::State::at_barrier); }
+// some threads of a block, by one of its other barriers
+namespace emulation {
+inline void group_wait(unsigned barrier, unsigned count) { wait(State::at_barrier, barrier, count); }
+}  // namespace emulation
 #endif
 template <class T> T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulation::exchange(value, (emulation::current & (emulation::WARP - 1)) ^ mask);

@@ -21,7 +21,7 @@ from graphc.kernels import Kernel
 HEADER: Final = Path(__file__).with_suffix(".h")
 COMPILER: Final = shutil.which(os.environ.get("CXX", "g++"))
 FLAGS: Final = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC", "-w")
-SIGNATURE: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, 1\) )?kernel\((.*)\) \{')
+SIGNATURE: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, \d+\) )?kernel\((.*)\) \{')
 ORDERS: Final = (0, 1, 2)
 Array = np.ndarray[Any, Any]
 
@@ -73,7 +73,7 @@ def _wrapped(text: str, k: int) -> str:
         else:
             arguments.append(f"numbers[{numbers}]")
             numbers += 1
-    alone = "false" if "over_row" in body or "__syncthreads" in body else "true"
+    alone = "false" if any(word in body for word in ("over_row", "over_lanes", "__syncthreads")) else "true"
     return (
         f"namespace k{k} {{\ntemplate <class T> struct kind {{ typedef T type; }};\n{body}}}\n"
         f'extern "C" int launch_{k}(const long long* shape, int order, void** arrays, const long long* numbers) {{\n'

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.backends.numpy.llvm.code import Part, helpers
 from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Module, Value
 from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link
 
@@ -15,9 +16,11 @@ Body = Callable[..., Value]
 Array = np.ndarray[Any, Any]
 
 
-def loop_text(body: Body, operands: Sequence[DType], machine: Machine, lanes: int) -> tuple[str, DType]:
+def loop_text(
+    body: Body, operands: Sequence[DType], machine: Machine, lanes: int, module: Module | None = None
+) -> tuple[str, DType]:
     """A module with `void loop(result, operands..., n)` for multiples of `lanes`, and the dtype of the result."""
-    module = Module(machine.features_used)
+    module = module or Module(machine.features_used)
     e = Emitter(module, lanes)
     e.label("entry")
     e.statement("br label %next")
@@ -51,8 +54,10 @@ class Loop:
         self.machine = host() if machine is None else machine
         self.operands = tuple(operands)
         self.lanes = lanes or 2 * self.machine.register // max(dtype.itemsize for dtype in operands)
-        self.text, self.result = loop_text(body, operands, self.machine, self.lanes)
-        self.library: Library = link([assemble(self.text, self.machine)], ["loop"])
+        module = Module(self.machine.features_used)
+        self.text, self.result = loop_text(body, operands, self.machine, self.lanes, module)
+        parts = (Part(self.text), *helpers(module))
+        self.library: Library = link([assemble(part.text, self.machine, part.level) for part in parts], ["loop"])
         arguments = [ctypes.c_void_p] * (len(operands) + 1) + [ctypes.c_int64]
         self.run = ctypes.CFUNCTYPE(None, *arguments)(self.library.addresses["loop"])
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import generator, machine, native, reuse
+from graphc.backends.numpy.llvm import code, generator, machine, native, reuse
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.instructions import Program
 from graphc.calling.generators import Search
@@ -24,7 +24,7 @@ def kernels_of(f: Callable[..., Any], *specs: Any) -> list[Kernel]:
 
 
 def part_of(f: Callable[..., Any], *specs: Any, target: machine.Machine = machine.X86_AVX2) -> Part:
-    return generator.part(kernels_of(f, *specs), target)
+    return generator.parts(kernels_of(f, *specs), target)[0]
 
 
 def lines(text: str) -> int:
@@ -50,9 +50,22 @@ def test_the_text_grows_as_the_program(size: str) -> None:
     """Ten times the operations give ten times the lines; the mathematics is there once for each number of lanes."""
     few, many = part_of(chain(300), size), part_of(chain(3000), size)
     assert lines(many.text) < 12 * lines(few.text)
-    helpers = [{name for name in functions(one.text) if not name.startswith("kernel")} for one in (few, many)]
+    assert all(name.startswith("kernel") for name in functions(many.text))
+    helpers = [generator.parts(kernels_of(chain(ops), size), machine.X86_AVX2)[1:] for ops in (300, 3000)]
     assert len(helpers[1]) <= 2 * len(helpers[0])
-    assert len(functions(many.text)) == len(set(functions(many.text)))
+
+
+def test_functions_that_kernels_call_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are modules of their own, which the next program finds."""
+    texts: list[str] = []
+    assemble = code.assemble
+    monkeypatch.setattr(code, "assemble", lambda text, *rest: texts.append(text) or assemble(text, *rest))
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
+    code._shared.cache_clear()
+    for factor in (2.0, 3.0):
+        graphc.compile(lambda x, c=factor: np.sin(x * c), np.ones(10), kernels="llvm")
+    assert sum(name.startswith("graphc.angle") for text in texts for name in functions(text)) == 1
+    assert len(texts) == 5  # a kernel and what is around it, twice
 
 
 def test_a_long_body_is_written_once() -> None:

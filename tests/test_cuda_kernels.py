@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.cupy import philox, scattering, schedule
+from graphc.backends.cupy import gathering, philox, scattering, schedule, small_products
+from graphc.backends.cupy.compiling import relaxed
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
-from graphc.backends.cupy.replaying import copy_text
+from graphc.backends.cupy.replaying import GATHER, copy_text
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.backends.numpy import blocked
@@ -363,6 +364,13 @@ def test_adding_at_repeated_positions(dtype: Any, tmp_path: Path) -> None:
     text = scattering.few_text(kind, fold, ["i64", "i32"])
     run_text(text, tmp_path, [values, few, first, second], [*numbers, *sizes])
     np.testing.assert_array_equal(few.reshape(expected.shape), expected)
+    text = scattering.searched_text(kind, fold, ("i64", "i32"))
+    searched = np.full((lead, 15, rest), 77).astype(dtype)
+    run_text(text, tmp_path, [values, searched, first, second], [*numbers, *sizes, 1])
+    np.testing.assert_array_equal(searched.reshape(expected.shape), expected)
+    run_text(text, tmp_path, [values, searched, first, second], [*numbers, *sizes, 0])
+    np.add.at(ones := np.zeros_like(expected), (slice(None), first, second), values.flat[0])
+    np.testing.assert_array_equal(searched.reshape(expected.shape), ones)
     flat = first % 3 * 5 + second % 5
     order = np.argsort(flat, kind="stable")
     many = np.zeros((lead, 15, rest), dtype)
@@ -450,6 +458,46 @@ def test_both_generators_offer_the_whole_vocabulary() -> None:
         assert callable(getattr(ours, name)) or name in ("e", "fast", "calls"), name
     with pytest.raises(AttributeError):
         ours.no_such_function  # noqa: B018
+
+
+def logsumexp(x: Any) -> Any:
+    largest = np.max(x, axis=0)
+    return largest + np.log(np.sum(np.exp(x - largest), axis=0)), 2 * largest
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("processors", [2, 132])
+def test_sums_of_exponentials_take_one_sweep(dtype: Any, processors: int, tmp_path: Path) -> None:
+    """Of exponents in any order, with infinities, NaN, and none but -inf."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(1000, 64)).astype(dtype)
+    x[:, 1] *= 500
+    x[:, 2] = np.linspace(-700, 700, 1000)
+    x[:, 3] = np.linspace(700, -700, 1000)
+    x[:, 4] = -np.inf
+    x[::7, 5] = -np.inf
+    x[300, 6] = np.inf
+    x[3, 7], x[900, 7] = np.inf, np.nan
+    x[500, 8] = np.nan
+    x[:, 9] = 1e30
+    x[0, 10] = 1e30
+    x[:999, 11] = -np.inf
+    x[:, 12] = -3e4
+    compiled = graphc.compile(logsumexp, x, kernels="ufunc")
+    (trial,) = trials_of("logsumexp", compiled, [x])
+    case = trial.case(Device(processors=processors))
+    assert "ExpSum" in case.texts[0]
+    assert len(case.texts) <= 2
+    emulator = Emulator(case.texts, tmp_path)
+    finite = np.where(np.isfinite(x), x, 0).astype(np.float64)
+    top = np.max(finite, axis=0)
+    exact = top + np.log(np.sum(np.exp(x.astype(np.float64) - top), axis=0))
+    exact[4], exact[6] = -np.inf, np.inf
+    exact, wanted = exact.reshape(1, -1), 2 * np.max(x, axis=0)
+    for order in ORDERS:
+        found, largest = case.run(emulator, order).values()
+        np.testing.assert_allclose(found, exact, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+        np.testing.assert_array_equal(largest, wanted)
 
 
 BINARY = ("arctan2", "fmod", "remainder", "floor_divide", "hypot", "pow", "logaddexp", "logaddexp2", "xlogy", "xlog1py")
@@ -558,6 +606,7 @@ def test_kernels_touch_only_their_arrays(tmp_path: Path) -> None:
 # --- CUDA's own compiler, which needs no GPU ----------------------------------------------------------------------
 
 ARCHITECTURES = (80, 90)
+SPILLED = re.compile(r"[1-9]\d* bytes spill")
 
 
 def compiled_for_gpu(text: str, architecture: int) -> str:
@@ -585,8 +634,10 @@ def assert_no_spills(texts: Sequence[str]) -> int:
     for text in dict.fromkeys(texts):
         for architecture in ARCHITECTURES:
             log = compiled_for_gpu(text, architecture)
-            spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
-            assert spilled is None or spilled.group(1, 2) == ("0", "0"), f"{log}\n{text.removeprefix(PRELUDE)}"
+            if SPILLED.search(log):
+                log = compiled_for_gpu(relaxed(text), architecture)
+            spilled = SPILLED.search(log)
+            assert spilled is None, f"{log}\n{text.removeprefix(PRELUDE)}"
             used = re.search(r"Used (\d+) registers", log)
             assert used is not None, log
             most = max(most, int(used[1]))
@@ -600,10 +651,13 @@ def test_a_sample_compiles_for_gpus() -> None:
     texts += [
         scattering.sorted_text("double", "SumF64"),
         scattering.few_text("float", "SumF32<double>", ["i64", "i32"]),
+        scattering.searched_text("float", "SumF32<double>", ("i64", "i32")),
         scattering.owned_text("double", "SumF64", ["i64", "i32"], 64),
         scattering.owned_text("float", "SumF32<double>", ["i32"], 1),
     ]
-    texts += [copy_text(3)]
+    texts += [copy_text(3), GATHER]
+    texts += [small_products.text("float", 1), small_products.text("double", 32)]
+    texts += [gathering.text(("i64", "u8"), width, width == 2) for width in (1, 2, 4, 8, 16)]
     assert 8 < assert_no_spills(texts) <= 255
 
 

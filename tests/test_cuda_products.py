@@ -95,6 +95,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         matmul=np.matmul,
     )
     monkeypatch.setattr(products, "cupy", lambda: stand_in)
+    monkeypatch.setattr(products.small_products, "MOST", 0)
     monkeypatch.setattr(products, "_library", lambda: found)
     return found
 

@@ -9,11 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
+import scipy.special
 
 import graphc
 import graphc.random as gr
+from benchmarks.tree import leaves as arrays_of
+from benchmarks.tree import mapped
+from benchmarks.workloads.learning import ExponentialNetwork
+from graphc.backends.cupy import small_products
 from graphc.backends.cupy.meanings import MEANINGS, MISSING
 from graphc.backends.cupy.products import matmul
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
@@ -317,7 +323,14 @@ def network_step(w: Any, v: Any, x: Any, t: Any) -> Any:
     return value, w - 0.1 * gw, v - 0.1 * gv
 
 
-def test_products_are_recorded(cp: Any) -> None:
+@pytest.fixture(params=["small ones by us", "all by cuBLAS"])
+def multiplier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "all by cuBLAS":
+        monkeypatch.setattr(small_products, "MOST", 0)
+    return str(request.param)
+
+
+def test_products_are_recorded(multiplier: str, cp: Any) -> None:
     rng = np.random.default_rng(3)
     given = [rng.normal(size=s).astype(np.float32) for s in ((100, 30), (100, 10), (64, 30))]
     given.append(rng.integers(0, 10, 64))
@@ -330,11 +343,82 @@ def test_products_are_recorded(cp: Any) -> None:
         for a, b, c in zip(host(f(*arguments)), wanted, first, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
             np.testing.assert_array_equal(a, c)
-    assert [r for r in f._run.recordings.values() if r is not None], f._run.failures
+    (recording,) = f._run.recordings.values()
+    assert recording is not None, f._run.failures
+    assert (recording.whole is None) == (multiplier == "all by cuBLAS")
+
+
+@pytest.mark.parametrize("n", [8, 100])
+def test_a_small_training_step_is_one_kernel(n: int, cp: Any) -> None:
+    """It goes on giving the bits of the first calls, which launch each kernel by itself."""
+    inputs = ExponentialNetwork().inputs()
+    inputs = (*inputs[:2], inputs[2][:n], inputs[3][:n])
+    f = graphc.compile(ExponentialNetwork().graphc(), *inputs, backend="cupy")
+    given = mapped(cp.asarray, inputs)
+    runs = [[cp.asnumpy(x) for x in arrays_of(f(*given))] for _ in range(6)]
+    (recording,) = f._run.recordings.values()
+    assert recording is not None, f._run.failures
+    assert recording.whole is not None
+    for run in runs[1:]:
+        for a, b in zip(run, runs[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+    on_host = graphc.compile(ExponentialNetwork().graphc(), *inputs)
+    slow = inputs
+    for _ in range(50):
+        params, state, _ = f(*given)
+        given = (params, state, *given[2:])
+        slow = (*on_host(*slow)[:2], *slow[2:])
+    for a, b in zip(arrays_of(given[0]), arrays_of(slow[0]), strict=True):
+        np.testing.assert_allclose(cp.asnumpy(a), b, rtol=1e-3, atol=1e-4)
+    # arguments where 16 bytes at a time cannot be read
+    odd = cp.zeros(n + 1, np.float32)
+    odd[1:] = given[2][:, 0]
+    moved = (*given[:2], odd[1:].reshape(n, 1), given[3])
+    for a, b in zip(arrays_of(f(*moved)), arrays_of(f(*given)), strict=True):
+        np.testing.assert_allclose(cp.asnumpy(a), cp.asnumpy(b), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_products_of_all_layouts(dtype: Any, cp: Any) -> None:
+def test_sums_of_exponentials_of_columns(dtype: Any, cp: Any) -> None:
+    rng = np.random.default_rng(8)
+    for shape in ((5000, 260), (70, 3), (20000, 7)):
+        x = (rng.normal(size=shape) * rng.choice([1, 30], shape[1])).astype(dtype)
+        x[::7, 0] = -np.inf
+        x[:, 1] = -np.inf
+        x[shape[0] // 2, 2] = np.inf
+        f = graphc.compile(lambda x: np.log(np.sum(np.exp(x), axis=0)), x, backend="cupy")
+        wanted = scipy.special.logsumexp(x.astype(np.float64), axis=0)
+        actual = host(f(cp.asarray(x)))[0]
+        np.testing.assert_allclose(actual, wanted, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(("count", "span", "rest"), [(50_000, 20_000, 64), (3000, 10, 3), (40_000, 3, 1), (100, 7, 2)])
+def test_adding_up_at_many_positions(count: int, span: int, rest: int, cp: Any) -> None:
+    rng = np.random.default_rng(9)
+    u = rng.integers(-5, 6, (count, rest)).astype(np.float32)
+    i = rng.integers(-span, span, count).astype(np.int32)
+    f = graphc.compile(
+        graphc.grad(lambda w, i, u: np.sum(w[i] * u)), np.zeros((span, rest), np.float32), i, u, backend="cupy"
+    )
+    wanted = np.zeros((span, rest))
+    np.add.at(wanted, i, u)
+    given = [cp.asarray(v) for v in (np.zeros((span, rest), np.float32), i, u)]
+    for _ in range(4):
+        np.testing.assert_array_equal(host(f(*given))[0], wanted)
+
+
+@pytest.mark.parametrize(("dtype", "ulps"), [(np.float32, 2.5), (np.float64, 2.5)])
+def test_erfc_is_as_exact_as_stated(dtype: Any, ulps: float, cp: Any) -> None:
+    x = np.random.default_rng(10).uniform(-6, 9 if dtype is np.float32 else 26, 3000).astype(dtype)
+    actual = host(graphc.compile(graphc.scipy.special.erfc, x, backend="cupy")(cp.asarray(x)))[0]
+    with mpmath.workprec(120):
+        for a, y in zip(x, actual, strict=True):
+            exact = mpmath.erfc(mpmath.mpf(float(a)))
+            assert abs(mpmath.mpf(float(y)) - exact) <= ulps * float(np.spacing(dtype(float(exact)))), a
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_all_layouts(dtype: Any, multiplier: str, cp: Any) -> None:
     for a, b in {**AS_IT_IS, **COPIED}.values():
         # the same strides on the GPU
         x, y = (_alike(cp, v.astype(v.dtype), v).astype(dtype, order="K") for v in (a, b))

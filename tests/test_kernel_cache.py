@@ -144,7 +144,7 @@ def counted(*args):
     return assemble(*args)
 import graphc.backends.numpy.llvm.code as code
 code.assemble = counted
-f = graphc.compile(lambda x: np.tanh(x * 3) + np.exp(x), "f64[n]")
+f = graphc.compile(lambda x: np.tanh(x * 3) + np.exp(x), "f64[2]")
 print(repr(f(np.array([0.0, 1.0])).tolist()), compiled)
 """
 

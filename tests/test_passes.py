@@ -73,6 +73,7 @@ INSIDE = {"log((1 + x) / (1 - x)) -> 2 arctanh(x)", "log(x / (1 - x)) -> logit(x
 DERIVED: dict[str, Function] = {
     "softmax(x - y) -> softmax(x)": lambda w, x: w.reduce_max(x, axes=(1,), keepdims=True),
     "log_softmax(x - y) -> log_softmax(x)": lambda w, x: w.reduce_max(x, axes=(1,), keepdims=True),
+    "logsumexp(x - y) + y -> logsumexp(x)": lambda w, x: w.reduce_max(x, axes=(1,), keepdims=True),
     "sqrt(sum(x * x) / y) -> norm(x) / sqrt(y)": lambda w, x: w.constant(3.0, x.dtype),
     "log(sum(exp(x)) / y) -> logsumexp(x) - log(y)": lambda w, x: w.constant(3.0, x.dtype),
 }

@@ -10,7 +10,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import interleave
-from graphc.backends.numpy.llvm.generator import part
+from graphc.backends.numpy.llvm.generator import parts
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
 from graphc.backends.numpy.llvm.unroll import LONGEST, unrolled
 from graphc.kernels import Kernel, Load
@@ -120,4 +120,4 @@ def test_no_lane_is_gathered() -> None:
 def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for columns in range(2, LONGEST + 1):
         kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]"))
-        assert assemble(part([kernel], machine).text, machine)
+        assert assemble(parts([kernel], machine)[0].text, machine)

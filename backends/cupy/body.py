@@ -18,6 +18,7 @@ Env = dict[int, Value]
 Index = Mapping[int, str]  # for each loop the text of its index
 
 UNBOUNDED: Final = 256  # threads of a block
+LIGHT: Final = 16  # operations; where there are more, arithmetic fills the time, and repeated code the caches
 NARROW: Final = 1 << 30  # elements up to which 32 bits hold every index, and every index plus a stride of the grid
 
 
@@ -58,8 +59,12 @@ class Body:
         self.writes = [f"w{number}" for number in range(len(kernel.stores))]
         self.sizes = {size: f"s{number}" for number, size in enumerate(kernel.symbolic)}
 
-    def text(self, name: str, threads: int) -> str:
-        """The whole source, once the statements are written."""
+    def text(self, name: str, threads: int, resident: int = 1) -> str:
+        """The whole source, once the statements are written.
+
+        resident: how many blocks should run on a processor at the same time, if their threads can do with so few
+        registers; see `compiling`.
+        """
         dtypes = {v.root: v.dtype for v in self.kernel.values if isinstance(v, Load)}
         parameters = [f"const {in_memory(dtypes[root])}* {base}" for root, base in self.reads.items()]
         for base, store in zip(self.writes, self.kernel.stores, strict=True):
@@ -70,9 +75,10 @@ class Body:
         index = "i64" if self.settings.wide else "i32"
         # in a block of 256 threads each may have as many registers as there are; told of a bound, the compiler would
         # rather spill some of them than have fewer blocks at a time
-        bounds = f"__launch_bounds__({threads}, 1) " if threads > UNBOUNDED else ""
+        bounds = f"__launch_bounds__({threads}, {resident}) " if threads > UNBOUNDED or resident > 1 else ""
         lines = [
             f"typedef {index} idx;",
+            *self.e.declarations(),
             f'extern "C" __global__ void {bounds}{name}({", ".join(parameters)}) {{',
             *(f"  const idx {number} = (idx){number}_;" for number in numbers),
             *self.e.lines,
@@ -172,6 +178,11 @@ class Body:
         """Put values, and what they are made of, into the environment."""
         for number in self.closure(wanted, env):
             env[number] = self.value(number, env, index)
+
+    def unroll(self, numbers: Iterable[int]) -> str:
+        """How often to write out a loop over these values: light ones so that several loads are on their way."""
+        applied = sum(isinstance(self.kernel.values[i], Apply) for i in numbers)
+        return f"#pragma unroll {4 if applied <= LIGHT else 1}"
 
     def closure(self, wanted: Iterable[int], known: Iterable[int]) -> list[int]:
         """Values that have to be computed for those wanted, in order; nothing behind what is known."""

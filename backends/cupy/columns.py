@@ -1,90 +1,147 @@
 """Kernels that fold down columns: the last loop is not reduced, and neighbouring threads take neighbouring columns.
 
-The threads of a column, one below the other in a block, share its elements; a column may be shared by several blocks
-too, which then leave accumulators for `finish`. One sweep only: a kernel that needs more is taken apart before.
+The threads of some columns, one below the other in a block, share their elements; a column may be shared by several
+blocks too, which then leave accumulators for `finish`: `part[block * columns + column]`. One sweep only: a kernel that
+needs more is taken apart before.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from graphc.backends.cupy.body import Body, Env, Settings
-from graphc.backends.cupy.prelude import acc_bytes
+from graphc.backends.cupy.body import UNBOUNDED, Body, Env, Index, Settings
+from graphc.backends.cupy.packs import Packed, Packing
+from graphc.backends.cupy.prelude import C_TYPES, acc_bytes
 from graphc.backends.cupy.rows import folds, operand, swept
-from graphc.kernels import Kernel, Reduce
+from graphc.backends.numpy.llvm.emit import Value
+from graphc.kernels import Fixed, Kernel, Position, Reduce
 
-WIDTH: Final = 32  # columns of a block
+WIDTH: Final = 32  # threads of a block side by side
+RESIDENT: Final = 4  # blocks that run on a processor at the same time
 
 
-def source(kernel: Kernel, settings: Settings, height: int, split: bool) -> str:
+def source(kernel: Kernel, settings: Settings, packing: Packing, height: int, split: bool) -> str:
     """The text of `kernel`; `height` threads share a column, a power of two."""
-    found = folds(kernel, across=False)
-    plain = Body(kernel, settings)
-    parts = [(f"part{number}", f"{plain.fold(i)}::Acc") for number, i in enumerate(found)] if split else []
-    body = Body(kernel, settings, parts, ["chunk"])
-    e = body.e
-    kept = tuple(k for k in range(len(kernel.sizes)) if k not in kernel.reduced)
-    down = tuple(sorted(kernel.reduced))
-    e.statement(f"const idx columns = {body.product(kept)};")
-    e.statement(f"const idx depth = {body.product(down)};")
-    widest = max((acc_bytes(v.fold, v.dtype) for v in kernel.values if isinstance(v, Reduce)), default=1)
-    e.statement(f"__shared__ double room[{height * WIDTH * max(1, -(-widest // 8))}];")
-    e.statement("const idx start = (idx)blockIdx.y * chunk;")
-    e.statement("const idx stop = start + chunk < depth ? start + chunk : depth;")
-    with e.scope(f"for (idx left = blockIdx.x * (idx){WIDTH}; left < columns; left += gridDim.x * (idx){WIDTH})"):
-        # threads beyond the last column compute it once more, and write the same
-        e.statement("const idx column = left + (idx)threadIdx.x < columns ? left + (idx)threadIdx.x : columns - 1;")
-        index = body.unravel(kept, "column", "i")
-        env: Env = {}
+    return _Columns(kernel, settings, packing, height, split).write()
+
+
+class _Columns:
+    def __init__(self, kernel: Kernel, settings: Settings, packing: Packing, height: int, split: bool) -> None:
+        self.kernel = kernel
+        self.packing = packing
+        self.height = height
+        self.split = split
+        self.found = folds(kernel, across=False)
+        plain = Body(kernel, settings)
+        parts = [(f"part{number}", f"{plain.fold(i)}::Acc") for number, i in enumerate(self.found)] if split else []
+        self.body = Body(kernel, settings, parts, ["chunk"])
+        self.packed = Packed(self.body, packing)
+        self.last = len(kernel.sizes) - 1
+
+    def write(self) -> str:
+        body, e, kernel, width = self.body, self.body.e, self.kernel, self.packing.width
+        kept = tuple(k for k in range(len(kernel.sizes)) if k not in kernel.reduced)
+        down = tuple(sorted(kernel.reduced))
+        over = f" / {width}" if width > 1 else ""
+        e.statement(f"const idx packs = {body.product(kept)}{over};")
+        e.statement(f"const idx depth = {body.product(down)};")
+        widest = max((acc_bytes(v.fold, v.dtype) for v in kernel.values if isinstance(v, Reduce)), default=1)
+        e.statement(f"ROOM({self.height * WIDTH * width * max(1, -(-widest // 8))});")
+        e.statement("const idx start = (idx)blockIdx.y * chunk;")
+        e.statement("const idx stop = start + chunk < depth ? start + chunk : depth;")
+        with e.scope(f"for (idx left = blockIdx.x * (idx){WIDTH}; left < packs; left += gridDim.x * (idx){WIDTH})"):
+            # threads beyond the last column compute it once more, and write the same
+            e.statement("const idx pack = left + (idx)threadIdx.x < packs ? left + (idx)threadIdx.x : packs - 1;")
+            index = body.unravel(kept, "pack", "i", width)
+            self._sweep(index, down)
+            for i in self.found:
+                gather(body, i, self.height, width)
+            with e.scope("if (threadIdx.y == 0)"):
+                self._finish(index)
+        threads = WIDTH * self.height
+        return body.text("kernel", threads, RESIDENT if threads == UNBOUNDED else 1)
+
+    def _sweep(self, index: dict[int, str], down: tuple[int, ...]) -> None:
+        body, e, kernel, width = self.body, self.body.e, self.kernel, self.packing.width
         stores = [n for n in range(len(kernel.stores)) if swept(kernel, n)]
-        wanted = [operand(kernel, i) for i in found]
+        wanted = [operand(kernel, i) for i in self.found]
         wanted += [kernel.stores[n].value for n in stores]
         needed = body.closure(wanted, ())
-        for i in needed:
-            if not kernel.varies[i] & kernel.reduced:
-                env[i] = body.value(i, env, index)
-        for i in found:
-            e.statement(f"{body.fold(i)}::Acc acc{i} = {body.fold(i)}::start();")
-        e.statement("#pragma unroll 4")
-        with e.scope(f"for (idx at = start + (idx)threadIdx.y; at < stop; at += {height})"):
-            here = dict(env)
-            place = {**index, **body.unravel(down, "at", "i")}
-            for i in needed:
-                if i not in here:
-                    here[i] = body.value(i, here, place)
-            for n in stores:
-                body.store(n, here, place)
-            for i in found:
-                x = here[operand(kernel, i)]
-                e.statement(f"acc{i} = {body.fold(i)}::take(acc{i}, {x.text});")
-        for i in found:
-            gather(body, i, height)
-        with e.scope("if (threadIdx.y == 0)"):
-            if split:
-                for number, i in enumerate(found):
-                    e.statement(f"part{number}[column * (idx)gridDim.y + (idx)blockIdx.y] = acc{i};")
-            else:
-                for i in found:
-                    env[i] = body.folded(i, f"acc{i}")
-                finish_stores(body, env, index)
-    return body.text("kernel", WIDTH * height)
+        before = [i for i in needed if not kernel.varies[i] & kernel.reduced]
+        inside = [i for i in needed if kernel.varies[i] & kernel.reduced]
+        # what is the same all down a column is computed once, and kept for each column of the thread
+        outer: Env = {}
+        own = [
+            i for i in before if self.last in kernel.varies[i] and not isinstance(kernel.values[i], Fixed | Position)
+        ]
+        for i in own:
+            e.statement(f"{C_TYPES[kernel.values[i].dtype]} own{i}[{width}];")
+
+        def keep(values: Env, j: str) -> None:
+            for i in own:
+                e.statement(f"own{i}[{j}] = {values[i].text};")
+
+        if before:
+            Packed(body, replace(self.packing, stores=frozenset())).run(before, (), outer, index, keep)
+        again = [i for i in before if i not in outer and i not in own]  # numbers and positions
+        for i in self.found:
+            fold = body.fold(i)
+            e.statement(f"{fold}::Acc acc{i}[{width}];")
+            e.statement("#pragma unroll")
+            e.statement(f"for (int j = 0; j < {width}; ++j) acc{i}[j] = {fold}::start();")
+
+        def known(j: str) -> Env:
+            return {i: Value(e, f"own{i}[{j}]", kernel.values[i].dtype, 1) for i in own}
+
+        def take(values: Env, j: str) -> None:
+            for i in self.found:
+                x = values[operand(kernel, i)]
+                e.statement(f"acc{i}[{j}] = {body.fold(i)}::take(acc{i}[{j}], {x.text});")
+
+        e.statement(body.unroll(inside))
+        with e.scope(f"for (idx at = start + (idx)threadIdx.y; at < stop; at += {self.height})"):
+            place: Index = {**index, **body.unravel(down, "at", "i")}
+            self.packed.run(sorted([*again, *inside]), stores, dict(outer), place, take, known)
+
+    def _finish(self, index: dict[int, str]) -> None:
+        """Leave the accumulators for `finish`, or store what follows from the results."""
+        body, e, width = self.body, self.body.e, self.packing.width
+        e.statement("#pragma unroll")
+        with e.scope(f"for (int j = 0; j < {width}; ++j)"):
+            if self.split:
+                place = f"(blockIdx.y * packs + pack) * {width} + j"
+                for number, i in enumerate(self.found):
+                    e.statement(f"part{number}[{place}] = acc{i}[j];")
+                return
+            env: Env = {i: body.folded(i, f"acc{i}[j]") for i in self.found}
+            at = {**index, self.last: f"({index[self.last]} + j)"} if width > 1 else index
+            finish_stores(body, env, at)
 
 
-def gather(body: Body, number: int, height: int) -> None:
-    """Join the accumulators of threads one below the other, from the top down; the topmost thread has the result."""
+def gather(body: Body, number: int, height: int, width: int = 1) -> None:
+    """Join the accumulators of threads one below the other, from the top down; the topmost thread has the result.
+
+    width: of each thread's array of accumulators, `acc`.
+    """
     e, fold = body.e, body.fold(number)
     if height == 1:
         return
     with e.scope(""):
         e.statement(f"{fold}::Acc* const kept = ({fold}::Acc*)room;")
         e.statement("__syncthreads();")
-        e.statement(f"kept[threadIdx.y * {WIDTH} + threadIdx.x] = acc{number};")
+        e.statement("#pragma unroll")
+        with e.scope(f"for (int j = 0; j < {width}; ++j)"):
+            e.statement(f"kept[(threadIdx.y * {width} + j) * {WIDTH} + threadIdx.x] = acc{number}[j];")
         e.statement("__syncthreads();")
         with e.scope("if (threadIdx.y == 0)"), e.scope(f"for (int k = 1; k < {height}; ++k)"):
-            e.statement(f"acc{number} = {fold}::join(acc{number}, kept[k * {WIDTH} + threadIdx.x]);")
+            e.statement("#pragma unroll")
+            with e.scope(f"for (int j = 0; j < {width}; ++j)"):
+                other = f"kept[(k * {width} + j) * {WIDTH} + threadIdx.x]"
+                e.statement(f"acc{number}[j] = {fold}::join(acc{number}[j], {other});")
 
 
-def finish_stores(body: Body, env: Env, index: dict[int, str]) -> None:
+def finish_stores(body: Body, env: Env, index: Index) -> None:
     """Compute and store what follows from the results of folds."""
     kernel = body.kernel
     stores = [n for n in range(len(kernel.stores)) if not swept(kernel, n)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from importlib import import_module
 from typing import Any, Final
@@ -13,6 +14,9 @@ from graphc.errors import GraphcError
 # Products and sums are rounded each for itself, as on the processor; subnormal numbers are numbers, and division and
 # square root are exact to the last place: NVRTC's defaults, which CuPy's own compiler changes.
 OPTIONS: Final = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
+
+BOUNDS: Final = re.compile(r"__launch_bounds__\((\d+), \d+\)")
+LOCAL_BYTES: Final = 3  # CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES of cuda.h
 
 _functions: dict[tuple[int, str], Any] = {}
 _lock = threading.Lock()
@@ -26,8 +30,22 @@ def function(text: str, name: str = "kernel") -> Any:
         with _lock:
             found = _functions.get(key)
             if found is None:
-                found = _functions[key] = _load(text).get_function(name)
+                found = _load(text).get_function(name)
+                if relaxed(text) != text and _spills(found):
+                    found = _load(relaxed(text)).get_function(name)
+                _functions[key] = found
     return found
+
+
+def relaxed(text: str) -> str:
+    """The text without the wish that several blocks run on a processor at the same time."""
+    return BOUNDS.sub(r"__launch_bounds__(\1, 1)", text)
+
+
+def _spills(found: Any) -> bool:
+    """Whether threads have fewer registers than they need, and keep the rest in memory."""
+    driver = import_module("cupy_backends.cuda.api.driver")
+    return bool(driver.funcGetAttribute(LOCAL_BYTES, found.ptr))
 
 
 def _load(text: str) -> Any:

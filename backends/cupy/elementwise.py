@@ -6,9 +6,11 @@ from typing import Final
 
 from graphc.backends.cupy.body import Body, Settings
 from graphc.backends.cupy.packs import Packed, Packing
+from graphc.backends.numpy.llvm.emit import F64
 from graphc.kernels import Kernel
 
 THREADS: Final = 256
+RESIDENT: Final = 4  # blocks on a processor at the same time, at least
 
 
 def source(kernel: Kernel, settings: Settings, packing: Packing, whole: bool) -> str:
@@ -30,4 +32,6 @@ def source(kernel: Kernel, settings: Settings, packing: Packing, whole: bool) ->
         with e.scope(f"for (idx t = count / {width} * {width} + first; t < count; t += step)"):
             index = body.unravel(loops, "t", "i")
             Packed(body, Packing()).run(body.closure(wanted, ()), stores, {}, index)
-    return body.text("kernel", THREADS)
+    # arithmetic in double precision takes long: there have to be others to do meanwhile
+    long = width > 1 and any(v.dtype == F64 for v in kernel.values)
+    return body.text("kernel", THREADS, RESIDENT if long else 1)

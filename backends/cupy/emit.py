@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -62,11 +62,12 @@ def number_of(text: str) -> float | None:
 class CudaEmitter(Emitter):
     """Writes the statements of one kernel. An expression that a block, or one around it, has is not written again."""
 
-    __slots__ = ("depth",)
+    __slots__ = ("depth", "tables")
 
     def __init__(self) -> None:
         super().__init__(Module(Features(fma=True, rounding=True)), lanes=1)
         self.depth = 1
+        self.tables: dict[tuple[float, ...], str] = {}  # of each table of constants its name
 
     # Writing
 
@@ -163,6 +164,28 @@ class CudaEmitter(Emitter):
 
     def fma(self, a: Value, b: Operand, c: Operand) -> Value:
         return self._float("fma", a, self.like(b, a), self.like(c, a))
+
+    def horner(self, x: Value, coefficients: Sequence[float]) -> Value:
+        if x.dtype == F32:
+            return super().horner(x, coefficients)
+        # a double in the text takes two instructions to bring to where it is used, one in constant memory takes one
+        name = self.tables.setdefault(tuple(coefficients), f"table{len(self.tables)}")
+        terms = [Value(self, f"{name}[{k}]", x.dtype, 1) for k in range(len(coefficients))]
+        result = terms[-1]
+        for c in reversed(terms[:-1]):
+            result = self.fma(result, x, c)
+        return result
+
+    def estrin(self, x: Value, coefficients: Sequence[float]) -> Value:
+        # other warps use the time that one waits
+        return self.horner(x, coefficients)
+
+    def declarations(self) -> list[str]:
+        """The tables of constants, to stand before the kernel."""
+        return [
+            f"__constant__ double {name}[{len(table)}] = {{{', '.join(literal(c, F64) for c in table)}}};"
+            for table, name in self.tables.items()
+        ]
 
     def abs(self, a: Value) -> Value:
         return self._float("fabs", a) if a.is_float else super().abs(a)

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc.backends.cupy import functions, replaying, running
 from graphc.backends.cupy.arguments import DeviceSpec
+from graphc.backends.cupy.launching import Ordered
 from graphc.backends.cupy.library import cupy
 from graphc.backends.cupy.meanings import meaning
 from graphc.backends.numpy.arguments import integer_casts
@@ -31,7 +32,7 @@ def load(plan: Plan, fast: bool = False) -> Loaded:
     """
     writer, source = written(plan)
     cp = cupy()
-    scope = {**writer.scope, "cp": cp, "ck": functions, "ndarray": cp.ndarray}
+    scope = {**writer.scope, "cp": Ordered(cp), "ck": Ordered(functions), "ndarray": cp.ndarray}
     scope.update((name, _Resident(array)) for name, array in writer.constants.items())
     scope.update((f"kernel{i}", run) for i, run in enumerate(running.load(writer.kernels, fast)))
     run = define(plan.graph.name, source, scope)
@@ -43,7 +44,8 @@ def load(plan: Plan, fast: bool = False) -> Loaded:
     if not recordable:
         return Loaded(run, source)
     specs = [scope[f"spec{k}"] for k in range(len(plan.graph.inputs))]
-    return Loaded(replaying.Replayed(run, specs), source)
+    replayed = replaying.Replayed(run, specs)
+    return Loaded(replayed, source, replayed.bind)
 
 
 def written(plan: Plan) -> tuple[DeviceWriter, str]:

@@ -16,7 +16,7 @@ def rows_source(kernel: Kernel, settings: Settings, numbers: list[int], loops: t
     body, env = _begin(kernel, settings, numbers, loops)
     e = body.e
     rows = finish_rows(threads)
-    e.statement(f"__shared__ double room[{max(1, threads // 32) * _words(kernel, numbers)}];")
+    e.statement(f"ROOM({max(1, threads // 32) * _words(kernel, numbers)});")
     with e.scope(f"for (idx top = blockIdx.x * (idx){rows}; top < results; top += gridDim.x * (idx){rows})"):
         e.statement("const idx at = top + (idx)threadIdx.y < results ? top + (idx)threadIdx.y : results - 1;")
         index = body.unravel(loops, "at", "i")
@@ -40,20 +40,20 @@ def columns_source(kernel: Kernel, settings: Settings, numbers: list[int], loops
     """The same where accumulators of one block lie side by side: `part[block * results + result]`."""
     body, env = _begin(kernel, settings, numbers, loops)
     e = body.e
-    e.statement(f"__shared__ double room[{height * WIDTH * _words(kernel, numbers)}];")
+    e.statement(f"ROOM({height * WIDTH * _words(kernel, numbers)});")
     with e.scope(f"for (idx left = blockIdx.x * (idx){WIDTH}; left < results; left += gridDim.x * (idx){WIDTH})"):
         e.statement("const idx at = left + (idx)threadIdx.x < results ? left + (idx)threadIdx.x : results - 1;")
         index = body.unravel(loops, "at", "i")
         for number, i in enumerate(numbers):
             fold = body.fold(i)
-            e.statement(f"{fold}::Acc acc{i} = {fold}::start();")
+            e.statement(f"{fold}::Acc acc{i}[1] = {{{fold}::start()}};")
             with e.scope(f"for (idx b = threadIdx.y; b < blocks; b += {height})"):
-                e.statement(f"acc{i} = {fold}::join(acc{i}, part{number}[b * results + at]);")
+                e.statement(f"acc{i}[0] = {fold}::join(acc{i}[0], part{number}[b * results + at]);")
         for i in numbers:
             gather(body, i, height)
         with e.scope("if (threadIdx.y == 0)"):
             for i in numbers:
-                env[i] = body.folded(i, f"acc{i}")
+                env[i] = body.folded(i, f"acc{i}[0]")
             _store(body, env, index, numbers)
     return body.text("kernel", WIDTH * height)
 

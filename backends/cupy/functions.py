@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.cupy import philox, scattering
+from graphc.backends.cupy.gathering import gather as gather
+from graphc.backends.cupy.launching import dense
 from graphc.backends.cupy.library import cupy
 from graphc.backends.cupy.products import matmul as matmul
 from graphc.ops import calls
@@ -45,25 +47,18 @@ def insert_slice(x: Array, u: Array, index: tuple[tuple[int, int | None, int], .
     return result
 
 
-def gather(x: Array, indices: tuple[Array, ...], axis: int) -> Array:
-    """Elements at integer positions along adjacent axes; positions outside wrap around."""
-    if len(indices) == 1:
-        return cupy().take(x, indices[0], axis=axis)
-    return x[(slice(None),) * axis + tuple(indices)]
-
-
 def scatter_add(u: Array, indices: tuple[Array, ...], axis: int, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `u` added at integer positions, in the order of `u`; repeated positions add up."""
     cp = cupy()
     positions, places = scattering.dense_positions(indices)
     sizes = shape[axis : axis + len(indices)]
     lead, rest = shape[:axis], shape[axis + len(indices) :]
-    result = cp.zeros((math.prod(lead), math.prod(sizes), math.prod(rest)), u.dtype)
-    full = cp.ascontiguousarray(cp.broadcast_to(u, (*lead, *places, *rest)))
-    if full.size and result.size:
-        values = full.reshape(math.prod(lead), math.prod(places), math.prod(rest))
-        scattering.add(values, positions, sizes, result)
-    return result.reshape(shape)
+    full = cp.broadcast_to(u, (*lead, *places, *rest))
+    # one number for all positions stays one
+    values = full if not any(full.strides) else dense(full)
+    return scattering.add(values, (math.prod(lead), math.prod(places), math.prod(rest)), positions, sizes).reshape(
+        shape
+    )
 
 
 def last_write(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:

@@ -53,8 +53,8 @@ def packing(
     extent = number(kernel.sizes[last])
     if not places:
         return Packing()
-    # numbers in registers count too: a mask of bytes beside doubles goes by twos
-    widest = max(v.dtype.itemsize for v in kernel.values)
+    # numbers in registers count too, if only by half
+    widest = max(*(size for _, _, size, _, _ in places), max(v.dtype.itemsize for v in kernel.values) // 2, 1)
     width = min(MOST, BYTES // widest)
     while width > 1 and not tail and extent % width:
         width //= 2

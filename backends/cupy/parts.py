@@ -36,7 +36,7 @@ def taken_apart(kernel: Kernel) -> list[Part]:
         if not found:
             continue
         stores = tuple(Store(i, -1 - i, place) for i in found)
-        part = _pruned(Kernel(kernel.sizes, tuple(values), stores, kernel.reduced))
+        part = pruned(Kernel(kernel.sizes, tuple(values), stores, kernel.reduced))
         parts.append(Part(_fewer_loops(part, kernel), tuple((-1 - i, shape) for i in found)))
         for i in found:
             values[i] = Load(kernel.values[i].dtype, -1 - i, place)
@@ -45,7 +45,7 @@ def taken_apart(kernel: Kernel) -> list[Part]:
         if isinstance(value, Reduce) and value.across and stores:
             turned = [*values]
             turned[i] = replace(value, across=False)
-            part = _pruned(Kernel(kernel.sizes, tuple(turned), stores, frozenset(kept)))
+            part = pruned(Kernel(kernel.sizes, tuple(turned), stores, frozenset(kept)))
             parts.append(Part(_fewer_loops(part, kernel)))
     rest = [(n, s) for n, s in enumerate(kernel.stores) if not _across(kernel, s.value)]
     everywhere = tuple(s for n, s in rest if swept(kernel, n))
@@ -53,17 +53,17 @@ def taken_apart(kernel: Kernel) -> list[Part]:
     if hoisted:
         sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
         stores = tuple(Store(i, -1 - i, place) for i in hoisted)
-        part = _pruned(Kernel(sizes, tuple(values), stores))
+        part = pruned(Kernel(sizes, tuple(values), stores))
         parts.append(Part(_fewer_loops(part, kernel), tuple((-1 - i, shape) for i in hoisted)))
         for i in hoisted:
             values[i] = Load(kernel.values[i].dtype, -1 - i, place)
     if everywhere:
-        parts.append(Part(_fewer_loops(_pruned(Kernel(kernel.sizes, tuple(values), everywhere)), kernel)))
+        parts.append(Part(_fewer_loops(pruned(Kernel(kernel.sizes, tuple(values), everywhere)), kernel)))
     single = tuple(s for n, s in rest if not swept(kernel, n))
     if single:
         # once for each point of the other loops, also where the reduced ones are empty
         sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
-        parts.append(Part(_fewer_loops(_pruned(Kernel(sizes, tuple(values), single)), kernel)))
+        parts.append(Part(_fewer_loops(pruned(Kernel(sizes, tuple(values), single)), kernel)))
     return parts
 
 
@@ -100,7 +100,7 @@ def _across(kernel: Kernel, number: int) -> bool:
     return isinstance(value, Reduce) and value.across
 
 
-def _pruned(kernel: Kernel) -> Kernel:
+def pruned(kernel: Kernel) -> Kernel:
     """Without the values that no store needs."""
     needed: set[int] = set()
     stack = [s.value for s in kernel.stores]

@@ -153,6 +153,42 @@ template <class U, class L> struct MinOf {
   __device__ static Acc join(Acc a, Acc b) { return smaller(a, b); }
   __device__ static T result(Acc a) { return a; }
 };
+// the sum of exp(x) over exp(the largest x), or over 1 where that is not finite; L: gives the lowest number
+template <class U> struct Exponentials {
+  double sum;     // of exp(x - base)
+  U base, limit;  // what is larger than the limit becomes the base
+  U most;
+};
+template <class U> __device__ __forceinline__ Exponentials<U> shuffled(Exponentials<U> a, int o) {
+  return Exponentials<U>{shuffled(a.sum, o), shuffled(a.base, o), shuffled(a.limit, o), shuffled(a.most, o)};
+}
+__device__ __forceinline__ float exp_of(float x) { return expf(x); }
+__device__ __forceinline__ double exp_of(double x) { return exp(x); }
+template <class U> __device__ __forceinline__ U finite_or_0(U x) { return x - x == 0 ? x : (U)0; }
+static __device__ __noinline__ double rescaled(double sum, double from, double to) {
+  return sum == 0 || from == to ? sum : sum * exp(from - to);
+}
+template <class U, class L> struct ExpSum {
+  typedef Exponentials<U> Acc; typedef U T;
+  __device__ static Acc start() { return Acc{0, 0, L::number(), L::number()}; }
+  __device__ static Acc take(Acc a, T x) {
+    if (!(x <= a.limit)) {
+      const T base = finite_or_0(larger(a.limit, x));
+      a.sum = rescaled(a.sum, a.base, base);
+      a.limit = larger(a.limit, x) + 1;
+      a.base = base;
+    }
+    a.sum += exp_of(x - a.base);
+    a.most = larger(a.most, x);
+    return a;
+  }
+  __device__ static Acc join(Acc a, Acc b) {
+    const T limit = larger(a.limit, b.limit);
+    const T base = limit != limit ? (T)0 : a.limit == limit ? a.base : b.base;
+    return Acc{rescaled(a.sum, a.base, base) + rescaled(b.sum, b.base, base), base, limit, larger(a.most, b.most)};
+  }
+  __device__ static T result(Acc a) { return (T)rescaled(a.sum, a.base, finite_or_0(a.most)); }
+};
 struct AnyOf {
   typedef bool Acc; typedef bool T;
   __device__ static Acc start() { return false; }
@@ -175,18 +211,25 @@ template <class F, int N> __device__ __forceinline__ typename F::Acc over_lanes(
   return a;
 }
 
-// those of a row of N threads of the block as one; `room` holds an accumulator for each warp
-template <class F, int N> __device__ __forceinline__ typename F::Acc over_row(typename F::Acc a, void* room) {
+// those of a row of N threads, which wait for each other, as one; `room` holds an accumulator for each warp
+template <class F, int N, class Wait>
+__device__ __forceinline__ typename F::Acc over_threads(typename F::Acc a, void* room, u32 thread, Wait wait) {
   if (N <= 32) return over_lanes<F, (N < 32 ? N : 32)>(a);
   typename F::Acc* kept = (typename F::Acc*)room;
   constexpr int warps = N > 32 ? N / 32 : 1;
   a = over_lanes<F, 32>(a);
-  __syncthreads();
-  if ((threadIdx.x & 31) == 0) kept[threadIdx.x >> 5] = a;
-  __syncthreads();
-  a = kept[threadIdx.x & (warps - 1)];
+  wait();
+  if ((thread & 31) == 0) kept[thread >> 5] = a;
+  wait();
+  a = kept[thread & (warps - 1)];
   return over_lanes<F, warps>(a);
 }
+template <class F, int N> __device__ __forceinline__ typename F::Acc over_row(typename F::Acc a, void* room) {
+  return over_threads<F, N>(a, room, threadIdx.x, [] { __syncthreads(); });
+}
+
+// shared memory of a block
+#define ROOM(n) __shared__ double room[n]
 """
 
 
@@ -200,6 +243,8 @@ def fold_type(fold: Fold, dtype: DType, fast: bool) -> str:
     kind = C_TYPES[dtype]
     if fold in ("any", "all"):
         return "AnyOf" if fold == "any" else "AllOf"
+    if fold == "exp_sum":
+        return f"ExpSum<{kind}, {_limit('max', dtype)}>"
     if fold in ("max", "min"):
         if dtype == BOOL:
             return "AnyOf" if fold == "max" else "AllOf"
@@ -216,6 +261,8 @@ def fold_type(fold: Fold, dtype: DType, fast: bool) -> str:
 
 def acc_bytes(fold: Fold, dtype: DType) -> int:
     """Bytes of a fold's accumulator, at most."""
+    if fold == "exp_sum":
+        return 8 + (16 if dtype == F32 else 24)
     if dtype.kind == "f" and fold in ("sum", "prod"):
         return 16 if dtype == F64 and fold == "sum" else 8
     return dtype.itemsize

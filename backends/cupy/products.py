@@ -15,7 +15,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from graphc.backends.cupy import small_products
+from graphc.backends.cupy.launching import flush, launch
 from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.prelude import C_TYPES
 from graphc.errors import GraphcError
 
 Array = Any  # a cupy.ndarray
@@ -42,13 +45,15 @@ class Matrices(NamedTuple):
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """NumPy's product of matrices or stacks of them; what cuBLAS is not called for, CuPy multiplies."""
+    """NumPy's product of matrices or stacks of them; what neither we nor cuBLAS multiply, CuPy does."""
     dtype = a.dtype
     if dtype != b.dtype or dtype.kind != "f" or dtype.itemsize < 4 or (library := _library()) is None:
+        flush()
         return cupy().matmul(a, b)
     x, y = (a[None, :] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
     result = _stacks(library, x, y)
     if result is None:
+        flush()
         return cupy().matmul(a, b)
     shape = result.shape
     if a.ndim == 1:
@@ -67,11 +72,15 @@ def _stacks(library: Any, a: Array, b: Array) -> Array | None:
     if 0 in shape:
         return cp.empty(shape, a.dtype)
     if inner == 0:
+        flush()
         return cp.zeros(shape, a.dtype)
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
         found = _stacks(library, a.reshape(math.prod(a.shape[:-1]), inner), b)  # one product of taller matrices
         return None if found is None else found.reshape(shape)
     count = math.prod(lead)
+    if count * rows * inner * columns <= small_products.MOST and (found := _small(a, b, lead, shape)) is not None:
+        return found
+    flush()
     a, left = _readable(a, lead)
     b, right = _readable(b, lead)
     if max(rows, inner, columns, count, left.leading, right.leading) > LARGEST:
@@ -97,6 +106,29 @@ def _stacks(library: Any, a: Array, b: Array) -> Array | None:
                 *(nothing, result.data.ptr, kind, columns, rows * columns, count, compute, DEFAULT_ALGORITHM),
             )
     _check(status, "a product of matrices")
+    return result
+
+
+def _small(a: Array, b: Array, lead: tuple[int, ...], shape: tuple[int, ...]) -> Array | None:
+    """The product of small matrices by a kernel of ours; None if a copy would be needed."""
+    dtype = a.dtype
+    left = layout(a.shape, a.strides, dtype.itemsize, lead)
+    right = layout(b.shape, b.strides, dtype.itemsize, lead)
+    if left is None or right is None:
+        return None
+    result = cupy().empty(shape, dtype)
+    rows, inner, columns = shape[-2], a.shape[-1], shape[-1]
+    lanes = small_products.lanes_of(result.size, inner)
+    sizes = math.prod(lead), rows, inner, columns
+    steps = [x for m in (left, right) for x in (m.step, *((m.leading, 1) if m.operation == PLAIN else (1, m.leading)))]
+    threads = small_products.THREADS
+    launch(
+        small_products.text(C_TYPES[dtype], lanes),
+        (-(-result.size * lanes // threads), 1),
+        (threads, 1),
+        (a.data.ptr, b.data.ptr, result.data.ptr, *sizes, *steps),
+        math.prod(sizes),
+    )
     return result
 
 

@@ -19,8 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc.backends.cupy import merging
 from graphc.backends.cupy.arguments import DeviceSpec
 from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.launching import Call, Tape, dense, taped
 from graphc.backends.cupy.library import cupy
 from graphc.backends.cupy.prelude import TYPES
 
@@ -47,13 +49,7 @@ RECORDABLE: Final = frozenset(
 Run = Callable[..., tuple[Any, ...]]
 
 
-def copy_text(count: int) -> str:
-    """The text of a kernel that copies so many arrays by bytes, to the addresses in a table, with their sizes."""
-    parameters = ", ".join(f"const u8* a{k}" for k in range(count))
-    cases = "\n".join(
-        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}]); break;" for k in range(count)
-    )
-    return f"""{TYPES}
+COPIED: Final = f"""{TYPES}
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
 __device__ void copied(const u8* a, u8* b, i64 n) {{
   const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
@@ -62,12 +58,37 @@ __device__ void copied(const u8* a, u8* b, i64 n) {{
   for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
   for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
 }}
+"""
+
+
+def copy_text(count: int) -> str:
+    """The text of a kernel that copies so many arrays by bytes, to the addresses in a table, with their sizes."""
+    parameters = ", ".join(f"const u8* a{k}" for k in range(count))
+    cases = "\n".join(
+        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}]); break;" for k in range(count)
+    )
+    return f"""{COPIED}
 extern "C" __global__ void kernel(const i64* table, {parameters}) {{
   switch (blockIdx.y) {{
 {cases}
   }}
 }}
 """
+
+
+# copies arrays, whose addresses and sizes are in a table, to places of one piece of memory
+GATHER: Final = f"""{COPIED}
+extern "C" __global__ void kernel(const i64* table, u8* to) {{
+  const i64* const row = table + 3 * blockIdx.y;
+  copied((const u8*)row[0], to + row[1], row[2]);
+}}
+"""
+
+
+def _grid(arrays: Sequence[Any]) -> tuple[int, int, int]:
+    """Blocks enough for the largest of some arrays; a row of blocks for each."""
+    units = -(-max(array.nbytes for array in arrays) // UNIT)
+    return max(1, min(-(-units // THREADS), 1024)), len(arrays), 1
 
 
 class Copy:
@@ -81,12 +102,29 @@ class Copy:
         rows = [[array.data.ptr, array.nbytes] for array in kept]
         self.table = cupy().asarray(np.asarray(rows, np.int64))
         self.run = function(copy_text(len(kept)))
-        units = -(-max(array.nbytes for array in kept) // UNIT)
-        self.grid = max(1, min(-(-units // THREADS), 1024)), len(kept), 1
+        self.grid = _grid(kept)
 
     def __call__(self, sources: Sequence[Any]) -> None:
         if self.places:
             self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[sources[k].data.ptr for k in self.places]))
+
+
+class Gather:
+    """Copies fixed arrays to where a block has them, in some piece of memory, by one launch."""
+
+    def __init__(self, fixed: Sequence[Any], block: Block) -> None:
+        kept = [(array, place) for array, (place, _, _) in zip(fixed, block.kinds, strict=True) if array.nbytes]
+        self.any = bool(kept)
+        if not kept:
+            return
+        rows = [[array.data.ptr, place, array.nbytes] for array, place in kept]
+        self.table = cupy().asarray(np.asarray(rows, np.int64))
+        self.run = function(GATHER)
+        self.grid = _grid([array for array, _ in kept])
+
+    def __call__(self, memory: Any) -> None:
+        if self.any:
+            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, memory.ptr))
 
 
 class Block:
@@ -125,6 +163,84 @@ class Given:
         return [*map(getrefcount, arrays), *[getrefcount(a.data) for a in arrays], getrefcount(self.memory.mem)]
 
 
+class Arena:
+    """An allocator of one piece of memory, from which nothing is given back. Until `made`, it only counts."""
+
+    def __init__(self, malloc: Callable[[int], Any]) -> None:
+        self.malloc = malloc
+        self.held: list[Any] = []
+        self.memory: Any = None
+        self.bytes = 0
+
+    def make(self) -> None:
+        """Take as much memory as has been asked for; what is asked for next is the same again."""
+        self.memory = self.malloc(max(self.bytes, 1))
+        self.held = []
+        self.bytes = 0
+
+    def __call__(self, size: int) -> Any:
+        place = self.bytes
+        self.bytes += -(-size // APART) * APART
+        if self.memory is None:
+            self.held.append(self.malloc(size))
+            return self.held[-1]
+        return self.memory + place
+
+
+class Whole:
+    """A call that is one kernel, which reads arguments and writes results where they are."""
+
+    def __init__(self, one: merging.Merged, arena: Arena, inputs: int) -> None:
+        self.run = function(one.text)
+        self.arena = arena  # where the temporaries are
+        names: dict[str | int, int] = {
+            "results": inputs,
+            "arena": inputs + 1,
+            **{f"input {k}": k for k in range(inputs)},
+        }
+        self.fixed = [n for n in one.arguments if isinstance(n, int)]
+        # the place of each parameter among addresses of inputs, of results, of the arena, and the others
+        self.places = [names[n] if n in names else inputs + 2 + self.fixed.index(int(n)) for n in one.arguments]
+        self.tail = [arena.memory.ptr, *self.fixed]
+
+    def __call__(self, addresses: list[int], results: Any) -> None:
+        known = [*addresses, results.ptr, *self.tail]
+        self.run((1, 1, 1), (merging.THREADS, 1, 1), tuple([known[k] for k in self.places]))
+
+
+def whole(
+    calls: Sequence[Call], inputs: Sequence[Any], results: Sequence[Any], block: Block, arena: Arena
+) -> Whole | None:
+    """The launches of a call as one kernel, if they can be that, and write the results to memory of the arena."""
+    found = list(merging.runs(calls))
+    if len(found) != 1 or not merging.small(found[0][0]):
+        return None
+    start, stop = arena.memory.ptr, arena.memory.ptr + arena.bytes
+    regions: list[merging.Region] = []
+    for array, (place, _, _) in zip(results, block.kinds, strict=True):
+        first = array.data.ptr
+        if array.nbytes and not (start <= first and first + array.nbytes <= stop):
+            return None
+        if any(r.start < first + array.nbytes and first < r.start + r.bytes for r in regions):
+            return None
+        if array.nbytes:
+            regions.append(merging.Region(first, array.nbytes, "results", place))
+    regions.append(merging.Region(start, arena.bytes, "arena"))
+    for k, array in enumerate(inputs):
+        regions.append(merging.Region(array.data.ptr, array.nbytes, f"input {k}"))
+    return Whole(merging.merged(found[0], regions), arena, len(inputs))
+
+
+def send(calls: Sequence[Call]) -> None:
+    """Launch what was noted, small neighbours as one kernel."""
+    for run in merging.runs(calls):
+        if len(run) == 1:
+            function(run[0].text)((*run[0].grid, 1), (*run[0].block, 1), run[0].arguments)
+        else:
+            one = merging.merged(run)
+            function(one.text)((1, 1, 1), (*one.block, 1), one.arguments)
+
+
 class Recording:
     """The launches of a call with certain shapes, on one device and stream."""
 
@@ -133,6 +249,8 @@ class Recording:
         self.cp = cp
         self.lock = threading.Lock()
         self.pool = cp.cuda.MemoryPool()
+        self.given: list[Given] = []
+        self.turn = 0
         current = cp.cuda.get_current_stream()
         stream = cp.cuda.Stream(non_blocking=True)
         with cp.cuda.using_allocator(self.pool.malloc), stream:
@@ -140,41 +258,71 @@ class Recording:
             self.inputs = [cp.empty_like(a, order="C") for a in arguments]
             for mine, given in zip(self.inputs, arguments, strict=True):
                 mine[...] = given
-            # before the recording: memory that the recorded call gives back to the pool is written to at each launch
-            self.copy_in = Copy(self.inputs)
-            # the memory that the call takes lies in the pool then, and its libraries are ready
-            results = self._dense(run)
-            self.block = Block(results)
+            self.block = Block(self._dense(run))
             if sum(a.nbytes for a in self.inputs) + self.block.bytes > MOST_BYTES:
                 raise ValueError("too much to copy")
-            self.memory = cp.cuda.alloc(self.block.bytes)
-            gather = Copy(self.block.arrays(self.memory))
-            gather(results)
-            del results
-            gather(self._dense(run))
-            stream.synchronize()
-            stream.begin_capture()
-            try:
-                self.results = self._dense(run)
-                gather(self.results)
-            finally:
-                self.graph = stream.end_capture()
-            self.gather = gather  # its table is read whenever the graph runs
-        self.given: list[Given] = []
-        self.turn = 0
+            self.whole = self._as_one(run)
+            if self.whole is None:
+                self._record(run, stream)
         stream.synchronize()
+
+    def _as_one(self, run: Run) -> Whole | None:
+        """The call as one kernel, if it is small enough, and nothing else than kernels."""
+        arena = Arena(self.pool.malloc)
+        tape = Tape(send)
+        for _ in range(2):
+            with self.cp.cuda.using_allocator(arena), taped(tape):
+                results = self._dense(run)
+            if tape.flushes:
+                tape.flush()
+                return None
+            if arena.memory is None:
+                tape.calls = []
+                del results
+                arena.make()
+        return whole(tape.calls, self.inputs, results, self.block, arena)
+
+    def _record(self, run: Run, stream: Any) -> None:
+        """Record the call as a CUDA graph."""
+        # before the recording: memory that the recorded call gives back to the pool is written to at each launch
+        self.copy_in = Copy(self.inputs)
+        # the memory that the call takes lies in the pool then, and its libraries and kernels are ready
+        for _ in range(2):
+            self._dense(run)
+            self._noted(run)
+        stream.synchronize()
+        stream.begin_capture()
+        try:
+            self.results = self._noted(run)
+        finally:
+            self.graph = stream.end_capture()
+        self.gather = Gather(self.results, self.block)
+
+    def _noted(self, run: Run) -> list[Any]:
+        """Run the call with small kernels joined."""
+        with taped(Tape(send)) as tape:
+            results = self._dense(run)
+            tape.flush()
+        return results
 
     def _dense(self, run: Run) -> list[Any]:
         """The results, dense: they are copied by bytes."""
-        results = run(*self.inputs)
-        return [a if a.flags.c_contiguous else self.cp.ascontiguousarray(a) for a in results]
+        return [dense(a) for a in run(*self.inputs)]
 
-    def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
-        stream = self.cp.cuda.get_current_stream()
+    def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The results; None for arguments at addresses that the kernel is not written for."""
+        if self.whole is not None:
+            addresses = [a.data.ptr for a in arguments]
+            for address in addresses:
+                if address % UNIT:
+                    return None
+            found = self._room()
+            self.whole(addresses, found.memory)
+            return tuple(found.arrays)
         self.copy_in(arguments)
-        self.graph.launch(stream)
+        self.graph.launch(self.cp.cuda.get_current_stream())
         found = self._room()
-        found.memory.copy_from_device_async(self.memory, self.block.bytes, stream)
+        self.gather(found.memory)
         return tuple(found.arrays)
 
     def _room(self) -> Given:
@@ -208,24 +356,49 @@ class Replayed:
         self.failures: list[str] = []  # why calls were not recorded
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
-        cp, ndarray = self.cp, self.cp.ndarray
+        ndarray, dense = self.cp.ndarray, self.dense
         if len(args) != len(self.specs):
             return self.run(*args)
-        dense = self.dense
         arguments = [
             a if type(a) is ndarray and a.dtype == dtype and dense(a) else spec.convert(a)
             for a, dtype, spec in zip(args, self.dtypes, self.specs, strict=True)
         ]
-        stream = cp.cuda.get_current_stream()
-        # the order on one stream is what keeps a call from overwriting what another still reads
-        key = cp.cuda.runtime.getDevice(), stream.ptr, tuple([a.shape for a in arguments])
+        key = self._key(arguments)
         recording = self.recordings.get(key)
-        if recording is None:
-            if key in self.recordings:
-                return self.run(*arguments)
+        if recording is None and key not in self.recordings:
             recording = self._consider(key, arguments)
-        if recording is None or not recording.lock.acquire(blocking=False):
-            return self.run(*arguments)
+        found = None if recording is None else self._replayed(recording, arguments)
+        return self.run(*arguments) if found is None else found
+
+    def bind(self, otherwise: Callable[..., Any], unpacked: bool, strict: bool) -> Callable[..., Any]:
+        """A function that does the same for what is recorded, and hands all else to `otherwise`; see `Loaded`."""
+        ndarray, dense, dtypes = self.cp.ndarray, self.dense, self.dtypes
+        if strict and any(spec.type.weak for spec in self.specs):
+            return otherwise
+
+        def bound(*args: Any) -> Any:
+            if len(args) != len(dtypes):
+                return otherwise(*args)
+            for a, dtype in zip(args, dtypes, strict=True):
+                if type(a) is not ndarray or a.dtype != dtype or not dense(a):
+                    return otherwise(*args)
+            recording = self.recordings.get(self._key(args))
+            found = None if recording is None else self._replayed(recording, args)
+            if found is None:
+                return otherwise(*args)
+            return found[0] if unpacked else found
+
+        return bound
+
+    def _key(self, arguments: Sequence[Any]) -> Any:
+        cuda = self.cp.cuda
+        # the order on one stream is what keeps a call from overwriting what another still reads
+        return cuda.runtime.getDevice(), cuda.get_current_stream().ptr, tuple([a.shape for a in arguments])
+
+    def _replayed(self, recording: Recording, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The results of a recorded call; None if another thread is about one."""
+        if not recording.lock.acquire(blocking=False):
+            return None
         try:
             return recording(arguments)
         finally:

@@ -103,7 +103,7 @@ class _Rows:
         e.statement(f"const idx columns = {self.body.product(self.columns)};")
         if shape.threads > 32:
             room = max((acc_bytes(v.fold, v.dtype) for v in kernel.values if isinstance(v, Reduce)), default=1)
-            e.statement(f"__shared__ double room[{shape.threads // 32 * max(1, -(-room // 8))}];")
+            e.statement(f"ROOM({shape.threads // 32 * max(1, -(-room // 8))});")
         elif folds(kernel, across=False):
             e.statement("void* const room = nullptr;")
         for i in self.down:
@@ -223,7 +223,7 @@ class _Rows:
             e.statement("const idx start = (idx)blockIdx.y * chunk;")
             e.statement("const idx stop = start + chunk < columns ? start + chunk : columns;")
             start, stop = f"start / {width} + (idx)threadIdx.x", "stop"
-        e.statement("#pragma unroll 4")
+        e.statement(self.body.unroll(needed))
         with e.scope(f"for (idx c = {start}; c < {stop} / {width}; c += {shape.threads})"):
             e.statement(f"const idx column = c * {width};")
             self._columns(targets, stores, needed, outside, row_index)

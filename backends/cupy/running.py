@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.launching import launch
 from graphc.backends.cupy.library import cupy, device
 from graphc.backends.cupy.schedule import Program
 from graphc.kernels import Kernel
@@ -38,8 +38,8 @@ class Runner:
         launches, workspaces = found
         held = [self.cp.cuda.alloc(size) for size in workspaces]
         places = [*addresses, *(memory.ptr for memory in held)]
-        for run, grid, block, arrays, numbers in launches:
-            run(grid, block, (*[places[a] for a in arrays], *numbers))
+        for text, grid, block, arrays, numbers, work in launches:
+            launch(text, grid, block, (*[places[a] for a in arrays], *numbers), work)
 
     def _prepare(self, key: Any) -> Any:
         number, sizes, low = key
@@ -48,13 +48,14 @@ class Runner:
         position = {node: k for k, node in enumerate((*self.nodes, *schedule.workspaces))}
         launches = [
             (
-                function(launch.source),
-                (*launch.grid, 1),
-                (*launch.block, 1),
-                [position[a] for a in launch.arrays],
-                launch.numbers,
+                planned.source,
+                planned.grid,
+                planned.block,
+                [position[a] for a in planned.arrays],
+                planned.numbers,
+                planned.work,
             )
-            for launch in schedule.launches
+            for planned in schedule.launches
         ]
         if len(self._prepared) >= REMEMBERED:
             self._prepared = {}

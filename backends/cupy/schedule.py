@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from graphc.backends.cupy import columns, elementwise, finish, rows
 from graphc.backends.cupy.body import NARROW, Settings
+from graphc.backends.cupy.exponentials import in_one_sweep
 from graphc.backends.cupy.packs import Packing, packing
-from graphc.backends.cupy.parts import Part, taken_apart
+from graphc.backends.cupy.parts import Part, pruned, taken_apart
 from graphc.backends.cupy.prelude import acc_bytes
 from graphc.backends.cupy.rows import RowShape, by_column, folds, sweeps, swept
 from graphc.dims import Size
@@ -36,13 +37,17 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One text, on a grid of blocks. arrays: graph nodes in the order of the parameters; below 0, workspaces."""
+    """One text, on a grid of blocks. arrays: graph nodes in the order of the parameters; below 0, workspaces.
+
+    work: about how many operations it makes.
+    """
 
     source: str
     grid: tuple[int, int]
     block: tuple[int, int]
     arrays: tuple[int, ...]
     numbers: tuple[int, ...]
+    work: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Program:
     def __init__(self, kernel: Kernel, fast: bool = False) -> None:
         self.kernel = kernel
         self.fast = fast
+        self._fewer: Kernel | None = None
         self._parts: list[Part] | None = None
         self._texts: dict[Any, str] = {}
 
@@ -66,9 +72,14 @@ class Program:
         """How to run it. sizes: of `kernel.symbolic`. aligned: see `packing`."""
         return _Scheduler(self, dict(zip(self.kernel.symbolic, sizes, strict=True)), aligned, device).run()
 
+    def fewer_sweeps(self) -> Kernel:
+        if self._fewer is None:
+            self._fewer = pruned(in_one_sweep(self.kernel))
+        return self._fewer
+
     def parts(self) -> list[Part]:
         if self._parts is None:
-            self._parts = taken_apart(self.kernel)
+            self._parts = taken_apart(self.fewer_sweeps())
         return self._parts
 
     def text(self, write: Callable[..., str], kernel: Kernel, *settings: Any) -> str:
@@ -108,7 +119,9 @@ class _Scheduler:
     def whole(self, kernel: Kernel) -> None:
         if not any(isinstance(v, Reduce) for v in kernel.values):
             self.elementwise(kernel)
-        elif not self.one_sweep(kernel) and not self.kept_rows(kernel):
+        elif self.one_sweep(kernel) or self.kept_rows(kernel) or self.one_sweep(self.program.fewer_sweeps()):
+            return
+        else:
             for part in self.program.parts():
                 self.part(part)
 
@@ -171,10 +184,13 @@ class _Scheduler:
         block: tuple[int, int],
         workspaces: Sequence[int] = (),
         numbers: Sequence[int] = (),
+        work: int | None = None,
     ) -> None:
         arrays = (*kernel.roots, *kernel.nodes, *workspaces)
         sizes = (*(self.sizes[s] for s in kernel.symbolic), *numbers)
-        self.launches.append(Launch(source, grid, block, arrays, sizes))
+        if work is None:
+            work = self.points(kernel, range(len(kernel.sizes))) * len(kernel.values)
+        self.launches.append(Launch(source, grid, block, arrays, sizes, work))
 
     def workspace(self, size: int) -> int:
         number = WORKSPACE - len(self.workspaces)
@@ -278,7 +294,9 @@ class _Scheduler:
         threads = min(256, power_of_two(blocks))
         height = finish.finish_rows(threads)
         text = self.program.text(_finish_rows, kernel, settings, tuple(numbers), loops, threads)
-        self.launch(kernel, text, (min(-(-results // height), MOST_BLOCKS), 1), (threads, height), spaces, (blocks,))
+        grid = min(-(-results // height), MOST_BLOCKS), 1
+        work = results * blocks * len(numbers)
+        self.launch(kernel, text, grid, (threads, height), spaces, (blocks,), work)
 
     # Rows that stay in registers, or are read again
 
@@ -347,11 +365,8 @@ class _Scheduler:
         text = self.program.text(rows.source, kernel, settings, packs, shape)
         self.launch(kernel, text, (blocks, 1), (threads, 1), [spaces[i] for i in down])
         if numbers and length:
-            height = min(16, power_of_two(blocks))
             loops = tuple(sorted(kernel.reduced))
-            text = self.program.text(_finish_columns, kernel, settings, tuple(numbers), loops, height)
-            grid = min(-(-length // columns.WIDTH), MOST_BLOCKS), 1
-            self.launch(kernel, text, grid, (columns.WIDTH, height), [spaces[i] for i in numbers], (blocks,))
+            self.join_columns(kernel, settings, numbers, [spaces[i] for i in numbers], loops, length, blocks)
         if single:
             self.join(kernel, settings, single, [spaces[i] for i in single], 1, blocks)
         return True
@@ -362,18 +377,47 @@ class _Scheduler:
         count, depth = self.extents(kernel)
         if count == 0:
             return
-        height = min(8, power_of_two(depth))
-        strips = -(-count // columns.WIDTH)
-        blocks = max(1, min(-(-8 * self.device.processors // strips), depth // (height * 8), 4096))
+        apart = frozenset(n for n in range(len(kernel.stores)) if not swept(kernel, n))
+        packs, widest = Packing(), 1
+        # few elements are spread over as many threads as there are
+        spread = count * depth < self.device.processors * MOST_THREADS
+        if not spread:
+            packs = packing(kernel, self.number, self.aligned, apart)
+            # where columns are cut must not depend on addresses: sums would
+            widest = packing(kernel, self.number, dict.fromkeys(self.aligned, 16), apart).width
+        height = min(16 if spread else 8, power_of_two(-(-depth // 2)))
+        strips = -(-count // (columns.WIDTH * widest))
+        # as many blocks as run at the same time; more would leave some processors idle while the last ones run
+        most = columns.RESIDENT * self.device.processors // strips
+        blocks = max(1, min(most, depth // (height * 8), 4096))
         chunk = max(1, -(-depth // blocks))
         blocks = max(1, -(-depth // chunk))
         settings = self.settings(kernel)
         numbers = folds(kernel, across=False)
         spaces = self.accumulators(kernel, numbers, count * blocks) if blocks > 1 else []
-        text = self.program.text(columns.source, kernel, settings, height, blocks > 1)
-        self.launch(kernel, text, (min(strips, MOST_BLOCKS), blocks), (columns.WIDTH, height), spaces, (chunk,))
+        text = self.program.text(columns.source, kernel, settings, packs, height, blocks > 1)
+        grid = min(-(-count // (columns.WIDTH * packs.width)), MOST_BLOCKS), blocks
+        self.launch(kernel, text, grid, (columns.WIDTH, height), spaces, (chunk,))
         if blocks > 1:
-            self.join(kernel, settings, numbers, spaces, count, blocks)
+            loops = tuple(k for k in range(len(kernel.sizes)) if k not in kernel.reduced)
+            self.join_columns(kernel, settings, numbers, spaces, loops, count, blocks)
+
+    def join_columns(
+        self,
+        kernel: Kernel,
+        settings: Settings,
+        numbers: list[int],
+        spaces: list[int],
+        loops: tuple[int, ...],
+        results: int,
+        blocks: int,
+    ) -> None:
+        """The second pass, over accumulators of one block side by side."""
+        height = min(16, power_of_two(blocks))
+        text = self.program.text(_finish_columns, kernel, settings, tuple(numbers), loops, height)
+        grid = min(-(-results // columns.WIDTH), MOST_BLOCKS), 1
+        work = results * blocks * len(numbers)
+        self.launch(kernel, text, grid, (columns.WIDTH, height), spaces, (blocks,), work)
 
 
 def _finish_rows(kernel: Kernel, settings: Settings, numbers: tuple[int, ...], loops: tuple[int, ...], n: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from functools import lru_cache
 from typing import NamedTuple
 
 from graphc.backends.numpy import cache
+from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.machine import BUSY, Library, Machine, assemble, link, llvm_version
 
 
@@ -15,12 +17,22 @@ class Part(NamedTuple):
 
     text: str
     level: int = BUSY
+    shared: bool = False  # other programs have it too
+
+
+def library(parts: Sequence[Part], machine: Machine, names: Sequence[str]) -> Library:
+    """Modules that may refer to each other as code, with the addresses of some names in them."""
+    return _linked(tuple(parts), machine, tuple(names))
 
 
 @lru_cache(maxsize=256)
-def library(parts: tuple[Part, ...], machine: Machine, names: tuple[str, ...]) -> Library:
-    """Modules that may refer to each other as code, with the addresses of some names in them."""
-    return link([_object(part, machine) for part in parts], names)
+def _linked(parts: tuple[Part, ...], machine: Machine, names: tuple[str, ...]) -> Library:
+    return link([_shared(part, machine) if part.shared else _object(part, machine) for part in parts], names)
+
+
+def helpers(module: Module) -> list[Part]:
+    """The helpers of a module."""
+    return [Part(text, shared=True) for text in module.helpers.values()]
 
 
 def _object(part: Part, machine: Machine) -> bytes:
@@ -30,3 +42,6 @@ def _object(part: Part, machine: Machine) -> bytes:
         object_file = assemble(part.text, machine, part.level)
         cache.put(name, object_file)
     return object_file
+
+
+_shared = lru_cache(maxsize=1024)(_object)

@@ -79,14 +79,25 @@ class Features:
 
 @dataclass(slots=True)
 class Module:
-    """What the functions of one module share: declared intrinsics, constant tables and helper functions, each once."""
+    """What the functions of one module share: declared intrinsics, constant tables and helper functions, each once.
+
+    helpers: functions that have a module of their own. They are the same for many programs, and compiled once for all.
+    """
 
     features: Features
     definitions: dict[str, str] = field(default_factory=dict)
+    helpers: dict[str, str] = field(default_factory=dict)
 
     def define(self, name: str, text: str) -> None:
         """Add a definition or declaration of the global called `name`, unless it is there."""
         self.definitions.setdefault(name, text)
+
+    def help(self, name: str, declaration: str, inside: Module, text: str) -> None:
+        """Declare a function, whose text is that of a helper; `inside` is what it shares with others, as here."""
+        if name not in self.helpers:
+            self.helpers[name] = inside.text() + text
+            self.helpers.update(inside.helpers)
+        self.define(name, declaration)
 
     def text(self) -> str:
         return "\n".join(self.definitions.values()) + "\n"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import entry, externals
-from graphc.backends.numpy.llvm.code import Part, library
+from graphc.backends.numpy.llvm.code import Part, helpers, library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
@@ -32,19 +32,19 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     machine = machine or host()
     kernels = [unrolled(kernel) for kernel in kernels]
     numbers = range(len(kernels))
-    parts = [part(kernels, machine, fast)]
-    inside = externals.defined(parts[0].text)
+    modules = parts(kernels, machine, fast)
+    inside = externals.defined(modules[0].text)
     names = [*(f"kernel{number}" for number in numbers), *inside]
     if not entry.SUPPORTED:
-        found = library(tuple(parts), machine, tuple(names))
+        found = library(modules, machine, names)
         externals.settle(found.addresses)
         return list(callers(kernels, found))
     entries = [entry.function(kernel, f"kernel{number}", f"entry{number}") for number, kernel in enumerate(kernels)]
     words = externals.referred(entries)
     head = [externals.declarations(words, inside), entry.PRELUDE, *map(declaration, numbers)]
-    parts.append(Part("\n".join([*head, *entries]), BRIEF))
+    modules.append(Part("\n".join([*head, *entries]), BRIEF))
     names += [*(f"entry{number}" for number in numbers), *(word for word in words if word not in inside)]
-    found = library(tuple(parts), machine, tuple(names))
+    found = library(modules, machine, names)
     externals.settle(found.addresses)
     slow = callers(kernels, found)
     return [entry.builtin(found.addresses[f"entry{number}"], caller) for number, caller in enumerate(slow)]
@@ -56,12 +56,12 @@ def callers(kernels: Sequence[Kernel], found: Library) -> Iterator[Run]:
         yield _Caller(kernel, found.addresses[f"kernel{number}"], found)
 
 
-def part(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> Part:
-    """The kernels as one module: functions `kernel0`, `kernel1`, ..."""
+def parts(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> list[Part]:
+    """The kernels as one module, functions `kernel0`, `kernel1`, ...; and those of the functions that they call."""
     module = Module(machine.features_used)
     texts = [function(kernel, f"kernel{number}", machine, module, fast) for number, kernel in enumerate(kernels)]
     long = sum(len(kernel.values) for kernel in kernels) > MANY
-    return Part("\n".join([module.text(), *texts]), LONG if long else BUSY)
+    return [Part("\n".join([module.text(), *texts]), LONG if long else BUSY), *helpers(module)]
 
 
 def declaration(number: int) -> str:

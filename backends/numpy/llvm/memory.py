@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, DType, Emitter, Value, llvm_type
 
 BYTE = np.dtype(np.uint8)
 
@@ -26,39 +26,40 @@ def element(e: Emitter, base: str, index: Value, dtype: DType) -> str:
     return name
 
 
-def lane_numbers(e: Emitter, lanes: int) -> Value:
+def lane_numbers(e: Emitter, lanes: int, dtype: DType = I64) -> Value:
     """0, 1, 2, ... by lane."""
-    text = "<" + ", ".join(f"i64 {k}" for k in range(lanes)) + ">"
-    return e.value(text, I64, lanes)
+    text = "<" + ", ".join(f"{ELEMENTS[dtype]} {k}" for k in range(lanes)) + ">"
+    return e.value(text, dtype, lanes)
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
     """The first lanes, `left` of them. `whole` is a scalar, whether these are all; None where they never are.
 
-    Reads and writes of a whole vector have a way of their own, so the mask is made where it is needed.
+    Reads and writes of a whole vector have a way of their own, so the mask is made where it is needed. It is made from
+    integers of dtype `counts`, which should be as wide as the elements.
     """
 
     left: Value
     lanes: int
-    whole: Value | None
+    counts: DType
+    whole: Value | None = None
 
     @classmethod
-    def of(cls, left: Value, lanes: int) -> Tail:
+    def of(cls, left: Value, lanes: int, counts: DType) -> Tail:
         """`left` lanes, or all where there are more to come."""
-        return cls(left, lanes, left >= lanes)
+        return cls(left, lanes, counts, left >= lanes)
 
     def mask(self) -> Value:
         e = self.left.emitter
-        numbers = e.value("<" + ", ".join(f"i32 {k}" for k in range(self.lanes)) + ">", I32, self.lanes)
-        return numbers < e.splat(e.convert(self.at_most(), I32), self.lanes)
+        return lane_numbers(e, self.lanes, self.counts) < e.splat(e.convert(self.at_most(), self.counts), self.lanes)
 
     def of_elements(self, each: int, before: int, lanes: int) -> Tail:
         """Of a vector of adjacent elements, `each` to a lane of this one: which of its lanes those that are left fill.
 
         before: how many elements come before it, those that stay out at the end included.
         """
-        return Tail(self.left * each - before, lanes, self.whole)
+        return Tail(self.left * each - before, lanes, self.counts, self.whole)
 
     def at_most(self) -> Value:
         """The number of lanes."""

@@ -70,13 +70,13 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
     lowered = steps.lower(plan)
-    parts = [generator.part(lowered.kernels, machine, fast)] if lowered.kernels else []
+    parts = generator.parts(lowered.kernels, machine, fast) if lowered.kernels else []
     inside = externals.defined(parts[0].text) if parts else []
     outside, words = around(lowered, plan, machine, inside)
     parts.append(outside)
     planned = lowered.kernels[: sum(s.kernel is not None for s in plan.steps)]
     names = [f"kernel{number}" for number in range(len(planned))]
-    library = code.library(tuple(parts), machine, ("program", *names, *words))
+    library = code.library(parts, machine, ("program", *names, *words))
     externals.settle(library.addresses)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
     return Native(library, constants, tuple(generator.callers(planned, library)))

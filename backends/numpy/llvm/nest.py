@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from graphc.backends.numpy.llvm import interleave, memory
-from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Module, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import BOOL, I32, I64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
@@ -18,7 +18,9 @@ from graphc.ops import TABLE
 
 CALLS: Final = 24  # transcendental functions: more of them are called, not written out
 
-SHORT: Final = 9  # additions for an element: more are written once for whole vectors and for the rest
+# Additions for an element: more are written once for whole vectors and for the rest.
+SHORT: Final = 9
+SHORT_IN_ROWS: Final = 20  # where there is a rest at the end of each row, and the choice is guessed wrong there
 
 Env = dict[int, Value]  # values of a kernel that have been computed, by number
 
@@ -31,6 +33,7 @@ class Nest:
         self.schedule = Schedule(kernel)
         self.lanes = self.schedule.lanes(machine)
         self.vector_loop = self.schedule.vector_loop
+        self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)
         calls = sum(weight(v) == WEIGHTS["transcendental"] for v in kernel.values) > CALLS
         self.k = LlvmScalars(self.e, fast, calls)
@@ -197,8 +200,9 @@ class Nest:
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
         work: what the body costs for an element. A long one is written once, and has a mask for every vector.
         """
+        once = work > (SHORT if len(self.kernel.sizes) == 1 else SHORT_IN_ROWS)
         for first, last in self.parts(self.vector_loop, start, stop):
-            carried = self._vectors(first, last, carried, body, work > SHORT)
+            carried = self._vectors(first, last, carried, body, once)
         return carried
 
     def _vectors(
@@ -222,12 +226,12 @@ class Nest:
             return self.e.loop(start, stop, lanes, carried, whole)
         if isinstance(size, int) and size < lanes:
             self.index[loop] = start
-            return body(carried, lanes, Tail(stop - start, lanes, None))
+            return body(carried, lanes, Tail(stop - start, lanes, self.counts))
         if once:
 
             def either(index: Value, held: list[Value]) -> list[Value]:
                 self.index[loop] = index
-                return body(held, lanes, Tail.of(stop - index, lanes))
+                return body(held, lanes, Tail.of(stop - index, lanes, self.counts))
 
             return self.e.loop(start, stop, lanes, carried, either)
         # held values after the loop, and the index that it reached: start + lanes * count
@@ -239,7 +243,7 @@ class Nest:
         e.statement(f"br {more!r}, label %{inside}, label %{after}")
         e.label(inside)
         self.index[loop] = end
-        new = body(held, lanes, Tail(stop - end, lanes, None))
+        new = body(held, lanes, Tail(stop - end, lanes, self.counts))
         latch = e.block
         e.statement(f"br label %{after}")
         e.label(after)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, DType, Emitter, Operand, Value, width
+from graphc.backends.numpy.llvm.emit import BOOL, DType, Emitter, Module, Operand, Value, width
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST, Function, integer_pow, pow_constant
 
 
@@ -34,17 +34,19 @@ class LlvmScalars:
         return lambda *operands: function(self.e, *operands)
 
     def _called(self, name: str, function: Function, operands: tuple[Value, ...]) -> Value:
-        """The function as one of the module's own, called."""
+        """The function, called."""
         e, first = self.e, operands[0]
         symbol = f"{name}_{first.lanes}x{first.dtype.name}"
-        if symbol not in e.module.definitions:
-            inner = Emitter(e.module, first.lanes)
+        if symbol not in e.module.helpers:
+            inside = Module(e.module.features)
+            inner = Emitter(inside, first.lanes)
             inner.label("entry")
             arguments = [inner.value(f"%x{k}", x.dtype, x.lanes) for k, x in enumerate(operands)]
             result = function(inner, *arguments)
             inner.statement(f"ret {result!r}")
-            head = f"define internal {result.type} @{symbol}({', '.join(map(repr, arguments))}) noinline nounwind {{"
-            e.module.define(symbol, "\n".join([head, *inner.lines, "}"]))
+            head = f"define {result.type} @{symbol}({', '.join(map(repr, arguments))}) nounwind {{"
+            declaration = f"declare {result.type} @{symbol}({', '.join(x.type for x in arguments)}) nounwind"
+            e.module.help(symbol, declaration, inside, "\n".join([head, *inner.lines, "}", ""]))
         return e.instruction(f"call {first.type} @{symbol}({', '.join(map(repr, operands))})", first.dtype, first.lanes)
 
     def number(self, number: float, like: Value) -> Value:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import BITS, F32, F64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import BITS, F32, F64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import two_sum
 
@@ -82,11 +82,14 @@ def _subtracted(e: Emitter, x: Value) -> tuple[Value, Value]:
 def _call(e: Emitter, x: Value) -> tuple[Value, Value]:
     values, integers = llvm_type(x.dtype, x.lanes), llvm_type(BITS[x.dtype], x.lanes)
     name = f"{HELPER}.{x.lanes}.{x.dtype}"
-    e.module.define(f"{HELPER}.table", _table())
-    e.module.define(name, _loop(name, x.dtype, x.lanes))
-    e.module.define("llvm.ctlz.i192", "declare i192 @llvm.ctlz.i192(i192, i1)")
-    both = f"%{e.fresh()}"
     pair = f"{{ {values}, {integers} }}"
+    if name not in e.module.helpers:
+        inside = Module(e.module.features)
+        inside.define(f"{HELPER}.table", _table())
+        inside.define("llvm.ctlz.i192", "declare i192 @llvm.ctlz.i192(i192, i1)")
+        declaration = f"declare {pair} @{name}({x.type}) cold nounwind"
+        e.module.help(name, declaration, inside, _loop(name, x.dtype, x.lanes))
+    both = f"%{e.fresh()}"
     e.statement(f"{both} = call {pair} @{name}({x!r})")
     r = e.instruction(f"extractvalue {pair} {both}, 0", x.dtype, x.lanes)
     return r, e.instruction(f"extractvalue {pair} {both}, 1", BITS[x.dtype], x.lanes)
@@ -134,7 +137,7 @@ def _loop(name: str, dtype: DType, lanes: int) -> str:
     narrow = "%r" if dtype == F64 else "%rn"
     vector = lanes > 1
     lines = [
-        f"define internal {{ {values}, {integers} }} @{name}({values} %v) noinline cold nounwind {{",
+        f"define {{ {values}, {integers} }} @{name}({values} %v) cold nounwind {{",
         "entry:",
         "  br label %next",
         "next:",

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import F64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import F64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import two_product
 
@@ -73,8 +73,11 @@ def _fmod(e: Emitter, x: Value, y: Value) -> Value:
 
 def _call(e: Emitter, a: Value, b: Value) -> Value:
     name = f"{HELPER}.{a.lanes}.{a.dtype}"
-    e.module.define(name, _loop(name, a.dtype, a.lanes))
-    e.module.define("llvm.ctlz.i64", "declare i64 @llvm.ctlz.i64(i64, i1)")
+    if name not in e.module.helpers:
+        inside = Module(e.module.features)
+        inside.define("llvm.ctlz.i64", "declare i64 @llvm.ctlz.i64(i64, i1)")
+        declaration = f"declare {a.type} @{name}({a.type}, {b.type}) cold nounwind"
+        e.module.help(name, declaration, inside, _loop(name, a.dtype, a.lanes))
     return e.instruction(f"call {a.type} @{name}({a!r}, {b!r})", a.dtype, a.lanes)
 
 
@@ -89,7 +92,7 @@ def _loop(name: str, dtype: DType, lanes: int) -> str:
     load = "  %{0} = extractelement {1} %v{0}, i32 %i" if lanes > 1 else "  %{0} = fadd {1} %v{0}, -0.0"
     widen = "  %{0}d = fadd double %{0}, -0.0" if wide else "  %{0}d = fpext float %{0} to double"
     lines = [
-        f"define internal {vector} @{name}({vector} %va, {vector} %vb) noinline cold nounwind {{",
+        f"define {vector} @{name}({vector} %va, {vector} %vb) cold nounwind {{",
         "entry:",
         "  br label %lane",
         "lane:",

@@ -55,10 +55,11 @@ def scaled(e: Emitter, x: Value, unit: float = 1.0, clipped: bool = False) -> tu
     first, *others = ERFCX[x.dtype]
     p = e.fma(t, e.estrin(t, others), first)
     # both halved, so that the denominator does not overflow
-    p = p * 0.5
-    slope = unit * SLOPE / 2
-    below = e.fma(x, slope, 0.5)
-    rest = e.fma(x, slope, 0.5 - below)
+    half = 1.0 if clipped else 0.5
+    p = p if clipped else p * half
+    slope = unit * SLOPE * half
+    below = e.fma(x, slope, half)
+    rest = e.fma(x, slope, half - below)
     inverse = quotient(e.const(1.0, x.dtype, x.lanes), below)
     y = p * inverse
     return y, e.fma(-y, rest, remainder(e, p, y, below)) * inverse

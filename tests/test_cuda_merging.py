@@ -1,0 +1,254 @@
+"""Small kernels as a single one: plans whose launches are noted, joined and emulated give what NumPy gives."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from benchmarks.tree import leaves
+from benchmarks.workloads.learning import ExponentialNetwork
+from graphc.backends.cupy import executor, functions, gathering, launching, merging, products, replaying, scattering
+from graphc.backends.cupy.functions import scatter_add
+from graphc.backends.cupy.launching import Call, Ordered, Tape, taped
+from graphc.backends.cupy.schedule import Device, Program
+from graphc.backends.numpy.executor import define
+from graphc.ops import functions as numpy_functions
+from tests.cuda_emulation import COMPILER, ORDERS, Emulator
+from tests.test_cuda_kernels import assert_no_spills
+from tests.test_cuda_products import AS_IT_IS, wrapped
+from tests.test_cuda_products import drawn as whole_numbers
+from tests.test_cuda_programs import PROGRAMS, Constant, plan_of
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
+
+
+class Machine:
+    """A GPU whose kernels are emulated on NumPy's memory. It keeps every array, so that addresses stay apart."""
+
+    def __init__(self, folder: Path, order: int = 0) -> None:
+        self.folder = folder
+        self.order = order
+        self.kept: list[Any] = []
+        self.launched: list[str] = []
+        self.cupy = SimpleNamespace(
+            ascontiguousarray=lambda x: self.keep(np.array(x, order="C")),
+            empty=lambda shape, dtype: self.keep(np.full(shape, 77, dtype)),
+            transpose=np.transpose,
+            broadcast_to=lambda x, shape: np.broadcast_to(x, shape, subok=True),
+            reshape=np.reshape,
+            concatenate=lambda arrays, axis: self.keep(np.concatenate(arrays, axis)),
+            array=lambda x: self.keep(np.array(x)),
+        )
+
+    def keep(self, array: Any) -> Any:
+        # 16 bytes at a time may be read where CuPy's arrays begin
+        room = np.empty(array.nbytes + 16, np.uint8)
+        start = -room.ctypes.data % 16
+        copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        self.kept.append(wrapped(copy))
+        return self.kept[-1]
+
+    def function(self, text: str) -> Callable[..., None]:
+        """What `compiling.function` gives."""
+
+        def run(grid: tuple[int, int, int], block: tuple[int, int, int], arguments: Any) -> None:
+            self.launched.append(text)
+            pointer = [kind[1] for kind in merging.parameters(text)]
+            addresses = [a for a, p in zip(arguments, pointer, strict=True) if p]
+            emulator = Emulator([text], self.folder)
+            launch = emulator.library.launch_0
+            shape = (ctypes.c_longlong * 4)(*grid[:2], *block[:2])
+            numbers = [a for a, p in zip(arguments, pointer, strict=True) if not p]
+            many = (ctypes.c_void_p * (len(addresses) + 1))(*addresses)
+            assert launch(shape, self.order, many, (ctypes.c_longlong * (len(numbers) + 1))(*numbers)) == 0
+
+        return run
+
+    def kernel(self, kernel: Any) -> Callable[..., None]:
+        """What `running.Runner` does."""
+        program = Program(kernel)
+        nodes = (*kernel.roots, *kernel.nodes)
+
+        def run(*args: Any) -> None:
+            places = {node: a.data.ptr for node, a in zip(nodes, args[: len(nodes)], strict=True)}
+            aligned = {node: (a & -a) & 15 or 16 for node, a in places.items()}
+            schedule = program.schedule(args[len(nodes) :], aligned, Device())
+            for number, size in schedule.workspaces.items():
+                places[number] = self.keep(np.full(size, 0xA5, np.uint8)).data.ptr
+            for one in schedule.launches:
+                arguments = (*[places[a] for a in one.arrays], *one.numbers)
+                launching.launch(one.source, one.grid, one.block, arguments, one.work)
+
+        return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled kernels are found again."""
+    return tmp_path_factory.mktemp("merging")
+
+
+@pytest.fixture(params=ORDERS)
+def machine(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    found = Machine(folder, request.param)
+    for module in (products, gathering, launching, scattering, replaying, functions):
+        monkeypatch.setattr(module, "cupy", lambda: found.cupy)
+    for module in (launching, replaying):
+        monkeypatch.setattr(module, "function", found.function)
+    monkeypatch.setattr(products, "_library", lambda: SimpleNamespace())
+    return found
+
+
+def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
+    """The function that the CuPy backend would run."""
+    plan = plan_of(compiled)
+    writer, source = executor.written(plan)
+    module = ModuleType("functions")
+    module.__dict__.update(
+        gather=gathering.gather,
+        unslice=lambda *a: machine.keep(numpy_functions.unslice(*a)),
+        scatter_add=scatter_add,
+        on_device=lambda x: machine.keep(np.asarray(x)),
+        matmul=products.matmul,
+    )
+    ndarray = getattr(machine.cupy, "ndarray", type(wrapped(0)))
+    scope = {**writer.scope, "cp": Ordered(machine.cupy), "ck": Ordered(module), "ndarray": ndarray}
+    scope.update((name, Constant(machine.keep(array))) for name, array in writer.constants.items())
+    scope.update((f"kernel{k}", machine.kernel(kernel)) for k, kernel in enumerate(writer.kernels))
+    return define(plan.graph.name, source, scope)
+
+
+def drawn(spec: Any) -> Any:
+    rng = np.random.default_rng(4)
+    return spec if isinstance(spec, np.ndarray) else rng.normal(size=spec).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", [n for n in PROGRAMS if "h5" not in n and "sizes" not in n])
+def test_joined_launches_do_the_same(name: str, machine: Machine) -> None:
+    f, shapes = PROGRAMS[name]
+    given = [drawn(s) for s in shapes]
+    compiled = graphc.compile(f, *given)
+    run = loaded(compiled, machine)
+    arguments = [machine.keep(a) for a in given]
+    apart = [np.array(r) for r in run(*arguments)]
+    with taped(Tape(replaying.send)) as tape:
+        together = run(*arguments)
+        tape.flush()
+    wanted = leaves(compiled(*given))
+    for a, b, c in zip(apart, together, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, c, rtol=2e-5, atol=2e-6)
+
+
+def test_a_training_step_is_one_kernel(machine: Machine) -> None:
+    """Of a network of three layers by Adam; it reads arguments and writes results where they are."""
+    workload = ExponentialNetwork()
+    inputs = workload.inputs()
+    compiled = graphc.compile(workload.graphc(), *inputs)
+    run = loaded(compiled, machine)
+    given = [machine.keep(np.asarray(x)) for x in leaves(inputs)]
+    apart = [np.array(r) for r in run(*given)]
+    assert len(machine.launched) > 15
+    with taped(Tape(replaying.send)) as tape:
+        results = run(*given)
+    assert tape.flushes == 0
+    (calls,) = merging.runs(tape.calls)
+    # other arguments than those that were noted, and results elsewhere
+    block = replaying.Block(results)
+    regions = [
+        *(merging.Region(r.data.ptr, r.nbytes, "results", k[0]) for r, k in zip(results, block.kinds, strict=True)),
+        *(merging.Region(a.data.ptr, a.nbytes, f"input {k}") for k, a in enumerate(given)),
+    ]
+    one = merging.merged(calls, regions)
+    others = [machine.keep(a) for a in given]
+    for a in given:
+        a[...] = np.nan
+    memory = machine.keep(np.zeros(block.bytes, np.uint8))
+    places = {"results": memory.data.ptr, **{f"input {k}": a.data.ptr for k, a in enumerate(others)}}
+    if machine.order == 0 and find_spec("cuda") is not None:
+        assert assert_no_spills([one.text]) <= 128
+    machine.launched.clear()
+    machine.function(one.text)((1, 1, 1), (*one.block, 1), [places.get(n, n) for n in one.arguments])  # type: ignore[call-overload]
+    assert len(machine.launched) == 1
+    for (place, shape, dtype), wanted in zip(block.kinds, apart, strict=True):
+        size = math.prod(shape) * dtype.itemsize
+        np.testing.assert_array_equal(memory[place : place + size].view(dtype).reshape(shape), wanted)
+
+
+SMALL_PRODUCTS = {
+    **AS_IT_IS,
+    "shared by a warp": (whole_numbers(20, 100), whole_numbers(100, 3)),
+    "shared, transposed": (whole_numbers(100, 7, dtype=np.float32).T, whole_numbers(100, 33, dtype=np.float32)),
+}
+
+
+def test_small_products(machine: Machine) -> None:
+    for name, (a, b) in SMALL_PRODUCTS.items():
+        result = products.matmul(wrapped(a), wrapped(b))
+        np.testing.assert_array_equal(result, np.matmul(a, b), err_msg=name)
+        assert result.shape == np.matmul(a, b).shape
+    assert len(machine.launched) == len(SMALL_PRODUCTS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "positions"),
+    [
+        ((5, 8), 0, ([1, -1, 4, 0],)),
+        ((5, 3), 0, ([[1, -5], [4, 0]],)),
+        ((3, 5, 7), 1, ([1, 1, -2],)),
+        ((4, 5, 6), 0, ([1, 3, -1], [0, -5, 2])),
+        ((4, 5, 6), 1, ([[1], [3]], [0, 5, -2])),
+        ((9,), 0, (3,)),
+        ((9,), 0, ([],)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["?", "i2", "f4", "f8", "c16"])
+def test_gathering(shape: Any, axis: int, positions: Any, dtype: str, machine: Machine) -> None:
+    x = (np.arange(math.prod(shape)) % 251).astype(dtype).reshape(shape)
+    indices = tuple(np.asarray(p, np.int64 if k else np.int32) for k, p in enumerate(positions))
+    found = gathering.gather(machine.keep(x), tuple(map(machine.keep, indices)), axis)
+    np.testing.assert_array_equal(found, numpy_functions.gather(x, indices, axis))
+
+
+def test_results_are_gathered(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.cupy, "asarray", machine.keep, raising=False)
+    arrays = [machine.keep(np.arange(n, dtype=dtype)) for n, dtype in ((1000, "f4"), (7, "u1"), (0, "f8"), (1, "f8"))]
+    block = replaying.Block(arrays)
+    memory = machine.keep(np.zeros(block.bytes, np.uint8))
+    replaying.Gather(arrays, block)(SimpleNamespace(ptr=memory.data.ptr))
+    for array, (place, _, _) in zip(arrays, block.kinds, strict=True):
+        np.testing.assert_array_equal(memory[place : place + array.nbytes].view(array.dtype), array)
+
+
+def test_large_launches_are_left_alone() -> None:
+    small = Call('extern "C" __global__ void kernel(const u8* a) {}', (1, 1), (256, 1), (0,), 1000)
+    large = Call(small.text, (4000, 1), (256, 1), (0,), 1 << 20)
+    odd = Call(small.text, (1, 1), (200, 1), (0,), 10)
+    found = [len(run) for run in merging.runs([small, small, large, small, odd, small, small, small])]
+    assert found == [2, 1, 1, 1, 3]
+
+
+def test_what_is_no_kernel_comes_after_those_before_it() -> None:
+    sent: list[str] = []
+    module = ModuleType("module")
+    module.__dict__.update(empty=lambda: sent.append("empty"), sort=lambda: sent.append("sort"), number=3)
+    ordered = Ordered(module)
+    with taped(Tape(lambda calls: sent.extend(c.text for c in calls))) as tape:
+        launching.launch("first", (1, 1), (32, 1), (), 1)
+        ordered.empty()
+        launching.launch("second", (1, 1), (32, 1), (), 1)
+        ordered.sort()
+        launching.launch("third", (1, 1), (32, 1), (), 1)
+        assert ordered.number == 3
+        assert sent == ["empty", "first", "second", "sort"]
+        assert [c.text for c in tape.calls] == ["third"]

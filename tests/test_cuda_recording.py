@@ -1,0 +1,257 @@
+"""Recorded calls end to end: memory, streams and captures stand in for CUDA's, kernels are emulated."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from benchmarks.tree import leaves, rebuilt
+from benchmarks.workloads.learning import ExponentialNetwork
+from graphc.backends.cupy import functions, gathering, launching, products, replaying, scattering
+from graphc.backends.cupy.arguments import DeviceSpec
+from graphc.backends.cupy.replaying import Replayed
+from tests.cuda_emulation import COMPILER
+from tests.test_cuda_merging import Machine, loaded
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
+
+
+class Pointer:
+    """CuPy's pointer into a piece of memory."""
+
+    def __init__(self, mem: Any, place: int = 0) -> None:
+        self.mem = mem
+        self.ptr = mem.ctypes.data + -mem.ctypes.data % 256 + place
+        self.place = place
+
+    def __add__(self, place: int) -> Pointer:
+        return Pointer(self.mem, self.place + place)
+
+
+def malloc(size: int) -> Pointer:
+    return Pointer(np.full(size + 256, 0xA5, np.uint8))
+
+
+class Ndarray(np.ndarray):  # type: ignore[type-arg]
+    """An array in memory that a pointer points to; made as CuPy's are."""
+
+    pointer: Any = None
+
+    def __new__(cls, shape: Any, dtype: Any, memory: Pointer) -> Ndarray:
+        dtype = np.dtype(dtype)
+        count = int(np.prod(shape))
+        raw = (ctypes.c_char * max(1, count * dtype.itemsize)).from_address(memory.ptr)
+        made = np.frombuffer(raw, dtype, count).reshape(shape).view(cls)
+        made.pointer = memory
+        return made
+
+    def __array_finalize__(self, parent: Any) -> None:
+        self.pointer = getattr(parent, "pointer", None)
+
+    @property
+    def data(self) -> Any:  # type: ignore[override]
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+
+class Driver(Machine):
+    """A machine with allocators, one stream, and captures of launches."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.allocator: Callable[[int], Pointer] = malloc
+        self.captured: list[Any] | None = None
+        self.made = 0
+        runtime = SimpleNamespace(getDevice=lambda: 0)
+        stream = SimpleNamespace(ptr=0, is_capturing=lambda: False, record=lambda: None)
+        cuda = SimpleNamespace(
+            runtime=runtime,
+            MemoryPool=lambda: SimpleNamespace(malloc=malloc),
+            alloc=lambda size: self.allocator(size),
+            using_allocator=self.using,
+            get_current_stream=lambda: stream,
+            Stream=lambda non_blocking: self,
+        )
+        for name, value in {
+            "cuda": cuda,
+            "ndarray": Ndarray,
+            "empty": lambda shape, dtype: Ndarray(shape, dtype, self.allocator(int(np.prod(shape)) * dtype.itemsize)),
+            "empty_like": lambda a, order: Ndarray(a.shape, a.dtype, self.allocator(a.nbytes)),
+            "asarray": self.keep,
+        }.items():
+            setattr(self.cupy, name, value)
+
+    def keep(self, array: Any) -> Any:
+        array = np.asarray(array)
+        made = Ndarray(array.shape, array.dtype, self.allocator(array.nbytes) if hasattr(self, "allocator") else None)
+        made[...] = array
+        self.kept.append(made)
+        return made
+
+    @contextmanager
+    def using(self, allocator: Callable[[int], Pointer]) -> Iterator[None]:
+        before, self.allocator = self.allocator, allocator
+        yield
+        self.allocator = before
+
+    def function(self, text: str) -> Callable[..., None]:
+        run = super().function(text)
+
+        def captured(*call: Any) -> None:
+            if self.captured is not None:
+                self.captured.append((run, call))
+            else:
+                self.made += 1
+                run(*call)
+
+        return captured
+
+    # a stream
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait_event(self, event: Any) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+    def begin_capture(self) -> None:
+        self.captured = []
+
+    def end_capture(self) -> Any:
+        calls, self.captured = self.captured, None
+        assert calls is not None
+
+        def launch(stream: Any) -> None:
+            self.made += 1
+            for run, call in calls:
+                run(*call)
+
+        return SimpleNamespace(launch=launch)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("recording")
+
+
+@pytest.fixture
+def driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    found = Driver(folder)
+    for module in (products, gathering, launching, scattering, replaying, functions):
+        monkeypatch.setattr(module, "cupy", lambda: found.cupy)
+    for module in (launching, replaying):
+        monkeypatch.setattr(module, "function", found.function)
+    monkeypatch.setattr(products, "_library", lambda: SimpleNamespace())
+    return found
+
+
+def replayed(compiled: Any, driver: Driver) -> Replayed:
+    graph = compiled.graph
+    specs = [DeviceSpec(f"argument {k}", type, ()) for k, type in enumerate(graph.input_types)]
+    return Replayed(loaded(compiled, driver), specs)
+
+
+def test_a_small_step_is_a_launch(driver: Driver) -> None:
+    inputs = ExponentialNetwork().inputs()
+    compiled = graphc.compile(ExponentialNetwork().graphc(), *inputs)
+    f = replayed(compiled, driver)
+    given = [driver.keep(x) for x in leaves(inputs)]
+    first = [np.array(r) for r in f(*given)]
+    for _ in range(4):
+        f(*given)
+    (recording,) = f.recordings.values()
+    assert recording is not None, f.failures
+    assert recording.whole is not None
+    # the network trains: results are the next arguments
+    slow = [np.array(x) for x in leaves(inputs)]
+    bound = f.bind(lambda *_: pytest.fail("not recorded"), False, False)
+    for step in range(3):
+        before = driver.made
+        results = bound(*given)
+        assert driver.made == before + 1
+        if step == 0:
+            for a, b in zip(results, first, strict=True):
+                np.testing.assert_array_equal(a, b)
+        given = [*results[:-1], *given[-2:]]
+        slow = [*leaves(compiled(*rebuilt(inputs, slow)))[:-1], *slow[-2:]]
+        for a, c in zip(given, slow, strict=True):
+            np.testing.assert_allclose(a, c, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_no_kernel_makes_a_graph(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x: Any, i: Any) -> Any:
+        y = np.exp(x @ x.T)
+        z = np.concatenate([y, 2 * y], axis=0)  # by CuPy
+        return np.sum(np.take(z, i, axis=0) ** 2, axis=1), z, x.T + 1
+
+    rng = np.random.default_rng(0)
+    x, i = rng.normal(size=(4, 3)), np.array([1, 7, -2])
+    compiled = graphc.compile(f, x, i)
+
+    def concatenate(arrays: Any, axis: int) -> Any:
+        shape = [sum(a.shape[0] for a in arrays), *arrays[0].shape[1:]]
+        result = driver.cupy.empty(tuple(shape), arrays[0].dtype)
+
+        def copy(*_: Any) -> None:
+            result[...] = np.concatenate(arrays, axis)
+
+        if driver.captured is not None:
+            driver.captured.append((copy, ()))
+        copy()
+        return result
+
+    monkeypatch.setattr(driver.cupy, "concatenate", concatenate)
+    run = replayed(compiled, driver)
+    given = [driver.keep(a) for a in (x, i)]
+    first = [np.array(r) for r in run(*given)]
+    for _ in range(3):
+        run(*given)
+    (recording,) = run.recordings.values()
+    assert recording is not None, run.failures
+    assert recording.whole is None
+    before = driver.made
+    others = [driver.keep(2 * x), driver.keep(i)]
+    results = run(*others)
+    assert driver.made == before + 3  # arguments, the graph, results
+    for a, b in zip(results, leaves(compiled(2 * x, i)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    for a, b in zip(run(*given), first, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_results_that_are_arguments_are_copied(driver: Driver) -> None:
+    """A kernel that writes results where they are would leave out those that nothing writes."""
+    x = np.arange(6.0).reshape(2, 3)
+    compiled = graphc.compile(lambda x: (x, np.exp(x), np.exp(x).T + 1, np.sum(x, axis=1)), x)
+    run = replayed(compiled, driver)
+    given = driver.keep(x)
+    first = [np.array(r) for r in run(given)]
+    for _ in range(3):
+        results = run(given)
+    for a, b in zip(results, first, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.shares_memory(results[0], given)
+
+
+def test_numpy_arrays_are_left_to_others(driver: Driver) -> None:
+    inputs = np.ones((3, 4)), np.ones((4, 2))
+    compiled = graphc.compile(lambda a, b: np.exp(a @ b) + 1, *inputs)
+    run = replayed(compiled, driver)
+    bound = run.bind(lambda *given: ("otherwise", given), True, False)
+    assert bound(*inputs)[0] == "otherwise"
+    given = [driver.keep(a) for a in inputs]
+    assert bound(*given)[0] == "otherwise"  # not recorded yet
+    for _ in range(4):
+        run(*given)
+    np.testing.assert_allclose(bound(*given), np.exp(inputs[0] @ inputs[1]) + 1)
+    assert bound(given[0])[0] == "otherwise"
