@@ -266,16 +266,16 @@ def test_kernels_in_pieces_compile_for_other_processors(name: str) -> None:
     for program in ("softmax of everything", "few columns, standardised", "both ways, single"):
         function, args = arguments(program)
         kernels = [s.kernel for s in compiled(function, args, True).plan.steps if s.kernel is not None]
-        part = generator.part(kernels, FAR[name])
-        assert "@parallel = global" in part.text
-        assert assemble(part.text, FAR[name])
+        parts = generator.parts(kernels, FAR[name])
+        assert "@parallel = global" in parts[0].text
+        assert all(assemble(part.text, FAR[name]) for part in parts)
 
 
 def test_kernels_that_ctypes_calls_run_on_threads(counted: pool.Pool) -> None:
     """As where arrays are not laid out as the built-in functions expect."""
     f = graphc.compile(lambda x: np.exp(np.sin(x)), "f64[n,m]", kernels="llvm")
     (kernel,) = [s.kernel for s in f.plan.steps if s.kernel is not None]
-    found = code.library((generator.part([kernel], host()),), host(), ("kernel0",))
+    found = code.library(generator.parts([kernel], host()), host(), ("kernel0",))
     (run,) = generator.callers([kernel], found)
     x = values(701, 523)
     for count in COUNTS:
