@@ -10,8 +10,6 @@ import numpy as np
 from benchmarks.prepared import Array, Prepared, Program
 from benchmarks.tree import leaves, mapped
 
-NO_DONATION = "graphc makes new arrays: no argument can be donated to it yet"
-
 
 class Unavailable(Exception):
     """A library has no program for a workload; the message says why."""

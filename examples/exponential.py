@@ -78,7 +78,7 @@ def train(iterations=ITERATIONS, seed=0):
     state = {
         name: {k: (np.zeros_like(p), np.zeros_like(p)) for k, p in layer.items()} for name, layer in params.items()
     }
-    compiled = graphc.jit(step)
+    compiled = graphc.jit(step, donate_argnums=(0, 1))  # the new parameters and state lie where the old ones did
     losses = []
     for iteration in range(1, iterations + 1):
         x = rng.rand(BATCH, 1).astype(np.float32)

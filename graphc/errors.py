@@ -159,3 +159,7 @@ class ParseError(GraphcError, ValueError):
 
 class RuleError(GraphcError, RuntimeError):
     """An op's own record or derivative rule is broken."""
+
+
+class DonationWarning(UserWarning):
+    """An argument was donated, but its memory was not taken: it was copied, or no result has its type."""

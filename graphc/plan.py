@@ -19,7 +19,8 @@ class Step:
     """Run one node by its NumPy meaning, or a group of nodes as a kernel.
 
     nodes: what the step computes, in order.
-    into: for results that overwrite an operand's storage, that operand; the others get fresh storage.
+    into: for results that overwrite an operand's storage, that operand, or for those that get the memory of a donated
+        input that nothing reads any more, that input; the others get fresh storage.
     frees: nodes whose storage nobody reads after this step.
     kernel: what computes the group; its stores are the results. None for a single node run by NumPy.
     fills: for results of which the kernel writes a part, the node that first fills them.
@@ -49,6 +50,26 @@ class Range:
         raise ValueError(f"zero-size array to reduction operation {self.operation} which has no identity")
 
 
+class Memory(int):
+    """The most bytes that a call takes: its arguments, the results that have memory of their own, and temporaries.
+
+    >>> Memory(800, 800, 64), Memory(800, 800, 64).temporaries
+    (1664, 64)
+    """
+
+    arguments: int
+    results: int
+    temporaries: int
+
+    def __new__(cls, arguments: int, results: int, temporaries: int) -> Memory:
+        found = super().__new__(cls, arguments + results + temporaries)
+        found.arguments, found.results, found.temporaries = arguments, results, temporaries
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Memory, (self.arguments, self.results, self.temporaries)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What an executor does for one call.
@@ -58,6 +79,7 @@ class Plan:
     steps: in order; inputs and constants need none.
     copies: positions of outputs that would share storage with an input, a constant or another output.
     storage: for each node that owns storage at some time, its size in bytes as a formula in the named sizes.
+    donated: positions of the donated inputs whose memory some step writes to, or an output is.
     """
 
     graph: Graph
@@ -65,6 +87,7 @@ class Plan:
     steps: tuple[Step, ...]
     copies: frozenset[int]
     storage: Mapping[int, Size]
+    donated: tuple[int, ...] = ()
 
     def peak_bytes(self, sizes: Mapping[str, int] | None = None) -> int:
         """The most bytes of results and temporaries alive at once, given values for the named sizes.
@@ -73,6 +96,28 @@ class Plan:
         """
         env = sizes or {}
         return max(self._live({node: dims.evaluate(size, env) for node, size in self.storage.items()}), default=0)
+
+    def memory(self, sizes: Mapping[str, int], arena: Size | None = None) -> Memory:
+        """What a call takes, given values for the named sizes; `arena` is all that temporaries get, if it is known."""
+        nodes = self.graph._node
+        types = [nodes[o]["type"] for o in self.graph.outputs]
+        made = [k for k, type in enumerate(types) if type.shape and not self._given(k)]
+        arguments, results, copied = (
+            sum(dims.evaluate(nbytes(t), sizes) for t in some)
+            for some in (self.graph.input_types, [types[k] for k in made], [types[k] for k in made if k in self.copies])
+        )
+        if arena is not None:
+            return Memory(arguments, results, dims.evaluate(arena, sizes))
+        # the largest is reached before, or when the last copies are made
+        return Memory(arguments, results, max(0, self.peak_bytes(sizes) + copied - results))
+
+    def _given(self, position: int) -> bool:
+        """Whether an output lies in the memory of a donated input."""
+        into = {result: operand for step in self.steps for result, operand in step.into.items()}
+        node = self.graph.outputs[position]
+        while node in into:
+            node = into[node]
+        return position not in self.copies and node in {self.graph.inputs[k] for k in self.donated}
 
     def peak_formula(self, sizes: Mapping[str, int] | None = None) -> Size:
         """The peak as a formula in the named sizes that have no value; ValueError where it is too long to be one."""
@@ -107,6 +152,7 @@ class Loaded:
 
     run: a function of the inputs that returns a tuple of the results.
     source: readable Python that does the same.
+    arena: if the plan runs as one native function, the bytes of all its temporaries as a formula in the named sizes.
     bind: if the plan runs as one native function, `bind(slow, unpacked, strict)` gives another one of it, which hands
         arguments other than dense arrays of the right types to `slow`; if `unpacked` returns the one result that there
         is, and no tuple; and if `strict` tells Python's numbers, which are for weak inputs, from NumPy's.
@@ -114,6 +160,7 @@ class Loaded:
 
     run: Callable[..., tuple[Any, ...]]
     source: str
+    arena: Size | None = None
     bind: Callable[[Callable[..., Any], bool, bool], Callable[..., Any]] | None = None
 
 

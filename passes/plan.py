@@ -10,8 +10,9 @@ from typing import Any
 from graphc import dims
 from graphc.dims import Size
 from graphc.ir import NOTHING, Graph, TensorType
-from graphc.kernels import Kernel, Load
+from graphc.kernels import Apply, Kernel, Load, Reduce
 from graphc.ops import TABLE
+from graphc.passes.donation import Gifts, fallible_first
 from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.passes.reading import VIEWS
@@ -31,7 +32,10 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
     nodes: Nodes = graph._node
     root = _roots(nodes)
     units = _ordered(graph, _inserting(graph, _units(graph, groups), groups))
+    if graph.graph["donated"] and overwrite:
+        units = [units[k] for k in fallible_first(nodes, [((*u.nodes, *u.results), u.reads) for u in units])]
     last_use = _last_uses(graph, units, root)
+    gifts = Gifts(graph, [u.nodes for u in units], root)
     dying: dict[int, list[int]] = {}
     for r, at in last_use.items():
         dying.setdefault(at, []).append(r)
@@ -40,7 +44,7 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
     for position, unit in enumerate(units):
         into: dict[int, int] = {}
         for i in unit.results:
-            operand = _overwritable(nodes, root, last_use, position, unit, i, into) if overwrite else None
+            operand = _overwritable(nodes, root, last_use, position, unit, i, into, gifts) if overwrite else None
             if operand is not None:
                 into[i] = operand
             elif root[i] == i and nodes[i]["type"] is not NOTHING:
@@ -50,7 +54,12 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
         frees = tuple(r for r in dying.get(position, ()) if r not in taken and _stored(nodes[r]))
         fills = {i: base for i, base in unit.fills.items() if i not in into}
         steps.append(Step(unit.nodes, into, frees, unit.kernel, fills))
-    return Plan(graph, _ranges(traced or graph), tuple(steps), _copies(graph, root), storage)
+    if overwrite:
+        steps = gifts.settle(steps, storage, last_use)
+    into = {result: operand for step in steps for result, operand in step.into.items()}
+    copies = _copies(graph, root, gifts.returned() if overwrite else {}) | gifts.views(into)
+    donated = gifts.used(into, copies)
+    return Plan(graph, _ranges(traced or graph), tuple(steps), copies, storage, donated)
 
 
 def _ranges(graph: Graph) -> tuple[Range, ...]:
@@ -247,6 +256,7 @@ def _overwritable(
     unit: _Unit,
     result: int,
     taken: Mapping[int, int],
+    gifts: Gifts,
 ) -> int | None:
     """An operand that dies here and whose storage fits the result exactly, of an op that can write there."""
     type = nodes[result]["type"]
@@ -258,11 +268,12 @@ def _overwritable(
     candidates = unit.reads[:1] if unit.kernel is None and op.updates else unit.reads
     if result in unit.fills:
         candidates = (unit.fills[result],)  # what is not written keeps its values
-    for a in candidates:
+    donated = gifts.open(position, result, result in unit.fills or (unit.kernel is None and op.updates))
+    for a in sorted(candidates, key=lambda a: a not in donated):
         if (
             root[a] == a
             and nodes[a]["type"] is type
-            and nodes[a]["op"] not in SOURCES
+            and (nodes[a]["op"] not in SOURCES or a in donated)
             and last_use.get(a) == position
             and a not in taken.values()
             and sum(root[b] == a for b in set(unit.reads)) == 1
@@ -273,23 +284,41 @@ def _overwritable(
 
 
 def _elementwise(kernel: Kernel, operand: int, result: int) -> bool:
-    """Whether each element of the operand is read only where the same element of the result is written."""
-    if kernel.reduced:
+    """Whether each element of the operand is read only before the same element of the result is written."""
+    store = next(s for s in kernel.stores if s.node == result)
+    loads = [k for k, v in enumerate(kernel.values) if isinstance(v, Load) and v.root == operand]
+    found = [kernel.values[k] for k in loads]
+    if not all(isinstance(v, Load) and v.at == store.at and not v.within for v in found):
         return False
-    place = next(s.at for s in kernel.stores if s.node == result)
-    loads = [v for v in kernel.values if isinstance(v, Load) and v.root == operand]
-    return all(v.at == place and not v.within for v in loads) and all(s != 0 for s in place.strides)
+    value, stage = kernel.values[store.value], kernel.stages[store.value]
+    if isinstance(value, Reduce) and value.across:
+        return False
+    along = {loop for loop, stride in enumerate(store.at.strides) if stride != 0}
+    whole = along == set(range(len(kernel.sizes)))
+    if not whole and along != set(range(len(kernel.sizes))) - kernel.reduced:
+        return False
+    # what the sweeps over all elements compute before the result is written is computed no more afterwards
+    start = stage + 1 if whole else stage
+    depends = set(loads)
+    for k, one in enumerate(kernel.values):
+        if isinstance(one, Apply) and depends.intersection(one.operands):
+            depends.add(k)
+    again = any(kernel.stages[k] >= start and (whole or kernel.varies[k] & kernel.reduced) for k in depends)
+    return not again and stage == (0 if whole else max(kernel.stages))
 
 
-def _copies(graph: Graph, root: Mapping[int, int]) -> frozenset[int]:
-    """Outputs that must not share storage with what the caller or another output holds."""
+def _copies(graph: Graph, root: Mapping[int, int], returned: Mapping[int, int]) -> frozenset[int]:
+    """Outputs that must not share storage with what the caller or another output holds.
+
+    `returned` are inputs that the caller does not hold any more, and which of the outputs they are.
+    """
     nodes = graph._node
     taken: set[int] = set()
     result = set()
     for position, o in enumerate(graph.outputs):
         r = root[o]
         partial = nodes[o]["op"] in ("broadcast_to", "slice")
-        if nodes[r]["op"] in SOURCES or r in taken or partial:
+        if (nodes[r]["op"] in SOURCES and returned.get(o) != position) or r in taken or partial:
             result.add(position)
         taken.add(r)
     return frozenset(result)

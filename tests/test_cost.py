@@ -290,7 +290,7 @@ def test_every_number_is_that_of_the_formula() -> None:
     sizes = {"n": 7, "k": 5, "m": 3}
     symbolic, numeric = cost(compiled), cost(compiled, **sizes)
     assert symbolic.at(**sizes) == numeric
-    assert numeric.peak == compiled.memory(**sizes)
+    assert numeric.peak == compiled.plan.peak_bytes(sizes)
     for rows in (numeric.by_op, numeric.by_line):
         for field in ("nodes", "flops", "other", "read", "written"):
             assert sum(getattr(row, field) for row in rows.values()) == getattr(numeric.total, field)
@@ -318,7 +318,7 @@ def test_the_peak_formula_is_the_peak() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         sizes = {name: int(rng.integers(0, 60)) for name in "nkm"}
-        assert dims.evaluate(peak, sizes) == compiled.memory(**sizes)
+        assert dims.evaluate(peak, sizes) == compiled.plan.peak_bytes(sizes)
 
 
 def test_a_jitted_function() -> None:

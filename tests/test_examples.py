@@ -156,6 +156,34 @@ def test_exponential_starts_where_chainer_does(example):
         np.testing.assert_array_equal(layer["W"], golden[f"init/{name}/W"])
 
 
+def test_classifier(example, capsys, monkeypatch):
+    module = example("classifier")
+    monkeypatch.setattr(module.train, "__defaults__", (1000, 60, 0))
+    module.main("60")
+    _, losses, right = capsys.readouterr().out.splitlines()
+    first, last = (float(word.split(",")[0]) for word in losses.replace("of the last ten", ":").split(": ")[1:])
+    assert last < first / 2
+    assert float(right.split()[1]) > 60
+
+
+def test_the_classifier_s_step_stays_in_its_memory_and_computes_what_numpy_does(example):
+    module = example("classifier")
+    rng = np.random.default_rng(0)
+    params = module.init((20, 30, 10), rng)
+    velocity = [{k: np.zeros_like(p) for k, p in layer.items()} for layer in params]
+    x, labels = rng.normal(size=(50, 20)).astype(np.float32), rng.integers(0, 10, 50)
+    wanted = module.graphc.jit(module.step, kernels="none")(params, velocity, x, labels)
+    places = [p.__array_interface__["data"] for layer in params for p in layer.values()]
+    value, params, velocity = module.graphc.jit(module.step, donate_argnums=(0, 1))(params, velocity, x, labels)
+    np.testing.assert_allclose(value, wanted[0], rtol=1e-5)
+    for tree, expected in ((params, wanted[1]), (velocity, wanted[2])):
+        for layer, other in zip(tree, expected, strict=True):
+            for k in layer:
+                np.testing.assert_allclose(layer[k], other[k], rtol=1e-4, atol=1e-6)
+    held = {p.__array_interface__["data"] for tree in (params, velocity) for layer in tree for p in layer.values()}
+    assert held >= set(places)
+
+
 def test_monte_carlo(example, capsys, tmp_path):
     """Within five standard errors of the closed form; the curve of deltas as near as 2,000 paths allow."""
     module = example("monte_carlo")

@@ -312,7 +312,7 @@ def replay(compiled: Any, sizes: dict[str, int]) -> int:
 def test_peak_memory_is_that_of_a_replay(f: Function, spec: str) -> None:
     compiled = graphc.compile(f, spec)
     sizes = {"n": 30, "m": 20}
-    assert compiled.plan.peak_bytes(sizes) == replay(compiled, sizes) == compiled.memory(**sizes)
+    assert compiled.plan.peak_bytes(sizes) == replay(compiled, sizes)
 
 
 @pytest.mark.parametrize("f", [row[1] for row in PROGRAMS[:4]], ids=[row[0] for row in PROGRAMS[:4]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.errors import DTypeError, GuardError, ShapeError
+from graphc.errors import DonationWarning, DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, Graph, Guard, TensorType
 
 
@@ -74,6 +76,18 @@ class InputSpec:
             )
         return array
 
+    def owned(self, array: np.ndarray[Any, Any], *others: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The array itself if it is the caller's to give away, and no other argument shows its memory; else a copy."""
+        why = not_given(array, others)
+        if why is None:
+            return array
+        warnings.warn(
+            f"argument {self.name} is donated, but {why}: it is copied, and its memory is not used",
+            DonationWarning,
+            stacklevel=_levels(),
+        )
+        return np.array(array, order="C")
+
     def refuse_size(self, axis: int, actual: int, expected: int) -> None:
         raise ShapeError(
             f"argument {self.name}: wrong size along axis {axis}",
@@ -81,6 +95,30 @@ class InputSpec:
             actual=str(actual),
             fix="pass an array of this size, or compile for other sizes: a name such as n stands for any",
         )
+
+
+def not_given(array: np.ndarray[Any, Any], others: Sequence[Any]) -> str | None:
+    """Why the memory of an array cannot be taken; None if it can."""
+    if not array.flags.writeable:
+        return "is read-only"
+    if not array.flags.owndata:
+        return "is a view of memory that another object owns"
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        return "its elements are not adjacent in C's order"
+    if any(array is other or np.may_share_memory(array, other) for other in others):
+        return "another argument shows the same memory"
+    return None
+
+
+def _levels() -> int:
+    """How far above its caller the user's frame lies, for warnings."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__", "graphc").partition(".")[0] == "graphc"
+        or frame.f_code.co_filename.startswith("<graphc ")
+    ):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def solve_size(size: Size, actual: int, spec: InputSpec, /, **known: int) -> int:

@@ -85,11 +85,14 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
     if native is None:
         return Loaded(run, source)
     specs = [scope[f"spec{position}"] for position in range(len(plan.graph.inputs))]
-    return Loaded(native.bind(densely(native.bind(run), run, specs)), source, native.bind)
+    call = native.bind(densely(native.bind(run), run, specs, plan.donated))
+    return Loaded(call, source, native.arena, native.bind)
 
 
-def densely(native: Callable[..., Any], run: Callable[..., Any], specs: Sequence[InputSpec]) -> Callable[..., Any]:
-    """A function of any arguments that fit: it hands dense arrays to `native`.
+def densely(
+    native: Callable[..., Any], run: Callable[..., Any], specs: Sequence[InputSpec], donated: Sequence[int]
+) -> Callable[..., Any]:
+    """A function of any arguments that fit: it hands dense arrays to `native`, and memory that may be written.
 
     So results do not hang on how arguments lie in memory: products in `run` may round otherwise.
     """
@@ -97,10 +100,16 @@ def densely(native: Callable[..., Any], run: Callable[..., Any], specs: Sequence
     def call(*args: Any) -> Any:
         if len(args) != len(specs):
             return run(*args)  # which says so
-        arrays = (a if spec.admits(a) else spec.convert(a) for spec, a in zip(specs, args, strict=True))
-        dense = [np.require(a, requirements=("C", "A")) for a in arrays]
+        arrays = [a if spec.admits(a) else spec.convert(a) for spec, a in zip(specs, args, strict=True)]
+        given = [*arrays]
+        for k in donated:
+            given[k] = specs[k].owned(arrays[k], *arrays[:k], *arrays[k + 1 :])
+            if given[k].dtype is not specs[k].type.dtype:
+                given[k] = given[k].astype(specs[k].type.dtype)
+        dense = [np.require(a, requirements=("C", "A")) for a in given]
         # an array that was pickled has a dtype object of its own, equal to NumPy's
-        return native(*[a.view(spec.type.dtype) for spec, a in zip(specs, dense, strict=True)])
+        known = (spec.type.dtype for spec in specs)
+        return native(*[a if a.dtype is dtype else a.view(dtype) for a, dtype in zip(dense, known, strict=True)])
 
     return call
 
@@ -250,6 +259,11 @@ class Writer:
         for number, one in enumerate(self.plan.ranges):
             self.scope[f"range{number}"] = one
             lines.append(f"if {self._spelled(one.elements)} == 0: range{number}.refuse()")
+        # last, when nothing is wrong with the arguments
+        names = [self.names[i] for i in self.graph.inputs]
+        owned = [f"spec{k}.owned({', '.join([names[k], *names[:k], *names[k + 1 :]])})" for k in self.plan.donated]
+        if owned:
+            lines.append(f"{', '.join(names[k] for k in self.plan.donated)} = {', '.join(owned)}")
         return lines
 
     def _spec(self, i: int, type: TensorType) -> InputSpec:
@@ -304,9 +318,8 @@ class Writer:
             name = self.names[i] = self._fresh(self.nodes[i].get("name")) or f"v{i}"
             if i in step.into:
                 lines.append(f"{name} = {self.names[step.into[i]]}")
-                continue
-            type: TensorType = self.nodes[i]["type"]
-            lines.append(f"{name} = {self._empty(type)}")
+            else:
+                lines.append(f"{name} = {self._empty(self.nodes[i]['type'])}")
             if i in step.fills:
                 lines.append(f"{name}[...] = {self._operand(step.fills[i])}")
         results = [self.names[i] for i in kernel.nodes]

@@ -1,12 +1,18 @@
-"""graphc, through its public interface: `graphc.compile` for the types and sizes of the inputs."""
+"""graphc, through its public interface: `graphc.compile` for the types and sizes of the inputs.
+
+What a step feeds to itself is donated; where no result can take its memory, that is of no use.
+"""
 
 from __future__ import annotations
+
+import warnings
 
 import graphc
 from benchmarks.peers import Peer
 from benchmarks.peers.numpy import ready
 from benchmarks.prepared import Prepared
 from benchmarks.workload import Workload
+from graphc.errors import DonationWarning
 
 
 class Graphc(Peer):
@@ -18,7 +24,13 @@ class Graphc(Peer):
         return graphc.__version__
 
     def prepare(self, workload: Workload) -> Prepared:
-        return ready(graphc.compile(workload.graphc(), *workload.inputs(), fast_math=self.fast_math), workload)
+        donated = tuple(range(workload.carry))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DonationWarning)
+            compiled = graphc.compile(
+                workload.graphc(), *workload.inputs(), donate_argnums=donated, fast_math=self.fast_math
+            )
+        return ready(compiled, workload)
 
 
 class FastGraphc(Graphc):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.prepared import Array, Program
-from benchmarks.workload import NO_DONATION, Workload, rng
+from benchmarks.workload import Workload, rng
 
 # Every factor is below one: a chain fed to itself settles instead of growing. The absolute values keep a compiler that
 # may reassociate from folding the chain into one multiplication.
@@ -30,7 +30,6 @@ class Chain(Workload):
         self.n = n
         self.dtype = dtype
         self.carry = int(carried)
-        self.note = NO_DONATION if carried else ""
         self.memory = n >= 1_000_000 and dtype == np.float64
         feeding = ", fed to itself" if carried else ""
         self.title = f"20 cheap operations on {n:,} {np.dtype(dtype)}{feeding}"

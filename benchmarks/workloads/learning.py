@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.prepared import Array, Prepared, Program
 from benchmarks.tree import leaves, rebuilt
-from benchmarks.workload import NO_DONATION, Workload, rng
+from benchmarks.workload import Workload, rng
 
 Tree = Any
 Gradient = Callable[..., tuple[Any, Tree]]
@@ -171,7 +171,6 @@ class ExponentialNetwork(Workload):
     dtype = np.float32
     derivative = True
     carry = 2
-    note = NO_DONATION
     tolerance = 2.0**15
 
     def inputs(self) -> tuple[Any, ...]:
@@ -273,7 +272,6 @@ class Mnist(Workload):
     dtype = np.float32
     derivative = True
     carry = 1
-    note = NO_DONATION
     memory = True
     tolerance = 2.0**15
 

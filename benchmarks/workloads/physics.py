@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.prepared import Array, Program
-from benchmarks.workload import NO_DONATION, Unavailable, Workload, rng
+from benchmarks.workload import Unavailable, Workload, rng
 
 DIFFUSION = 0.2
 
@@ -20,7 +20,6 @@ class Heat(Workload):
     """One explicit step of the heat equation on a square, the border held fixed; fed to itself."""
 
     name = "heat-stencil"
-    note = NO_DONATION
     carry = 1
 
     def __init__(self, n: int) -> None:

@@ -34,22 +34,26 @@ def trace_call(
     kwargs: Mapping[str, Any],
     hints: Mapping[str, int] | None = None,
     inputs: Sequence[int] | None = None,
+    donated: Sequence[int] = (),
 ) -> Traceout:
     """Run `f` once on traced stand-ins for the leaves of `args` and `kwargs`, which are specs.
 
-    `inputs` numbers the leaves to replace, in the order of the graph's inputs, and leaves the others as they are.
+    `inputs` numbers the leaves to replace, in the order of the graph's inputs, and leaves the others as they are;
+    `donated` those of which the graph may take the memory.
     """
     tree = (tuple(args), dict(kwargs))
     leaves, in_tree = flatten(tree)
     names = leaf_names(f, tree)
     with paused_gc(), tracing(function_name(f), hints) as world:
-        for n in range(len(leaves)) if inputs is None else inputs:
+        replaced = range(len(leaves)) if inputs is None else inputs
+        for n in replaced:
             leaves[n] = Traced(world, world.builder.input(names[n], type_of(leaves[n]), user_locs()))
         # arrays of the surrounding trace come as copies: what the function writes into them stays inside
         leaves = [snapshot(leaf) if isinstance(leaf, Traced) and leaf.world is not world else leaf for leaf in leaves]
         call_args, call_kwargs = unflatten(in_tree, leaves)
         outputs, out_tree = flatten(call(f, call_args, call_kwargs))
-        graph = world.builder.finish([output_value(o, world, f).id for o in outputs])
+        given = [k for k, n in enumerate(replaced) if n in set(donated)]
+        graph = world.builder.finish([output_value(o, world, f).id for o in outputs], given)
         return Traceout(graph, in_tree, out_tree, tuple(world.captures), world.asked)
 
 

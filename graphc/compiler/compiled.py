@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -19,16 +20,16 @@ from graphc.compiler.checking import checker, parse
 from graphc.compiler.pytrees import flatten, show_call, unflatten
 from graphc.compiler.sizes import bind_sizes
 from graphc.compiler.structures import giver, taker
-from graphc.dims import Size
-from graphc.errors import GraphcError, ShapeError, StructureError, UnsupportedError
+from graphc.dims import Size, symbols
+from graphc.errors import DonationWarning, GraphcError, ShapeError, StructureError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.fuse import fuse
 from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan as make_plan
-from graphc.plan import Loaded, Plan
+from graphc.plan import Loaded, Memory, Plan
 from graphc.text import callbacks_of, constants_of, dump
-from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, world_of
+from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, stacklevel, world_of
 
 if TYPE_CHECKING:
     from graphc.objective import Objective
@@ -101,6 +102,8 @@ class Compiled:
             # on a GPU storage is taken from a pool, at no cost: results that overwrite operands would gain nothing
             overwrite = not options.exact_order and not on_gpu
             self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)
+            if overwrite:
+                _report_gifts(optimised, self.plan)
             settings: dict[str, Any] = {} if generator is None else {"fast": options.fast_math}
             if generator is not None and not on_gpu:
                 settings["kernels"] = generator
@@ -241,9 +244,30 @@ class Compiled:
 
         return Objective(self, argnums)
 
-    def memory(self, **sizes: int) -> int:
-        """The most bytes of results and temporaries alive at once in a call; named sizes as keywords."""
-        return self.plan.peak_bytes(sizes)
+    def memory(self, **sizes: int) -> Memory:
+        """The most bytes that a call takes, known before it runs; named sizes as keywords.
+
+        Returns:
+            A number, with the parts `arguments`, `results` (those that get memory of their own, and not that of a
+            donated argument) and `temporaries`. What NumPy and other libraries take inside a call is not counted, nor
+            is memory that is kept for later calls.
+
+        Raises:
+            ShapeError: a named size has no value, or there is no such name.
+
+        >>> from graphc.compiler import compile
+        >>> needed = compile(lambda x: x * 2 + 1, "f64[n]").memory(n=1000)
+        >>> needed, needed.arguments, needed.results, needed.temporaries
+        (16000, 8000, 8000, 0)
+        """
+        names = sorted({name for t in self.graph.input_types for d in t.shape for name in symbols(d)})
+        if set(names) != set(sizes):
+            raise ShapeError(
+                f"{self.graph.name}: memory depends on the named sizes",
+                expected=f"memory({', '.join(f'{name}=...' for name in names)})",
+                actual=f"memory({', '.join(f'{name}={size}' for name, size in sizes.items())})",
+            )
+        return self.plan.memory(sizes, self._loaded.arena)
 
 
 def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
@@ -263,6 +287,20 @@ class _Otherwise:
         assert compiled is not None
         # the frames between: that of Compiled.__call__
         return compiled._call(args, {}, sys._getframe(2))
+
+
+def _report_gifts(graph: Graph, plan: Plan) -> None:
+    """Warn of donated arrays whose memory is of no use."""
+    inputs = [graph._node[i] for i in graph.inputs]
+    useless = [k for k in graph.graph["donated"] if k not in plan.donated and inputs[k]["type"].shape]
+    if useless:
+        shown = ", ".join(f"{dict(inputs[k]['attrs'])['name']}: {inputs[k]['type']!r}" for k in useless)
+        warnings.warn(
+            f"{graph.name}: no result can take the memory of what is donated here: {shown}. It takes a result of the "
+            "same dtype and shape that is made when the argument is read no more, after all that may raise an error.",
+            DonationWarning,
+            stacklevel=stacklevel(),
+        )
 
 
 def _plain_tuple(count: int) -> Any:

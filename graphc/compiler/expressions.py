@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphc.compiler.compiled import Compiled, Options
+from graphc.compiler.donation import donated_inputs, with_donated
 from graphc.compiler.pytrees import flatten, show_call
 from graphc.errors import TraceError
 from graphc.ir import NOTHING, Builder, Graph, set_name
 from graphc.tracing import Traced, TracingWorld, lift
 
 
-def compile_expressions(symbols: list[Any], outputs: Any, options: Options) -> Compiled:
+def compile_expressions(symbols: list[Any], outputs: Any, options: Options, donate: tuple[Any, Any]) -> Compiled:
+    """Compile outputs as a function of symbols; `donate` says of which, by position and by name."""
     leaves, out_tree = flatten(outputs)
     worlds = {id(v.world): v.world for v in [*symbols, *leaves] if isinstance(v, Traced)}
     if len(worlds) != 1 or not all(isinstance(s, Traced) for s in symbols):
@@ -24,6 +26,8 @@ def compile_expressions(symbols: list[Any], outputs: Any, options: Options) -> C
         )
     world = next(iter(worlds.values()))
     graph, _ = extract(world, symbols, [lift(v, world) for v in leaves], name="expression", effects=True)
+    names = [_input_name(s) for s in symbols]
+    graph = with_donated(graph, donated_inputs(len(names), names, *donate))
     _, in_tree = flatten((tuple(symbols), {}))
     return Compiled(graph, in_tree, out_tree, options)
 

@@ -14,9 +14,10 @@ from graphc import backends
 from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, quick_key, take_apart
 from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
 from graphc.compiler.compiled import MISSED, Compiled, Options
+from graphc.compiler.donation import donation
 from graphc.compiler.pytrees import flatten, function_name
 from graphc.compiler.specs import type_of
-from graphc.compiler.statics import static_parameters
+from graphc.compiler.statics import named_parameters
 from graphc.compiler.variants import Variant, Variants
 from graphc.compiler.wrapping import Wrapper
 from graphc.errors import GraphcError, TraceError
@@ -44,6 +45,8 @@ class Jitted(Wrapper):
         options: Options | None = None,
         cache_size: int | None = CACHE_SIZE,
         varying: Varying | None = None,
+        donate_argnums: int | Sequence[int] = (),
+        donate_argnames: str | Sequence[str] = (),
     ) -> None:
         super().__init__(f, "jit")
         if cache_size is not None and (type(cache_size) is not int or cache_size < 1):
@@ -52,8 +55,12 @@ class Jitted(Wrapper):
                 expected="an int of at least 1, or None for all of them",
                 actual=repr(cache_size)[:60],
             )
-        self._arguments = (static_argnums, static_argnames, options, cache_size)
-        self._statics = static_parameters(self._f, static_argnums, static_argnames)
+        self._arguments = (
+            *(static_argnums, static_argnames, options, cache_size, None),
+            *(donate_argnums, donate_argnames),
+        )
+        self._statics = named_parameters(self._f, static_argnums, static_argnames, "static")
+        self._donation = donation(self._f, donate_argnums, donate_argnames, "jit", self._statics)
         self._options = options or Options()
         self._cache_size = cache_size
         self._varying = varying
@@ -231,7 +238,8 @@ class Jitted(Wrapper):
 
     def _build(self, call: Call, types: Sequence[TensorType], hints: Any) -> tuple[Compiled, Traceout]:
         args, kwargs = call.with_leaves(types)
-        out = trace_call(call.f, args, kwargs, hints, call.free if call.fixed else None)
+        donated = self._donation.leaves(args, kwargs) if self._donation else ()
+        out = trace_call(call.f, args, kwargs, hints, call.free if call.fixed else None, donated)
         check_no_captures(out)
         in_tree = flatten((tuple(types), {}))[1] if call.fixed else out.in_tree
         return Compiled(out.graph, in_tree, out.out_tree, self._options), out
@@ -316,6 +324,8 @@ def jit(
     kernels: str | None = None,
     fast_math: bool = False,
     cache_size: int | None = CACHE_SIZE,
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
 ) -> Any:
     """Compile a function on its first call, and again only when types, structure or static arguments change.
 
@@ -326,14 +336,16 @@ def jit(
         backend, exact_order, kernels, fast_math: as for `compile`.
         cache_size: how many compiled functions to keep; beyond it the one not used for longest is dropped. None
             keeps all.
+        donate_argnums, donate_argnames: arguments whose memory results may take, numbered and named as static ones
+            are. After a call it is unspecified what such an array holds, unless it is a result.
 
     Returns:
         A function of the same arguments, with the methods `explain`, `compiled_for` and `clear_cache`. In a class it
         is a method.
 
     Raises:
-        TraceError: a parameter named as static does not exist. When called: an argument is no array or number, a
-            static one has no hash, or the function needs the value of a traced one.
+        TraceError: a parameter named as static or donated does not exist, or is both. When called: an argument is no
+            array or number, a static one has no hash, or the function needs the value of a traced one.
 
     Usable as a decorator, with or without arguments.
 
@@ -343,6 +355,5 @@ def jit(
     array([0., 2., 4.])
     """
     options = Options(backends.chosen(backend), exact_order, kernels, fast_math)
-    if f is None:
-        return lambda g: Jitted(g, static_argnums, static_argnames, options, cache_size)
-    return Jitted(f, static_argnums, static_argnames, options, cache_size)
+    settings = (static_argnums, static_argnames, options, cache_size, None, donate_argnums, donate_argnames)
+    return (lambda g: Jitted(g, *settings)) if f is None else Jitted(f, *settings)

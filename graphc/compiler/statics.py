@@ -69,18 +69,21 @@ def parameters_of(f: Callable[..., Any]) -> list[inspect.Parameter] | None:
         return None
 
 
-def static_parameters(f: Callable[..., Any], argnums: Any, argnames: Any) -> Statics:
-    """The static arguments that `static_argnums` and `static_argnames` name: each however a call passes it.
+def named_parameters(f: Callable[..., Any], argnums: Any, argnames: Any, kind: str, maker: str = "jit") -> Statics:
+    """The arguments that `static_argnums` and `static_argnames`, or others of some `kind`, name.
+
+    Each is one however a call passes it.
 
     Raises:
         TraceError: one of them is no number or no name, or the function has no such parameter.
     """
-    numbers = _several(argnums, int, "static_argnums", "numbers of positional parameters")
-    names = frozenset(_several(argnames, str, "static_argnames", "names of parameters"))
+    by_number, by_name = f"{maker}: {kind}_argnums", f"{maker}: {kind}_argnames"
+    numbers = _several(argnums, int, by_number, "numbers of positional parameters")
+    names = frozenset(_several(argnames, str, by_name, "names of parameters"))
     parameters = parameters_of(f)
     if parameters is None:
         if any(n < 0 for n in numbers):
-            raise _wrong("static_argnums", "numbers from 0, as the function does not tell its parameters", numbers)
+            raise _wrong(by_number, "numbers from 0, as the function does not tell its parameters", numbers)
         return Statics(frozenset(numbers), names, ())
     kinds = {p.kind for p in parameters}
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -89,17 +92,17 @@ def static_parameters(f: Callable[..., Any], argnums: Any, argnames: Any) -> Sta
     count = len(positional)
     for n in numbers:
         if any_number and n < 0:
-            raise _wrong("static_argnums", "numbers from 0, as the function takes any number of arguments", numbers)
+            raise _wrong(by_number, "numbers from 0, as the function takes any number of arguments", numbers)
         if not any_number and not -count <= n < count:
             takes = f"{-count} to {count - 1}" if count else "none: it takes no positional arguments"
-            raise _wrong("static_argnums", takes, numbers, "static_argnames for what is passed by name only")
+            raise _wrong(by_number, takes, numbers, f"{kind}_argnames for what is passed by name only")
     known = {p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     if not any_name and (unknown := names - known):
-        raise _wrong("static_argnames", " ".join(sorted(known)) or "no name", sorted(unknown))
+        raise _wrong(by_name, " ".join(sorted(known)) or "no name", sorted(unknown))
     positions = {n % count if n < 0 else n for n in numbers}
     positions |= {positional.index(name) for name in names if name in positional}
-    by_number = {positional[n] for n in positions if n < count}
-    return Statics(frozenset(positions), names | (by_number & either), tuple(positional))
+    numbered = {positional[n] for n in positions if n < count}
+    return Statics(frozenset(positions), names | (numbered & either), tuple(positional))
 
 
 def _several(given: Any, kind: type, what: str, expected: str) -> tuple[Any, ...]:
@@ -121,7 +124,7 @@ def _wrong(
     problem: str = "names a parameter that the function does not have",
 ) -> TraceError:
     loc = (user_locs() or (None,))[0]
-    return TraceError(f"jit: {what} {problem}", expected=expected, actual=repr(actual)[:60], loc=loc, fix=fix)
+    return TraceError(f"{what} {problem}", expected=expected, actual=repr(actual)[:60], loc=loc, fix=fix)
 
 
 def typed(value: Any) -> Any:

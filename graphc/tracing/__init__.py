@@ -3,7 +3,7 @@
 from graphc.tracing.inlining import inline
 from graphc.tracing.layout import copied, in_c_order, in_f_order, placed
 from graphc.tracing.lifting import free_symbol, holds_traced, lift, world_of
-from graphc.tracing.places import definition, locate, located, user_frame, user_locs
+from graphc.tracing.places import definition, locate, located, stacklevel, user_frame, user_locs
 from graphc.tracing.refusals import WRITABLE, describe, variable_name
 from graphc.tracing.sizes import SymbolicSize, as_size, wrap_size
 from graphc.tracing.stack import STACK, innermost
@@ -56,6 +56,7 @@ __all__ = [
     "placed",
     "same_storage",
     "snapshot",
+    "stacklevel",
     "tracing",
     "user_frame",
     "user_locs",

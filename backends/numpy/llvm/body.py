@@ -7,13 +7,16 @@ from typing import Final
 
 from graphc import dims
 from graphc.backends.numpy.llvm.arena import Arena
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
 from graphc.backends.numpy.llvm.instructions import (
+    Between,
+    Choice,
     Clear,
     Copy,
     Instruction,
     Matrix,
+    Nonzero,
     Place,
     Product,
     Program,
@@ -32,10 +35,6 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @plain = internal constant i8 78
 @turned = internal constant i8 84
-@one_f4 = internal constant float 1.0
-@zero_f4 = internal constant float 0.0
-@one_f8 = internal constant double 1.0
-@zero_f8 = internal constant double 0.0
 """
 
 
@@ -102,6 +101,8 @@ class Body:
                 self.rows(instruction)
             case Running():
                 self.running(instruction)
+            case Choice():
+                self.choice(instruction)
 
     def call(self, number: int, pointers: Sequence[str], shared: bool = False) -> None:
         """Call a kernel on arrays; on several threads if it may be `shared` and is worth it."""
@@ -180,6 +181,23 @@ class Body:
         e.statement(f"br label %{after}")
         e.label(after)
 
+    def choice(self, choice: Choice) -> None:
+        e = self.e
+        match choice.condition:
+            case Nonzero(dtype=dtype, place=place):
+                condition = e.load(self.pointer(place), dtype, 1).differs(0.0)
+            case Between(size=size, most=most):
+                value = self.sizes.value(size)
+                condition = (value >= 1) & (value <= most)
+        usual, otherwise, after = e.fresh("usual"), e.fresh("otherwise"), e.fresh("after")
+        e.statement(f"br {condition!r}, label %{usual}, label %{otherwise}")
+        for label, instructions in ((usual, choice.usual), (otherwise, choice.otherwise)):
+            e.label(label)
+            for instruction in instructions:
+                self.write(instruction)
+            e.statement(f"br label %{after}")
+        e.label(after)
+
     # products
 
     def product(self, product: Product) -> None:
@@ -213,7 +231,8 @@ class Body:
         _, lead_c = self.leading(product.c, rows, columns)
         routine = "sgemm" if product.dtype.itemsize == 4 else "dgemm"
         callee = self.callees.setdefault(routine, f"%callee_{routine}")
-        kind = dtype_name(product.dtype)
+        alpha = self.pointer(product.alpha) if isinstance(product.alpha, Place) else self.number(product.alpha, product)
+        beta = self.number(product.beta, product)
 
         def multiply() -> None:
             numbers = (
@@ -230,8 +249,8 @@ class Body:
                     short = f"%{e.fresh('short')}"
                     e.statement(f"{short} = trunc {number!r} to i32")
                 e.statement(f"store i32 {short}, ptr %integer{k}")
-            order = [turn_b, turn_a, "%integer0", "%integer1", "%integer2", f"@one_{kind}", b, "%integer3"]
-            order += [a, "%integer4", f"@zero_{kind}", c, "%integer5"]
+            order = [turn_b, turn_a, "%integer0", "%integer1", "%integer2", alpha, b, "%integer3"]
+            order += [a, "%integer4", beta, c, "%integer5"]
             e.statement(f"call void {callee}({', '.join(f'ptr {x}' for x in order)})")
 
         if all(isinstance(size, int) for size in (rows, inner, columns)):
@@ -243,6 +262,13 @@ class Body:
         self.when(least > 0, multiply)
         nbytes = self.sizes.value(rows * columns * product.dtype.itemsize)
         self.when(zero, lambda: self.clear(c, nbytes))
+
+    def number(self, number: float, product: Product) -> str:
+        """The address of a constant."""
+        bits = literal(number, product.dtype)
+        name = f"number_{dtype_name(product.dtype)}_{bits}"
+        self.e.module.define(name, f"@{name} = internal constant {ELEMENTS[product.dtype]} {bits}")
+        return f"@{name}"
 
     def least(self, values: Sequence[Value]) -> Value:
         found, *others = values

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, DType, Emitter, Value
+from graphc import dims
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, U64, DType, Emitter, Value
 from graphc.backends.numpy.llvm.entry import DATA, DENSE, DESCR, DIMS, FLAGS, RANK, TYPE, VALUE
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.ir import TensorType
 
+OWNED: Final = 0x0004 | 0x0400  # NPY_ARRAY_OWNDATA | NPY_ARRAY_WRITEABLE
+
 PRELUDE: Final = """
 declare ptr @PyTuple_New(i64)
 declare i32 @PyTuple_SetItem(ptr, i64, ptr)
+declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
 declare i64 @PyLong_AsLongLongAndOverflow(ptr, ptr)
 declare ptr @PyErr_NoMemory()
@@ -73,13 +77,17 @@ class Arguments:
     """Checks and takes the arguments: `%argument0`, `%argument1`, ... point to their elements.
 
     whole: for weak integers, whether a Python int of 64 bits will do.
+    donated: the arguments whose memory is written, or which are results: `%given0`, ... are the objects.
     """
 
-    def __init__(self, e: Emitter, sizes: Sizes, types: Sequence[TensorType], whole: Sequence[bool]) -> None:
+    def __init__(
+        self, e: Emitter, sizes: Sizes, types: Sequence[TensorType], whole: Sequence[bool], donated: Sequence[int]
+    ) -> None:
         self.e = e
         self.sizes = sizes
         self.types = types
         self.whole = whole
+        self.donated = donated
         self.externals: set[str] = set()
         self.slots: list[str] = []
 
@@ -88,13 +96,13 @@ class Arguments:
         self._go_on(e.instruction(f"icmp eq i64 %count, {len(self.types)}", BOOL, 1))
         later: list[tuple[Size, Value]] = []
         for k, type in enumerate(self.types):
-            place, given = f"%{e.fresh('place')}", f"%{e.fresh('given')}"
+            place, given = f"%{e.fresh('place')}", f"%given{k}"
             e.statement(f"{place} = getelementptr ptr, ptr %args, i64 {k}")
             e.statement(f"{given} = load ptr, ptr {place}")
             if not type.shape:
                 self._number(k, type, given)
                 continue
-            self._array(type, given)
+            self._array(type, given, DENSE | OWNED if k in self.donated else DENSE)
             self.field(given, DATA, "ptr", f"%argument{k}")
             axes = self.field(given, DIMS, "ptr")
             for axis, size in enumerate(type.shape):
@@ -106,14 +114,35 @@ class Arguments:
         for size, actual in later:
             self.sizes.require(actual.equals(self.sizes.compute(size)))
 
-    def _array(self, type: TensorType, given: str) -> None:
-        """A plain array, dense and aligned, of a type but for its sizes."""
+    def keep_apart(self) -> None:
+        """Require that no argument shows the memory of one that is donated; once the sizes are known."""
+        for one in self.donated:
+            for other, type in enumerate(self.types):
+                if other in self.donated:
+                    # both own their memory, so all or nothing is shared
+                    if other < one:
+                        text = f"icmp ne ptr %argument{one}, %argument{other}"
+                        self.sizes.require(self.e.instruction(text, BOOL, 1))
+                    continue
+                first, last = self._range(one, self.types[one])
+                start, stop = self._range(other, type)
+                self.sizes.require((last <= start) | (stop <= first))
+
+    def _range(self, k: int, type: TensorType) -> tuple[Value, Value]:
+        """The first address of an argument's elements, and the one behind the last."""
+        e = self.e
+        start = e.instruction(f"ptrtoint ptr %argument{k} to i64", U64, 1)
+        nbytes = self.sizes.compute(dims.product(type.shape) * type.dtype.itemsize)
+        return start, start + e.value(nbytes.text, U64, 1)
+
+    def _array(self, type: TensorType, given: str, wanted: int) -> None:
+        """A plain array with certain flags, of a type but for its sizes."""
         # another object may be too small to have the other fields
         self._go_on(self._holds(given, TYPE, self.external("ndarray")))
         typed = self._holds(given, DESCR, self.external(f"descr_{dtype_name(type.dtype)}"))
         ranked = self._holds(given, RANK, str(type.ndim), I32)
-        flags = self.e.value(self.field(given, FLAGS, "i32"), I32, 1) & DENSE
-        self._go_on(typed & ranked & flags.equals(DENSE))
+        flags = self.e.value(self.field(given, FLAGS, "i32"), I32, 1) & wanted
+        self._go_on(typed & ranked & flags.equals(wanted))
 
     def _holds(self, given: str, offset: int, wanted: str, dtype: DType = I64) -> Value:
         """Whether a field is what it should be."""

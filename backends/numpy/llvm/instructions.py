@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,7 +99,11 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Matrix products by BLAS: for each index of `stack`, c = a b, with `rows`, `columns`, and `inner` in between."""
+    """Matrix products by BLAS: for each index of `stack`, c = alpha a b + beta c.
+
+    They have `rows` and `columns`, and `inner` in between. `alpha` may be a number that is known only at run time, at a
+    place; it must not be 0 there, where BLAS reads neither a nor b.
+    """
 
     dtype: DType
     stack: tuple[Size, ...]
@@ -108,10 +113,17 @@ class Product:
     a: Matrix
     b: Matrix
     c: Matrix
+    alpha: float | Place = 1.0
+    beta: float = 0.0
 
     @property
     def reads(self) -> tuple[Place, ...]:
-        return (self.a.place, self.b.place)
+        found = [self.a.place, self.b.place]
+        if isinstance(self.alpha, Place):
+            found.append(self.alpha)
+        if self.beta:
+            found.append(self.c.place)
+        return tuple(found)
 
     @property
     def writes(self) -> tuple[Place, ...]:
@@ -172,15 +184,66 @@ class Running:
         return (self.target,)
 
 
-Instruction = Run | Copy | Clear | Product | Rows | Running
+@dataclass(frozen=True, slots=True)
+class Nonzero:
+    """That the number of a float dtype at a place is not 0, which NaN is not."""
+
+    dtype: DType
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """That a size is at least 1, and at most some number."""
+
+    size: Size
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Do one thing if a condition holds, as it nearly always does, and another if not."""
+
+    condition: Nonzero | Between
+    usual: tuple[Instruction, ...]
+    otherwise: tuple[Instruction, ...]
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        number = (self.condition.place,) if isinstance(self.condition, Nonzero) else ()
+        return (*number, *(place for i in (*self.usual, *self.otherwise) for place in i.reads))
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return tuple(place for i in (*self.usual, *self.otherwise) for place in i.writes)
+
+
+Instruction = Run | Copy | Clear | Product | Rows | Running | Choice
+
+
+def usual(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
+    """The instructions one by one; of a choice those that are done nearly always."""
+    for instruction in instructions:
+        if isinstance(instruction, Choice):
+            yield from usual(instruction.usual)
+        else:
+            yield instruction
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result of the program: a whole storage of its own; or, without axes, a number at a place."""
+    """One result of the program: a whole storage of its own; or, without axes, a number at a place.
+
+    argument: for a result that is an argument, given away with its memory, its number.
+    """
 
     layout: Layout
     owned: bool
+    argument: int | None = None
+
+    @property
+    def number(self) -> bool:
+        return not (self.owned or self.argument is not None)
 
 
 @dataclass(frozen=True, slots=True)

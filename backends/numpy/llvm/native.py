@@ -11,9 +11,11 @@ import numpy as np
 
 from graphc.backends.numpy.arguments import integer_casts
 from graphc.backends.numpy.llvm import body, calling, code, entry, externals, generator, program, reuse, steps
+from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.instructions import Program, Rows, Running
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, Library, Machine, host
+from graphc.dims import Size
 from graphc.ir import Graph
 from graphc.plan import Plan
 
@@ -39,11 +41,12 @@ def why_not(graph: Graph) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A plan in machine code. `kernels` run the kernels of its steps."""
+    """A plan in machine code. `kernels` run the kernels of its steps; `arena` is the size of its temporaries."""
 
     library: Library
     constants: tuple[Any, ...]
     kernels: tuple[generator.Run, ...]
+    arena: Size
 
     def bind(self, slow: Callable[..., Any], unpacked: bool = False, strict: bool = False) -> Callable[..., Any]:
         """The plan as a built-in function of its inputs.
@@ -79,7 +82,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     library = code.library(parts, machine, ("program", *names, *words))
     externals.settle(library.addresses)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
-    return Native(library, constants, tuple(generator.callers(planned, library)))
+    return Native(library, constants, tuple(generator.callers(planned, library)), arrange(lowered).nbytes)
 
 
 def around(lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str] = ()) -> tuple[code.Part, list[str]]:

@@ -22,6 +22,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Rows,
     Run,
     Running,
+    usual,
 )
 from graphc.backends.numpy.llvm.schedule import Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
@@ -60,7 +61,7 @@ class _Function:
         self.arena: Arena = arrange(program)
         self.e = Emitter(module, lanes=1)
         self.sizes = Sizes(self.e)
-        self.arguments = Arguments(self.e, self.sizes, plan.graph.input_types, whole)
+        self.arguments = Arguments(self.e, self.sizes, plan.graph.input_types, whole, plan.donated)
         self.body = Body(program, self.arena, self.e, self.sizes)
 
     @property
@@ -133,7 +134,7 @@ class _Function:
             f"  %sizes = alloca i64, i64 {self.body.most_sizes}",
             f"  %made = alloca ptr, i64 {max(results, 1)}",
             f"  %axes = alloca i64, i64 {max(axes, 1)}",
-            *(f"  %number{k} = alloca i64" for k, r in enumerate(program.results) if not r.owned),
+            *(f"  %number{k} = alloca i64" for k, r in enumerate(program.results) if r.number),
             "  %thread = alloca ptr",
             "  %block = alloca ptr",
             *(f"  %integer{k} = alloca i32" for k in range(6)),
@@ -152,6 +153,7 @@ class _Function:
             self.sizes.guard(guard)
         for one in self.plan.ranges:
             self.sizes.require(self.sizes.compute(one.elements).differs(0))
+        self.arguments.keep_apart()
         for storage in self.program.storages:
             self.sizes.compute(storage.nbytes)
         self.need = self.sizes.compute(self.arena.nbytes)
@@ -193,6 +195,11 @@ class _Function:
             e.statement(f"store ptr %object{k}, ptr %made{k}")
         if large:
             self.unhandle()
+        for k, result in enumerate(self.program.results):
+            if result.argument is not None:
+                given = f"%given{result.argument}"
+                e.statement(f"call void @Py_IncRef(ptr {given})")
+                e.statement(f"store ptr {given}, ptr %made{k}")
         for k, result in enumerate(self.program.results):
             if not result.owned:
                 continue
@@ -313,7 +320,7 @@ class _Function:
         total = 0.0
         parts: list[Value] = []
         e = self.e
-        for instruction in self.program.instructions:
+        for instruction in usual(self.program.instructions):
             sizes: Sequence[Size]
             match instruction:
                 case Run(kernel=number):
@@ -375,14 +382,14 @@ class _Function:
     def take_numbers(self) -> None:
         """Results without axes, before the arena is given back."""
         for k, result in enumerate(self.program.results):
-            if not result.owned:
+            if result.number:
                 place = self.body.pointer(Place.of(result.layout))
                 self.body.move(place, f"%number{k}", result.layout.dtype.itemsize)
 
     def results(self) -> None:
         """Scalars, and the tuple."""
         e = self.e
-        scalars = [(k, r) for k, r in enumerate(self.program.results) if not r.owned]
+        scalars = [(k, r) for k, r in enumerate(self.program.results) if r.number]
         if scalars:
             e.statement(f"%new_scalar_at = inttoptr i64 {self.arguments.external('new_scalar')} to ptr")
         for k, result in scalars:
@@ -420,11 +427,12 @@ class _Function:
             self.acquire()
             self.give_back("bailed")
             for k, result in enumerate(self.program.results):
-                if result.owned:
-                    e.statement(f"call void @Py_DecRef(ptr %object{k})")
+                if not result.number:
+                    made = f"%{e.fresh('made')}"
+                    e.statement(f"{made} = load ptr, ptr %made{k}")
+                    e.statement(f"call void @Py_DecRef(ptr {made})")
             e.statement("br label %slow")
-        runs = [i for i in self.program.instructions if isinstance(i, Run)]
-        strips = any(Schedule(self.program.kernels[run.kernel]).in_strips for run in runs)
+        strips = any(Schedule(kernel).in_strips for kernel in self.program.kernels)
         if strips:
             e.label("lacking")
             self.acquire()

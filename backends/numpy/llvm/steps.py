@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from graphc import dims
+from graphc.backends.numpy.llvm import updates
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
@@ -24,6 +26,7 @@ from graphc.backends.numpy.llvm.instructions import (
     same_count,
 )
 from graphc.backends.numpy.llvm.layouts import Box, Index, Layout, around, extent
+from graphc.backends.numpy.llvm.products import small_product
 from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Dim, Size
 from graphc.ir import Graph, TensorType, Type
@@ -44,8 +47,11 @@ from graphc.ops import TABLE
 from graphc.plan import Plan, Step
 
 FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
-# multiplications of a product that a kernel does faster than a call of BLAS
+# multiplications of a product that a kernel does faster than a call of BLAS: in any case, and where the columns of the
+# second matrix are adjacent, so that vectors of them are read as they lie
 SMALL: Final = 4096
+BLOCKS: Final = 32768
+LONGEST: Final = 256  # terms that are added up one after the other, as BLAS does with some hundred
 WIDE: Final = 4  # columns from which on a row of the result is worth vectors
 AT_ONCE: Final = 4096  # bytes of an array that are filled whole, though a part of it is filled again
 
@@ -81,7 +87,8 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
 
 def lower(plan: Plan) -> Program:
     """The program of a plan, for whose graph `why_not` gives None."""
-    return _Steps(plan).run()
+    program = updates.merged(_Steps(plan).run())
+    return replace(program, kernels=tuple(k if small_product(k) else unrolled(k) for k in program.kernels))
 
 
 class _Steps:
@@ -105,8 +112,9 @@ class _Steps:
         for step in self.plan.steps:
             self.step(step)
         results = self.results()
-        kernels = tuple(map(unrolled, self.kernels))
-        return Program(tuple(self.storages), tuple(self.instructions), results, kernels, tuple(self.constants))
+        return Program(
+            tuple(self.storages), tuple(self.instructions), results, tuple(self.kernels), tuple(self.constants)
+        )
 
     # storages and layouts
 
@@ -191,13 +199,17 @@ class _Steps:
         if node in self.into:
             operand = self.layout(self.into[node])
             assert operand.is_whole
-            assert self.storages[operand.storage].origin == "temporary"
+            assert self.may_write(self.storages[operand.storage])
             self.overwritten(operand.storage)
             found = Layout.dense(operand.storage, operand.dtype, self.nodes[node]["type"].shape)
         else:
             found = self.stored(self.nodes[node]["type"])
         self.layouts[node] = found
         return found
+
+    def may_write(self, storage: Storage) -> bool:
+        """Whether a storage is not the caller's, or given away."""
+        return storage.origin == "temporary" or (storage.origin == "argument" and storage.index in self.plan.donated)
 
     def fused(self, kernel: Kernel, fills: Mapping[int, int]) -> None:
         reads = tuple(Place.of(self.dense(self.layout(root))) for root in kernel.roots)
@@ -338,13 +350,13 @@ class _Steps:
         self.rows(dict(data["attrs"])["axis"], array, target, positions)
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
-        updates, *positions = (self.layout(a) for a in data["args"])
-        updates = self.dense(updates)
+        added, *positions = (self.layout(a) for a in data["args"])
+        added = self.dense(added)
         target = self.result(node)
         self.clear(target)
         axis = dict(data["attrs"])["axis"]
         row = dims.product(target.shape[axis + len(positions) :])
-        self.rows(axis, target, updates, positions, self.of_rows("add", target.dtype, row))
+        self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row))
 
     def of_rows(self, op: str, dtype: np.dtype[Any], row: Size) -> int:
         """The kernel that applies an op to two rows of so many elements."""
@@ -404,15 +416,21 @@ class _Steps:
         target = self.result(node)
         if inner == 0:
             self.clear(target)
-        elif dtype not in FLOATS or inner == 1 or self.is_small(stack, rows, inner, columns):
+        elif dtype not in FLOATS or inner == 1 or self.is_small(b, rows, inner, columns):
             self.by_kernel(a, b, target)
         else:
             self.by_blas(a, b, target)
 
+    def is_small(self, b: Layout, rows: Size, inner: Size, columns: Size) -> bool:
+        """Whether a kernel is faster than a call of BLAS."""
+        return self.by_blocks(b, rows, inner, columns) or _few((rows, inner, columns), SMALL)
+
     @staticmethod
-    def is_small(stack: Sequence[Size], rows: Size, inner: Size, columns: Size) -> bool:
-        sizes = (rows, inner, columns)
-        return all(isinstance(d, int) for d in sizes) and dims.less_equal(dims.product(sizes), SMALL) is True
+    def by_blocks(b: Layout, rows: Size, inner: Size, columns: Size) -> bool:
+        """Whether a kernel holds blocks of the result in registers (see `products`), and is faster than BLAS so."""
+        if b.dtype not in FLOATS or rows == 1 or columns == 1 or not (isinstance(inner, int) and 1 < inner <= LONGEST):
+            return False
+        return _few((rows, inner, columns), BLOCKS if b.strides[-1] == 1 else SMALL)
 
     def by_kernel(self, a: Layout, b: Layout, target: Layout) -> None:
         """A product as a loop nest: along rows of the result if those are long, else along what is summed."""
@@ -421,6 +439,7 @@ class _Steps:
         count = len(stack)
         along_rows = b.strides[-1] == 1 and not (isinstance(columns, int) and columns < WIDE)
         upright = columns == 1 and a.strides[-1] != 1 and a.strides[-2] == 1
+        along_rows = along_rows or self.by_blocks(b, rows, inner, columns)
         # loops: the stack, then rows, inner and columns in some order
         order = (0, 1, 2) if along_rows else (1, 0, 2) if upright else (0, 2, 1)
         sizes = (rows, inner, columns)
@@ -460,7 +479,7 @@ class _Steps:
             )  # fmt: skip
             rows = rows * taken
         self.instructions.append(
-            Product(target.dtype, tuple(stack), rows, inner, columns, *(_matrix(x) for x in (a, b, target)))
+            Product(target.dtype, tuple(stack), rows, inner, columns, _matrix(a), _matrix(b), _matrix(target))
         )
 
     def matrices(self, layout: Layout) -> Layout:
@@ -488,12 +507,16 @@ class _Steps:
                 found.append(Result(layout, owned=False))
                 continue
             fits = layout.is_whole and same_count(storage.count, dims.product(layout.shape))
-            if storage.origin != "temporary" or storage.number in taken or not fits:
+            given = None
+            if storage.origin == "argument" and self.may_write(storage):
+                given = storage.index
+                fits = fits and layout.shape == self.nodes[self.plan.graph.inputs[given]]["type"].shape
+            if not self.may_write(storage) or storage.number in taken or not fits:
                 copied = self.stored(TensorType(layout.shape, layout.dtype))
                 self.copy(layout, copied)
-                layout = copied
+                layout, given = copied, None
             taken.add(layout.storage)
-            found.append(Result(layout, owned=True))
+            found.append(Result(layout, given is None, given))
         return tuple(found)
 
 
@@ -518,6 +541,11 @@ def _indices(loops: int) -> list[Affine]:
 
 def _renamed(store: Store, number: int) -> Store:
     return Store(store.value, -1 - number, store.at)
+
+
+def _few(sizes: Sequence[Size], most: int) -> bool:
+    """Whether the product of some sizes is known to be no more than a number."""
+    return all(isinstance(d, int) for d in sizes) and dims.less_equal(dims.product(sizes), most) is True
 
 
 def _apart(stride: Size, size: Size) -> bool:

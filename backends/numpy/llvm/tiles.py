@@ -208,8 +208,10 @@ class Tiles:
 
             for i in computed:
                 self.put(i, nest.wide(get(i), lanes), tile, mask)
-            for n in stores:
-                nest.write(n, get(kernel.stores[n].value), lanes, mask)
+            # all are read before any is written: a result may lie where an operand does
+            found = [(n, get(kernel.stores[n].value)) for n in stores]
+            for n, value in found:
+                nest.write(n, value, lanes, mask)
             return []
 
         nest.vectors(*tile, [], body, sum(weight(kernel.values[i]) for i in computed))
