@@ -112,9 +112,10 @@ def test_around_kernels_there_is_only_what_is_used() -> None:
 
 
 def test_what_runs_once_in_a_call_is_compiled_in_a_hurry() -> None:
-    """But a loop over rows is not left so, nor is a kernel."""
+    """But a loop over rows is not left so, nor is a kernel, nor what hands thousands of numbers to kernels."""
     assert around(lambda x: np.exp(x) @ x, "f64[n,n]").level == machine.BRIEF
     assert around(lambda x, i: x[i], "f64[n,3]", "i64[m]").level == machine.BUSY
+    assert around(lambda x: [chain(20)(x + k) for k in range(60)], "f64[]").level == machine.LONG
     assert part_of(np.exp, "f64[n]").level == machine.BUSY
     assert part_of(chain(3000), "f64[n]").level == machine.LONG
 

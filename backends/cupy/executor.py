@@ -45,7 +45,7 @@ def load(plan: Plan, fast: bool = False) -> Loaded:
         return Loaded(run, source)
     specs = [scope[f"spec{k}"] for k in range(len(plan.graph.inputs))]
     replayed = replaying.Replayed(run, specs)
-    return Loaded(replayed, source, replayed.bind)
+    return Loaded(replayed, source, bind=replayed.bind)
 
 
 def written(plan: Plan) -> tuple[DeviceWriter, str]:

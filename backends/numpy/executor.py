@@ -86,7 +86,7 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
         return Loaded(run, source)
     specs = [scope[f"spec{position}"] for position in range(len(plan.graph.inputs))]
     call = native.bind(densely(native.bind(run), run, specs, plan.donated))
-    return Loaded(call, source, native.arena, native.bind)
+    return Loaded(call, source, native.bind, native.arena)
 
 
 def densely(

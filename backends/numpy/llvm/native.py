@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from graphc.backends.numpy.llvm import body, calling, code, entry, externals, ge
 from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.instructions import Program, Rows, Running
-from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, Library, Machine, host
+from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
 from graphc.dims import Size
 from graphc.ir import Graph
 from graphc.plan import Plan
+
+FEW: Final = 100  # arrays of kernels without loops that are handed over by code made in a hurry
 
 
 class State(np.ndarray[Any, Any]):
@@ -98,9 +100,17 @@ def around(lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str]
         program.PRELUDE,
         *(generator.declaration(number) for number in range(len(lowered.kernels))),
     ]
-    # of what runs once in a call the quality does not show; rows are taken one by one here
-    by_rows = any(isinstance(i, (Rows, Running)) for i in lowered.instructions)
-    return code.Part("\n".join([*head, module.text(), text]), BUSY if by_rows else BRIEF), words
+    return code.Part("\n".join([*head, module.text(), text]), _level(lowered)), words
+
+
+def _level(lowered: Program) -> int:
+    """How much time to spend on the code around the kernels."""
+    # rows are taken one by one there
+    if any(isinstance(i, (Rows, Running)) for i in lowered.instructions):
+        return BUSY
+    # a kernel without loops takes no longer than handing over its arrays
+    arrays = sum(len(k.roots) + len(k.nodes) for k in lowered.kernels if not k.sizes)
+    return LONG if arrays > FEW else BRIEF
 
 
 def _takes_whole_numbers(graph: Graph, node: int) -> bool:
