@@ -190,6 +190,33 @@ def test_any_number_of_threads_gives_the_same_bits(name: str, counted: pool.Pool
                 np.testing.assert_array_equal(a, b)
 
 
+DONATED: dict[str, tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...]]] = {
+    "everything": (lambda w, x: (w - np.sum(x), x * (w + np.sum(x))), (1,), (600_011,)),
+    "few columns": (lambda w, x: (w - np.mean(x, axis=0), x - w), (7,), (100_003, 7)),
+    "columns": (lambda w, x: (w - np.mean(x, axis=0), x * w), (700,), (2003, 700)),
+    "rows": (lambda w, x: (w - np.mean(x, axis=1), np.sum(x * w[:, None], axis=0)), (2003,), (2003, 300)),
+    "elementwise": (lambda w, x: (w - 0.1 * np.exp(x), np.sum(w * x)), (600_011,), (600_011,)),
+}
+
+
+@pytest.mark.parametrize("name", DONATED)
+def test_results_in_the_memory_of_arguments(name: str, counted: pool.Pool) -> None:
+    function, *shapes = DONATED[name]
+    w, x = (values(*shape, seed=k) for k, shape in enumerate(shapes))
+    expected = graphc.compile(function, w, x, kernels="none")(w, x)
+    f = graphc.compile(function, w, x, kernels="llvm", donate_argnums=0)
+    found = []
+    for count in COUNTS:
+        counted.threads = count
+        given = w.copy()
+        results = f(given, x)
+        assert results[0] is given
+        found.append(bits(results))
+        for a, b in zip(results, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+    assert all(other == found[0] for other in found)
+
+
 @pytest.mark.parametrize("size", [0, 1, 4096, 4097, 90_001, 133_332, 133_334, 600_011])
 def test_sums_are_cut_by_their_sizes_alone(size: int, counted: pool.Pool) -> None:
     """Whether these are known when the function is compiled or not; around the size from which there are pieces."""
