@@ -6,6 +6,8 @@ what the total has lost by rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
@@ -30,27 +32,30 @@ class Across:
             kind = wide(r.fold, r.dtype)
             self._put(n, identity(e, r.fold, kind, 1), e.const(0, kind, 1))
         if self.arrays:
-            self._fill(0)
+            self._everywhere(self._clear)
 
-    def _fill(self, depth: int) -> None:
+    def _clear(self, lanes: int, mask: Mask | None) -> None:
         """Arrays of results start with what changes nothing."""
+        for n, r in self.arrays:
+            self.nest.write(n, identity(self.nest.e, r.fold, r.dtype, lanes), lanes, mask)
+
+    def _everywhere(self, visit: Callable[[int, Mask | None], None], depth: int = 0) -> None:
+        """Visit all elements of the arrays of results."""
         nest, inner = self.nest, self.nest.schedule.inner
         loop = inner[depth]
-        if depth + 1 < len(inner):
 
-            def deeper(_: list[Value]) -> list[Value]:
-                self._fill(depth + 1)
-                return []
-
-            nest.along(loop, nest.zero, nest.extents[loop], [], deeper)
-            return
-
-        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
-            for n, r in self.arrays:
-                nest.write(n, identity(nest.e, r.fold, r.dtype, lanes), lanes, mask)
+        def deeper(_: list[Value]) -> list[Value]:
+            self._everywhere(visit, depth + 1)
             return []
 
-        nest.vectors(nest.zero, nest.extents[loop], [], body)
+        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
+            visit(lanes, mask)
+            return []
+
+        if depth + 1 < len(inner):
+            nest.along(loop, nest.zero, nest.extents[loop], [], deeper)
+        else:
+            nest.vectors(nest.zero, nest.extents[loop], [], body)
 
     def sweep(self, stage: int, env: Env, lanes: int, mask: Mask | None) -> None:
         """Fold what a sweep has just computed into the arrays."""
@@ -70,6 +75,23 @@ class Across:
         nest = self.nest
         for n, r in self.numbers:
             nest.write(n, folded(nest.e, r.fold, *self._get(n, r), r.dtype))
+
+    def parts(self) -> list[tuple[Value, Value]]:
+        """The totals, and what they lost by rounding."""
+        return [self._get(n, r) for n, r in self.numbers]
+
+    def join(self, others: Mapping[int, str]) -> None:
+        """Fold arrays that lie elsewhere into those of the results."""
+        nest = self.nest
+
+        def visit(lanes: int, mask: Mask | None) -> None:
+            for n, r in self.arrays:
+                so_far = nest.read_back(n, r.dtype, lanes, mask)
+                with nest.instead(n, others[n]):
+                    other = nest.read_back(n, r.dtype, lanes, mask)
+                nest.write(n, combine(nest.e, r.fold, so_far, other), lanes, mask)
+
+        self._everywhere(visit)
 
     def sweeps(self, stage: int) -> bool:
         """Whether a sweep gives something to fold."""
