@@ -58,6 +58,14 @@ class Machine:
         self.kept.append(wrapped(copy))
         return self.kept[-1]
 
+    def room(self, size: int) -> Any:
+        """An array of so many bytes."""
+        return self.keep(np.full(size, 0xA5, np.uint8))
+
+    def on_device(self, number: Any) -> Any:
+        """What `functions.on_device` does."""
+        return self.keep(np.asarray(number))
+
     def function(self, text: str) -> Callable[..., None]:
         """What `compiling.function` gives."""
 
@@ -83,8 +91,8 @@ class Machine:
             places = {node: a.data.ptr for node, a in zip(nodes, args[: len(nodes)], strict=True)}
             aligned = {node: (a & -a) & 15 or 16 for node, a in places.items()}
             schedule = program.schedule(args[len(nodes) :], aligned, Device())
-            for number, size in schedule.workspaces.items():
-                places[number] = self.keep(np.full(size, 0xA5, np.uint8)).data.ptr
+            rooms = {number: self.room(size) for number, size in schedule.workspaces.items()}
+            places.update((number, room.data.ptr) for number, room in rooms.items())
             for one in schedule.launches:
                 arguments = (*[places[a] for a in one.arrays], *one.numbers)
                 launching.launch(one.source, one.grid, one.block, arguments, one.work)
@@ -118,7 +126,7 @@ def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
         gather=gathering.gather,
         unslice=lambda *a: machine.keep(numpy_functions.unslice(*a)),
         scatter_add=scatter_add,
-        on_device=lambda x: machine.keep(np.asarray(x)),
+        on_device=machine.on_device,
         matmul=products.matmul,
     )
     ndarray = getattr(machine.cupy, "ndarray", type(wrapped(0)))

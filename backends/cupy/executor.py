@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc.backends.cupy import functions, replaying, running
 from graphc.backends.cupy.arguments import DeviceSpec
-from graphc.backends.cupy.launching import Ordered
+from graphc.backends.cupy.launching import Ordered, flush, held
 from graphc.backends.cupy.library import cupy
 from graphc.backends.cupy.meanings import meaning
 from graphc.backends.numpy.arguments import integer_casts
@@ -67,8 +67,9 @@ class _Resident:
         device = cp.cuda.runtime.getDevice()
         found = self.copies.get(device)
         if found is None:
+            flush()  # its memory may be what a launch noted before still reads
             found = self.copies[device] = cp.asarray(self.array)
-        return found
+        return held(found)
 
 
 class DeviceWriter(Writer):

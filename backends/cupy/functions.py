@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.backends.cupy import philox, scattering
 from graphc.backends.cupy.gathering import gather as gather
-from graphc.backends.cupy.launching import dense
+from graphc.backends.cupy.launching import dense, flush, held
 from graphc.backends.cupy.library import cupy
 from graphc.backends.cupy.products import matmul as matmul
 from graphc.ops import calls
@@ -25,11 +25,12 @@ def on_device(number: Any) -> Array:
     """A NumPy scalar on the current device, as a 0-d array that nobody writes to."""
     found = np.asarray(number)
     # numbers that compare equal may differ in dtype or in the sign of zero
-    return _scalar(found.dtype.str, found.tobytes(), cupy().cuda.runtime.getDevice())
+    return held(_scalar(found.dtype.str, found.tobytes(), cupy().cuda.runtime.getDevice()))
 
 
 @lru_cache(maxsize=1024)
 def _scalar(kind: str, content: bytes, device: int) -> Array:
+    flush()  # its memory may be what a launch noted before still reads
     return cupy().asarray(np.frombuffer(content, np.dtype(kind)).reshape(()).copy())
 
 

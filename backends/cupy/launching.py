@@ -37,11 +37,12 @@ class Call:
 
 
 class Tape:
-    """Launches in order; `send` makes those noted so far."""
+    """Launches in order; `send` makes those noted so far. held: arrays from outside that launches were given."""
 
     def __init__(self, send: Callable[[Sequence[Call]], None]) -> None:
         self.send = send
         self.calls: list[Call] = []
+        self.held: list[Any] = []
         self.flushes = 0
 
     def flush(self) -> None:
@@ -79,6 +80,13 @@ def launch(text: str, grid: tuple[int, int], block: tuple[int, int], arguments: 
         function(text)((*grid, 1), (*block, 1), tuple(arguments))
     else:
         _here.tape.calls.append(Call(text, grid, block, tuple(arguments), work))
+
+
+def held(x: Any) -> Any:
+    """The array, kept as long as launches that are noted now may be made again."""
+    if _here.tape is not None:
+        _here.tape.held.append(x)
+    return x
 
 
 def dense(x: Any) -> Any:

@@ -249,6 +249,7 @@ class Recording:
         self.cp = cp
         self.lock = threading.Lock()
         self.pool = cp.cuda.MemoryPool()
+        self.held: list[Any] = []  # constants whose addresses the launches have
         self.given: list[Given] = []
         self.turn = 0
         current = cp.cuda.get_current_stream()
@@ -265,6 +266,10 @@ class Recording:
             if self.whole is None:
                 self._record(run, stream)
         stream.synchronize()
+        if self.whole is None:
+            # outside of the pool: memory that the recorded call has given back to it is written to at each launch
+            self.copy_in = Copy(self.inputs)
+            self.gather = Gather(self.results, self.block)
 
     def _as_one(self, run: Run) -> Whole | None:
         """The call as one kernel, if it is small enough, and nothing else than kernels."""
@@ -280,29 +285,29 @@ class Recording:
                 tape.calls = []
                 del results
                 arena.make()
+            self.held = tape.held
+            tape.held = []
         return whole(tape.calls, self.inputs, results, self.block, arena)
 
     def _record(self, run: Run, stream: Any) -> None:
         """Record the call as a CUDA graph."""
-        # before the recording: memory that the recorded call gives back to the pool is written to at each launch
-        self.copy_in = Copy(self.inputs)
         # the memory that the call takes lies in the pool then, and its libraries and kernels are ready
         for _ in range(2):
             self._dense(run)
-            self._noted(run)
+            self._noted(run, [])
         stream.synchronize()
         stream.begin_capture()
         try:
-            self.results = self._noted(run)
+            self.results = self._noted(run, self.held)
         finally:
             self.graph = stream.end_capture()
-        self.gather = Gather(self.results, self.block)
 
-    def _noted(self, run: Run) -> list[Any]:
-        """Run the call with small kernels joined."""
+    def _noted(self, run: Run, held: list[Any]) -> list[Any]:
+        """Run the call with small kernels joined; `held` gets the constants they read."""
         with taped(Tape(send)) as tape:
             results = self._dense(run)
             tape.flush()
+        held += tape.held
         return results
 
     def _dense(self, run: Run) -> list[Any]:
