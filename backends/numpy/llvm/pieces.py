@@ -59,8 +59,9 @@ def cut(nest: Nest, loop: int, beside: Iterable[int], unit: int = 1, most: Calla
     e.statement(f"br label %{ready}")
     e.label(ready)
     pairs = ((whole, length), (some, count))
-    joined = [f"phi i64 [ {one.text}, %{before} ], [ {cut.text}, %{latch} ]" for one, cut in pairs]
-    return Cut(*(e.instruction(text, I64, 1, pure=False) for text in joined), work)
+    texts = [f"phi i64 [ {one.text}, %{before} ], [ {other.text}, %{latch} ]" for one, other in pairs]
+    length, count = (e.instruction(text, I64, 1, pure=False) for text in texts)
+    return Cut(length, count, work)
 
 
 def larger(nest: Nest, value: Value, least: int) -> Value:
