@@ -6,6 +6,8 @@ what the total has lost by rounding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
@@ -30,24 +32,25 @@ class Across:
             kind = wide(r.fold, r.dtype)
             self._put(n, identity(e, r.fold, kind, 1), e.const(0, kind, 1))
         if self.arrays:
-            self._fill(0)
+            # arrays of results start with what changes nothing
+            self._fill(0, {n: identity(e, r.fold, r.dtype, 1) for n, r in self.arrays})
 
-    def _fill(self, depth: int) -> None:
-        """Arrays of results start with what changes nothing."""
+    def _fill(self, depth: int, numbers: Mapping[int, Value]) -> None:
+        """Write a number to every element of the array of each of some stores."""
         nest, inner = self.nest, self.nest.schedule.inner
         loop = inner[depth]
         if depth + 1 < len(inner):
 
             def deeper(_: list[Value]) -> list[Value]:
-                self._fill(depth + 1)
+                self._fill(depth + 1, numbers)
                 return []
 
             nest.along(loop, nest.zero, nest.extents[loop], [], deeper)
             return
 
         def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
-            for n, r in self.arrays:
-                nest.write(n, identity(nest.e, r.fold, r.dtype, lanes), lanes, mask)
+            for n, number in numbers.items():
+                nest.write(n, number, lanes, mask)
             return []
 
         nest.vectors(nest.zero, nest.extents[loop], [], body)
@@ -66,10 +69,16 @@ class Across:
             self._put(n, *added(self.nest.e, r.fold, env[r.operand], *self._get(n, r)))
 
     def end(self) -> None:
-        """Store the totals."""
+        """Store the totals: once, or along the inner loops, if what was folded is the same at all of their points."""
         nest = self.nest
-        for n, r in self.numbers:
-            nest.write(n, folded(nest.e, r.fold, *self._get(n, r), r.dtype))
+        totals = {n: folded(nest.e, r.fold, *self._get(n, r), r.dtype) for n, r in self.numbers}
+        inner = frozenset(nest.schedule.inner)
+        repeated = {n: total for n, total in totals.items() if nest.kernel.stores[n].at.loops & inner}
+        for n, total in totals.items():
+            if n not in repeated:
+                nest.write(n, total)
+        if repeated:
+            self._fill(0, repeated)
 
     def sweeps(self, stage: int) -> bool:
         """Whether a sweep gives something to fold."""
