@@ -460,3 +460,29 @@ def test_kernels_say_how_many_threads_they_are_worth() -> None:
     assert json.loads(large.to_json())["kernels"][0]["threads"] == large.kernels[0].threads
     assert cost(found_graph := graphc.trace(f, "f64[n,m]")).kernels == ()
     assert "by kernel" not in str(cost(found_graph))
+
+
+@pytest.mark.parametrize(
+    ("function", "spec", "threads"),
+    [
+        (lambda x: np.sum(x, axis=0), "f64[1000000,20]", 128),  # rows are cut
+        (lambda x: np.sum(x, axis=0), "f64[10000,1000]", 4),  # columns are
+        (lambda x: np.sum(x), "f64[1000000]", 10),
+        (lambda x: np.sum(x), "f64[100000000]", 128),
+        (lambda x: np.exp(x), "f64[3,5000000]", 900),
+        (lambda x: np.exp(x) + np.arange(3.0)[:, None], "f64[3,5000000]", 975),  # its first loop has three points
+        (lambda x: np.sum(np.exp(x), axis=2) + np.arange(50.0), "f64[3,50,10000]", 50),
+        (lambda x: np.exp(x), "f64[1000]", 1),
+    ],
+)
+def test_threads_are_no_more_than_parts(function: Any, spec: str, threads: int) -> None:
+    (load,) = cost(graphc.compile(function, spec)).kernels
+    assert load.threads == threads
+
+
+def test_parts_of_columns_are_known_once_the_sizes_are() -> None:
+    (load,) = cost(graphc.compile(lambda x: np.sum(x, axis=0), "f64[n,m]")).kernels
+    assert load.threads is None
+    assert load.at(n=1_000_000, m=10).parts == 128
+    assert load.at(n=10_000, m=1000).parts == 4
+    assert load.at(n=0, m=0).threads == 1

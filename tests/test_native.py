@@ -537,6 +537,7 @@ import os, signal, threading, numpy as np, graphc
 f = graphc.compile(lambda x: np.sum(np.sin(np.exp(np.cos(x)))), "f64[n]", kernels="llvm")
 x = np.linspace(0, 1, 3_000_000)
 f(x)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
 threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     for _ in range(1000):

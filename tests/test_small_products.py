@@ -9,7 +9,10 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.instructions import Product
+from graphc.backends.numpy.llvm.loops import function
+from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
 from graphc.backends.numpy.llvm.products import pieces, rows_of_block, small_product
 from graphc.backends.numpy.llvm.steps import BLOCKS, lower
 
@@ -79,6 +82,15 @@ def test_large_ones_and_long_sums_are_not() -> None:
     assert not blocked(graphc.compile(lambda a, b: a @ b, "f32[n,4]", "f32[4,m]", kernels="llvm"))
 
 
+def test_a_stack_times_one_matrix() -> None:
+    f = graphc.compile(lambda a, b: a @ b, "f64[n,3,4]", "f64[4,5]", kernels="llvm")
+    assert blocked(f)
+    b = np.arange(20.0).reshape(4, 5)
+    for n in (0, 1, 7, 100):
+        a = np.arange(12.0 * n).reshape(n, 3, 4)
+        np.testing.assert_array_equal(f(a, b), a @ b)
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 3), (4, 3, 0), (4, 0, 3), (0, 2, 0)])
 def test_empty_ones(shape: tuple[int, int, int]) -> None:
     n, k, m = shape
@@ -92,6 +104,18 @@ def test_what_is_not_finite_stays_where_it_belongs() -> None:
     a[1, 2], b[3, 4] = np.nan, np.inf
     found = graphc.compile(lambda a, b: a @ b, a, b, kernels="llvm")(a, b)
     np.testing.assert_array_equal(found, a @ b)
+
+
+@pytest.mark.parametrize("machine", [X86_BASELINE, X86_AVX2, X86_AVX512, ARM_NEON], ids=lambda m: m.cpu)
+@pytest.mark.parametrize("size", [2, 3, 8, 16, 31])
+def test_every_machine_has_them(size: int, machine: Machine) -> None:
+    f = graphc.compile(lambda a, b: a @ b.T, "f32[n,6,4]", f"f32[{size},4]", kernels="llvm")
+    g = graphc.compile(lambda a, b: a @ b, f"f64[n,5,{size}]", f"f64[n,{size},{size}]", kernels="llvm")
+    for compiled in (f, g):
+        (kernel,) = (k for k in lower(compiled.plan).kernels if small_product(k))
+        module = Module(machine.features_used)
+        text = function(kernel, "kernel", machine, module)
+        assert len(assemble(f"{module.text()}\n{text}", machine)) > 200
 
 
 def test_columns_are_cut_into_vectors() -> None:

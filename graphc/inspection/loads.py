@@ -68,12 +68,20 @@ def loads(plan: Plan) -> tuple[Load, ...]:
 def _measured(kernel: Kernel) -> tuple[Size, Size]:
     """The work of a kernel, and into how many parts it can be divided."""
     from graphc.backends.numpy.llvm.schedule import MOST_PIECES, Schedule, Work
+    from graphc.backends.numpy.llvm.unroll import unrolled
 
+    kernel = unrolled(kernel)
     (each, sizes), schedule = Work.of(kernel), Schedule(kernel)
     work = dims.product((int(each), *sizes))
     if schedule.everything:
         return work, MOST_PIECES
+    if schedule.folds_strips:
+        return work, dims.minimum(kernel.sizes[schedule.outer[0]], MOST_PIECES)
     if not schedule.divisible or schedule.division is None:
         return work, 1
     loop, width, step = schedule.division
-    return work, (kernel.sizes[loop] + width * step - 1) // (width * step)
+    found = dims.maximum((kernel.sizes[loop] + width * step - 1) // (width * step), 1)
+    if schedule.tiled and not schedule.outer:
+        # its rows are cut where there is one part of its columns
+        found = found + (dims.minimum(kernel.sizes[schedule.inner[0]], MOST_PIECES) - 1) * (1 // found)
+    return work, found

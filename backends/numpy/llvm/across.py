@@ -6,7 +6,7 @@ what the total has lost by rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import Value
@@ -32,28 +32,30 @@ class Across:
             kind = wide(r.fold, r.dtype)
             self._put(n, identity(e, r.fold, kind, 1), e.const(0, kind, 1))
         if self.arrays:
-            # arrays of results start with what changes nothing
-            self._fill(0, {n: identity(e, r.fold, r.dtype, 1) for n, r in self.arrays})
+            self._everywhere(self._clear)
 
-    def _fill(self, depth: int, numbers: Mapping[int, Value]) -> None:
-        """Write a number to every element of the array of each of some stores."""
+    def _clear(self, lanes: int, mask: Mask | None) -> None:
+        """Arrays of results start with what changes nothing."""
+        for n, r in self.arrays:
+            self.nest.write(n, identity(self.nest.e, r.fold, r.dtype, lanes), lanes, mask)
+
+    def _everywhere(self, visit: Callable[[int, Mask | None], None], depth: int = 0) -> None:
+        """Visit all elements of the arrays of results."""
         nest, inner = self.nest, self.nest.schedule.inner
         loop = inner[depth]
-        if depth + 1 < len(inner):
 
-            def deeper(_: list[Value]) -> list[Value]:
-                self._fill(depth + 1, numbers)
-                return []
-
-            nest.along(loop, nest.zero, nest.extents[loop], [], deeper)
-            return
-
-        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
-            for n, number in numbers.items():
-                nest.write(n, number, lanes, mask)
+        def deeper(_: list[Value]) -> list[Value]:
+            self._everywhere(visit, depth + 1)
             return []
 
-        nest.vectors(nest.zero, nest.extents[loop], [], body)
+        def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
+            visit(lanes, mask)
+            return []
+
+        if depth + 1 < len(inner):
+            nest.along(loop, nest.zero, nest.extents[loop], [], deeper)
+        else:
+            nest.vectors(nest.zero, nest.extents[loop], [], body)
 
     def sweep(self, stage: int, env: Env, lanes: int, mask: Mask | None) -> None:
         """Fold what a sweep has just computed into the arrays."""
@@ -69,16 +71,43 @@ class Across:
             self._put(n, *added(self.nest.e, r.fold, env[r.operand], *self._get(n, r)))
 
     def end(self) -> None:
-        """Store the totals: once, or along the inner loops, if what was folded is the same at all of their points."""
+        """Store the totals."""
+        self.store([folded(self.nest.e, r.fold, *self._get(n, r), r.dtype) for n, r in self.numbers])
+
+    def store(self, totals: Sequence[Value]) -> None:
+        """Write totals: once, or along inner loops at all of whose points what was folded is the same."""
         nest = self.nest
-        totals = {n: folded(nest.e, r.fold, *self._get(n, r), r.dtype) for n, r in self.numbers}
         inner = frozenset(nest.schedule.inner)
-        repeated = {n: total for n, total in totals.items() if nest.kernel.stores[n].at.loops & inner}
-        for n, total in totals.items():
-            if n not in repeated:
+        repeated: list[tuple[int, Value]] = []
+        for (n, _), total in zip(self.numbers, totals, strict=True):
+            if nest.kernel.stores[n].at.loops & inner:
+                repeated.append((n, total))
+            else:
                 nest.write(n, total)
+
+        def visit(lanes: int, mask: Mask | None) -> None:
+            for n, total in repeated:
+                nest.write(n, total, lanes, mask)
+
         if repeated:
-            self._fill(0, repeated)
+            self._everywhere(visit)
+
+    def parts(self) -> list[tuple[Value, Value]]:
+        """The totals, and what they lost by rounding."""
+        return [self._get(n, r) for n, r in self.numbers]
+
+    def join(self, others: Mapping[int, str]) -> None:
+        """Fold arrays that lie elsewhere into those of the results."""
+        nest = self.nest
+
+        def visit(lanes: int, mask: Mask | None) -> None:
+            for n, r in self.arrays:
+                so_far = nest.read_back(n, r.dtype, lanes, mask)
+                with nest.instead(n, others[n]):
+                    other = nest.read_back(n, r.dtype, lanes, mask)
+                nest.write(n, combine(nest.e, r.fold, so_far, other), lanes, mask)
+
+        self._everywhere(visit)
 
     def sweeps(self, stage: int) -> bool:
         """Whether a sweep gives something to fold."""

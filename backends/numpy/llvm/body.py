@@ -41,8 +41,9 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 class Body:
     """Writes instructions. What they refer to stands around them, in the same function.
 
-    That is `%argument0`, ... and `%result0`, ... for the elements of arguments and results, `%arena`, and the label
-    `%bail` for positions that are out of bounds; and what is found here once all instructions are written:
+    That is `%argument0`, ... and `%result0`, ... for the elements of arguments and results, `%arena`, and the labels
+    `%bail` for positions that are out of bounds and `%lacking` for want of memory; and what is found here once all
+    instructions are written:
 
     constants: names of the constants' elements, by their numbers.
     callees: names of the BLAS routines, by theirs.
@@ -128,7 +129,13 @@ class Body:
                 count = count if width == 1 else e.binary("sdiv", count + (width - 1), width)
         alone = f"call i32 @kernel{number}(ptr %arrays, ptr %sizes, i64 0, {count!r})"
         if not shared or division is None or not schedule.shared:
-            e.statement(f"%{e.fresh('status')} = {alone}")
+            status = f"%{e.fresh('status')}"
+            e.statement(f"{status} = {alone}")
+            if schedule.in_strips:
+                after = e.fresh("next")
+                lacking = e.instruction(f"icmp ne i32 {status}, 0", BOOL, 1)
+                e.statement(f"br {lacking!r}, label %lacking, label %{after}")
+                e.label(after)
             return
         callee = self.callees.setdefault(PARALLEL, f"%callee_{PARALLEL}")
         work = self.work(Work.of(kernel))

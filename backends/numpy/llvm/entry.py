@@ -120,7 +120,11 @@ def function(kernel: Kernel, target: str, name: str) -> str:
     lines += [
         "one:",
         f"  %status = call i32 @{target}(ptr %arrays, ptr %sizes, i64 0, i64 {last})",
-        "  br label %end",
+        "  %fine = icmp eq i32 %status, 0",
+        "  br i1 %fine, label %end, label %lacking",
+        "lacking:",
+        "  %nothing = call ptr @PyErr_NoMemory()",
+        "  ret ptr null",
         "end:",
         "  %none = load ptr, ptr @none",
         "  call void @Py_IncRef(ptr %none)",
@@ -138,6 +142,7 @@ def function(kernel: Kernel, target: str, name: str) -> str:
 PRELUDE: Final = f"""
 declare i64 @PyLong_AsLongLong(ptr)
 declare void @Py_IncRef(ptr)
+declare ptr @PyErr_NoMemory()
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 define internal i1 @take_arrays(ptr %args, i64 %count, ptr %to) nounwind {{
 entry:

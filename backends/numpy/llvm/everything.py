@@ -48,14 +48,15 @@ class Everything:
         env: Env = {}
         for stage in self.stages:
             self._known(nest, stage, env)
-            for n in schedule.late_stores(stage):
-                nest.write(n, env[kernel.stores[n].value])
             if schedule.sweeps(stage):
                 spread(nest, f"@{self.name}_sweep{stage}", pieces)
                 folds = schedule.folds(stage)
                 for (i, _), result in zip(folds, context.join([r for _, r in folds], pieces.count), strict=True):
                     env[i] = result
                     context.put(self.results[i], result)
+            # the sweep has read for itself what is known: a result may lie where an operand does
+            for n in schedule.late_stores(stage):
+                nest.write(n, env[kernel.stores[n].value])
         return nest.finished(self.name)
 
     def _sweep(self, stage: int) -> str:

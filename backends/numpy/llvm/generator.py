@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -12,8 +13,10 @@ from graphc.backends.numpy.llvm.code import Part, helpers, library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
-from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.pool import pool
+from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.backends.numpy.llvm.unroll import unrolled
+from graphc.dims import Size
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
@@ -72,20 +75,26 @@ class _Caller:
     def __init__(self, kernel: Kernel, address: int, library: Any) -> None:
         self.kernel = kernel
         self.library = library
-        self.function = ctypes.CFUNCTYPE(
-            ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
-        )(address)
-        self.division = Schedule(kernel).division
+        self.function = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(address)
+        self.address = address
+        self.schedule = Schedule(kernel)
+        self.work = Work.of(kernel)
 
     def __call__(self, *args: Any) -> None:
         arguments = Arguments(self.kernel, args)
         pointers = (ctypes.c_void_p * (len(arguments.dense) + 1))(*[a.ctypes.data for a in arguments.dense])
         numbers = (ctypes.c_int64 * len(arguments.sizes))(*arguments.sizes)
-        last = 1
-        if self.division is not None:
-            extent = self.kernel.sizes[self.division.loop]
-            count = extent if isinstance(extent, int) else arguments.sizes[self.kernel.symbolic.index(extent)]
-            last = -(-count // self.division.width)
-        if self.function(pointers, numbers, 0, last):
+
+        def known(size: Size) -> int:
+            return size if isinstance(size, int) else arguments.sizes[self.kernel.symbolic.index(size)]
+
+        division = self.schedule.division
+        count = 1 if division is None else -(-known(self.kernel.sizes[division.loop]) // division.width)
+        work = self.work.each * math.prod(map(known, self.work.sizes))
+        if division is not None and self.schedule.shared and work >= SHARED:
+            status = pool().run(self.address, pointers, numbers, count, work, division.step)
+        else:
+            status = self.function(pointers, numbers, 0, count)
+        if status:
             raise MemoryError
         arguments.write_back()

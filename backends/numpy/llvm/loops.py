@@ -7,25 +7,36 @@ from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.everything import Everything
 from graphc.backends.numpy.llvm.machine import Machine
+from graphc.backends.numpy.llvm.narrow import Narrow
 from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.strips import Strips
 from graphc.backends.numpy.llvm.sweeps import Sweeps
 from graphc.backends.numpy.llvm.tiles import Tiles
-from graphc.kernels import Kernel, Reduce
+from graphc.kernels import Kernel
 
 
 def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: bool = False) -> str:
     """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``, and of the functions that it calls.
 
     `arrays` points to the data of the kernel's roots, then of its results, then a word that the function may use;
-    `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run.
+    `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run. The function gives
+    0, or 1 if there was not enough memory.
     """
-    nest = Nest(kernel, machine, module, fast)
+
+    def opened() -> Nest:
+        return Nest(kernel, machine, module, fast)
+
+    nest = opened()
     product = products.small_product(kernel)
     if product is not None:
         products.write(nest, product, machine)
         return nest.finished(name)
     if nest.schedule.in_pieces:
-        return Everything(kernel, name, lambda: Nest(kernel, machine, module, fast)).write()
+        return Everything(kernel, name, opened).write()
+    if nest.schedule.in_tiles:
+        return Narrow(kernel, name, opened).write()
+    if nest.schedule.in_strips:
+        return Strips(kernel, name, opened, lambda nest, across: _open(nest, Sweeps(nest, across), 0, {})).write()
     division = nest.schedule.division
     if division is not None and division.width == 1:
         nest.bounds[division.loop] = nest.ends
@@ -39,16 +50,8 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
 
 def _open(nest: Nest, inner: Sweeps | Tiles, depth: int, env: Env) -> None:
     """What the first `depth` outer loops, now open, determine; then the next of them, or the sweeps."""
-    kernel, schedule = nest.kernel, nest.schedule
-    known = frozenset(schedule.outer[:depth])
-    nest.compute(
-        (
-            i
-            for i, value in enumerate(kernel.values)
-            if kernel.stages[i] == 0 and kernel.varies[i] <= known and not isinstance(value, Reduce)
-        ),
-        env,
-    )
+    schedule = nest.schedule
+    nest.compute(nest.settled(frozenset(schedule.outer[:depth])), env)
     if depth == len(schedule.outer):
         inner.write(env)
         return

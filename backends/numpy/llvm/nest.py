@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from graphc.backends.numpy.llvm import interleave, memory
@@ -12,7 +13,7 @@ from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
 from graphc.dims import Size
-from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Within
+from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Within
 from graphc.ops import TABLE
 
 CALLS: Final = 24  # transcendental functions: more of them are called, not written out
@@ -83,6 +84,31 @@ class Nest:
     def target(self, store: int) -> str:
         """The address of the array of a store."""
         return self._base(self._targets[store])
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses of all arrays, in order."""
+        return [self._base(n) for n in range(len(self.kernel.roots) + len(self.kernel.nodes))]
+
+    def number(self, address: str) -> Value:
+        """An address as a number."""
+        name = f"%{self.e.fresh('number')}"
+        self.e.statement(f"{name} = ptrtoint ptr {address} to i64")
+        return self.e.value(name, I64, 1)
+
+    def pointer(self, number: Value) -> str:
+        """The address again."""
+        name = f"%{self.e.fresh('pointer')}"
+        self.e.statement(f"{name} = inttoptr {number!r} to ptr")
+        return name
+
+    @contextmanager
+    def instead(self, store: int, address: str) -> Iterator[None]:
+        """Another array in the place of that of a store, in what is written meanwhile."""
+        number, own = self._targets[store], self.target(store)
+        self._bases[number] = address
+        yield
+        self._bases[number] = own
 
     def _argument(self, array: str, number: int, kind: str) -> str:
         e = self.e
@@ -227,6 +253,13 @@ class Nest:
         ]
 
     # Values
+
+    def settled(self, known: frozenset[int]) -> Iterator[int]:
+        """Values that the points of some loops determine before anything is reduced."""
+        kernel = self.kernel
+        for i, value in enumerate(kernel.values):
+            if kernel.stages[i] == 0 and kernel.varies[i] <= known and not isinstance(value, Reduce):
+                yield i
 
     def compute(self, numbers: Iterable[int], env: Env, lanes: int = 1, mask: Mask | None = None) -> None:
         """Values that are not in `env` yet: vectors of what varies over the vector loop, if it runs by vectors."""

@@ -72,7 +72,7 @@ def total(nest: Nest) -> Value:
     return found
 
 
-def spread(nest: Nest, target: str, pieces: Cut) -> None:
+def spread(nest: Nest, target: str, pieces: Cut, arrays: str = "%arrays") -> None:
     """Call a function for all pieces; on several threads if it is worth it."""
     e = nest.e
     some, one, both = (e.fresh(stem) for stem in ("some", "one", "both"))
@@ -81,11 +81,11 @@ def spread(nest: Nest, target: str, pieces: Cut) -> None:
     e.module.define(PARALLEL, declarations([PARALLEL]))
     parallel = f"%{e.fresh('parallel')}"
     e.statement(f"{parallel} = load ptr, ptr @{PARALLEL}")
-    arguments = f"ptr {target}, ptr %arrays, ptr %sizes, {pieces.count!r}, {pieces.work!r}, i64 1"
+    arguments = f"ptr {target}, ptr {arrays}, ptr %sizes, {pieces.count!r}, {pieces.work!r}, i64 1"
     e.statement(f"%{e.fresh('status')} = call i32 {parallel}({arguments})")
     e.statement(f"br label %{both}")
     e.label(one)
-    e.statement(f"%{e.fresh('status')} = call i32 {target}(ptr %arrays, ptr %sizes, i64 0, {pieces.count!r})")
+    e.statement(f"%{e.fresh('status')} = call i32 {target}(ptr {arrays}, ptr %sizes, i64 0, {pieces.count!r})")
     e.statement(f"br label %{both}")
     e.label(both)
 
@@ -96,7 +96,7 @@ class Context:
     The kernel makes it on its stack, and puts its address after those of its arrays, where its parts find it.
     """
 
-    def __init__(self, nest: Nest, words: int, folds: int, made: bool) -> None:
+    def __init__(self, nest: Nest, words: int, folds: int, made: bool, arrays: str = "%arrays") -> None:
         self.nest = nest
         self.words = words
         e = nest.e
@@ -105,8 +105,8 @@ class Context:
             return
         self.name = "%context"
         nest.slots.append(f"  %context = alloca i64, i64 {words + 2 * folds * MOST_PIECES}, align 64")
-        arrays = len(nest.kernel.roots) + len(nest.kernel.nodes)
-        e.statement(f"%context_at = getelementptr ptr, ptr %arrays, i64 {arrays}")
+        count = len(nest.kernel.roots) + len(nest.kernel.nodes)
+        e.statement(f"%context_at = getelementptr ptr, ptr {arrays}, i64 {count}")
         e.statement("store ptr %context, ptr %context_at")
 
     def put(self, word: int, value: Value) -> None:

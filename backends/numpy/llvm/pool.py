@@ -16,7 +16,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from functools import lru_cache
 from typing import Final
 
 from graphc.backends.numpy.llvm import code, threads
@@ -52,10 +51,10 @@ def source(platform: str, machine: Machine) -> str:
     else:
         return _ALONE
     if machine.triple.startswith(("x86_64", "i686", "i386")):
-        pause, spin = "llvm.x86.sse2.pause()", SPIN["x86"]
+        pause, spin, rounding = "llvm.x86.sse2.pause()", SPIN["x86"], _X86_ROUNDING
         declared = "declare void @llvm.x86.sse2.pause()"
     elif machine.triple.startswith(("aarch64", "arm64")):
-        pause, spin = "llvm.aarch64.isb(i32 15)", SPIN["arm"]
+        pause, spin, rounding = "llvm.aarch64.isb(i32 15)", SPIN["arm"], _ARM_ROUNDING
         declared = "declare void @llvm.aarch64.isb(i32)"
     else:
         return _ALONE
@@ -84,7 +83,7 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
 @graphc_wary = global i64 1
-{system}
+{system}{rounding}
 
 ; how many workers are inside, times 2^32, and how many more may come: that is the gate
 
@@ -157,7 +156,7 @@ enter:
   %inside = extractvalue {{ i64, i1 }} %pair, 1
   br i1 %inside, label %help, label %awake
 help:
-  ; workers wake each other, so that the caller need not wake them all
+  ; workers wake each other, so that the caller wakes but one
   %others = icmp ugt i64 %places, 1
   %sleepers = load atomic i64, ptr @asleep monotonic, align 8
   %some = icmp sgt i64 %sleepers, 0
@@ -168,6 +167,7 @@ call:
   call void @rouse(i64 %two)
   br label %work
 work:
+  call void @adopt_rounding()
   %taken = call i64 @take_part()
   %before = atomicrmw sub ptr @gate, i64 4294967296 seq_cst
   %there = lshr i64 %before, 32
@@ -276,6 +276,7 @@ share:
   store i64 %count, ptr %count_at
   %piece_at = getelementptr i64, ptr @job, i64 4
   store i64 %piece, ptr %piece_at
+  call void @note_rounding()
   store atomic i64 0, ptr @following monotonic, align 8
   store atomic i64 %helpers, ptr @gate seq_cst, align 8
   %asleep = load atomic i64, ptr @asleep seq_cst, align 8
@@ -283,11 +284,11 @@ share:
   %up_and_about = sub i64 %started, %asleep
   %missing = sub i64 %helpers, %up_and_about
   %there = call i64 @llvm.smin.i64(i64 %missing, i64 %asleep)
-  %few = call i64 @llvm.smin.i64(i64 %there, i64 2)
-  %some = icmp sgt i64 %few, 0
+  %some = icmp sgt i64 %there, 0
   br i1 %some, label %wake, label %take
 wake:
-  call void @rouse(i64 %few)
+  ; waking one costs microseconds, in which the caller does not work
+  call void @rouse(i64 1)
   br label %take
 take:
   %begun = call i64 @now()
@@ -517,6 +518,36 @@ end:
 }}
 """
 
+# how the calling thread rounds, and what it does with subnormal numbers: workers do likewise
+_X86_ROUNDING: Final = """
+@rounding = internal global i32 0
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define internal void @note_rounding() nounwind {
+  call void @llvm.x86.sse.stmxcsr(ptr @rounding)
+  ret void
+}
+define internal void @adopt_rounding() nounwind {
+  call void @llvm.x86.sse.ldmxcsr(ptr @rounding)
+  ret void
+}
+"""
+_ARM_ROUNDING: Final = """
+@rounding = internal global i64 0
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define internal void @note_rounding() nounwind {
+  %mode = call i64 @llvm.aarch64.get.fpcr()
+  store i64 %mode, ptr @rounding
+  ret void
+}
+define internal void @adopt_rounding() nounwind {
+  %mode = load i64, ptr @rounding
+  call void @llvm.aarch64.set.fpcr(i64 %mode)
+  ret void
+}
+"""
+
 # on a system that is not known here
 _ALONE: Final = """
 @graphc_started = global i64 0
@@ -540,6 +571,8 @@ class Pool:
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self.address = library.addresses["graphc_parallel"]
+        kinds = [*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_double, ctypes.c_int64]
+        self.run = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(self.address)
         self._words = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in WORDS}
         self.threads = count
         if hasattr(os, "register_at_fork"):
@@ -569,7 +602,10 @@ class Pool:
         return self._words["graphc_started"].value
 
 
-@lru_cache(maxsize=1)
 def pool() -> Pool:
     """The process's pool; its threads are made when work needs them."""
-    return Pool(threads.wanted())
+    # where several threads come first at once, one of their pools stays
+    return _made.get(True) or _made.setdefault(True, Pool(threads.wanted()))
+
+
+_made: Final[dict[bool, Pool]] = {}

@@ -15,6 +15,7 @@ from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Nest
 from graphc.kernels import Apply, Kernel, Load, Reduce
 
+MANY: Final = 1 << 20  # rows: as if there were so many, where their number is not known
 UNROLLED: Final = 64  # multiplications of vectors for a block: fewer are written out
 
 
@@ -30,7 +31,10 @@ class SmallProduct:
 
 
 def small_product(kernel: Kernel) -> SmallProduct | None:
-    """What a kernel is, if it multiplies matrices of known sizes; None if it does something else."""
+    """What a kernel is, if it multiplies matrices of known sizes; None if it does something else.
+
+    There may be any number of rows: those of a stack of matrices, all times the same one, follow each other.
+    """
     if len(kernel.values) != 4 or len(kernel.stores) != 1 or len(kernel.reduced) != 1:
         return None
     a, b, product, total = kernel.values
@@ -48,10 +52,10 @@ def small_product(kernel: Kernel) -> SmallProduct | None:
     if not rows or inner not in left.at.loops or inner not in right.at.loops:
         return None
     found = SmallProduct(left, right, max(rows), inner, columns)
-    sizes = [kernel.sizes[k] for k in (found.rows, inner, columns)]
+    sizes = [kernel.sizes[k] for k in (inner, columns)]
     strides = [at.strides[k] for at in (left.at, right.at, store.at) for k in (found.rows, inner, columns)]
     known = all(isinstance(size, int) for size in (*sizes, *strides))
-    return found if known and 0 not in sizes else None
+    return found if known and 0 not in (*sizes, kernel.sizes[found.rows]) else None
 
 
 def write(nest: Nest, product: SmallProduct, machine: Machine) -> None:
@@ -94,11 +98,10 @@ class _Products:
         """Blocks of rows, and of as many columns as the registers hold."""
         nest, e, loop = self.nest, self.nest.e, self.product.rows
         size, columns = nest.kernel.sizes[loop], nest.kernel.sizes[self.product.columns]
-        assert isinstance(size, int)
         assert isinstance(columns, int)
         vectors = pieces(columns, self.lanes)
         together = min(len(vectors), 4)
-        rows = rows_of_block(size, self.registers // together)
+        rows = rows_of_block(size if isinstance(size, int) else MANY, self.registers // together)
         start, stop = self.range(loop)
         whole = start + e.binary("sdiv", stop - start, rows) * rows
 

@@ -24,7 +24,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Running,
     usual,
 )
-from graphc.backends.numpy.llvm.schedule import Work
+from graphc.backends.numpy.llvm.schedule import Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
 from graphc.plan import Plan
@@ -432,7 +432,13 @@ class _Function:
                     e.statement(f"{made} = load ptr, ptr %made{k}")
                     e.statement(f"call void @Py_DecRef(ptr {made})")
             e.statement("br label %slow")
-        if not self.on_stack:
+        strips = any(Schedule(kernel).in_strips for kernel in self.program.kernels)
+        if strips:
+            e.label("lacking")
+            self.acquire()
+            self.give_back("lacked")
+            e.statement("br label %no_memory")
+        if strips or not self.on_stack:
             e.label("no_memory")
             e.statement("%nothing_left = call ptr @PyErr_NoMemory()")
             e.statement("br label %failed")

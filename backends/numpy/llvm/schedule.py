@@ -8,6 +8,7 @@ computed in a further sweep.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ def weight(value: object) -> int:
 SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
 MOST_PIECES: Final = 128  # of a kernel that runs in pieces
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
+ENOUGH: Final = 32  # parts of a division
 COLUMNS: Final = 256  # of a tile are divided at once
 LINE: Final = 1024  # elements of a vector loop are
 SEGMENTS: Final = 5  # into which the conditions on a loop may cut it: each repeats the loop's code
@@ -121,10 +123,20 @@ class Schedule:
     def division(self) -> Division | None:
         """What the function's `first` and `last` count; None for a kernel that runs as a whole."""
         if self.outer:
-            return Division(self.outer[0], 1)
+            return self._divided_outside()
         if not self.inner or (self.kernel.reduced and not self.tiled):
             return None
         return Division(self.vector_loop, COLUMNS) if self.tiled else Division(self.vector_loop, 1, LINE)
+
+    def _divided_outside(self) -> Division:
+        """The outermost loop that has points enough for many threads, or else the longest one."""
+        known = [size if isinstance(size, int) else math.inf for size in self.kernel.sizes]
+        enough = [k for k in self.outer if known[k] >= ENOUGH]
+        if enough:
+            return Division(enough[0], 1)
+        if not self.kernel.reduced and known[self.vector_loop] >= ENOUGH * LINE:
+            return Division(self.vector_loop, 1, LINE)
+        return Division(max(self.outer, key=lambda k: known[k]), 1)
 
     @property
     def divisible(self) -> bool:
@@ -146,6 +158,26 @@ class Schedule:
     def in_pieces(self) -> bool:
         """Whether they are, because there may be enough to do."""
         return self.everything and Work.of(self.kernel).may_be_much
+
+    @property
+    def in_tiles(self) -> bool:
+        """Whether it reduces outside of its vector loop, in tiles of all columns, and may be long: see `narrow`."""
+        return self.tiled and not self.outer and Work.of(self.kernel).may_be_much
+
+    @cached_property
+    def folds_strips(self) -> bool:
+        """Whether it folds over its outer loops, and can do so in strips of the first one: see `strips`."""
+        strides = [d for _, _, store in self.across for d in store.at.strides]
+        ascending = all(dims.less_equal(0, d) is True for d in strides)
+        # each strip has an array of its own for each of them
+        arrays = [store.node for _, r, store in self.across if self.swept[r.operand]]
+        apart = len(set(arrays)) == len(arrays)
+        return bool(self.across and self.outer) and ascending and apart and len(self.across) <= MOST_FOLDS
+
+    @property
+    def in_strips(self) -> bool:
+        """Whether it does, because there may be enough to do. A call can run out of memory."""
+        return self.folds_strips and Work.of(self.kernel).may_be_much
 
     @cached_property
     def rows(self) -> tuple[int, ...]:

@@ -33,7 +33,10 @@ class Tiles:
     where there are many elements to a column.
     """
 
-    def __init__(self, nest: Nest) -> None:
+    def __init__(
+        self, nest: Nest, rows: dict[int, str] | None = None, sweep: Callable[[int, Tile, Env], None] | None = None
+    ) -> None:
+        """`rows` says where the rows are, if they are there already; `sweep` writes sweeps, if this does not."""
         self.nest = nest
         self.schedule = nest.schedule
         self.kernel = nest.kernel
@@ -41,7 +44,8 @@ class Tiles:
         kernel = self.kernel
         count = dims.product(kernel.sizes[k] for k in self.reduced)
         self.few = isinstance(count, int) and count <= BLOCK
-        self.rows = {i: nest.slot(self._kept(i), self.schedule.tile) for i in self.schedule.rows}
+        self.rows = rows or {i: nest.slot(self._kept(i), self.schedule.tile) for i in self.schedule.rows}
+        self.write_sweep = sweep or self.sweep
 
     def write(self, env: Env) -> None:
         """All tiles, or those of the columns of the call if they divide the kernel."""
@@ -62,23 +66,28 @@ class Tiles:
     def _tile(self, tile: Tile, env: Env) -> None:
         self._after(0, tile, env)
         for stage in range(self.schedule.last_stage + 1):
-            if self.schedule.folds(stage):
-                self._fill(stage, tile)
-            if self.schedule.folds(stage) or self.schedule.stores(stage):
-                self._open(stage, 0, tile, env)
+            if self.schedule.sweeps(stage):
+                self.write_sweep(stage, tile, env)
             self._after(stage + 1, tile, env)
+
+    def sweep(self, stage: int, tile: Tile, env: Env) -> None:
+        """One pass over the rows of a tile."""
+        if self.schedule.folds(stage):
+            self._fill(stage, tile)
+        self._open(stage, 0, tile, env)
 
     def _fill(self, stage: int, tile: Tile) -> None:
         """Accumulators start with what changes nothing."""
 
         def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             for i, r in self.schedule.folds(stage):
-                self._put(i, identity(self.nest.e, r.fold, self._kept(i), lanes), tile, mask)
+                self.put(i, identity(self.nest.e, r.fold, self._kept(i), lanes), tile, mask)
             return []
 
         self.nest.vectors(*tile, [], body)
 
-    def _put(self, i: int, value: Value, tile: Tile, mask: Mask | None) -> None:
+    def put(self, i: int, value: Value, tile: Tile, mask: Mask | None) -> None:
+        """Write to the row of a value."""
         nest = self.nest
         memory.store(nest.e, value, self.rows[i], nest.index[nest.vector_loop] - tile.first, 1, mask)
 
@@ -87,13 +96,14 @@ class Tiles:
         value = self.kernel.values[i]
         return wide(value.fold, value.dtype) if isinstance(value, Reduce) and not self.few else value.dtype
 
-    def _stored(self, i: int, tile: Tile, lanes: int, mask: Mask | None) -> Value:
+    def stored(self, i: int, tile: Tile, lanes: int, mask: Mask | None) -> Value:
+        """What the row of a value holds."""
         nest = self.nest
         place = nest.index[nest.vector_loop] - tile.first
         return memory.load(nest.e, self.rows[i], place, 1, self._kept(i), lanes, mask)
 
     def _get(self, i: int, tile: Tile, lanes: int, mask: Mask | None) -> Value:
-        return self.nest.e.convert(self._stored(i, tile, lanes, mask), self.kernel.values[i].dtype)
+        return self.nest.e.convert(self.stored(i, tile, lanes, mask), self.kernel.values[i].dtype)
 
     def _open(self, stage: int, depth: int, tile: Tile, env: Env) -> None:
         """The reduced loops from `depth` on; the last one by several rows at once if they are light."""
@@ -101,14 +111,13 @@ class Tiles:
         opened = frozenset(self.reduced[:depth])
         here = dict(env)
         self._compute_columnless(stage, here, opened)
-        stop = nest.extents[loop]
         if depth + 1 < len(self.reduced):
 
             def deeper(_: list[Value]) -> list[Value]:
                 self._open(stage, depth + 1, tile, here)
                 return []
 
-            nest.along(loop, nest.zero, stop, [], deeper)
+            nest.along(loop, *nest.range(loop), [], deeper)
             return
 
         def together(count: int) -> Callable[[Value, list[Value]], list[Value]]:
@@ -119,7 +128,7 @@ class Tiles:
             return body
 
         light = self.schedule.folds(stage) and self.schedule.work(stage) <= LIGHT
-        for first, last in nest.parts(loop, nest.zero, stop):
+        for first, last in nest.parts(loop, *nest.range(loop)):
             whole = first
             if light:
                 whole = first + nest.e.binary("sdiv", last - first, ROWS) * ROWS
@@ -161,8 +170,8 @@ class Tiles:
                 while len(result) > 1:
                     pairs = zip(result[::2], result[1::2], strict=True)
                     result = [combine(e, r.fold, a, b) for a, b in pairs]
-                total = self._stored(i, tile, lanes, mask)
-                self._put(i, combine(e, r.fold, total, e.convert(result[0], total.dtype)), tile, mask)
+                total = self.stored(i, tile, lanes, mask)
+                self.put(i, combine(e, r.fold, total, e.convert(result[0], total.dtype)), tile, mask)
             return []
 
         nest.vectors(*tile, [], body, len(indices) * self.schedule.work(stage))
@@ -198,7 +207,7 @@ class Tiles:
                 return here[i]
 
             for i in computed:
-                self._put(i, nest.wide(get(i), lanes), tile, mask)
+                self.put(i, nest.wide(get(i), lanes), tile, mask)
             # all are read before any is written: a result may lie where an operand does
             found = [(n, get(kernel.stores[n].value)) for n in stores]
             for n, value in found:
