@@ -58,10 +58,7 @@ class Strips:
         context.put(EACH, room)
         context.put(MEMORY, nest.number(memory))
         spread(nest, f"@{self.name}_strips", strips)
-        for (n, _), result in zip(
-            across.numbers, context.join([r for _, r in across.numbers], strips.count), strict=True
-        ):
-            nest.write(n, result)
+        across.store(context.join([r for _, r in across.numbers], strips.count))
         if across.arrays:
 
             def joined(strip: Value, _: list[Value]) -> list[Value]:
