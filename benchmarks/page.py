@@ -41,7 +41,7 @@ METHOD = """\
   arguments; on its virtual machine or as compiled C, whichever is faster. **NumPy** has its derivatives written
   by hand.
 - Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
-  PyTensor and NumExpr do, and jax donates.
+  PyTensor and NumExpr do, and graphc and jax donate.
 - Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
   of the library left out. Peak memory is by how much a fresh process grows during a call, by the system's own count.
 - The copy bandwidth is the best of many copies between two arrays that are in memory already, for several sizes; the

@@ -210,7 +210,8 @@ FUNCTIONS: Final = (
     "emit('polygamma', np.abs({0}) + 0.5, order=1)", "emit('bessel_i', {0}, order=1)",
     "emit('bessel_k', np.abs({0}) + 0.5, order=1)", "emit('bessel_ke', np.abs({0}) + 0.5, order=1)",
     "emit('exprel', {0}, order=1)", "special.exp1(np.abs({0}) + 0.5)", "special.erfi(np.sin({0}))",
-    "special.dawsn({0})", "emit('fresnel_sine', {0})", "emit('fresnel_cosine', {0})", "emit('bessel_ie', {0}, order=1)",
+    "special.dawsn({0})", "emit('fresnel_sine', 9.0 * np.tanh({0}))", "emit('fresnel_cosine', 9.0 * np.tanh({0}))",
+    "emit('bessel_ie', {0}, order=1)",
     "emit('bessel_j', {0}, order=1)", "emit('spherical_jn', {0}, order=1)",
 )  # fmt: skip
 SPECIAL: Final[tuple[Row, ...]] = (

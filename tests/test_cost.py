@@ -466,7 +466,7 @@ def test_kernels_say_how_many_threads_they_are_worth() -> None:
     ("function", "spec", "threads"),
     [
         (lambda x: np.sum(x, axis=0), "f64[1000000,20]", 128),  # rows are cut
-        (lambda x: np.sum(x, axis=0), "f64[10000,1000]", 4),  # columns are
+        (lambda x: np.sum(x, axis=0), "f64[10000,1000]", 2),  # columns are
         (lambda x: np.sum(x), "f64[1000000]", 10),
         (lambda x: np.sum(x), "f64[100000000]", 128),
         (lambda x: np.exp(x), "f64[3,5000000]", 900),
@@ -484,5 +484,5 @@ def test_parts_of_columns_are_known_once_the_sizes_are() -> None:
     (load,) = cost(graphc.compile(lambda x: np.sum(x, axis=0), "f64[n,m]")).kernels
     assert load.threads is None
     assert load.at(n=1_000_000, m=10).parts == 128
-    assert load.at(n=10_000, m=1000).parts == 4
+    assert load.at(n=10_000, m=1000).parts == 2
     assert load.at(n=0, m=0).threads == 1

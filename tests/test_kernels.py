@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -434,3 +434,20 @@ def test_kernels_are_deterministic() -> None:
     for _ in range(20):
         for a, b in zip(first, f(x), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kernels", ["ufunc", "llvm"])
+@pytest.mark.parametrize("n", [3, 100, 1500])
+def test_totals_of_what_is_the_same_along_a_row(n: int, kernels: Literal["ufunc", "llvm"]) -> None:
+    """A reduction over the outer loops whose operand does not vary along the inner ones, and whose result does."""
+
+    def f(v: Any, c: Any) -> Any:
+        return np.sum(np.sum(v @ np.sqrt(v).T, axis=1) * c)
+
+    v, c = np.arange(1, n + 1.0)[:, None], np.arange(1.0 * n)
+    gradient = graphc.grad(f)
+    by_kernels = graphc.compile(gradient, v, c, kernels=kernels)
+    by_numpy = graphc.compile(gradient, v, c, kernels="none")
+    np.testing.assert_allclose(by_kernels(v, c), by_numpy(v, c), rtol=1e-12)
+    named = graphc.compile(gradient, "f64[n,1]", "f64[n]", kernels=kernels)
+    np.testing.assert_array_equal(named(v, c), by_kernels(v, c))

@@ -142,7 +142,7 @@ OPS = (
         domains=("real",),
         errors=(INTEGER,),
         elementwise=True,
-        ulps=2,
+        ulps=3,
         doc="Hyperbolic tangent of x.",
     ),
     unary(

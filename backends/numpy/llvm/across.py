@@ -6,7 +6,7 @@ what the total has lost by rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import Value
@@ -72,9 +72,25 @@ class Across:
 
     def end(self) -> None:
         """Store the totals."""
+        self.store([folded(self.nest.e, r.fold, *self._get(n, r), r.dtype) for n, r in self.numbers])
+
+    def store(self, totals: Sequence[Value]) -> None:
+        """Write totals: once, or along inner loops at all of whose points what was folded is the same."""
         nest = self.nest
-        for n, r in self.numbers:
-            nest.write(n, folded(nest.e, r.fold, *self._get(n, r), r.dtype))
+        inner = frozenset(nest.schedule.inner)
+        repeated: list[tuple[int, Value]] = []
+        for (n, _), total in zip(self.numbers, totals, strict=True):
+            if nest.kernel.stores[n].at.loops & inner:
+                repeated.append((n, total))
+            else:
+                nest.write(n, total)
+
+        def visit(lanes: int, mask: Mask | None) -> None:
+            for n, total in repeated:
+                nest.write(n, total, lanes, mask)
+
+        if repeated:
+            self._everywhere(visit)
 
     def parts(self) -> list[tuple[Value, Value]]:
         """The totals, and what they lost by rounding."""

@@ -8,6 +8,7 @@ into memory beside, which is joined to them in order.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from graphc.backends.numpy.llvm import memory
@@ -57,12 +58,11 @@ class Narrow:
         context = Context(nest, ROWS + len(self.schedule.rows), 0, made=True, arrays="%own")
         columns = nest.extents[nest.vector_loop]
         width = quotient(nest, larger(nest, columns, 1) * 8, e.const(LINE, I64, 1)) * LINE
-        folds = max(len(self.schedule.folds(stage)) for stage in self.stages)
-        most = e.binary("sdiv", e.const(BESIDE, I64, 1), width * max(folds, 1)) + 1
-        pieces = cut(nest, self.loop, self.schedule.inner[1:], most=most)
-        whole = larger(nest, nest.extents[self.loop], 1)
-        length = e.select(columns <= COLUMNS, pieces.length, whole)
-        pieces = Cut(length, quotient(nest, nest.extents[self.loop], length), pieces.work)
+        pieces = cut(nest, self.loop, self.schedule.inner[1:], most=partial(self._most, nest, width))
+        rows, few = nest.extents[self.loop], columns <= COLUMNS
+        length = e.select(few, pieces.length, larger(nest, rows, 1))
+        count = e.select(few, pieces.count, e.select(rows > 0, e.const(1, I64, 1), 0))
+        pieces = Cut(length, count, pieces.work)
         context.put(LENGTH, length)
         context.put(WIDTH, width)
         context.put(MEMORY, nest.number("%beside"))
@@ -81,6 +81,11 @@ class Narrow:
         nest.compute(nest.settled(frozenset()), env)
         tiles.write(env)
         return nest.finished(self.name)
+
+    def _most(self, nest: Nest, width: Value) -> Value:
+        """For how many pieces there is memory."""
+        folds = max(len(self.schedule.folds(stage)) for stage in self.stages)
+        return nest.e.binary("sdiv", nest.e.const(BESIDE, I64, 1), width * max(folds, 1)) + 1
 
     def _join(self, tiles: Tiles, stage: int, tile: Tile, piece: Value, width: Value) -> None:
         """Fold the accumulators of a piece into those of the tile."""

@@ -7,7 +7,7 @@ alone: so the result is the same for any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,12 +31,17 @@ class Cut:
     work: Value
 
 
-def cut(nest: Nest, loop: int, beside: Iterable[int], unit: int = 1, most: Value | None = None) -> Cut:
+def cut(nest: Nest, loop: int, beside: Iterable[int], unit: int = 1, most: Callable[[], Value] | None = None) -> Cut:
     """Cut a loop into pieces of whole units of points, and no more than `most` pieces; one, if there is little to do.
 
     `beside` are the loops that run at each of its points.
     """
-    e, extent = nest.e, nest.extents[loop]
+    e, extent, work = nest.e, nest.extents[loop], total(nest)
+    whole, some = larger(nest, extent, 1), e.select(extent > 0, e.const(1, I64, 1), 0)
+    # divisions take long: they are made only where there is much to do
+    before, much, ready = e.block, e.fresh("much"), e.fresh("ready")
+    e.statement(f"br {work >= SHARED!r}, label %{much}, label %{ready}")
+    e.label(much)
     points = max(1, int(PIECE / (2.0 + sum(map(weight, nest.kernel.values)))))
     around = e.const(unit, I64, 1)
     for k in beside:
@@ -45,12 +50,18 @@ def cut(nest: Nest, loop: int, beside: Iterable[int], unit: int = 1, most: Value
     least = larger(nest, e.binary("sdiv", e.const(points, I64, 1), around), 1)
     limit = e.const(MOST_PIECES, I64, 1)
     if most is not None:
-        limit = e.select(most < limit, most, limit)
+        own = most()
+        limit = e.select(own < limit, own, limit)
     needed = quotient(nest, quotient(nest, extent, e.const(unit, I64, 1)), limit)
     length = e.select(needed > least, needed, least) * unit
-    work = total(nest)
-    length = e.select(work >= SHARED, length, larger(nest, extent, 1))
-    return Cut(length, quotient(nest, extent, length), work)
+    count = quotient(nest, extent, length)
+    latch = e.block
+    e.statement(f"br label %{ready}")
+    e.label(ready)
+    pairs = ((whole, length), (some, count))
+    texts = [f"phi i64 [ {one.text}, %{before} ], [ {other.text}, %{latch} ]" for one, other in pairs]
+    length, count = (e.instruction(text, I64, 1, pure=False) for text in texts)
+    return Cut(length, count, work)
 
 
 def larger(nest: Nest, value: Value, least: int) -> Value:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from graphc.backends.numpy.llvm.across import Across
@@ -49,18 +50,15 @@ class Strips:
         across = Across(nest)
         context = self._context(nest, across, made=True)
         room = self._room(nest, across)
-        most = e.binary("sdiv", e.const(BESIDE, I64, 1), larger(nest, room, 1)) + 1
         beside = [k for k in range(len(self.kernel.sizes)) if k != self.loop]
+        most = partial(self._most, nest, room)
         strips = cut(nest, self.loop, beside, most=most)
         memory = self._memory(nest, across, strips, room)
         context.put(LENGTH, strips.length)
         context.put(EACH, room)
         context.put(MEMORY, nest.number(memory))
         spread(nest, f"@{self.name}_strips", strips)
-        for (n, _), result in zip(
-            across.numbers, context.join([r for _, r in across.numbers], strips.count), strict=True
-        ):
-            nest.write(n, result)
+        across.store(context.join([r for _, r in across.numbers], strips.count))
         if across.arrays:
 
             def joined(strip: Value, _: list[Value]) -> list[Value]:
@@ -70,6 +68,10 @@ class Strips:
             e.loop(e.const(1, I64, 1), strips.count, 1, [], joined)
             e.statement(f"call void @PyMem_RawFree(ptr {memory})")
         return nest.finished(self.name)
+
+    def _most(self, nest: Nest, room: Value) -> Value:
+        """For how many strips there is memory."""
+        return nest.e.binary("sdiv", nest.e.const(BESIDE, I64, 1), larger(nest, room, 1)) + 1
 
     def _strips(self) -> str:
         """The function of the numbers of the first strip and of the one after the last."""
