@@ -1,7 +1,9 @@
-"""The table "Measured" of docs/gpu.md, from what `benchmarks.gpu` has written.
+"""The tables "Measured" of docs/gpu.md, from what `benchmarks.gpu` has written.
 
-python -m benchmarks.gpu_page out/gpu/gpu.json    # renews benchmarks/gpu-results.json and the table
-python -m benchmarks.gpu_page                     # renews the table from the results that are kept
+python -m benchmarks.gpu_page out/gpu/gpu.json --commit 1a2b3c4    # adds to benchmarks/gpu-results.json and the page
+python -m benchmarks.gpu_page                                      # renews the page from the results that are kept
+
+The newest measurement comes first. An older one is kept as long as it has rows that no newer one has.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def table(content: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     driver = about.get("driver_version", "unknown")
     lines = [
-        f"{about['gpu']}, driver {driver}, CUDA {about['driver'] // 1000}.{about['driver'] % 1000 // 10}; {versions}; "
+        f"At commit {content['commit']}: {about['gpu']}, driver {driver}, CUDA {about['driver'] // 1000}.{about['driver'] % 1000 // 10}; {versions}; "
         f"{about['date']}.",
         f"A copy moves {known['copy_bytes_per_second'] / 1e12:.2f} TB/s there, a product in single precision makes "
         f"{known['product_flops_per_second'] / 1e12:.1f} TFLOP/s.",
@@ -56,18 +58,38 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join([*lines, f"| geometric mean | | | | | {mean} | |", ""])
 
 
-def renewed(page: str, content: dict[str, Any]) -> str:
-    """The page with the table of these results."""
-    return TABLE.sub(lambda found: found[1] + table(content) + found[3], page)
+def kept(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The measurements, newest first, without those whose rows newer ones have."""
+    seen: set[str] = set()
+    found = []
+    for content in measurements:
+        names = {row["name"] for row in content["rows"]}
+        if not names <= seen:
+            found.append(content)
+        seen |= names
+    return found
+
+
+def renewed(page: str, measurements: list[dict[str, Any]]) -> str:
+    """The page with the tables of these results."""
+    tables = "\n".join(map(table, measurements))
+    return TABLE.sub(lambda found: found[1] + tables + found[3], page)
 
 
 def main() -> None:
     """Renew the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="?", type=Path, default=RESULTS)
-    content = json.loads(parser.parse_args().results.read_text(encoding="utf-8"))
-    RESULTS.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), content), encoding="utf-8")
+    parser.add_argument("results", nargs="?", type=Path, help="what benchmarks.gpu has written")
+    parser.add_argument("--commit", help="the commit that was measured")
+    arguments = parser.parse_args()
+    measurements = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if arguments.results is not None:
+        if not arguments.commit:
+            parser.error("the commit that was measured is missing: --commit")
+        content = json.loads(arguments.results.read_text(encoding="utf-8"))
+        measurements = kept([{"commit": arguments.commit, **content}, *measurements])
+    RESULTS.write_text(json.dumps(measurements, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), measurements), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -98,8 +98,10 @@ class Driver(Machine):
     @contextmanager
     def using(self, allocator: Callable[[int], Pointer]) -> Iterator[None]:
         before, self.allocator = self.allocator, allocator
-        yield
-        self.allocator = before
+        try:
+            yield
+        finally:
+            self.allocator = before
 
     def function(self, text: str) -> Callable[..., None]:
         run = super().function(text)

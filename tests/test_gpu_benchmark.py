@@ -52,11 +52,20 @@ def test_results_are_compared_by_their_largest_element() -> None:
 
 
 def test_the_page_shows_the_results_that_are_kept() -> None:
-    content = json.loads(gpu_page.RESULTS.read_text(encoding="utf-8"))
+    measurements = json.loads(gpu_page.RESULTS.read_text(encoding="utf-8"))
     page = gpu_page.PAGE.read_text(encoding="utf-8")
     assert gpu_page.TABLE.search(page) is not None
-    assert gpu_page.renewed(page, content) == page, "run python -m benchmarks.gpu_page"
-    assert all(row["title"] in page for row in content["rows"])
+    assert gpu_page.renewed(page, measurements) == page, "run python -m benchmarks.gpu_page"
+    for content in measurements:
+        assert f"At commit {content['commit']}: " in page
+        assert all(row["title"] in page for row in content["rows"])
+
+
+def test_a_measurement_is_kept_as_long_as_it_has_rows_of_its_own() -> None:
+    old, new, newest = ({"commit": c, "rows": [{"name": n} for n in c]} for c in ("abc", "ab", "ad"))
+    assert gpu_page.kept([newest, new, old]) == [newest, new, old]
+    assert gpu_page.kept([new, old]) == [new, old]
+    assert gpu_page.kept([old, new]) == [old]
 
 
 def test_losses_and_what_is_missing_are_shown() -> None:
@@ -67,8 +76,8 @@ def test_losses_and_what_is_missing_are_shown() -> None:
         {"title": "two", "bytes": 4_000_000, "seconds": {"graphc": 1e-6, "jax": 9e-6, "torch.compile": 4e-6}},
         {"title": "three", "bytes": 0, "seconds": {"jax": 1e-6}},
     ]
-    text = gpu_page.table({"machine": machine, "limits": known, "rows": rows})
-    assert "a GPU, driver 5.1, CUDA 13.0; cupy 1; today." in text
+    text = gpu_page.table({"commit": "1a2b3c4", "machine": machine, "limits": known, "rows": rows})
+    assert "At commit 1a2b3c4: a GPU, driver 5.1, CUDA 13.0; cupy 1; today." in text
     assert "| one | 4.0 | 1.0 | – | – | 0.25× | 25% |" in text
     assert "| two | 1.0 | 9.0 | 4.0 | – | 4.00× | 100% |" in text
     assert "| three | – | 1.0 | – | – | – | – |" in text
