@@ -27,7 +27,7 @@ from graphc.backends.numpy import blocked
 from graphc.backends.numpy.llvm.emit import F32, F64
 from graphc.backends.numpy.llvm.functions import ACCURATE
 from graphc.ir import Graph, TensorType
-from graphc.kernels import Affine, Kernel, Load
+from graphc.kernels import Affine, Kernel, Load, Reduce
 from graphc.ops import TABLE
 from graphc.ops import philox as numpy_philox
 from graphc.ops.meaning import evaluate
@@ -212,6 +212,34 @@ def test_programs(name: str, offset: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_folds_in_both_directions(shape: tuple[int, int], dtype: Any, tmp_path: Path) -> None:
     assert check(list(trials("gradient", gradient_of_weights, *with_weights(*shape, dtype))), tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(300, 300), (20, 40), (3, 1000), (4, 9000), (1, 70), (70, 1), (2, 2)])
+def test_totals_repeated_along_the_columns(shape: tuple[int, int], tmp_path: Path) -> None:
+    """What is folded over the rows is the same in all columns, and its result has an element for each."""
+
+    def both(v: Any, u: Any, w: Any) -> Any:
+        return graphc.grad(lambda v, u: np.sum(w * np.sum(np.sqrt(v) @ np.sqrt(u).T, axis=1)), argnums=(0, 1))(v, u)
+
+    rng = np.random.default_rng(5)
+    rows, columns = shape
+    for dtype in (np.float32, np.float64):
+        v, u, w = (1 + rng.random(s).astype(dtype) for s in ((rows, 1), (columns, 1), (rows,)))
+        found = list(trials("repeated", both, v, u, w))
+        assert check(found, tmp_path, [0, 4 if dtype == np.float32 else 8])
+        if min(shape) > 1:
+            assert any(map(has_repeated_total, found))
+
+
+def has_repeated_total(trial: Trial) -> bool:
+    kernel = trial.kernel
+    return any(
+        isinstance(value := kernel.values[s.value], Reduce)
+        and value.across
+        and bool(s.at.loops & kernel.reduced)
+        and not kernel.varies[value.operand] & kernel.reduced
+        for s in kernel.stores
+    )
 
 
 # --- the op table -----------------------------------------------------------------------------------------------
