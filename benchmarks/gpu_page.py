@@ -34,9 +34,9 @@ def table(content: dict[str, Any]) -> str:
     about, known = content["machine"], content["limits"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     driver = about.get("driver_version", "unknown")
+    cuda = f"{about['driver'] // 1000}.{about['driver'] % 1000 // 10}"
     lines = [
-        f"At commit {content['commit']}: {about['gpu']}, driver {driver}, CUDA {about['driver'] // 1000}.{about['driver'] % 1000 // 10}; {versions}; "
-        f"{about['date']}.",
+        f"At commit {content['commit']}: {about['gpu']}, driver {driver}, CUDA {cuda}; {versions}; {about['date']}.",
         f"A copy moves {known['copy_bytes_per_second'] / 1e12:.2f} TB/s there, a product in single precision makes "
         f"{known['product_flops_per_second'] / 1e12:.1f} TFLOP/s.",
         "",
