@@ -451,3 +451,23 @@ def test_totals_of_what_is_the_same_along_a_row(n: int, kernels: Literal["ufunc"
     np.testing.assert_allclose(by_kernels(v, c), by_numpy(v, c), rtol=1e-12)
     named = graphc.compile(gradient, "f64[n,1]", "f64[n]", kernels=kernels)
     np.testing.assert_array_equal(named(v, c), by_kernels(v, c))
+
+
+@pytest.mark.parametrize("kernels", ["ufunc", "llvm"])
+@pytest.mark.parametrize("spec", ["f64[n,m]", "f64[0,m]", "f64[n,5]", "f64[n,3]"])
+def test_reductions_of_nothing(spec: str, kernels: Literal["ufunc", "llvm"]) -> None:
+    """Memory that others have used holds what they left: results that nothing is added to are written all the same."""
+
+    def f(x: Any) -> Any:
+        e = np.exp(x)
+        down = (np.sum(e, axis=0), np.prod(e, axis=0), np.all(x > 0, axis=0), np.any(x > 0, axis=0))
+        return (*down, np.sum(x), e / np.sum(e, axis=0), np.sum(x, axis=1))
+
+    compiled = graphc.compile(f, spec, kernels=kernels)
+    x = np.empty((0, 3 if "3" in spec else 5))
+    for _ in range(3):
+        used = [np.full(n, fill) for n in (1, 3, 5, 8) for fill in (7.0, True, False) for _ in range(30)]
+        del used
+        for found, wanted in zip(compiled(x), f(x), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+            assert np.shape(found) == np.shape(wanted)

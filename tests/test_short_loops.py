@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -121,3 +121,14 @@ def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for columns in range(2, LONGEST + 1):
         kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]"))
         assert assemble(parts([kernel], machine)[0].text, machine)
+
+
+@pytest.mark.parametrize("kernels", ["ufunc", "llvm"])
+def test_strides_that_depend_on_named_sizes(kernels: Literal["ufunc", "llvm"]) -> None:
+    """A kernel that NumPy's own steps surround is called with the sizes it had before its last loop was written out."""
+
+    def f(x: Any, y: Any) -> Any:
+        return np.sort(np.exp(x) * y.T, axis=0)  # no kernel sorts
+
+    x, y = array(40, 3, np.float64), np.ascontiguousarray(array(40, 3, np.float64).T)
+    np.testing.assert_allclose(graphc.compile(f, "f64[n,3]", "f64[3,n]", kernels=kernels)(x, y), f(x, y), rtol=1e-12)

@@ -34,10 +34,11 @@ class Cut:
 def cut(nest: Nest, loop: int, beside: Iterable[int], unit: int = 1, most: Callable[[], Value] | None = None) -> Cut:
     """Cut a loop into pieces of whole units of points, and no more than `most` pieces; one, if there is little to do.
 
-    `beside` are the loops that run at each of its points.
+    There is one of no points where the loop has none: results are begun by the first piece. `beside` are the loops that
+    run at each of its points.
     """
     e, extent, work = nest.e, nest.extents[loop], total(nest)
-    whole, some = larger(nest, extent, 1), e.select(extent > 0, e.const(1, I64, 1), 0)
+    whole, one = larger(nest, extent, 1), e.const(1, I64, 1)
     # divisions take long: they are made only where there is much to do
     before, much, ready = e.block, e.fresh("much"), e.fresh("ready")
     e.statement(f"br {work >= SHARED!r}, label %{much}, label %{ready}")
@@ -58,8 +59,8 @@ def cut(nest: Nest, loop: int, beside: Iterable[int], unit: int = 1, most: Calla
     latch = e.block
     e.statement(f"br label %{ready}")
     e.label(ready)
-    pairs = ((whole, length), (some, count))
-    texts = [f"phi i64 [ {one.text}, %{before} ], [ {other.text}, %{latch} ]" for one, other in pairs]
+    pairs = ((whole, length), (one, count))
+    texts = [f"phi i64 [ {few.text}, %{before} ], [ {many.text}, %{latch} ]" for few, many in pairs]
     length, count = (e.instruction(text, I64, 1, pure=False) for text in texts)
     return Cut(length, count, work)
 

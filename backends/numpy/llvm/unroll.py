@@ -29,8 +29,10 @@ def unrolled(kernel: Kernel) -> Kernel:
     if not _worth_it(kernel):
         return kernel
     found = _Unrolling(kernel).run()
-    # an array that is never read within its bounds would no longer be an argument
-    return found if found.roots == kernel.roots else kernel
+    # callers know the arguments of the kernel as it was: arrays that are read at no point, and named strides, would
+    # change them
+    same = found.roots == kernel.roots and found.nodes == kernel.nodes and found.symbolic == kernel.symbolic
+    return found if same else kernel
 
 
 def _worth_it(kernel: Kernel) -> bool:
