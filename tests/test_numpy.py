@@ -13,7 +13,7 @@ import scipy.special
 
 import graphc
 import graphc.numpy as gnp
-from graphc.errors import GraphcError, UnsupportedError
+from graphc.errors import GraphcError, GuardError, UnsupportedError
 
 Function = Callable[..., Any]
 DTYPES = ("bool", "int8", "int32", "int64", "uint8", "float16", "float32", "float64")
@@ -545,7 +545,11 @@ def test_makers(f: Function, g: Function, spec: str) -> None:
                 compiled = graphc.compile(f, "f64[n]")
             except GraphcError:
                 continue
-            same(compiled(x), g(x))
+            try:
+                found = compiled(x)
+            except GuardError:
+                found = graphc.jit(f)(x)  # a size that was taken to be large enough
+            same(found, g(x))
 
 
 def test_graphc_functions_on_arrays_are_numpys() -> None:

@@ -167,6 +167,8 @@ def arange(
     if not isinstance(step, int) or step == 0:
         raise UnsupportedError("np.arange: the step must be a whole number that is not 0", actual=repr(step))
     count = (last - first + step - (1 if step > 0 else -1)) // step
+    if not world.facts.settle("<=", 0, count):
+        count = 0
     kind = real_dtype(np.int64 if dtype is None else dtype)
     counted = world.iota(size=count, dtype=kind)
     scaled = counted if step == 1 else counted * step
