@@ -90,7 +90,7 @@ TABLES = frozenset(
             "special_points",
             "stable_formulas",
         ),
-        *("symbolic_sizes", "transforms", "ufunc_methods", "vmap", "writes"),
+        *("transforms", "ufunc_methods", "vmap", "writes"),
     )
 )
 
