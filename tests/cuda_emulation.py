@@ -10,10 +10,13 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
+import pytest
 
+from graphc.backends.cupy import functions, gathering, launching, products, replaying, scattering
 from graphc.backends.cupy.prelude import PRELUDE, TYPES
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.kernels import Kernel
@@ -24,6 +27,15 @@ FLAGS: Final = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing"
 SIGNATURE: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, \d+\) )?kernel\((.*)\) \{')
 ORDERS: Final = (0, 1, 2)
 Array = np.ndarray[Any, Any]
+
+
+def instead_of_cupy(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the backend see `double.cupy` for CuPy, `double.function` for what compiles kernels, and no cuBLAS."""
+    for module in (products, gathering, launching, scattering, replaying, functions):
+        monkeypatch.setattr(module, "cupy", lambda: double.cupy)
+    for module in (launching, replaying):
+        monkeypatch.setattr(module, "function", double.function)
+    monkeypatch.setattr(products, "_library", lambda: SimpleNamespace())
 
 
 class Emulator:

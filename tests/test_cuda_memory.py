@@ -16,9 +16,9 @@ import pytest
 import graphc
 from benchmarks.tree import leaves
 from benchmarks.workloads.learning import Embedding, ExponentialNetwork
-from graphc.backends.cupy import functions, gathering, launching, merging, products, replaying, scattering
+from graphc.backends.cupy import functions, launching, merging, products, scattering
 from graphc.backends.cupy.replaying import Recording
-from tests.cuda_emulation import COMPILER
+from tests.cuda_emulation import COMPILER, instead_of_cupy
 from tests.test_cuda_programs import PROGRAMS
 from tests.test_cuda_recording import Driver, Ndarray, Pointer, replayed
 from tests.test_gpu import network_step
@@ -163,12 +163,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pooled]:
     found = Pooled(folder)
-    for module in (products, gathering, launching, scattering, replaying, functions):
-        monkeypatch.setattr(module, "cupy", lambda: found.cupy)
-    for module in (launching, replaying, scattering):
-        monkeypatch.setattr(module, "function", found.function)
+    instead_of_cupy(found, monkeypatch)
+    monkeypatch.setattr(scattering, "function", found.function)
     monkeypatch.setattr(scattering, "device", lambda number: SimpleNamespace(processors=4))
-    monkeypatch.setattr(products, "_library", lambda: SimpleNamespace())
     functions._scalar.cache_clear()
     yield found
     functions._scalar.cache_clear()

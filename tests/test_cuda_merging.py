@@ -16,13 +16,13 @@ import pytest
 import graphc
 from benchmarks.tree import leaves
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import executor, functions, gathering, launching, merging, products, replaying, scattering
+from graphc.backends.cupy import executor, gathering, launching, merging, products, replaying
 from graphc.backends.cupy.functions import scatter_add
 from graphc.backends.cupy.launching import Call, Ordered, Tape, taped
 from graphc.backends.cupy.schedule import Device, Program
 from graphc.backends.numpy.executor import define
 from graphc.ops import functions as numpy_functions
-from tests.cuda_emulation import COMPILER, ORDERS, Emulator
+from tests.cuda_emulation import COMPILER, ORDERS, Emulator, instead_of_cupy
 from tests.test_cuda_kernels import assert_no_spills
 from tests.test_cuda_products import AS_IT_IS, wrapped
 from tests.test_cuda_products import drawn as whole_numbers
@@ -109,11 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=ORDERS)
 def machine(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine(folder, request.param)
-    for module in (products, gathering, launching, scattering, replaying, functions):
-        monkeypatch.setattr(module, "cupy", lambda: found.cupy)
-    for module in (launching, replaying):
-        monkeypatch.setattr(module, "function", found.function)
-    monkeypatch.setattr(products, "_library", lambda: SimpleNamespace())
+    instead_of_cupy(found, monkeypatch)
     return found
 
 

@@ -15,10 +15,9 @@ import pytest
 import graphc
 from benchmarks.tree import leaves, rebuilt
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import functions, gathering, launching, products, replaying, scattering
 from graphc.backends.cupy.arguments import DeviceSpec
 from graphc.backends.cupy.replaying import Replayed
-from tests.cuda_emulation import COMPILER
+from tests.cuda_emulation import COMPILER, instead_of_cupy
 from tests.test_cuda_merging import Machine, loaded
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
@@ -149,11 +148,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     found = Driver(folder)
-    for module in (products, gathering, launching, scattering, replaying, functions):
-        monkeypatch.setattr(module, "cupy", lambda: found.cupy)
-    for module in (launching, replaying):
-        monkeypatch.setattr(module, "function", found.function)
-    monkeypatch.setattr(products, "_library", lambda: SimpleNamespace())
+    instead_of_cupy(found, monkeypatch)
     return found
 
 
