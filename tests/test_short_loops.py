@@ -15,9 +15,7 @@ from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X
 from graphc.backends.numpy.llvm.unroll import LONGEST, unrolled
 from graphc.kernels import Kernel, Load
 
-pytestmark = pytest.mark.skipif(
-    pytest.importorskip("llvmlite", reason="llvmlite is not installed") is None, reason="no LLVM"
-)
+pytest.importorskip("llvmlite", reason="llvmlite is not installed: pip install llvmlite")
 
 PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "norms": lambda x: np.sqrt(np.sum(x * x, axis=-1)),

@@ -98,12 +98,10 @@ def _at_units(
         groups = None if marks is None else colours(_side_by_side(marks, size), most)
         if marks is not None and groups is not None:
             return _at_groups(world, linear, operands, type, marks, groups, last)
-    parts = _batched(world, linear, operands, _units(world, type, size))
-    return [_first_axis_last(world, part) if last and part is not None else part for part in parts]
-
-
-def _first_axis_last(world: TracingWorld, part: Any) -> Any:
-    return moved(world, part, [*range(1, part.type.ndim), 0])
+    found = _batched(world, linear, operands, _units(world, type, size))
+    if not last:
+        return found
+    return [None if part is None else moved(world, part, [*range(1, part.type.ndim), 0]) for part in found]
 
 
 def _batched(world: TracingWorld, linear: Graph, operands: Sequence[Any], directions: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,8 +38,7 @@ def loads(kernel: Kernel) -> dict[int, Group]:
     for i, value in enumerate(kernel.values):
         if isinstance(value, Load) and kernel.sizes and not value.within:
             found[value.root, value.dtype, value.at.strides].append((value.at.offset, i))
-    groups = [g for key, accesses in found.items() for g in _groups(key[-1], accesses)]
-    return {i: g for g in groups if g.stride <= 4 or DENSE * len(g.members) >= g.stride for i in g.members}
+    return {i: g for g in _groups(found) if g.stride <= 4 or DENSE * len(g.members) >= g.stride for i in g.members}
 
 
 def stores(kernel: Kernel) -> dict[int, Group]:
@@ -49,12 +48,17 @@ def stores(kernel: Kernel) -> dict[int, Group]:
         if kernel.sizes:
             key = store.node, kernel.values[store.value].dtype, kernel.stages[store.value], store.at.strides
             found[key].append((store.at.offset, n))
-    groups = [g for key, accesses in found.items() for g in _groups(key[-1], accesses)]
-    return {n: g for g in groups if len(g.members) == g.stride for n in g.members}
+    return {n: g for g in _groups(found) if len(g.members) == g.stride for n in g.members}
 
 
-def _groups(strides: tuple[Size, ...], accesses: list[tuple[Size, int]]) -> list[Group]:
-    """Accesses, by offset and number, in groups of neighbours."""
+def _groups(found: Mapping[Any, list[tuple[Size, int]]]) -> Iterator[Group]:
+    """Accesses in groups of neighbours: offsets and numbers, by what they have in common, the strides last."""
+    for key, accesses in found.items():
+        yield from _neighbours(key[-1], accesses)
+
+
+def _neighbours(strides: tuple[Size, ...], accesses: list[tuple[Size, int]]) -> list[Group]:
+    """Accesses of the same strides that lie less than one stride of the vectors apart."""
     stride = strides[-1]
     if not isinstance(stride, int) or not 2 <= stride <= WIDEST:
         return []

@@ -49,7 +49,7 @@ class Nest:
         self._sources = {root: n for n, root in enumerate(kernel.roots)}
         places = {node: len(kernel.roots) + n for n, node in enumerate(kernel.nodes)}
         self._targets = [places[store.node] for store in kernel.stores]
-        self.loads = interleave.loads(kernel)
+        self.loads = self.schedule.loads_apart
         self.stores = interleave.stores(kernel)
         self.sizes: dict[Size, Value] = {
             size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)

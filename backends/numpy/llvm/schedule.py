@@ -207,6 +207,11 @@ class Schedule:
             found[loop] = cut if repeats <= REPEATS else (Segment(self.kernel.sizes[loop], {}),)
         return found
 
+    @cached_property
+    def loads_apart(self) -> Mapping[int, interleave.Group]:
+        """For each load along whose vectors elements lie a few apart, its group."""
+        return interleave.loads(self.kernel)
+
     def lanes(self, machine: Machine) -> int:
         """Lanes of the vectors: some registers' worth, fewer the more values live, and no more than there is work."""
         kernel, last = self.kernel, self.vector_loop
@@ -216,7 +221,7 @@ class Schedule:
         widest = max((v.dtype.itemsize for v in work), default=8)
         total = sum(map(weight, kernel.values))
         registers = 4 if total <= 12 else 2 if total <= 400 else 1
-        apart = max((g.stride for g in interleave.loads(kernel).values()), default=1)
+        apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
         lanes = max(1, registers * machine.register // widest)
         size = kernel.sizes[last]
