@@ -50,7 +50,7 @@ def power(e: CudaEmitter, x: Value, offset: int = 0) -> Power:
 
 
 def exp(e: CudaEmitter, x: Value) -> Value:
-    """exp(x) in double precision; CUDA's where it is not a normal number."""
+    """In double precision; CUDA's function where the result is not a normal number."""
     parts = power(e, x)
     usual = e.call("raised", parts.above() + 1.0, parts.shifted)
     # also true of NaN
