@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.backends.cupy.body import Body, Env, Settings
-from graphc.backends.cupy.columns import WIDTH, finish_stores, gather
+from graphc.backends.cupy.columns import WIDTH, finish_stores, gather, having_results
 from graphc.backends.cupy.prelude import acc_bytes
 from graphc.kernels import Kernel, Reduce
 
@@ -51,9 +51,9 @@ def columns_source(kernel: Kernel, settings: Settings, numbers: list[int], loops
                 e.statement(f"acc{i}[0] = {fold}::join(acc{i}[0], part{number}[b * results + at]);")
         for i in numbers:
             gather(body, i, height)
-        with e.scope("if (threadIdx.y == 0)"):
+        with having_results(body, height, 1):
             for i in numbers:
-                env[i] = body.folded(i, f"acc{i}[0]")
+                env[i] = body.folded(i, f"acc{i}[q]")
             _store(body, env, index, numbers)
     return body.text("kernel", WIDTH * height)
 
