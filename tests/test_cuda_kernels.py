@@ -425,13 +425,13 @@ def added_by_buckets(values: Array, indices: Sequence[Array], sizes: tuple[int, 
         arrivals, positions = np.full(count, 1 << 31, number), np.full(count, 1 << 31, number)
         arrays = dict(enumerate([placed(values, 0), result, counts, firsts, arrivals, positions, *indices]))
         places = tuple(range(6, 6 + len(indices)))
-        for text, given, numbers, grid in (
+        for text, given, sized, grid in (
             (texts[0], (2, 4, *places), (count, span, *sizes), (3, 1)),
             (texts[1], (2, 3), (span,), (2, 1)),
             (texts[2], (3, 4, 5, *places), (count, span, *sizes), (3, 1)),
             (texts[3], (0, 1, 2, 3, 5), (lead, count, span, rest), shape.grid),
         ):
-            emulator.launch(Launch(text, grid, (buckets.THREADS, 1), given, numbers), arrays, order)
+            emulator.launch(Launch(text, grid, (buckets.THREADS, 1), given, sized), arrays, order)
         found.append(result.reshape(lead, *sizes, rest))
     return found
 
@@ -564,6 +564,86 @@ def test_sums_of_exponentials_take_one_sweep(dtype: Any, processors: int, tmp_pa
         found, largest = case.run(emulator, order).values()
         np.testing.assert_allclose(found, exact, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
         np.testing.assert_array_equal(largest, wanted)
+
+
+# --- sums of squared deviations ---------------------------------------------------------------------------------
+
+
+def deviations(x: Any, axis: int | None) -> Any:
+    """What standardising needs: some of it once for each column, some for each element."""
+    mean = np.mean(x, axis=axis, keepdims=True)
+    variance = np.mean((x - mean) ** 2, axis=axis, keepdims=True)
+    return mean, variance, (x - mean) / (1 + np.std(x, axis=axis, keepdims=True))
+
+
+def far_from_zero(shape: tuple[int, int], axis: int | None) -> Array:
+    """Columns, or rows: with a mean far from 0, all the same, with one large element at first, and plain ones."""
+    rng = np.random.default_rng(14)
+    x = rng.normal(size=shape).astype(np.float32)
+    along = x.T if axis == 1 else x
+    along[:, 0] += 1000
+    if along.shape[1] > 1:
+        along[:, 1] = 0.1
+        along[0, 2 % along.shape[1]] = 1e6
+    return x
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((2100, 3), 0), ((300, 100), 0), ((3, 9000), 1), ((200, 300), None), ((2, 6), 0), ((40, 130), 0)],
+)
+def test_squared_deviations_take_one_sweep(
+    shape: tuple[int, int], axis: int | None, symbolic: bool, tmp_path: Path
+) -> None:
+    x = far_from_zero(shape, axis)
+    specs = [graphc.Spec(("n", "m"), np.float32)] if symbolic else [x]
+    compiled = graphc.compile(lambda x: deviations(x, axis), *specs, kernels="ufunc")
+    found = list(trials_of("deviations", compiled, [x]))
+    wide = x.astype(np.float64)
+    mean = np.mean(wide, axis=axis, keepdims=True)
+    (trial,) = found
+    case = trial.case(Device(processors=6))
+    # all sums are made by one kernel, and perhaps another one that joins them
+    assert sum("SumPlain<double, double>::Acc acc" in text for text in case.texts) <= 2
+    assert any("SumPlain<double, double>::Acc acc" in text for text in case.texts)
+    emulator = Emulator(case.texts, tmp_path)
+    for order in ORDERS:
+        results = case.run(emulator, order).values()
+        means, variances, normal = (v.reshape(w.shape) for v, w in zip(results, (mean, mean, x), strict=True))
+        np.testing.assert_allclose(means, mean, rtol=2e-7)
+        centre = means.astype(np.float64)
+        about = np.mean((wide - centre) ** 2, axis=axis, keepdims=True)
+        np.testing.assert_allclose(variances, about, rtol=3e-7, atol=1e-12)
+        spread = 1 + np.sqrt(about)
+        np.testing.assert_allclose(normal * spread, wide - centre, rtol=1e-6, atol=1e-6 * float(np.max(spread)))
+
+
+@pytest.mark.parametrize("processors", [2, 132])
+def test_squared_deviations_of_what_is_not_finite(processors: int, tmp_path: Path) -> None:
+    """They are what the two sweeps of the processor give, wherever infinities and NaN stand."""
+    rng = np.random.default_rng(15)
+    x = rng.normal(size=(700, 40)).astype(np.float32)
+    x[0, 0], x[3, 1], x[0, 2], x[699, 3] = np.inf, -np.inf, np.nan, np.nan
+    x[0, 4], x[5, 4] = np.inf, -np.inf
+    x[:, 5] = np.inf
+    x[:, 6] *= 1e-30
+    x[:, 7] *= np.float32(1e18)
+    x[:, 8] = -0.0
+
+    def spread(x: Any) -> Any:
+        mean = np.mean(x, axis=0)
+        bounded = np.minimum(np.maximum(mean, np.float32(-1e30)), np.float32(1e30))
+        centred = x - mean
+        return np.sum(centred * centred, axis=0), np.var(x, axis=0), np.sum((bounded - x) ** 2, axis=0), mean
+
+    compiled = graphc.compile(spread, x, kernels="ufunc")
+    for trial in trials_of("spread", compiled, [x]):
+        case = trial.case(Device(processors=processors))
+        emulator = Emulator(case.texts, tmp_path)
+        for order in ORDERS:
+            for node, actual in case.run(emulator, order).items():
+                np.testing.assert_allclose(actual, trial.expected[node], rtol=1e-4, atol=1e-30)
 
 
 BINARY = ("arctan2", "fmod", "remainder", "floor_divide", "hypot", "pow", "logaddexp", "logaddexp2", "xlogy", "xlog1py")

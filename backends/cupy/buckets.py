@@ -8,7 +8,6 @@ order. So the order of additions is fixed, by the positions alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +19,7 @@ NEIGHBOURS: Final = 8  # places side by side in memory that take one access
 MOST_BLOCKS: Final = 1 << 20
 MOST_ROWS: Final = 1 << 15  # of blocks
 
-PLACES: Final = """\
+PLACES: Final = f"""\
 // the sum over the threads before this one; `all` gets that of the block, and `room` has a number for each warp
 template <class U> __device__ __forceinline__ U sum_before(U x, U* room, U& all) {{
   const i32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
@@ -36,13 +35,13 @@ template <class U> __device__ __forceinline__ U sum_before(U x, U* room, U& all)
   U before = 0;
   all = 0;
 #pragma unroll
-  for (i32 w = 0; w < {warps}; ++w) {{
+  for (i32 w = 0; w < {THREADS // 32}; ++w) {{
     before += w < warp ? room[w] : 0;
     all += room[w];
   }}
   return before + sum - x;
 }}
-""".format(warps=THREADS // 32)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +144,8 @@ __device__ __forceinline__ void write({kind}* to, const F::Acc (&acc)[{width}]) 
   *(Few*)to = y;
 }}
 
-extern "C" __global__ void __launch_bounds__({THREADS}, 3) kernel(const {kind}* values, {kind}* result, const {unsigned}* counts, \
-const {unsigned}* firsts, const {unsigned}* order, i64 lead, i64 count, i64 span, i64 rest) {{
+extern "C" __global__ void __launch_bounds__({THREADS}, 3) kernel(const {kind}* values, {kind}* result, \
+const {unsigned}* counts, const {unsigned}* firsts, const {unsigned}* order, i64 lead, i64 count, i64 span, i64 rest) {{
   constexpr i32 groups = {groups}, words = {WINDOW // 32};
   __shared__ u32 bits[words];
   __shared__ double room[{THREADS * 8}];  // of positions in a window, or of accumulators

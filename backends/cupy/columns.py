@@ -164,10 +164,10 @@ def having_results(body: Body, height: int, width: int) -> Iterator[None]:
             yield
 
 
-def gather(body: Body, number: int, height: int, width: int = 1) -> None:
+def gather(body: Body, number: int, height: int, width: int = 1, side: int = WIDTH) -> None:
     """Join the accumulators of threads one below the other; see `having_results` for which has what then.
 
-    width: of each thread's array of accumulators, `acc`. The threads share the columns: first each joins those of
+    width: of each thread's array of accumulators, `acc`. side: threads side by side. The threads share the columns: first each joins those of
     some neighbours in order, then one half joins those of the other, until one is left.
     """
     e, fold = body.e, body.fold(number)
@@ -179,13 +179,13 @@ def gather(body: Body, number: int, height: int, width: int = 1) -> None:
         e.statement("__syncthreads();")
         e.statement("#pragma unroll")
         with e.scope(f"for (int j = 0; j < {width}; ++j)"):
-            e.statement(f"kept[(threadIdx.y * {width} + j) * {WIDTH} + threadIdx.x] = acc{number}[j];")
+            e.statement(f"kept[(threadIdx.y * {width} + j) * {side} + threadIdx.x] = acc{number}[j];")
         e.statement("__syncthreads();")
         if lanes > 1:
             e.statement(f"const u32 column = threadIdx.y % {lanes}, top = threadIdx.y - column;")
             e.statement("#pragma unroll")
             with e.scope(f"for (int q = 0; q < {each}; ++q)"):
-                place = f"* {width} + column + q * {lanes}) * {WIDTH} + threadIdx.x"
+                place = f"* {width} + column + q * {lanes}) * {side} + threadIdx.x"
                 e.statement(f"acc{number}[q] = kept[(top {place}];")
                 e.statement("#pragma unroll 1")
                 with e.scope(f"for (int k = 1; k < {lanes}; ++k)"):
@@ -194,13 +194,13 @@ def gather(body: Body, number: int, height: int, width: int = 1) -> None:
                 return
             # of threads with several columns each there are none left
             e.statement("__syncthreads();")
-            e.statement(f"kept[threadIdx.y * {WIDTH} + threadIdx.x] = acc{number}[0];")
+            e.statement(f"kept[threadIdx.y * {side} + threadIdx.x] = acc{number}[0];")
             e.statement("__syncthreads();")
-        mine = f"kept[threadIdx.y * {WIDTH} + threadIdx.x]"
+        mine = f"kept[threadIdx.y * {side} + threadIdx.x]"
         e.statement("#pragma unroll 1")
         with e.scope(f"for (u32 o = {height // 2}; o >= {lanes}; o >>= 1)"):
             with e.scope("if (threadIdx.y < o)"):
-                other = f"kept[(threadIdx.y + o) * {WIDTH} + threadIdx.x]"
+                other = f"kept[(threadIdx.y + o) * {side} + threadIdx.x]"
                 e.statement(f"{mine} = acc{number}[0] = {fold}::join(acc{number}[0], {other});")
             e.statement("__syncthreads();")
 

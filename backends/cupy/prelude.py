@@ -83,13 +83,14 @@ struct SumF64 {
   // where the sum has overflowed, what it lost is no number
   __device__ static T result(Acc a) { const double exact = a.sum + a.rest; return exact != exact ? a.sum : exact; }
 };
-template <class A> struct SumF32 {  // A: the type that is added up in
-  typedef A Acc; typedef float T;
+template <class U, class A> struct SumPlain {  // A: the type that is added up in
+  typedef A Acc; typedef U T;
   __device__ static Acc start() { return 0; }
   __device__ static Acc take(Acc a, T x) { return a + x; }
   __device__ static Acc join(Acc a, Acc b) { return a + b; }
-  __device__ static T result(Acc a) { return (float)a; }
+  __device__ static T result(Acc a) { return (T)a; }
 };
+template <class A> using SumF32 = SumPlain<float, A>;
 template <class U, class A> struct ProdFloat {
   typedef A Acc; typedef U T;
   __device__ static Acc start() { return 1; }
@@ -261,6 +262,8 @@ def fold_type(fold: Fold, dtype: DType, fast: bool) -> str:
         return "AnyOf" if fold == "any" else "AllOf"
     if fold == "exp_sum":
         return f"ExpSum<{kind}, {_limit('max', dtype)}>"
+    if fold == "plain_sum":
+        return f"SumPlain<{kind}, {kind}>"
     if fold in ("max", "min"):
         if dtype == BOOL:
             return "AnyOf" if fold == "max" else "AllOf"

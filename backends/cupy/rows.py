@@ -25,6 +25,7 @@ class RowShape:
     items: packs that each thread keeps of a row; 0 if rows are read again in each sweep.
     whole: whether the packs of all threads cover the row exactly.
     split: whether a row is shared by several blocks, which leave accumulators for `finish`.
+    resident: how many blocks should run on a processor at the same time.
     """
 
     threads: int
@@ -32,6 +33,7 @@ class RowShape:
     items: int
     whole: bool = False
     split: bool = False
+    resident: int = 1
 
 
 def folds(kernel: Kernel, across: bool) -> list[int]:
@@ -130,7 +132,7 @@ class _Rows:
                 e.statement("const idx row = top;")
             self._row()
         self._end()
-        return self.body.text("kernel", shape.threads * shape.rows)
+        return self.body.text("kernel", shape.threads * shape.rows, shape.resident)
 
     def _length(self, number: int) -> int:
         """Elements of an array that each thread keeps: one for each of its columns, or a single one."""
