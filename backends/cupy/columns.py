@@ -167,8 +167,8 @@ def having_results(body: Body, height: int, width: int) -> Iterator[None]:
 def gather(body: Body, number: int, height: int, width: int = 1, side: int = WIDTH) -> None:
     """Join the accumulators of threads one below the other; see `having_results` for which has what then.
 
-    width: of each thread's array of accumulators, `acc`. side: threads side by side. The threads share the columns: first each joins those of
-    some neighbours in order, then one half joins those of the other, until one is left.
+    width: of each thread's array of accumulators, `acc`. side: threads side by side. The threads share the columns:
+    first each joins those of some neighbours in order, then one half joins those of the other, until one is left.
     """
     e, fold = body.e, body.fold(number)
     if height == 1:
