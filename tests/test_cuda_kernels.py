@@ -501,7 +501,8 @@ def test_random_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
 def test_arrays_are_copied_by_bytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     sources = [
-        placed(rng.integers(0, 255, n, np.uint8), offset) for n, offset in ((1, 0), (1000, 0), (1000, 3), (64, 8))
+        placed(rng.integers(0, 255, n, np.uint8), offset)
+        for n, offset in ((1, 0), (1000, 0), (1000, 3), (64, 8), (20_001, 0))
     ]
     targets = [np.zeros_like(a) for a in sources]
     table = np.array([[a.ctypes.data, a.nbytes] for a in targets], np.int64)

@@ -54,11 +54,11 @@ def taken_apart(kernel: Kernel) -> list[Part]:
             single = ()
         elif found:
             fold(found, ())
-    for i in across:
+    for i, value in enumerate(kernel.values):
         stores = tuple(s for s in kernel.stores if s.value == i)
-        if stores:
+        if isinstance(value, Reduce) and value.across and stores:
             turned = [*values]
-            turned[i] = replace(kernel.values[i], across=False)
+            turned[i] = replace(value, across=False)
             part = pruned(Kernel(kernel.sizes, tuple(turned), stores, frozenset(kept)))
             parts.append(Part(_fewer_loops(part, kernel)))
     hoisted = _hoisted(kernel, values, everywhere) if kernel.reduced else []
