@@ -40,6 +40,7 @@ class Machine:
         self.kept: list[Any] = []
         self.launched: list[str] = []
         self.cupy = SimpleNamespace(
+            cuda=SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0)),
             ascontiguousarray=lambda x: self.keep(np.array(x, order="C")),
             empty=lambda shape, dtype: self.keep(np.full(shape, 77, dtype)),
             transpose=np.transpose,
@@ -192,6 +193,9 @@ def test_a_training_step_is_one_kernel(machine: Machine) -> None:
 SMALL_PRODUCTS = {
     **AS_IT_IS,
     "shared by a warp": (whole_numbers(20, 100), whole_numbers(100, 3)),
+    "shared by two": (whole_numbers(11, 40), whole_numbers(40, 3)),
+    "shared by four": (whole_numbers(3, 7, 70), whole_numbers(3, 70, 5)),
+    "shared by a whole warp": (whole_numbers(7, 600), whole_numbers(600, 3)),
     "shared, transposed": (whole_numbers(100, 7, dtype=np.float32).T, whole_numbers(100, 33, dtype=np.float32)),
 }
 

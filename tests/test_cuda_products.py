@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from graphc.backends.cupy import products
+from graphc.backends.cupy import cublas, products, tiled_products
+from graphc.backends.cupy.launching import Tape, taped
+from graphc.backends.cupy.schedule import Device
+from graphc.errors import GraphcError
+from tests.cuda_emulation import COMPILER, ORDERS, Emulator, placed
 
 Array = np.ndarray[Any, Any]
 KINDS = {0: np.float32, 1: np.float64}
@@ -34,15 +38,23 @@ class Library:
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.reads: set[int] = set()
+        self.handles = 0
+        self.streams: list[tuple[int, int]] = []
+        self.workspaces: list[tuple[int, int]] = []
+        self.used: list[int] = []
+        self.stream = 0
 
     def cublasCreate_v2(self, made: Any) -> int:
-        made._obj.value = 1
+        self.handles += 1
+        made._obj.value = self.handles
         return 0
 
     def cublasSetStream_v2(self, handle: int, stream: int) -> int:
+        self.streams.append((handle, stream))
         return 0
 
     def cublasSetWorkspace_v2(self, handle: int, place: int, size: int) -> int:
+        self.workspaces.append((handle, size))
         return 0
 
     @staticmethod
@@ -62,6 +74,7 @@ class Library:
         assert algorithm == -1
         assert (alpha._obj.value, beta._obj.value) == (1, 0)
         self.calls.append(count)
+        self.used.append(handle)
         self.reads |= {a, b}
         x = self.matrices(a, kind_a, *((k, m) if op_a else (m, k)), lda, step_a, count)
         y = self.matrices(b, kind_b, *((n, k) if op_b else (k, n)), ldb, step_b, count)
@@ -84,7 +97,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     cuda = SimpleNamespace(
         runtime=SimpleNamespace(getDevice=lambda: 0),
         alloc=lambda size: memory,
-        get_current_stream=lambda: SimpleNamespace(ptr=0),
+        get_current_stream=lambda: SimpleNamespace(ptr=found.stream),
     )
     stand_in = SimpleNamespace(
         cuda=cuda,
@@ -94,9 +107,13 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         broadcast_to=np.broadcast_to,
         matmul=np.matmul,
     )
-    monkeypatch.setattr(products, "cupy", lambda: stand_in)
+    for module in (products, cublas):
+        monkeypatch.setattr(module, "cupy", lambda: stand_in)
     monkeypatch.setattr(products.small_products, "MOST", 0)
-    monkeypatch.setattr(products, "_library", lambda: found)
+    monkeypatch.setattr(products, "device", lambda number: Device())
+    monkeypatch.setattr(products, "_products", {})
+    monkeypatch.setattr(cublas, "library", lambda: found)
+    monkeypatch.setattr(cublas, "_handles", cublas.Handles())
     return found
 
 
@@ -173,5 +190,125 @@ def test_integers_are_left_to_cupy(library: Library) -> None:
 
 def test_a_failure_of_the_library_is_an_error(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "cublasGemmEx", lambda *_: 13)
-    with pytest.raises(products.GraphcError, match="cuBLAS failed at a product"):
+    with pytest.raises(GraphcError, match="cuBLAS failed at a product"):
         products.matmul(wrapped(drawn(3, 4)), wrapped(drawn(4, 5)))
+
+
+def test_a_stream_keeps_its_handle_and_workspace(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4)), wrapped(drawn(4, 5))
+    for _ in range(5):
+        products.matmul(a, b)
+    library.stream = 8
+    for _ in range(2):
+        products.matmul(a, b)
+    library.stream = 0
+    products.matmul(a, b)
+    assert library.streams == [(1, 0), (2, 8)]
+    assert library.workspaces == [(1, cublas.WORKSPACE[1]), (2, cublas.WORKSPACE[1])]
+    assert library.used == [1] * 5 + [2] * 2 + [1]
+
+
+def test_a_recording_has_workspaces_of_its_own(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4)), wrapped(drawn(4, 5))
+    products.matmul(a, b)
+    with taped(Tape(lambda calls: None)):
+        products.matmul(a, b)
+        products.matmul(a, b)
+    products.matmul(a, b)
+    assert library.used == [1, 2, 2, 1]
+    assert len(library.workspaces) == 3
+
+
+def test_few_streams_keep_workspaces(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4)), wrapped(drawn(4, 5))
+    for stream in range(cublas.MOST_STREAMS + 4):
+        library.stream = stream
+        products.matmul(a, b)
+    assert library.handles == cublas.MOST_STREAMS  # those of the first streams serve again
+    assert len(cublas._handles.bound) == cublas.MOST_STREAMS
+
+
+# Our own products of tiles, on the processor
+
+LAYOUTS = ("plain", "transposed", "part", "stack", "one of a stack")
+
+
+def operand(layout: str, rows: int, columns: int, offset: int) -> Array:
+    """A matrix, or a stack of two, of small numbers."""
+    rng = np.random.default_rng(rows)
+
+    def draw(*shape: int) -> Array:
+        return placed(rng.integers(-4, 5, shape).astype(np.float32), offset)
+
+    match layout:
+        case "plain":
+            return draw(rows, columns)
+        case "transposed":
+            return draw(columns, rows).T
+        case "part":
+            return draw(rows, columns + 3)[:, 1 : columns + 1]
+        case "stack":
+            return draw(2, rows, columns)
+    return draw(1, rows, columns)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
+@pytest.mark.parametrize("sizes", [(100, 128, 68), (33, 131, 70), (64, 200, 64), (65, 144, 129)])
+def test_products_of_tiles(sizes: tuple[int, int, int], library: Library, tmp_path: Any, monkeypatch: Any) -> None:
+    rows, inner, columns = sizes
+    launches: list[Any] = []
+    monkeypatch.setattr(products, "launch", lambda *launch: launches.append(launch))
+    stand_in = products.cupy()
+    stand_in.empty = lambda shape, dtype: wrapped(placed(np.full(shape, np.nan, dtype), 0))
+    rooms: list[Array] = []
+
+    def room(size: int) -> Any:
+        rooms.append(placed(np.full(size, 0xFF, np.uint8), 0))
+        return SimpleNamespace(ptr=rooms[-1].ctypes.data)
+
+    stand_in.cuda.alloc = room
+    cases = []
+    for k, left in enumerate(LAYOUTS):
+        for right in (LAYOUTS[k], LAYOUTS[(k + 1) % len(LAYOUTS)]):
+            for offset in (0, 4):
+                a, b = operand(left, rows, inner, offset), operand(right, inner, columns, offset)
+                result = products.matmul(wrapped(a), wrapped(b))
+                assert len(launches) == 2
+                cases.append((a, b, result, [*launches]))
+                launches.clear()
+    assert not library.calls
+    emulator = Emulator([launch[0] for *_, made in cases for launch in made], tmp_path)
+    for order in ORDERS:
+        for a, b, result, made in cases:
+            result[...] = np.nan
+            for text, grid, block, arguments, _ in made:
+                pointers = 3 if len(arguments) > 4 else 2
+                shape = (ctypes.c_longlong * 4)(*grid, *block)
+                numbers = (ctypes.c_longlong * 16)(*arguments[pointers:])
+                run = getattr(emulator.library, f"launch_{emulator.number[text]}")
+                assert run(shape, order, (ctypes.c_void_p * 3)(*arguments[:pointers]), numbers) == 0
+            np.testing.assert_array_equal(result, a @ b)  # whole numbers: no step is rounded
+
+
+def test_which_products_are_taken_in_tiles() -> None:
+    chunk_of = tiled_products.chunk_of
+    assert chunk_of(132, 1, 100, 784, 1000) == 112
+    assert chunk_of(132, 1, 100, 1000, 1000) == 128
+    assert chunk_of(132, 2, 100, 1000, 1000) == 256
+    assert chunk_of(132, 1, 2000, 1000, 2000) is None  # tiles enough
+    assert chunk_of(132, 1, 16, 1000, 1000) is None  # tiles would be empty for the most part
+    assert chunk_of(132, 1, 100, 100, 100) is None  # too short to share
+    for inner in (128, 129, 1000, 1023, 100_000):
+        chunk = chunk_of(132, 1, 64, inner, 64)
+        assert chunk is not None
+        assert chunk % tiled_products.DEPTH == 0
+        grid = tiled_products.grid_of(1, 64, inner, 64, chunk)
+        assert (grid[1] - 1) * chunk < inner <= grid[1] * chunk
+
+
+def test_tf32_is_left_to_cublas(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPY_TF32", "1")
+    computes: list[int] = []
+    monkeypatch.setattr(library, "cublasGemmEx", lambda *given: computes.append(given[-2]) or 0)
+    products.matmul(wrapped(drawn(64, 1000, dtype=np.float32)), wrapped(drawn(1000, 64, dtype=np.float32)))
+    assert computes == [cublas.COMPUTE_TF32]

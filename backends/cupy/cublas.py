@@ -1,0 +1,141 @@
+"""cuBLAS, called directly: its functions, and handles that have their stream and workspace already.
+
+CuPy's own calls tell cuBLAS the stream each time, and refuse to be part of a CUDA graph. Here a stream has a handle with a
+workspace that stays. In a recording the workspace comes from the recording's own memory, in the order of the stream,
+for each product; so a recording owns what it uses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import OrderedDict
+from ctypes import c_int, c_longlong, c_size_t, c_void_p
+from functools import lru_cache
+from typing import Any, Final
+
+from graphc.backends.cupy.launching import recording
+from graphc.backends.cupy.library import cupy
+from graphc.errors import GraphcError
+
+# Numbers of cublas_api.h and library_types.h.
+PLAIN: Final = 0
+TRANSPOSED: Final = 1
+SINGLE: Final = (0, 68, ctypes.c_float)  # CUDA_R_32F, CUBLAS_COMPUTE_32F
+DOUBLE: Final = (1, 70, ctypes.c_double)  # CUDA_R_64F, CUBLAS_COMPUTE_64F
+COMPUTE_TF32: Final = 77
+DEFAULT_ALGORITHM: Final = -1
+
+LARGEST: Final = (1 << 31) - 1  # size, or step between rows, that it takes
+WORKSPACE: Final = (1 << 20, 32 << 20)  # the least and the most bytes
+SPLITS: Final = 32  # parts of a sum that a workspace has room for
+MOST_STREAMS: Final = 32  # that keep a workspace
+
+
+class Handle:
+    """A handle of cuBLAS that one thread uses at a time. memory: its workspace."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+        made = c_void_p()
+        check(library.cublasCreate_v2(ctypes.byref(made)), "a handle")
+        assert made.value is not None
+        self.value = made.value
+        self.memory: Any = None
+
+    def bind(self, stream: int, size: int) -> None:
+        """Use a stream, and a workspace of so many bytes."""
+        self.memory = cupy().cuda.alloc(size)
+        # a stream comes before its workspace, which it resets
+        check(self.library.cublasSetStream_v2(self.value, stream), "a stream")
+        check(self.library.cublasSetWorkspace_v2(self.value, self.memory.ptr, size), "a workspace")
+
+
+class Handles:
+    """Handles in no use: those of streams, which stay bound to them, and by device those of none."""
+
+    def __init__(self) -> None:
+        self.bound: OrderedDict[tuple[int, int], list[Handle]] = OrderedDict()
+        self.free: dict[int, list[Handle]] = {}
+
+    def unbound(self, device: int) -> Handle:
+        try:
+            return self.free[device].pop()
+        except (KeyError, IndexError):
+            return Handle(library())
+
+    def give_back(self, device: int, handle: Handle) -> None:
+        handle.memory = None  # what is given this memory next, comes after the product on the stream
+        self.free.setdefault(device, []).append(handle)
+
+    def of_stream(self, device: int, stream: int) -> list[Handle]:
+        """The list of free handles that are bound to a stream."""
+        found = self.bound.get((device, stream))
+        if found is None:
+            found = self.bound[device, stream] = []
+            while len(self.bound) > MOST_STREAMS:
+                (number, _), old = self.bound.popitem(last=False)
+                for handle in old:
+                    self.give_back(number, handle)
+        return found
+
+
+_handles: Final = Handles()
+
+
+def multiply(function: Any, size: int, *arguments: Any) -> None:
+    """Call a product of cuBLAS on the current stream. size: bytes of the result."""
+    cuda = cupy().cuda
+    device, stream = cuda.runtime.getDevice(), cuda.get_current_stream().ptr
+    if recording():
+        handle = _handles.unbound(device)
+        try:
+            handle.bind(stream, min(max(SPLITS * size, WORKSPACE[0]), WORKSPACE[1]))
+            status = function(handle.value, *arguments)
+        finally:
+            _handles.give_back(device, handle)
+    else:
+        ready = _handles.of_stream(device, stream)
+        try:
+            handle = ready.pop()
+        except IndexError:
+            handle = _handles.unbound(device)
+            handle.bind(stream, WORKSPACE[1])
+        status = function(handle.value, *arguments)
+        ready.append(handle)
+    check(status, "a product of matrices")
+
+
+def check(status: int, what: str) -> None:
+    """Raise for a status of cuBLAS that is not success."""
+    if status:
+        raise GraphcError(
+            f"cuBLAS failed at {what}",
+            expected="status 0",
+            actual=f"status {status} of cublas_api.h",
+            fix="is there memory left on the GPU? otherwise please report it",
+        )
+
+
+@lru_cache(maxsize=1)
+def library() -> Any | None:
+    """The cuBLAS that CuPy has loaded; None where it has another name than on Linux."""
+    cp = cupy()
+    cp.cuda.device.get_cublas_handle()
+    try:
+        found = ctypes.CDLL(f"libcublas.so.{cp.cuda.runtime.runtimeGetVersion() // 1000}")
+        _declare(found)
+    except (OSError, AttributeError):
+        return None
+    return found
+
+
+def _declare(found: Any) -> None:
+    """The parameters of the functions that are called."""
+    handle, number, pointer, step = c_void_p, c_int, c_void_p, c_longlong
+    begin = [handle, number, number, number, number, number, pointer]
+    found.cublasCreate_v2.argtypes = [pointer]
+    found.cublasSetStream_v2.argtypes = [handle, pointer]
+    found.cublasSetWorkspace_v2.argtypes = [handle, pointer, c_size_t]
+    one, many = [pointer, number, number], [pointer, number, number, step]
+    found.cublasGemmEx.argtypes = [*begin, *one, *one, pointer, *one, number, number]
+    found.cublasGemmStridedBatchedEx.argtypes = [*begin, *many, *many, pointer, *many, number, number, number]
