@@ -18,9 +18,9 @@ import pytest
 import graphc
 from graphc.backends.cupy import gathering, philox, scattering, schedule, small_products, tiled_products
 from graphc.backends.cupy.compiling import relaxed
+from graphc.backends.cupy.copies import GATHER, copy_text
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
-from graphc.backends.cupy.replaying import GATHER, copy_text
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.backends.numpy import blocked

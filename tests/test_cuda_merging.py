@@ -16,7 +16,8 @@ import pytest
 import graphc
 from benchmarks.tree import leaves
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import executor, gathering, launching, merging, products, replaying
+from graphc.backends.cupy import copies, executor, gathering, launching, merging, products, replaying
+from graphc.backends.cupy.allocation import Block
 from graphc.backends.cupy.functions import scatter_add
 from graphc.backends.cupy.launching import Call, Ordered, Tape, taped
 from graphc.backends.cupy.schedule import Device, Program
@@ -169,7 +170,7 @@ def test_a_training_step_is_one_kernel(machine: Machine) -> None:
     assert tape.flushes == 0
     (calls,) = merging.runs(tape.calls)
     # other arguments than those that were noted, and results elsewhere
-    block = replaying.Block(results)
+    block = Block(results)
     regions = [
         *(merging.Region(r.data.ptr, r.nbytes, "results", k[0]) for r, k in zip(results, block.kinds, strict=True)),
         *(merging.Region(a.data.ptr, a.nbytes, f"input {k}") for k, a in enumerate(given)),
@@ -208,6 +209,24 @@ def test_small_products(machine: Machine) -> None:
     assert len(machine.launched) == len(SMALL_PRODUCTS)
 
 
+def test_a_product_of_tiles_can_be_recorded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.cupy.cuda, "alloc", lambda size: SimpleNamespace(ptr=machine.room(size).data.ptr))
+    a, b = whole_numbers(64, 300, dtype=np.float32), whole_numbers(72, 300, dtype=np.float32)
+    monkeypatch.setattr(products.small_products, "MOST", 1 << 10)
+    with taped(Tape(replaying.send)) as tape:
+        result = products.matmul(machine.keep(a), machine.keep(b).T)
+        tape.flush()
+    np.testing.assert_array_equal(result, a @ b.T)
+    assert len(machine.launched) == 2
+
+
+def test_what_one_block_is_too_slow_for_is_launched_by_itself() -> None:
+    text = products.small_products.text("float", 1)
+    few, many = (Call(text, (4, 1), (256, 1), (0,) * 13, work) for work in (1000, 100_000))
+    assert [len(run) for run in merging.runs([few, few, many, few, few, few])] == [2, 1, 3]
+    assert [len(run) for run in merging.runs([few, few, many, few], merging.MOST_WORK)] == [4]
+
+
 @pytest.mark.parametrize(
     ("shape", "axis", "positions"),
     [
@@ -237,9 +256,9 @@ def gathers(shape: Any, axis: int, positions: Any, dtype: str, machine: Machine)
 def test_results_are_gathered(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.cupy, "asarray", machine.keep, raising=False)
     arrays = [machine.keep(np.arange(n, dtype=dtype)) for n, dtype in ((1000, "f4"), (7, "u1"), (0, "f8"), (1, "f8"))]
-    block = replaying.Block(arrays)
+    block = Block(arrays)
     memory = machine.keep(np.zeros(block.bytes, np.uint8))
-    replaying.Gather(arrays, block)(SimpleNamespace(ptr=memory.data.ptr))
+    copies.Gather(arrays, block)(SimpleNamespace(ptr=memory.data.ptr))
     for array, (place, _, _) in zip(arrays, block.kinds, strict=True):
         np.testing.assert_array_equal(memory[place : place + array.nbytes].view(array.dtype), array)
 

@@ -1,8 +1,8 @@
 """cuBLAS, called directly: its functions, and handles that have their stream and workspace already.
 
-CuPy's own calls tell cuBLAS the stream each time, and refuse to be part of a CUDA graph. Here a stream has a handle with a
-workspace that stays. In a recording the workspace comes from the recording's own memory, in the order of the stream,
-for each product; so a recording owns what it uses.
+CuPy's own calls tell cuBLAS the stream each time, and refuse to be part of a CUDA graph. Here a stream has a handle
+with a workspace that stays. In a recording the workspace comes from the recording's own memory, in the order of the
+stream, for each product; so a recording owns what it uses.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from graphc.backends.cupy.prelude import PRELUDE
 THREADS: Final = 512
 MOST_GROUPS: Final = 15  # that wait for each other: the processor has 16 barriers, and the whole block takes one
 MOST_WORK: Final = 1 << 17  # operations of a launch that pays in one block
+MOST_BESIDE: Final = 1 << 15  # of one that is joined to its neighbours, where other launches are beside: it waits less
 MOST_TOTAL: Final = 1 << 20  # of all launches that become one
 MOST_CALLS: Final = 64
 ROOM: Final = re.compile(r"ROOM\((\d+)\);")
@@ -86,20 +87,22 @@ class Merged:
         return THREADS, 1
 
 
-def small(call: Call) -> bool:
+def small(call: Call, most: int = MOST_WORK) -> bool:
     """Whether a launch may be a part of a kernel of one block."""
     threads = call.block[0] * call.block[1]
-    return (
-        call.work <= MOST_WORK and threads % 32 == 0 and THREADS % threads == 0 and HEAD.search(call.text) is not None
-    )
+    return call.work <= most and threads % 32 == 0 and THREADS % threads == 0 and HEAD.search(call.text) is not None
 
 
-def runs(calls: Sequence[Call]) -> Iterator[list[Call]]:
-    """Launches in order, cut so that those of each list become one kernel; a list of one is launched as it is."""
+def runs(calls: Sequence[Call], most: int = MOST_BESIDE) -> Iterator[list[Call]]:
+    """Launches in order, cut so that those of each list become one kernel; a list of one is launched as it is.
+
+    most: operations of a launch that is joined to others.
+    """
     run: list[Call] = []
     total = 0
     for call in calls:
-        if run and not (small(call) and small(run[0]) and len(run) < MOST_CALLS and total + call.work <= MOST_TOTAL):
+        fits = small(call, most) and len(run) < MOST_CALLS and total + call.work <= MOST_TOTAL
+        if run and not (fits and small(run[0], most)):
             yield run
             run, total = [], 0
         run.append(call)

@@ -235,5 +235,3 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, lead
         else:
             extent = stride * lead[k]
     return Matrices(operation, leading, step or 0) if (step or 0) >= 0 else None
-
-

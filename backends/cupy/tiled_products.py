@@ -26,7 +26,10 @@ JOINED: Final = 256  # threads of a block of the second kernel
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """How a kernel reads an operand. along: neighbours along the inner size lie side by side. wide: 16 bytes at a time."""
+    """How a kernel reads an operand.
+
+    along: neighbours along the inner size lie side by side. wide: it is read 16 bytes at a time.
+    """
 
     along: bool
     wide: bool
@@ -170,11 +173,12 @@ i64 count, i64 rows, i64 inner, i64 columns, i64 step_a, i64 lead_a, i64 step_b,
       __syncthreads();
     }}
   }}
-  float* const to = result + (i64)blockIdx.y * rows * columns;
+  float* const to = result + (i64)blockIdx.y * rows * columns + (row + down) * columns + column + over;
+  const i32 low = most_x - down, wide = most_y - over;
 #pragma unroll
   for (i32 i = 0; i < 8; ++i) {{
-    const i64 r = row + down + i % 4 + i / 4 * 16, c = column + over;
-    if (r >= rows) continue;
+    const i32 r = i % 4 + i / 4 * 16;
+    if (r >= low) continue;
 {_written(wide)}
   }}
 }}
@@ -183,11 +187,13 @@ i64 count, i64 rows, i64 inner, i64 columns, i64 step_a, i64 lead_a, i64 step_b,
 
 def _written(wide: bool) -> str:
     if wide:
-        return "    if (c < columns) *(Four*)&to[r * columns + c] = Four{{sum[i][0], sum[i][1], sum[i][2], sum[i][3]}};"
+        return """\
+    const Four four = {{sum[i][0], sum[i][1], sum[i][2], sum[i][3]}};
+    if (wide > 0) *(Four*)(to + r * columns) = four;"""
     return """\
 #pragma unroll
     for (i32 j = 0; j < 4; ++j)
-      if (c + j < columns) to[r * columns + c + j] = sum[i][j];"""
+      if (j < wide) to[r * columns + j] = sum[i][j];"""
 
 
 # adds up `parts` arrays of n elements that lie one after another
