@@ -84,8 +84,8 @@ class Directed:
         self.addresses: list[int] = []
 
     def __call__(self, size: int) -> Any:
-        bytes, memory = self.places.get(len(self.sizes), (None, None))
-        found = memory if bytes == size else self.malloc(size)
+        place = self.places.get(len(self.sizes))
+        found = place[1] if place is not None and place[0] == size else self.malloc(size)
         self.sizes.append(size)
         self.addresses.append(found.ptr)
         return found

@@ -41,7 +41,7 @@ class Matrices(NamedTuple):
 class Sizes(NamedTuple):
     """How many matrices there are in a stack, and what sizes a product of two has."""
 
-    count: int
+    stack: int
     rows: int
     inner: int
     columns: int
@@ -162,10 +162,9 @@ def _tiled(
         cp = cupy()
         result = cp.empty(shape, dtype)
         place = cp.cuda.alloc(parts * results * dtype.itemsize)
-        arguments = a.data.ptr, b.data.ptr, place.ptr, *numbers
-        launch(text, grid, (tiled_products.THREADS, 1), arguments, work)
-        arguments = place.ptr, result.data.ptr, results, parts
-        launch(tiled_products.JOIN, (blocks, 1), (tiled_products.JOINED, 1), arguments, parts * results)
+        launch(text, grid, (tiled_products.THREADS, 1), (a.data.ptr, b.data.ptr, place.ptr, *numbers), work)
+        join = place.ptr, result.data.ptr, results, parts
+        launch(tiled_products.JOIN, (blocks, 1), (tiled_products.JOINED, 1), join, parts * results)
         return result
 
     return product
