@@ -204,7 +204,7 @@ def test_a_stream_keeps_its_handle_and_workspace(library: Library) -> None:
     library.stream = 0
     products.matmul(a, b)
     assert library.streams == [(1, 0), (2, 8)]
-    assert library.workspaces == [(1, cublas.WORKSPACE[1]), (2, cublas.WORKSPACE[1])]
+    assert library.workspaces == [(1, cublas.WORKSPACE), (2, cublas.WORKSPACE)]
     assert library.used == [1] * 5 + [2] * 2 + [1]
 
 

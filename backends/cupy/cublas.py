@@ -26,8 +26,7 @@ COMPUTE_TF32: Final = 77
 DEFAULT_ALGORITHM: Final = -1
 
 LARGEST: Final = (1 << 31) - 1  # size, or step between rows, that it takes
-WORKSPACE: Final = (1 << 20, 32 << 20)  # the least and the most bytes
-SPLITS: Final = 32  # parts of a sum that a workspace has room for
+WORKSPACE: Final = 8 << 20  # bytes; everywhere the same, for on them depends how cuBLAS adds up
 MOST_STREAMS: Final = 32  # that keep a workspace
 
 
@@ -42,12 +41,12 @@ class Handle:
         self.value = made.value
         self.memory: Any = None
 
-    def bind(self, stream: int, size: int) -> None:
-        """Use a stream, and a workspace of so many bytes."""
-        self.memory = cupy().cuda.alloc(size)
+    def bind(self, stream: int) -> None:
+        """Use a stream, and a workspace."""
+        self.memory = cupy().cuda.alloc(WORKSPACE)
         # a stream comes before its workspace, which it resets
         check(self.library.cublasSetStream_v2(self.value, stream), "a stream")
-        check(self.library.cublasSetWorkspace_v2(self.value, self.memory.ptr, size), "a workspace")
+        check(self.library.cublasSetWorkspace_v2(self.value, self.memory.ptr, WORKSPACE), "a workspace")
 
 
 class Handles:
@@ -82,14 +81,14 @@ class Handles:
 _handles: Final = Handles()
 
 
-def multiply(function: Any, size: int, *arguments: Any) -> None:
-    """Call a product of cuBLAS on the current stream. size: bytes of the result."""
+def multiply(function: Any, *arguments: Any) -> None:
+    """Call a product of cuBLAS on the current stream."""
     cuda = cupy().cuda
     device, stream = cuda.runtime.getDevice(), cuda.get_current_stream().ptr
     if recording():
         handle = _handles.unbound(device)
         try:
-            handle.bind(stream, min(max(SPLITS * size, WORKSPACE[0]), WORKSPACE[1]))
+            handle.bind(stream)
             status = function(handle.value, *arguments)
         finally:
             _handles.give_back(device, handle)
@@ -99,7 +98,7 @@ def multiply(function: Any, size: int, *arguments: Any) -> None:
             handle = ready.pop()
         except IndexError:
             handle = _handles.unbound(device)
-            handle.bind(stream, WORKSPACE[1])
+            handle.bind(stream)
         status = function(handle.value, *arguments)
         ready.append(handle)
     check(status, "a product of matrices")

@@ -179,9 +179,8 @@ def _by_cublas(sizes: Sizes, x: Matrices, y: Matrices, shape: tuple[int, ...], d
         compute = cublas.COMPUTE_TF32
     one, zero = number(1), number(0)
     scale, nothing = ctypes.byref(one), ctypes.byref(zero)
-    size = count * rows * columns * dtype.itemsize
     # row by row, the transposed product: columns of the result are its rows
-    begin = size, y.operation, x.operation, columns, rows, inner, scale
+    begin = y.operation, x.operation, columns, rows, inner, scale
     right: tuple[int, ...] = kind, y.leading
     left: tuple[int, ...] = kind, x.leading
     end: tuple[int, ...] = kind, columns, compute, DEFAULT_ALGORITHM
