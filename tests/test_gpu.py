@@ -20,8 +20,8 @@ from benchmarks.tree import leaves as arrays_of
 from benchmarks.tree import mapped
 from benchmarks.workloads.learning import ExponentialNetwork
 from graphc.backends.cupy import products, small_products, tiled_products
-from graphc.backends.cupy.meanings import MEANINGS, MISSING
 from graphc.backends.cupy.library import device
+from graphc.backends.cupy.meanings import MEANINGS, MISSING
 from graphc.backends.cupy.products import matmul
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
 from graphc.ir import TensorType
