@@ -45,6 +45,7 @@ def instead_of_cupy(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "cupy", lambda: double.cupy)
     for module in (copies, launching, replaying):
         monkeypatch.setattr(module, "function", double.function)
+    monkeypatch.setattr(replaying, "spills", lambda text: False)
     monkeypatch.setattr(cublas, "library", lambda: SimpleNamespace())
     monkeypatch.setattr(products, "device", lambda number: Device())
     monkeypatch.setattr(products, "_products", {})

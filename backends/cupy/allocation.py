@@ -55,15 +55,18 @@ class Arena:
         self.held: list[Any] = []
         self.memory: Any = None
         self.bytes = 0
+        self.places: list[int] = []  # where allocations begin
 
     def make(self) -> None:
         """Take as much memory as has been asked for; what is asked for next is the same again."""
         self.memory = self.malloc(max(self.bytes, 1))
         self.held = []
         self.bytes = 0
+        self.places = []
 
     def __call__(self, size: int) -> Any:
         place = self.bytes
+        self.places.append(place)
         self.bytes += -(-size // APART) * APART
         if self.memory is None:
             self.held.append(self.malloc(size))

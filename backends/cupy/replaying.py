@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any, Final
 from graphc.backends.cupy import merging
 from graphc.backends.cupy.allocation import Arena, Block, Directed, Given
 from graphc.backends.cupy.arguments import DeviceSpec
-from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.compiling import function, spills
 from graphc.backends.cupy.copies import UNIT, Copy, Gather
 from graphc.backends.cupy.launching import Call, Tape, dense, taped
 from graphc.backends.cupy.library import cupy
@@ -62,6 +63,7 @@ class Whole:
 
     def __init__(self, one: merging.Merged, arena: Arena, inputs: int) -> None:
         self.run = function(one.text)
+        self.block = *one.block, 1
         self.arena = arena  # where the temporaries are
         names: dict[str | int, int] = {
             "results": inputs,
@@ -75,7 +77,7 @@ class Whole:
 
     def __call__(self, addresses: list[int], results: Any) -> None:
         known = [*addresses, results.ptr, *self.tail]
-        self.run((1, 1, 1), (merging.THREADS, 1, 1), tuple([known[k] for k in self.places]))
+        self.run((1, 1, 1), self.block, tuple([known[k] for k in self.places]))
 
 
 def whole(
@@ -98,7 +100,20 @@ def whole(
     regions.append(merging.Region(start, arena.bytes, "arena"))
     for k, array in enumerate(inputs):
         regions.append(merging.Region(array.data.ptr, array.nbytes, f"input {k}"))
-    return Whole(merging.merged(found[0], regions), arena, len(inputs))
+
+    def piece(address: int) -> tuple[str, int]:
+        """The allocation, argument or constant that an address lies in."""
+        region = next((r for r in regions[-1 - len(inputs) :] if r.start <= address < r.start + r.bytes), None)
+        if region is None:
+            return "", address
+        if region.name != "arena":
+            return region.name, 0
+        return "arena", bisect_right(arena.places, address - start)
+
+    one = merging.merged(found[0], regions, piece, merging.MANY_THREADS)
+    if spills(one.text):
+        one = merging.merged(found[0], regions, piece)
+    return Whole(one, arena, len(inputs))
 
 
 def send(calls: Sequence[Call]) -> None:
