@@ -1,7 +1,7 @@
 """Small kernels, one after another, as a single kernel of one block.
 
 What a launch costs, a kernel on a few thousand numbers takes several times less. So the blocks of each launch are run
-by groups of threads of one block, in turn, and all threads wait for each other before those that need its results begin.
+by groups of threads of one block, in turn, and all threads wait for each other before what needs its results begins.
 Launches that have nothing to do with each other run side by side, each by groups of its own. Every group runs a whole
 block as the GPU would: the same threads, the same indices, so the same bits.
 """
