@@ -193,7 +193,8 @@ def levels(calls: Sequence[Call], piece: Callable[[int], Hashable]) -> list[list
     read: dict[Hashable, int] = {}  # the last list that reads a piece, or writes to it
     written: dict[Hashable, int] = {}
     for call in calls:
-        reads, writes = set(), set()
+        reads: set[Hashable] = set()
+        writes: set[Hashable] = set()
         for (kind, pointer), argument in zip(parameters(call.text), call.arguments, strict=True):
             if pointer:
                 (reads if kind.startswith("const ") else writes).add(piece(argument))

@@ -116,11 +116,17 @@ def whole(
     return Whole(one, arena, len(inputs))
 
 
+def apart(calls: Sequence[Call]) -> None:
+    """Launch what was noted, each by itself."""
+    for call in calls:
+        function(call.text)((*call.grid, 1), (*call.block, 1), call.arguments)
+
+
 def send(calls: Sequence[Call]) -> None:
     """Launch what was noted, small neighbours as one kernel."""
     for run in merging.runs(calls):
         if len(run) == 1:
-            function(run[0].text)((*run[0].grid, 1), (*run[0].block, 1), run[0].arguments)
+            apart(run)
         else:
             one = merging.merged(run)
             function(one.text)((1, 1, 1), (*one.block, 1), one.arguments)
@@ -150,7 +156,11 @@ class Recording:
             self.inputs = [cp.empty_like(a, order="C") for a in arguments]
             for mine, given in zip(self.inputs, arguments, strict=True):
                 mine[...] = given
-            self.block = Block(self._dense())
+            with taped(Tape(apart)) as tape:
+                results = self._dense(self.inputs)
+                tape.flush()
+            self.block = Block(results)
+            del results
             if sum(a.nbytes for a in self.inputs) + self.block.bytes > MOST_BYTES:
                 raise ValueError("too much to copy")
             self.whole = self._as_one()
@@ -168,7 +178,7 @@ class Recording:
         tape = Tape(send)
         for _ in range(2):
             with self.cp.cuda.using_allocator(arena), taped(tape):
-                results = self._dense()
+                results = self._dense(self.inputs)
             if tape.flushes:
                 tape.flush()
                 return None
@@ -184,7 +194,6 @@ class Recording:
         """Record the call as a CUDA graph."""
         # the memory that the call takes lies in the pool then, and its libraries and kernels are ready
         for _ in range(2):
-            self._dense()
             allocator = Directed(self.pool.malloc, {})
             with self.cp.cuda.using_allocator(allocator):
                 self.numbers = allocator.numbers(self._noted(self.inputs, []))
@@ -203,9 +212,9 @@ class Recording:
         held += tape.held
         return results
 
-    def _dense(self, inputs: Sequence[Any] | None = None) -> list[Any]:
+    def _dense(self, inputs: Sequence[Any]) -> list[Any]:
         """The results, dense: they are copied by bytes."""
-        return [dense(a) for a in self.run(*(self.inputs if inputs is None else inputs))]
+        return [dense(a) for a in self.run(*inputs)]
 
     def _directed(self, key: Any, arguments: Sequence[Any], found: Given) -> Graph | None:
         """The graph that reads these arguments and writes these results, if they have come before."""
