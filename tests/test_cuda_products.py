@@ -17,7 +17,6 @@ from graphc.errors import GraphcError
 from tests.cuda_emulation import COMPILER, ORDERS, Emulator, placed
 
 Array = np.ndarray[Any, Any]
-KINDS = {0: np.float32, 1: np.float64}
 
 
 class Wrapped(np.ndarray):  # type: ignore[type-arg]
@@ -42,6 +41,7 @@ class Library:
         self.streams: list[tuple[int, int]] = []
         self.workspaces: list[tuple[int, int]] = []
         self.used: list[int] = []
+        self.modes: list[int] = []
         self.stream = 0
 
     def cublasCreate_v2(self, made: Any) -> int:
@@ -57,37 +57,47 @@ class Library:
         self.workspaces.append((handle, size))
         return 0
 
+    def cublasSetMathMode(self, handle: int, mode: int) -> int:
+        self.modes.append(mode)
+        return 0
+
     @staticmethod
-    def matrices(place: int, kind: int, rows: int, columns: int, leading: int, step: int, count: int) -> Array:
+    def matrices(place: int, dtype: Any, rows: int, columns: int, leading: int, step: int, count: int) -> Array:
         """Matrices that lie column by column in memory."""
         assert leading >= max(1, rows)
-        item = np.dtype(KINDS[kind]).itemsize
+        item = np.dtype(dtype).itemsize
         size = step * (count - 1) + leading * (columns - 1) + rows
-        memory = np.frombuffer((ctypes.c_char * (size * item)).from_address(place), KINDS[kind])
+        memory = np.frombuffer((ctypes.c_char * (size * item)).from_address(place), dtype)
         return as_strided(memory, (count, rows, columns), (step * item, item, leading * item), writeable=True)
 
-    def cublasGemmStridedBatchedEx(self, handle: int, *given: Any) -> int:
-        op_a, op_b, m, n, k, alpha, a, kind_a, lda, step_a, b, kind_b, ldb, step_b, beta, c, kind_c, ldc, *rest = given
-        step_c, count, compute, algorithm = rest
-        assert kind_a == kind_b == kind_c
-        assert compute == {0: 68, 1: 70}[kind_a]
-        assert algorithm == -1
+    def stacks(self, dtype: Any, handle: int, *given: Any) -> int:
+        op_a, op_b, m, n, k, alpha, a, lda, step_a, b, ldb, step_b, beta, c, ldc, step_c, count = given
         assert (alpha._obj.value, beta._obj.value) == (1, 0)
+        assert isinstance(alpha._obj, ctypes.c_float if dtype == np.float32 else ctypes.c_double)
         self.calls.append(count)
         self.used.append(handle)
         self.reads |= {a, b}
-        x = self.matrices(a, kind_a, *((k, m) if op_a else (m, k)), lda, step_a, count)
-        y = self.matrices(b, kind_b, *((n, k) if op_b else (k, n)), ldb, step_b, count)
+        x = self.matrices(a, dtype, *((k, m) if op_a else (m, k)), lda, step_a, count)
+        y = self.matrices(b, dtype, *((n, k) if op_b else (k, n)), ldb, step_b, count)
         x, y = (x.swapaxes(1, 2) if op_a else x), (y.swapaxes(1, 2) if op_b else y)
-        self.matrices(c, kind_c, m, n, ldc, step_c, count)[...] = x @ y
+        self.matrices(c, dtype, m, n, ldc, step_c, count)[...] = x @ y
         return 0
 
-    def cublasGemmEx(self, handle: int, *given: Any) -> int:
-        op_a, op_b, m, n, k, alpha, a, kind_a, lda, b, kind_b, ldb, beta, c, kind_c, ldc, compute, algorithm = given
-        rest = beta, c, kind_c, ldc, 0, 1, compute, algorithm
-        return self.cublasGemmStridedBatchedEx(
-            handle, op_a, op_b, m, n, k, alpha, a, kind_a, lda, 0, b, kind_b, ldb, 0, *rest
-        )
+    def pair(self, dtype: Any, handle: int, *given: Any) -> int:
+        op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = given
+        return self.stacks(dtype, handle, op_a, op_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1)
+
+    def cublasSgemm_v2(self, *given: Any) -> int:
+        return self.pair(np.float32, *given)
+
+    def cublasDgemm_v2(self, *given: Any) -> int:
+        return self.pair(np.float64, *given)
+
+    def cublasSgemmStridedBatched(self, *given: Any) -> int:
+        return self.stacks(np.float32, *given)
+
+    def cublasDgemmStridedBatched(self, *given: Any) -> int:
+        return self.stacks(np.float64, *given)
 
 
 @pytest.fixture
@@ -189,7 +199,7 @@ def test_integers_are_left_to_cupy(library: Library) -> None:
 
 
 def test_a_failure_of_the_library_is_an_error(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "cublasGemmEx", lambda *_: 13)
+    monkeypatch.setattr(library, "cublasDgemm_v2", lambda *_: 13)
     with pytest.raises(GraphcError, match="cuBLAS failed at a product"):
         products.matmul(wrapped(drawn(3, 4)), wrapped(drawn(4, 5)))
 
@@ -308,7 +318,13 @@ def test_which_products_are_taken_in_tiles() -> None:
 
 def test_tf32_is_left_to_cublas(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUPY_TF32", "1")
-    computes: list[int] = []
-    monkeypatch.setattr(library, "cublasGemmEx", lambda *given: computes.append(given[-2]) or 0)
-    products.matmul(wrapped(drawn(64, 1000, dtype=np.float32)), wrapped(drawn(1000, 64, dtype=np.float32)))
-    assert computes == [cublas.COMPUTE_TF32]
+    a, b = drawn(64, 1000, dtype=np.float32), drawn(1000, 64, dtype=np.float32)
+    np.testing.assert_array_equal(products.matmul(wrapped(a), wrapped(b)), a @ b)
+    assert library.calls == [1]
+    assert library.modes == [cublas.TF32]
+
+
+def test_single_precision_is_single_precision(library: Library) -> None:
+    products.matmul(wrapped(drawn(3, 4, dtype=np.float32)), wrapped(drawn(4, 3, dtype=np.float32)))
+    assert library.calls == [1]
+    assert not library.modes

@@ -8,6 +8,7 @@ stream, for each product; so a recording owns what it uses.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections import OrderedDict
 from ctypes import c_int, c_longlong, c_size_t, c_void_p
 from functools import lru_cache
@@ -17,13 +18,15 @@ from graphc.backends.cupy.launching import recording
 from graphc.backends.cupy.library import cupy
 from graphc.errors import GraphcError
 
-# Numbers of cublas_api.h and library_types.h.
+# Numbers of cublas_api.h.
 PLAIN: Final = 0
 TRANSPOSED: Final = 1
-SINGLE: Final = (0, 68, ctypes.c_float)  # CUDA_R_32F, CUBLAS_COMPUTE_32F
-DOUBLE: Final = (1, 70, ctypes.c_double)  # CUDA_R_64F, CUBLAS_COMPUTE_64F
-COMPUTE_TF32: Final = 77
-DEFAULT_ALGORITHM: Final = -1
+TF32: Final = 3  # CUBLAS_TF32_TENSOR_OP_MATH; a new handle has none
+# names of the product of two matrices and of stacks, and the type of a factor, by the bytes of an element
+GEMM: Final = {
+    4: ("cublasSgemm_v2", "cublasSgemmStridedBatched", ctypes.c_float),
+    8: ("cublasDgemm_v2", "cublasDgemmStridedBatched", ctypes.c_double),
+}
 
 LARGEST: Final = (1 << 31) - 1  # size, or step between rows, that it takes
 WORKSPACE: Final = 8 << 20  # bytes; everywhere the same, for on them depends how cuBLAS adds up
@@ -39,6 +42,8 @@ class Handle:
         check(library.cublasCreate_v2(ctypes.byref(made)), "a handle")
         assert made.value is not None
         self.value = made.value
+        if tf32():
+            check(library.cublasSetMathMode(self.value, TF32), "a mode")
         self.memory: Any = None
 
     def bind(self, stream: int) -> None:
@@ -47,6 +52,11 @@ class Handle:
         # a stream comes before its workspace, which it resets
         check(self.library.cublasSetStream_v2(self.value, stream), "a stream")
         check(self.library.cublasSetWorkspace_v2(self.value, self.memory.ptr, WORKSPACE), "a workspace")
+
+
+def tf32() -> bool:
+    """Whether single precision may be multiplied in fewer digits."""
+    return os.environ.get("CUPY_TF32") == "1"
 
 
 class Handles:
@@ -131,10 +141,12 @@ def library() -> Any | None:
 def _declare(found: Any) -> None:
     """The parameters of the functions that are called."""
     handle, number, pointer, step = c_void_p, c_int, c_void_p, c_longlong
-    begin = [handle, number, number, number, number, number, pointer]
     found.cublasCreate_v2.argtypes = [pointer]
     found.cublasSetStream_v2.argtypes = [handle, pointer]
     found.cublasSetWorkspace_v2.argtypes = [handle, pointer, c_size_t]
-    one, many = [pointer, number, number], [pointer, number, number, step]
-    found.cublasGemmEx.argtypes = [*begin, *one, *one, pointer, *one, number, number]
-    found.cublasGemmStridedBatchedEx.argtypes = [*begin, *many, *many, pointer, *many, number, number, number]
+    found.cublasSetMathMode.argtypes = [handle, number]
+    begin = [handle, number, number, number, number, number, pointer]
+    one, many = [pointer, number], [pointer, number, step]
+    for single, stacked, _ in GEMM.values():
+        getattr(found, single).argtypes = [*begin, *one, *one, pointer, *one]
+        getattr(found, stacked).argtypes = [*begin, *many, *many, pointer, *many, number]

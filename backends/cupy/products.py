@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from graphc.backends.cupy import cublas, small_products, tiled_products
-from graphc.backends.cupy.cublas import DEFAULT_ALGORITHM, LARGEST, PLAIN, TRANSPOSED, multiply
+from graphc.backends.cupy.cublas import LARGEST, PLAIN, TRANSPOSED, multiply
 from graphc.backends.cupy.launching import flush, launch
 from graphc.backends.cupy.library import cupy, device
 from graphc.backends.cupy.prelude import C_TYPES
@@ -88,13 +87,11 @@ def _found(a: Array, b: Array, aligned: bool, number: int) -> Product:
         return _small(*what)
     if max(*sizes, x.leading, y.leading) > LARGEST:
         return _by_cupy
-    single = dtype.itemsize == 4
-    fast = single and os.environ.get("CUPY_TF32") == "1"
-    if single and not fast and max(sizes) < NARROW:
+    if dtype.itemsize == 4 and not cublas.tf32() and max(sizes) < NARROW:
         chunk = tiled_products.chunk_of(device(number).processors, *sizes)
         if chunk is not None:
             return _tiled(*what, aligned, chunk)
-    return _by_cublas(*what, fast)
+    return _by_cublas(*what)
 
 
 def _by_cupy(a: Array, b: Array) -> Array:
@@ -170,25 +167,21 @@ def _tiled(
     return product
 
 
-def _by_cublas(sizes: Sizes, x: Matrices, y: Matrices, shape: tuple[int, ...], dtype: Any, fast: bool) -> Product:
-    """The product by cuBLAS. fast: in TF32."""
+def _by_cublas(sizes: Sizes, x: Matrices, y: Matrices, shape: tuple[int, ...], dtype: Any) -> Product:
+    """The product by cuBLAS."""
     count, rows, inner, columns = sizes
-    library = cublas.library()
-    kind, compute, number = cublas.SINGLE if dtype.itemsize == 4 else cublas.DOUBLE
-    if fast:
-        compute = cublas.COMPUTE_TF32
+    one_pair, stack, number = cublas.GEMM[dtype.itemsize]
     one, zero = number(1), number(0)
     scale, nothing = ctypes.byref(one), ctypes.byref(zero)
     # row by row, the transposed product: columns of the result are its rows
     begin = y.operation, x.operation, columns, rows, inner, scale
-    right: tuple[int, ...] = kind, y.leading
-    left: tuple[int, ...] = kind, x.leading
-    end: tuple[int, ...] = kind, columns, compute, DEFAULT_ALGORITHM
-    many = count > 1
-    if many:
-        right, left = (*right, y.step), (*left, x.step)
-        end = kind, columns, rows * columns, count, compute, DEFAULT_ALGORITHM
-    name = "cublasGemmStridedBatchedEx" if many else "cublasGemmEx"
+    right: tuple[int, ...] = (y.leading,)
+    left: tuple[int, ...] = (x.leading,)
+    end: tuple[int, ...] = (columns,)
+    if count > 1:
+        right, left, end = (*right, y.step), (*left, x.step), (columns, rows * columns, count)
+    name = one_pair if count == 1 else stack
+    library = cublas.library()
 
     def product(a: Array, b: Array) -> Array:
         flush()
