@@ -19,7 +19,7 @@ import sys
 from typing import Final
 
 from graphc.backends.numpy.llvm import code, threads
-from graphc.backends.numpy.llvm.machine import Machine, host
+from graphc.backends.numpy.llvm.machine import BRIEF, Machine, host
 
 SHARE: Final = 200_000.0  # additions, roughly, for which another thread is worth waking
 PARTS: Final = 8  # pieces for each thread, so that none waits long for another
@@ -548,7 +548,7 @@ define internal void @adopt_rounding() nounwind {
 }
 """
 
-# on a system that is not known here
+# on a system that is not known here, or where one thread is all there is
 _ALONE: Final = """
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
@@ -567,7 +567,8 @@ class Pool:
     """The pool of this process."""
 
     def __init__(self, count: int) -> None:
-        library = code.library((code.Part(source(sys.platform, host())),), host(), NAMES)
+        text = source(sys.platform, host()) if count > 1 else _ALONE
+        library = code.library((code.Part(text, BRIEF),), host(), NAMES)
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self.address = library.addresses["graphc_parallel"]

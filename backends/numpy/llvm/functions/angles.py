@@ -88,7 +88,7 @@ def _call(e: Emitter, x: Value) -> tuple[Value, Value]:
         inside.define(f"{HELPER}.table", _table())
         inside.define("llvm.ctlz.i192", "declare i192 @llvm.ctlz.i192(i192, i1)")
         declaration = f"declare {pair} @{name}({x.type}) cold nounwind"
-        e.module.help(name, declaration, inside, _loop(name, x.dtype, x.lanes))
+        e.module.help(name, declaration, inside, _loop(name, x.dtype, x.lanes), rarely=True)
     both = f"%{e.fresh()}"
     e.statement(f"{both} = call {pair} @{name}({x!r})")
     r = e.instruction(f"extractvalue {pair} {both}, 0", x.dtype, x.lanes)
