@@ -1,0 +1,17 @@
+"""What compiled functions are made with is loaded by `import graphc`, as by other compilers, and not by a first call."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+
+from graphc.compiler.compiled import Options
+from graphc.errors import UnsupportedError
+
+
+def preload() -> None:
+    """Load the generator of machine code, if that is the default; what is wrong with it, the first function says."""
+    with suppress(UnsupportedError, ImportError, OSError):
+        if Options().generator == "llvm":
+            import_module("graphc.backends.numpy.llvm.native")
+            import_module("graphc.backends.numpy.llvm.machine").host()
