@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib import import_module
 
-from graphc.compiler.compiled import Options
+from graphc.compiler.compiled import Options, backend_module
 from graphc.errors import UnsupportedError
 
 
@@ -13,5 +13,7 @@ def preload() -> None:
     """Load the generator of machine code, if that is the default; what is wrong with it, the first function says."""
     with suppress(UnsupportedError, ImportError, OSError):
         if Options().generator == "llvm":
+            backend_module("numpy")
+            import_module("graphc.ops.functions")
             import_module("graphc.backends.numpy.llvm.native")
             import_module("graphc.backends.numpy.llvm.machine").host()

@@ -10,7 +10,7 @@ Measured on the kernels of the benchmarks, and on chains and fans of elementary 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG
@@ -27,23 +27,28 @@ MANY: Final = 100  # values of all kernels of a program: from here on a second l
 def calls(kernel: Kernel) -> bool:
     """Whether the kernel calls its transcendental functions, instead of having them written out."""
     found = _transcendental(kernel)
-    if len(found) <= REPEATED:
-        return False
-    again = len(found) - len({value.op for value in found.values()})
-    return len(found) > CALLED or (again > REPEATED and _wait(kernel, found))
+    return len(found) > CALLED or (_often(found) and _wait(kernel, found))
 
 
 def level(kernels: Sequence[Kernel]) -> int:
     """`BUSY`, `LONG` or `BRIEF`, for the module of all kernels of a program."""
-    if all(map(_is_chain_of_calls, kernels)):
+    if all(map(is_chain, kernels)):
         return BRIEF
     return LONG if sum(len(kernel.values) for kernel in kernels) > MANY else BUSY
 
 
-def _is_chain_of_calls(kernel: Kernel) -> bool:
+def is_chain(kernel: Kernel) -> bool:
+    """Whether a kernel mostly calls functions, each of which waits for the one before."""
     found = _transcendental(kernel)
+    if not _often(found):
+        return False
     applied = sum(isinstance(value, Apply) for value in kernel.values)
-    return calls(kernel) and _wait(kernel, found) and applied <= (1 + BETWEEN) * len(found)
+    return applied <= (1 + BETWEEN) * len(found) and _wait(kernel, found)
+
+
+def _often(found: Mapping[int, Apply]) -> bool:
+    """Whether functions are there again and again."""
+    return len(found) > REPEATED and len(found) - len({value.op for value in found.values()}) > REPEATED
 
 
 def _transcendental(kernel: Kernel) -> dict[int, Apply]:
@@ -55,7 +60,7 @@ def _transcendental(kernel: Kernel) -> dict[int, Apply]:
     }
 
 
-def _wait(kernel: Kernel, functions: dict[int, Apply]) -> bool:
+def _wait(kernel: Kernel, functions: Mapping[int, Apply]) -> bool:
     """Whether some values nearly all follow one on another."""
     depths: list[int] = []
     for i, value in enumerate(kernel.values):

@@ -29,7 +29,7 @@ class Nest:
     def __init__(self, kernel: Kernel, machine: Machine, module: Module, fast: bool) -> None:
         self.kernel = kernel
         self.schedule = Schedule(kernel)
-        self.lanes = self.schedule.lanes(machine)
+        self.lanes = self.schedule.lanes(machine, together=effort.is_chain(kernel))
         self.vector_loop = self.schedule.vector_loop
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import lru_cache
 from typing import Final
 
 from graphc.backends.numpy.llvm import code, threads
@@ -567,7 +568,8 @@ class Pool:
     """The pool of this process."""
 
     def __init__(self, count: int) -> None:
-        text = source(sys.platform, host()) if count > 1 else _ALONE
+        self.alone = count == 1  # for good
+        text = _ALONE if self.alone else source(sys.platform, host())
         library = code.library((code.Part(text, BRIEF),), host(), NAMES)
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
@@ -606,7 +608,13 @@ class Pool:
 def pool() -> Pool:
     """The process's pool; its threads are made when work needs them."""
     # where several threads come first at once, one of their pools stays
-    return _made.get(True) or _made.setdefault(True, Pool(threads.wanted()))
+    return _made.get(True) or _made.setdefault(True, Pool(_wanted()))
 
 
+def is_alone() -> bool:
+    """Whether one thread is all that kernels of this process may run on: then no work is for a pool."""
+    return _made[True].alone if True in _made else _wanted() == 1
+
+
+_wanted = lru_cache(maxsize=1)(threads.wanted)
 _made: Final[dict[bool, Pool]] = {}

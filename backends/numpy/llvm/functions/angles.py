@@ -83,7 +83,7 @@ def _call(e: Emitter, x: Value) -> tuple[Value, Value]:
     values, integers = llvm_type(x.dtype, x.lanes), llvm_type(BITS[x.dtype], x.lanes)
     name = f"{HELPER}.{x.lanes}.{x.dtype}"
     pair = f"{{ {values}, {integers} }}"
-    if name not in e.module.helpers:
+    if name not in e.module.definitions:
         inside = Module(e.module.features)
         inside.define(f"{HELPER}.table", _table())
         inside.define("llvm.ctlz.i192", "declare i192 @llvm.ctlz.i192(i192, i1)")
