@@ -322,7 +322,16 @@ def test_tables_show_every_peer() -> None:
     console = Console(width=200, record=True, file=StringIO())
     tables.show(report(), console)
     text = console.export_text()
-    for part in ("wrong: off by", "crashed (SIGSEGV)", "0.50×", "10 GFLOP/s, 20%", "0.524 GB/s, 1%", "250 ms", "750 ms", "2 MiB"):
+    for part in (
+        "wrong: off by",
+        "crashed (SIGSEGV)",
+        "0.50×",
+        "10 GFLOP/s, 20%",
+        "0.524 GB/s, 1%",
+        "250 ms",
+        "750 ms",
+        "2 MiB",
+    ):
         assert part in text
 
 

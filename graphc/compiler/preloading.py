@@ -1,4 +1,4 @@
-"""What compiled functions are made with is loaded by `import graphc`, as by other compilers, and not by a first call."""
+"""What compiled functions are made with is loaded by `import graphc`, not by the first of them."""
 
 from __future__ import annotations
 

@@ -32,9 +32,7 @@ def _linked(parts: tuple[Part, ...], machine: Machine, names: tuple[str, ...]) -
 
 def helpers(module: Module) -> list[Part]:
     """The helpers of a module."""
-    return [
-        Part(text, BRIEF if name in module.rare else BUSY, shared=True) for name, text in module.helpers.items()
-    ]
+    return [Part(text, BRIEF if name in module.rare else BUSY, shared=True) for name, text in module.helpers.items()]
 
 
 def _object(part: Part, machine: Machine) -> bytes:
