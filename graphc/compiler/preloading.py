@@ -11,9 +11,9 @@ from graphc.errors import UnsupportedError
 
 def preload() -> None:
     """Load the generator of machine code, if that is the default; what is wrong with it, the first function says."""
-    with suppress(UnsupportedError, ImportError, OSError):
+    with suppress(UnsupportedError, ImportError, OSError, RuntimeError):
         if Options().generator == "llvm":
             backend_module("numpy")
             import_module("graphc.ops.functions")
             import_module("graphc.backends.numpy.llvm.native")
-            import_module("graphc.backends.numpy.llvm.machine").host()
+            import_module("graphc.backends.numpy.llvm.machine").prepare()
