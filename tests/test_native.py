@@ -633,6 +633,21 @@ def test_arguments_and_results_of_any_structure() -> None:
         graphc.compile(f, *calls[0][0], kernels="llvm")(*calls[2][0])
 
 
+def test_structures_deeper_than_python_reads() -> None:
+    tree: Any = np.arange(3.0)
+    for depth in range(300):
+        tree = {"inside": tree} if depth % 2 else [tree, None]
+
+    def double(tree: Any) -> Any:
+        return optree.tree_map(lambda x: 2 * x, tree)
+
+    f = graphc.jit(double)
+    for _ in range(2):
+        result = f(tree)
+        assert optree.tree_structure(result) == optree.tree_structure(tree)
+        np.testing.assert_array_equal(optree.tree_leaves(result)[0], [0.0, 2.0, 4.0])
+
+
 def test_a_compiled_function_that_nobody_holds_is_gone() -> None:
     f = compiled(lambda x: x * 2, "f64[n]")
     f(np.ones(3))
