@@ -6,13 +6,14 @@ for each of its constants, and cannot be shared with the erfc whose derivative i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.numpy.llvm import coefficients
 from graphc.backends.numpy.llvm.emit import BOOL, F32, Value
-from graphc.backends.numpy.llvm.functions.exponential import LOG2E
+from graphc.backends.numpy.llvm.functions.exponential import EXP_RANGE, LOG2E
 from graphc.backends.numpy.llvm.functions.formats import format_of
 
 NORMAL: Final = 708.0  # below this the exponential and its inverse are normal numbers
@@ -50,9 +51,15 @@ def power(e: CudaEmitter, x: Value, offset: int = 0) -> Power:
 
 
 def exp(e: CudaEmitter, x: Value) -> Value:
-    """In double precision; CUDA's function where the result is not a normal number."""
+    """In double precision."""
     parts = power(e, x)
-    usual = e.call("raised", parts.above() + 1.0, parts.shifted)
+    y = parts.above() + 1.0
+
+    def rare() -> tuple[Value]:
+        low, high = EXP_RANGE[x.dtype]
+        some = e.call("scaled", y, parts.shifted)
+        return (e.select(x > high, math.inf, e.select(x < low, 0.0, some)),)
+
     # also true of NaN
-    rare = e.instruction(f"!(fabs({x.text}) < {NORMAL})", BOOL)
-    return e.rarely(rare, (usual,), lambda: (e.call("exp", x),))[0]
+    outside = e.instruction(f"!(fabs({x.text}) < {NORMAL})", BOOL)
+    return e.rarely(outside, (e.call("raised", y, parts.shifted),), rare)[0]

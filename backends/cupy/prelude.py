@@ -63,6 +63,12 @@ __device__ __forceinline__ double raised(double x, double shifted, i32 more = 0)
   return of_halves((i32)((u32)high_half(x) + (((u32)low_half(shifted) + (u32)more) << 20)), low_half(x));
 }
 
+// the same for any result, rounded once
+__device__ __forceinline__ double scaled(double x, double shifted) {
+  const i32 n = low_half(shifted), half = n >> 1;
+  return x * of_halves((half + 1023) << 20, 0) * of_halves((n - half + 1023) << 20, 0);
+}
+
 // adjacent elements that are read and written by one instruction
 template <class T, int N> struct alignas(sizeof(T) * N) Pack { T v[N]; };
 """
