@@ -23,9 +23,18 @@ DType = np.dtype[Any]
 # the sum of exp(x) over exp(the largest x) is one that only a backend makes
 Fold = Literal["sum", "prod", "max", "min", "any", "all", "exp_sum"]
 
-# What kernels can hold in a register; half precision and complex numbers run by NumPy.
+# What kernels can load and store; complex numbers run by NumPy.
 KERNEL_DTYPES: Final = frozenset(
-    np.dtype(name) for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
+    np.dtype(name) for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+)
+HALF: Final = np.dtype(np.float16)
+SINGLE: Final = np.dtype(np.float32)
+# Ops, and folds, that make of numbers of half precision one that half precision has, be they computed in a wider one.
+EXACT_IN_HALF: Final = frozenset(
+    (
+        *("where", "neg", "abs", "sign", "copysign", "heaviside", "fmod", "floor", "ceil", "trunc", "rint"),
+        *("maximum", "minimum", "fmax", "fmin", "max", "min"),
+    )
 )
 
 
@@ -307,3 +316,94 @@ def _rewritten(
         values.append(value)
     stores = tuple(Store(s.value, s.node, affine(s.at)) for s in kernel.stores)
     return Kernel(sizes, tuple(values), stores, frozenset(loop(k) for k in kernel.reduced if k != gone))
+
+
+def without_halves(kernel: Kernel) -> Kernel:
+    """The same kernel with the arithmetic of half precision written as that of single precision.
+
+    Half precision is what arrays hold, and what `cast` makes of single or double precision and makes single precision
+    of: no other value has it. Each op is computed in single precision and rounded, as NumPy does it. Sums, products,
+    quotients and square roots are those of half precision then, since 24 bits are twice 11 and two: S. A. Figueroa,
+    "When is double rounding innocuous?", 1995. Reductions are rounded once, when they end.
+    """
+    if all(v.dtype != HALF for v in kernel.values):
+        return kernel
+    return _WithoutHalves(kernel).run()
+
+
+class _WithoutHalves:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.values: list[Value] = []
+        self.known: dict[Value, int] = {}
+        self.number: list[int] = []  # of each value of the kernel, the one instead; of halves, in single precision
+
+    def run(self) -> Kernel:
+        kernel = self.kernel
+        for value in kernel.values:
+            self.number.append(self.replaced(value))
+        stores = tuple(
+            Store(self.narrow(n) if kernel.values[s.value].dtype == HALF else n, s.node, s.at)
+            for s in kernel.stores
+            for n in (self.number[s.value],)
+        )
+        return Kernel(kernel.sizes, tuple(self.values), stores, kernel.reduced)
+
+    def append(self, value: Value) -> int:
+        """The number of a value; an equal cast or load is there once."""
+        if isinstance(value, (Load, Apply)) and value in self.known:
+            return self.known[value]
+        if isinstance(value, (Load, Apply)):
+            self.known[value] = len(self.values)
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def cast(self, number: int, dtype: DType) -> int:
+        if self.values[number].dtype == dtype:
+            return number
+        return self.append(Apply(dtype, "cast", (number,), (("dtype", dtype), ("weak", False))))
+
+    def narrow(self, number: int) -> int:
+        """A value as half precision: rounded, or what it was made of."""
+        value = self.values[number]
+        if isinstance(value, Apply) and value.op == "cast" and self.values[value.operands[0]].dtype == HALF:
+            return value.operands[0]
+        return self.cast(number, HALF)
+
+    def rounded(self, number: int) -> int:
+        """A value of single or double precision rounded to half precision, in single precision."""
+        return self.cast(self.narrow(number), SINGLE)
+
+    def replaced(self, value: Value) -> int:
+        half = value.dtype == HALF
+        match value:
+            case Load():
+                return self.cast(self.append(value), SINGLE if half else value.dtype)
+            case Fixed(number=number):
+                return self.append(Fixed(SINGLE, HALF.type(number).item()) if half else value)
+            case Position(at=at):
+                return self.rounded(self.append(Position(SINGLE, at))) if half else self.append(value)
+            case Reduce(fold=fold, operand=operand, across=across):
+                if not half:
+                    return self.append(Reduce(value.dtype, fold, self.number[operand], across))
+                assert not across, "what goes across is known when it is too late to round it"
+                found = self.append(Reduce(SINGLE, fold, self.number[operand]))
+                return found if fold in EXACT_IN_HALF else self.rounded(found)
+            case Apply(op="cast", operands=(operand,)) if half:
+                return self.cast_to_half(operand)
+            case Apply(op=op, operands=operands, attrs=attrs):
+                given = tuple(self.number[i] for i in operands)
+                found = self.append(Apply(SINGLE if half else value.dtype, op, given, attrs))
+                return self.rounded(found) if half and op not in EXACT_IN_HALF else found
+
+    def cast_to_half(self, operand: int) -> int:
+        """Round once: double precision at once, and integers by way of single precision, which has all those below
+        65520, from where on half precision has infinity.
+        """
+        source = self.kernel.values[operand].dtype
+        number = self.number[operand]
+        if source == HALF:
+            return number
+        if source.kind != "f":
+            number = self.cast(number, SINGLE)
+        return number if source.itemsize == 1 else self.rounded(number)

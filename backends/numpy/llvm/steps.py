@@ -42,6 +42,7 @@ from graphc.kernels import (
     Store,
     Value,
     simplified,
+    without_halves,
 )
 from graphc.ops import TABLE
 from graphc.plan import Plan, Step
@@ -220,7 +221,7 @@ class _Steps:
 
     def do(self, kernel: Kernel, reads: Sequence[Place], writes: Sequence[Place]) -> None:
         """Run a kernel over few loops; equal ones are one function. Its roots are -1, -2, ..."""
-        kernel = simplified(kernel)
+        kernel = without_halves(simplified(kernel))
         self.instructions.append(Run(self.number(kernel), tuple(reads), tuple(writes)))
 
     def number(self, kernel: Kernel) -> int:
@@ -362,7 +363,7 @@ class _Steps:
         """The kernel that applies an op to two rows of so many elements."""
         here = Affine.index(0, 1)
         both = Load(dtype, -1, here), Load(dtype, -2, here)
-        return self.number(Kernel((row,), (*both, Apply(dtype, op, (0, 1))), (Store(2, -1, here),)))
+        return self.number(without_halves(Kernel((row,), (*both, Apply(dtype, op, (0, 1))), (Store(2, -1, here),))))
 
     def running(self, node: int, data: dict[str, Any]) -> None:
         attrs = dict(data["attrs"])
