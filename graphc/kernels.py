@@ -10,7 +10,7 @@ it does not use itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
@@ -336,24 +336,25 @@ class _WithoutHalves:
         self.kernel = kernel
         self.values: list[Value] = []
         self.known: dict[Value, int] = {}
-        self.number: list[int] = []  # of each value of the kernel, the one instead; of halves, in single precision
+        self.number: list[int] = []  # of each value of the kernel, the one instead; of halves, in either precision
 
     def run(self) -> Kernel:
         kernel = self.kernel
         for value in kernel.values:
             self.number.append(self.replaced(value))
-        stores = tuple(
-            Store(self.narrow(n) if kernel.values[s.value].dtype == HALF else n, s.node, s.at)
-            for s in kernel.stores
-            for n in (self.number[s.value],)
-        )
-        return Kernel(kernel.sizes, tuple(self.values), stores, kernel.reduced)
+        stores = []
+        for store in kernel.stores:
+            number = self.number[store.value]
+            if kernel.values[store.value].dtype == HALF:
+                number = self.cast(number, HALF)
+            stores.append(Store(number, store.node, store.at))
+        return Kernel(kernel.sizes, tuple(self.values), tuple(stores), kernel.reduced)
 
     def append(self, value: Value) -> int:
-        """The number of a value; an equal cast or load is there once."""
-        if isinstance(value, (Load, Apply)) and value in self.known:
+        """The number of a value; an equal cast is there once."""
+        if isinstance(value, Apply) and value in self.known:
             return self.known[value]
-        if isinstance(value, (Load, Apply)):
+        if isinstance(value, Apply):
             self.known[value] = len(self.values)
         self.values.append(value)
         return len(self.values) - 1
@@ -363,47 +364,40 @@ class _WithoutHalves:
             return number
         return self.append(Apply(dtype, "cast", (number,), (("dtype", dtype), ("weak", False))))
 
-    def narrow(self, number: int) -> int:
-        """A value as half precision: rounded, or what it was made of."""
-        value = self.values[number]
-        if isinstance(value, Apply) and value.op == "cast" and self.values[value.operands[0]].dtype == HALF:
-            return value.operands[0]
-        return self.cast(number, HALF)
-
-    def rounded(self, number: int) -> int:
-        """A value of single or double precision rounded to half precision, in single precision."""
-        return self.cast(self.narrow(number), SINGLE)
+    def operand(self, number: int) -> int:
+        """A value of the kernel as it is computed with."""
+        dtype = self.kernel.values[number].dtype
+        return self.cast(self.number[number], SINGLE if dtype == HALF else dtype)
 
     def replaced(self, value: Value) -> int:
-        half = value.dtype == HALF
+        if value.dtype != HALF:
+            match value:
+                case Apply(op="cast", operands=(operand,)) if self.kernel.values[operand].dtype == HALF:
+                    return self.cast(self.operand(operand), value.dtype)
+                case Apply(operands=operands):
+                    return self.append(replace(value, operands=tuple([self.operand(i) for i in operands])))
+                case Reduce(operand=operand):
+                    return self.append(replace(value, operand=self.operand(operand)))
+            return self.append(value)
         match value:
             case Load():
-                return self.cast(self.append(value), SINGLE if half else value.dtype)
+                return self.append(value)
             case Fixed(number=number):
-                return self.append(Fixed(SINGLE, HALF.type(number).item()) if half else value)
+                return self.append(Fixed(SINGLE, HALF.type(number).item()))
             case Position(at=at):
-                return self.rounded(self.append(Position(SINGLE, at))) if half else self.append(value)
-            case Reduce(fold=fold, operand=operand, across=across):
-                if not half:
-                    return self.append(Reduce(value.dtype, fold, self.number[operand], across))
+                return self.cast(self.append(Position(SINGLE, at)), HALF)
+            case Reduce(fold=name, operand=operand, across=across):
                 assert not across, "what goes across is known when it is too late to round it"
-                found = self.append(Reduce(SINGLE, fold, self.number[operand]))
-                return found if fold in EXACT_IN_HALF else self.rounded(found)
-            case Apply(op="cast", operands=(operand,)) if half:
+                found = self.append(Reduce(SINGLE, name, self.operand(operand)))
+            case Apply(op="cast", operands=(operand,)):
                 return self.cast_to_half(operand)
-            case Apply(op=op, operands=operands, attrs=attrs):
-                given = tuple(self.number[i] for i in operands)
-                found = self.append(Apply(SINGLE if half else value.dtype, op, given, attrs))
-                return self.rounded(found) if half and op not in EXACT_IN_HALF else found
+            case Apply(op=name, operands=operands, attrs=attrs):
+                found = self.append(Apply(SINGLE, name, tuple([self.operand(i) for i in operands]), attrs))
+        return found if name in EXACT_IN_HALF else self.cast(found, HALF)
 
     def cast_to_half(self, operand: int) -> int:
-        """Round once: double precision at once, and integers by way of single precision, which has all those below
-        65520, from where on half precision has infinity.
-        """
-        source = self.kernel.values[operand].dtype
-        number = self.number[operand]
-        if source == HALF:
-            return number
+        """Round once: of integers single precision has all below 65520, from where on half precision has infinity."""
+        source, number = self.kernel.values[operand].dtype, self.number[operand]
         if source.kind != "f":
             number = self.cast(number, SINGLE)
-        return number if source.itemsize == 1 else self.rounded(number)
+        return number if source.itemsize == 1 else self.cast(number, HALF)

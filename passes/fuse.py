@@ -224,7 +224,7 @@ class _Fuser:
         return role if role not in ROLES else self.folded(own, attrs)
 
     def role(self, node: int, unit: _Unit, over: frozenset[int], own: Axes) -> str:
-        """What `node`, a fold over some loops of a value with these axes, would be in a kernel; or why it cannot be there."""
+        """What `node`, a fold over some loops of a value with these axes, would be in a kernel; or why it cannot be."""
         loops = {k for k, d in enumerate(unit.domain) if d != 1}
         named = {loop for loop in own if loop is not None}
         if not over:
