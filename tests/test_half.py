@@ -315,3 +315,16 @@ def test_gradients_in_both_directions() -> None:
         for actual, wanted in zip(found, exact, strict=True):
             assert actual.dtype == np.float16
             np.testing.assert_allclose(actual, wanted, rtol=0.03, atol=0.03 * np.max(np.abs(wanted)))
+
+
+def test_two_roundings_stay_two_instructions() -> None:
+    """A sum in double precision is rounded to single and then to half; LLVM has no instruction for both at once."""
+    x, y = np.array([[-1.0, 2.0, 2.0]], np.float16), np.array([0.2], np.float16)
+
+    def f(x: Any, y: Any) -> Any:
+        squares = np.inner(x, x)
+        sine = np.fmin(squares / np.sqrt(squares * squares + 1), y)
+        return np.arctanh(np.tanh(sine)), np.argmax(sine, axis=0)
+
+    found, _ = graphc.compile(f, x, y, kernels="llvm")(x, y)
+    np.testing.assert_allclose(found, [[0.2]], rtol=2e-3)

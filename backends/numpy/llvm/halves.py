@@ -46,6 +46,8 @@ def narrowed(e: Emitter, a: Value) -> Value:
     if a.dtype != SINGLE:
         a = _to_odd(e, a)
     if e.module.features.half:
+        # LLVM makes one rounding of two that follow each other, and a call of that from double precision
+        a = e.intrinsic("arithmetic.fence", a)
         half = e.instruction(f"fptrunc {a!r} to {_half(a.lanes)}", HALF, a.lanes)
         return e.instruction(f"bitcast {_half(a.lanes)} {half.text} to {half.type}", HALF, a.lanes)
     bits, size = e.bits(a), e.abs(a)
