@@ -76,7 +76,7 @@ class Features:
         Features(fma=True, rounding=True, half=True, masked=0, mask_registers=False)
         """
         if not triple.startswith(("x86_64", "i686", "i386")):
-            return cls(fma=True, rounding=True, half=True)
+            return cls(fma=True, rounding=True, half=triple.startswith(("aarch64", "arm64")))
         has = set(features.split(","))
         registers = "+avx512f" in has
         masked = 1 if registers and "+avx512bw" in has else 4 if registers or "+avx2" in has else 0
