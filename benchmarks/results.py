@@ -85,6 +85,9 @@ class Report:
     memory: list[Row] = field(default_factory=list)
     """A sample is the bytes by which the process grew during one call."""
 
+    start: list[Row] = field(default_factory=list)
+    """As `latency`, with the seconds that importing the library took before, in the same process."""
+
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_rounded(asdict(self)), indent=1) + "\n", encoding="utf-8")
@@ -92,7 +95,9 @@ class Report:
     @classmethod
     def load(cls, path: Path) -> Report:
         found = json.loads(path.read_text(encoding="utf-8"))
-        tables = {name: [_row(entry) for entry in found[name]] for name in ("rows", "latency", "memory")}
+        tables = {
+            name: [_row(entry) for entry in found.get(name, ())] for name in ("rows", "latency", "memory", "start")
+        }
         peers = {name: Peer(**entry) for name, entry in found["peers"].items()}
         return cls(found["machine"], found["limits"], peers, **tables)
 
