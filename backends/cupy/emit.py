@@ -21,6 +21,8 @@ from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Feat
 
 SYMBOLS: Final = {"add": "+", "sub": "-", "mul": "*", "fdiv": "/", "and": "&", "or": "|", "xor": "^"}
 DIVISIONS: Final = {"sdiv": "/", "udiv": "/", "srem": "%", "urem": "%"}
+# a double whose lower half is not 0: instructions hold the upper half only
+LONG: Final = re.compile(r"-?0x1\.[0-9a-f]{5}(?!0{8})[0-9a-f]{8}p[+-]\d+(?!\d*f)")
 HEX_FLOAT: Final = re.compile(r"\(?(-?0x[0-9a-f.]+p[+-]\d+)f?\)?")
 
 
@@ -62,11 +64,12 @@ def number_of(text: str) -> float | None:
 class CudaEmitter(Emitter):
     """Writes the statements of one kernel. An expression that a block, or one around it, has is not written again."""
 
-    __slots__ = ("depth", "opposites", "tables")
+    __slots__ = ("depth", "numbers", "opposites", "tables")
 
     def __init__(self) -> None:
         super().__init__(Module(Features(fma=True, rounding=True)), lanes=1)
         self.depth = 1
+        self.numbers: dict[str, str] = {}  # of each constant that is kept in memory, where it is
         self.opposites: dict[str, Value] = {}  # of -x, by its text: x
         self.tables: dict[tuple[float, ...], str] = {}  # of each table of constants its name
 
@@ -74,7 +77,12 @@ class CudaEmitter(Emitter):
 
     def statement(self, text: str) -> None:
         """Write a line."""
-        self.lines.append("  " * self.depth + text)
+        # in memory such a constant takes no instruction of its own
+        self.lines.append("  " * self.depth + LONG.sub(lambda found: self.held(found[0]), text))
+
+    def held(self, constant: str) -> str:
+        """A constant in memory."""
+        return self.numbers.setdefault(constant, f"numbers[{len(self.numbers)}]")
 
     @contextmanager
     def scope(self, head: str) -> Iterator[None]:
@@ -109,7 +117,7 @@ class CudaEmitter(Emitter):
         names = [self.fresh() for _ in usual]
         for name, value in zip(names, usual, strict=True):
             self.statement(f"{C_TYPES[value.dtype]} {name} = {value.text};")
-        with self.scope(f"if ({flag.text})"):
+        with self.scope(f"if (__builtin_expect({flag.text}, 0))"):
             for name, value in zip(names, build(), strict=True):
                 self.statement(f"{name} = {value.text};")
         return tuple(Value(self, n, v.dtype, 1) for n, v in zip(names, usual, strict=True))
@@ -172,7 +180,11 @@ class CudaEmitter(Emitter):
         return self.call(function + ("f" if operands[0].dtype == F32 else ""), *operands)
 
     def fma(self, a: Value, b: Operand, c: Operand) -> Value:
-        return self._float("fma", a, self.like(b, a), self.like(c, a))
+        b, c = self.like(b, a), self.like(c, a)
+        if a.dtype == F64 and number_of(b.text) is not None and number_of(c.text) is not None:
+            # one constant fits into an instruction
+            c = Value(self, self.held(c.text), F64, 1)
+        return self._float("fma", a, b, c)
 
     def horner(self, x: Value, coefficients: Sequence[float]) -> Value:
         if x.dtype == F32:
@@ -191,10 +203,10 @@ class CudaEmitter(Emitter):
 
     def declarations(self) -> list[str]:
         """The tables of constants, to stand before the kernel."""
-        return [
-            f"__constant__ double {name}[{len(table)}] = {{{', '.join(literal(c, F64) for c in table)}}};"
-            for table, name in self.tables.items()
-        ]
+        tables = {name: [literal(c, F64) for c in table] for table, name in self.tables.items()}
+        if self.numbers:
+            tables["numbers"] = list(self.numbers)
+        return [f"__constant__ double {name}[{len(table)}] = {{{', '.join(table)}}};" for name, table in tables.items()]
 
     def abs(self, a: Value) -> Value:
         return self._float("fabs", a) if a.is_float else super().abs(a)

@@ -15,6 +15,8 @@ from graphc.backends.numpy.llvm import coefficients
 from graphc.backends.numpy.llvm.emit import BOOL, F32, Value
 from graphc.backends.numpy.llvm.functions.exponential import EXP_RANGE, LOG2E
 from graphc.backends.numpy.llvm.functions.formats import format_of
+from graphc.backends.numpy.llvm.functions.logarithmic import log_sum
+from graphc.backends.numpy.llvm.functions.logarithmic import outside as ends
 
 NORMAL: Final = 708.0  # below this the exponential and its inverse are normal numbers
 
@@ -63,3 +65,17 @@ def exp(e: CudaEmitter, x: Value) -> Value:
     # also true of NaN
     outside = e.instruction(f"!(fabs({x.text}) < {NORMAL})", BOOL)
     return e.rarely(outside, (e.call("raised", y, parts.shifted),), rare)[0]
+
+
+def log(e: CudaEmitter, x: Value) -> Value:
+    """In double precision."""
+    usual = log_sum(e, e.call("mantissa", x) - 1.0, e.call("exponent", x))
+    # true of subnormal numbers, 0, negative ones, infinity and NaN
+    outside = e.instruction(f"(u32)high_half({x.text}) - 0x100000u >= 0x7fe00000u", BOOL)
+
+    def rare() -> tuple[Value]:
+        lifted = x * 2.0**54
+        y = log_sum(e, e.call("mantissa", lifted) - 1.0, e.call("exponent", lifted) - 54.0)
+        return (ends(e, x, y, 0.0),)
+
+    return e.rarely(outside, (usual,), rare)[0]
