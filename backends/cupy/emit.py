@@ -64,11 +64,13 @@ def number_of(text: str) -> float | None:
 class CudaEmitter(Emitter):
     """Writes the statements of one kernel. An expression that a block, or one around it, has is not written again."""
 
-    __slots__ = ("depth", "numbers", "opposites", "tables")
+    __slots__ = ("_keeping", "depth", "kept", "numbers", "opposites", "tables")
 
     def __init__(self) -> None:
         super().__init__(Module(Features(fma=True, rounding=True)), lanes=1)
         self.depth = 1
+        self.kept: dict[str, str] = {}  # of each constant that is kept in a register, its name
+        self._keeping = False
         self.numbers: dict[str, str] = {}  # of each constant that is kept in memory, where it is
         self.opposites: dict[str, Value] = {}  # of -x, by its text: x
         self.tables: dict[tuple[float, ...], str] = {}  # of each table of constants its name
@@ -181,10 +183,34 @@ class CudaEmitter(Emitter):
 
     def fma(self, a: Value, b: Operand, c: Operand) -> Value:
         b, c = self.like(b, a), self.like(c, a)
-        if a.dtype == F64 and number_of(b.text) is not None and number_of(c.text) is not None:
-            # one constant fits into an instruction
-            c = Value(self, self.held(c.text), F64, 1)
+        # one constant fits into an instruction
+        if number_of(c.text) is not None and number_of(b.text) is not None:
+            if a.dtype == F64:
+                c = Value(self, self.held(c.text), F64, 1)
+            elif self._keeping:
+                b = self._keep(b)
+        elif number_of(c.text) is not None and number_of(a.text) is not None and self._keeping and a.dtype == F32:
+            a = self._keep(a)
         return self._float("fma", a, b, c)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Single-precision constants that no instruction holds stay in registers, which this many operations are worth."""
+        before, self._keeping = self._keeping, True
+        yield
+        self._keeping = before
+
+    def _keep(self, constant: Value) -> Value:
+        name = self.kept.setdefault(constant.text, f"kept_{len(self.kept)}")
+        return Value(self, name, constant.dtype, 1)
+
+    def head(self) -> list[str]:
+        """What stands at the beginning of the kernel."""
+        # the compiler would rather load a constant wherever it is used, so it is not to see that this is one
+        return [
+            f"  const float {name} = __int_as_float(__float_as_int({number}) + (i32)blockDim.z - 1);"
+            for number, name in self.kept.items()
+        ]
 
     def horner(self, x: Value, coefficients: Sequence[float]) -> Value:
         if x.dtype == F32:

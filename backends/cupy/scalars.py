@@ -57,6 +57,7 @@ OURS: Final = {
     ("erfc", F32): error.erfc,
     ("erfc", F64): error.erfc,
     ("exp", F64): exponential.exp,
+    ("log", F32): exponential.log,
     ("log", F64): exponential.log,
 }
 # single precision by way of double: CUDA's own error is too large, and the CPU's reduction of angles is not portable
