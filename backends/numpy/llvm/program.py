@@ -15,6 +15,7 @@ from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
+    Moves,
     Place,
     Product,
     Program,
@@ -329,6 +330,8 @@ class _Function:
                     sizes, each = (*stack, rows, inner, columns), 0.5
                 case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
                     sizes, each = (lead, count, row), 2.0
+                case Moves(count=count):
+                    sizes, each = (count,), 1.0
                 case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
                     sizes, each = (nbytes,), 0.1
             part: Value | None = None
