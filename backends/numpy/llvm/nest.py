@@ -31,6 +31,7 @@ class Nest:
     def __init__(self, kernel: Kernel, machine: Machine, module: Module, fast: bool) -> None:
         self.kernel = kernel
         self.schedule = Schedule(kernel)
+        self.register = machine.register
         self.lanes = self.schedule.lanes(machine)
         self.vector_loop = self.schedule.vector_loop
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
@@ -289,20 +290,27 @@ class Nest:
                     if lanes > 1 and self.vector_loop not in at.loops.union(w.loop for w in unknown):
                         return e.splat(self._load(root, at, dtype, 1, self._within(unknown, 1, None)), lanes)
                     return self._load(root, at, dtype, lanes, self._within(unknown, lanes, mask))
-                case Apply(dtype=dtype, op=op, operands=operands, attrs=attrs):
-                    kernel = TABLE[op].kernel
-                    given = [self.wide(env[j], lanes) for j in operands]
-                    if isinstance(kernel, str):
-                        result: Value = getattr(self.k, kernel)(*given)
-                    else:
-                        assert kernel is not None
-                        result = kernel(self.k, *given, **dict(attrs))
-                    assert result.dtype == dtype, (op, result.dtype, dtype)
-                    return result
+                case Apply(operands=operands):
+                    return self.applied(value, [self.wide(env[j], lanes) for j in operands], lanes)
                 case _:
                     raise AssertionError("reductions are emitted by sweeps")
         finally:
             e.lanes = saved
+
+    def applied(self, value: Apply, given: Sequence[Value], lanes: int) -> Value:
+        """The instructions of an op on these operands, of `lanes` lanes."""
+        saved, self.e.lanes = self.e.lanes, lanes
+        try:
+            kernel = TABLE[value.op].kernel
+            if isinstance(kernel, str):
+                result: Value = getattr(self.k, kernel)(*given)
+            else:
+                assert kernel is not None
+                result = kernel(self.k, *given, **dict(value.attrs))
+        finally:
+            self.e.lanes = saved
+        assert result.dtype == value.dtype, (value.op, result.dtype, value.dtype)
+        return result
 
     def _load_apart(self, group: interleave.Group, env: Env, lanes: int, mask: Mask | None) -> None:
         """The loads of a group, by vectors of adjacent elements: none beyond the last one that a lane wants."""
