@@ -18,9 +18,9 @@ from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.barriers import FLAT, no_rule
 
-# Contributions to a cotangent that wait for the others: beyond, the first two are added up, as they would be in the end.
-# So a parameter that a thousand steps use does not keep a thousand arrays in memory.
 WAITING: Final = 4
+"""Contributions to a cotangent that wait for the others. Beyond, the first two are added up, as they would be at last:
+so a parameter that a thousand steps use does not keep a thousand arrays in memory."""
 
 
 @dataclass(slots=True)

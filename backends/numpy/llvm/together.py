@@ -35,8 +35,8 @@ def together(kernel: Kernel, register: int) -> Iterator[tuple[int, ...]]:
 
     register: bytes of a vector.
 
-    A value's level is how many functions, at most, are computed one after the other before it. Functions of one level do
-    not wait for each other, and everything else of it comes before them.
+    A value's level is how many functions, at most, are computed one after the other before it. Functions of one level
+    do not wait for each other, and everything else of it comes before them.
     """
     groups: list[dict[object, list[int]]] = []
     levels: list[int] = []
