@@ -710,7 +710,8 @@ def test_keywords_are_no_part_of_positional_arguments() -> None:
     for args, keywords in (((x,), {"y": x}), ((), {"x": x, "y": x}), ((x, x), {"z": x})):
         with pytest.raises(StructureError, match="differ in structure"):
             f(*args, **keywords)
-    np.testing.assert_array_equal(f(x, x, **{}), x * x + 1)
+    none: dict[str, Any] = {}
+    np.testing.assert_array_equal(f(x, x, **none), x * x + 1)
 
 
 def test_a_compiled_function_has_a_signature() -> None:
