@@ -84,6 +84,8 @@ class Report:
 
     memory: list[Row] = field(default_factory=list)
     """A sample is the bytes by which the process grew during one call."""
+    threads: list[Row] = field(default_factory=list)
+    """graphc alone; the outcomes are those of one thread, "1", and of two, "2"."""
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,8 @@ class Report:
     @classmethod
     def load(cls, path: Path) -> Report:
         found = json.loads(path.read_text(encoding="utf-8"))
-        tables = {name: [_row(entry) for entry in found[name]] for name in ("rows", "latency", "memory")}
+        names = ("rows", "latency", "memory", "threads")
+        tables = {name: [_row(entry) for entry in found.get(name, ())] for name in names}
         peers = {name: Peer(**entry) for name, entry in found["peers"].items()}
         return cls(found["machine"], found["limits"], peers, **tables)
 
