@@ -51,6 +51,8 @@ class Nest:
         places = {node: len(kernel.roots) + n for n, node in enumerate(kernel.nodes)}
         self._targets = [places[store.node] for store in kernel.stores]
         self.loads = self.schedule.loads_apart
+        # where a vector is a line of the cache, one that is not aligned is read from two
+        self.beside = interleave.shifted(kernel) if self.lanes > 1 and machine.register >= memory.LINE else {}
         self.stores = interleave.stores(kernel)
         self.sizes: dict[Size, Value] = {
             size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)
@@ -270,6 +272,9 @@ class Nest:
                 if varies and i in self.loads and self.loads[i].fits(lanes):
                     self._load_apart(self.loads[i], env, lanes, mask)
                     continue
+                if varies and mask is None and i in self.beside and lanes >= interleave.WIDEST:
+                    self._load_beside(self.beside[i], env, lanes)
+                    continue
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
     def emit(self, i: int, env: Env, lanes: int, mask: Mask | None) -> Value:
@@ -329,6 +334,15 @@ class Nest:
         apart = interleave.apart(e, vectors)
         for i, place in zip(group.members, group.places, strict=True):
             env[i] = apart[place].differs(0) if load.dtype == BOOL else apart[place]
+
+    def _load_beside(self, group: interleave.Group, env: Env, lanes: int) -> None:
+        """The loads of a group that begin a few elements apart: from the first vector and what follows on it."""
+        load = self.kernel.values[group.members[0]]
+        assert isinstance(load, Load)
+        source, start = self.source(load.root), self.affine(group.start)
+        first = memory.load(self.e, source, start, 1, load.dtype, lanes, None)
+        others = memory.load(self.e, source, start + lanes, 1, load.dtype, group.places[-1], None)
+        env.update(zip(group.members, interleave.moved(self.e, first, others, group.places), strict=True))
 
     def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
