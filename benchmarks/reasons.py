@@ -35,7 +35,7 @@ REASONS: Final[dict[str, str]] = {
         "0.05 ns, which would be 0.5 ms for all"
     ),
     "heat-stencil": (
-        "memory, in part: a copy of the same array takes 0.20 ns for an element, a step 0.24 ns in the cache and 0.34 ns "
+        "memory, in part: a copy of the array takes 0.20 ns for an element, a step 0.24 ns in the cache and 0.34 ns "
         "in memory"
     ),
     "rosenbrock-hessian": (
