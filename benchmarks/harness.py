@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
 import statistics
@@ -92,6 +93,12 @@ THREAD_VARIABLES = (
 """Read by the libraries when they are imported, so they are set before."""
 
 CACHE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "NUMBA_CACHE_DIR", "GRAPHC_CACHE_DIR", "XDG_CACHE_HOME")
+
+
+def make_byte_code() -> None:
+    """Compile graphc and the benchmarks to byte code, as installing a package does: the peers have theirs."""
+    for folder in ("graphc", "passes", "backends", "benchmarks"):
+        compileall.compile_dir(ROOT / folder, quiet=2)  # where it can't be written, imports take longer
 
 
 def environment(threads: int, caches: Path) -> dict[str, str]:

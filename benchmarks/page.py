@@ -44,7 +44,10 @@ METHOD = """\
 - Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
   PyTensor and NumExpr do, and graphc and jax donate.
 - Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
-  of the library left out. Peak memory is by how much a fresh process grows during a call, by the system's own count.
+  of the library left out. A second table has both together, from the import of the library to the first results; the
+  start of Python and the import of NumPy, which are the same for all, are in neither. All libraries have their modules
+  as byte code, graphc too, which is compiled to it before the first process starts, as `pip` does.
+- Peak memory is by how much a fresh process grows during a call, by the system's own count.
 - The copy bandwidth is the best of many copies between two arrays that are in memory already, for several sizes; the
   limit of a row is that of the size nearest to its own. Its traffic is what has to move at least: arguments and
   results once. Rows that need no more than that can reach 100%.
@@ -230,6 +233,8 @@ def render(report: Report) -> str:
         ]
     if report.latency:
         table = by_peer(report.latency, report, "seconds")
+        if report.start:
+            table += f"\nWith the import of the library:\n\n{by_peer(report.start, report, 'seconds')}"
         parts.append(f"## Compile latency\n\n{table}{picture('latency', 'Compile latency against operations')}")
     if report.memory:
         rows = [f"- {row.name}: arguments and results are {size(row.bytes)}\n" for row in report.memory]

@@ -87,6 +87,9 @@ class Report:
     threads: list[Row] = field(default_factory=list)
     """graphc alone; the outcomes are those of one thread, "1", and of two, "2"."""
 
+    start: list[Row] = field(default_factory=list)
+    """As `latency`, with the seconds that importing the library took before, in the same process."""
+
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_rounded(asdict(self)), indent=1) + "\n", encoding="utf-8")
@@ -94,7 +97,7 @@ class Report:
     @classmethod
     def load(cls, path: Path) -> Report:
         found = json.loads(path.read_text(encoding="utf-8"))
-        names = ("rows", "latency", "memory", "threads")
+        names = ("rows", "latency", "memory", "threads", "start")
         tables = {name: [_row(entry) for entry in found.get(name, ())] for name in names}
         peers = {name: Peer(**entry) for name, entry in found["peers"].items()}
         return cls(found["machine"], found["limits"], peers, **tables)

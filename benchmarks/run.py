@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import page, plots, tables
-from benchmarks.harness import Missing, Process, Settings, interleave, last_cpus
+from benchmarks.harness import Missing, Process, Settings, interleave, last_cpus, make_byte_code
 from benchmarks.machine import best_limits, description, measured_limits
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Array
@@ -144,36 +144,40 @@ def measure(crew: Crew, workload: Workload, settings: Settings) -> Row:
     return row
 
 
-def once(name: str, start: Start, caches: Path, patience: float, *request: Any) -> Any:
-    """The answer of a fresh process."""
+def fresh(name: str, start: Start, caches: Path, patience: float, *request: Any) -> tuple[Any, float]:
+    """The answer of a fresh process, and the seconds that it took to import the peer."""
     worker = start(name, caches)
     try:
-        return worker.ask(*request, timeout=patience)
+        return worker.ask(*request, timeout=patience), worker.hello["import"]
     finally:
         worker.close()
 
 
-def latency(peer: str, workload: Workload, reference: list[Array], start: Start, settings: Settings) -> Outcome:
-    """How long a peer takes from the program to its first results."""
-    outcome = Outcome()
+def latency(
+    peer: str, workload: Workload, reference: list[Array], start: Start, settings: Settings
+) -> tuple[Outcome, Outcome]:
+    """How long a peer takes from the program to its first results; and together with its import before that."""
+    outcome, whole = Outcome(), Outcome()
     try:
         while len(outcome.samples) < (1 if settings.quick or sum(outcome.samples) > 15 else REPEATS):
             with tempfile.TemporaryDirectory(prefix="benchmark-") as empty:
-                elapsed, results = once(peer, start, Path(empty), settings.patience, "latency", workload.name)
+                answer, imported = fresh(peer, start, Path(empty), settings.patience, "latency", workload.name)
+            elapsed, results = answer
             check = checked(workload, results, reference)
             outcome.error, outcome.reason, outcome.wrong = check.error, check.reason, check.wrong
             if outcome.wrong:
-                return outcome
+                return outcome, replace(outcome, samples=[])
             outcome.samples.append(elapsed)
+            whole.samples.append(imported + elapsed)
     except Missing as reason:
-        outcome.reason = str(reason)
-    return outcome
+        outcome.reason = whole.reason = str(reason)
+    return outcome, whole
 
 
 def memory(peer: str, workload: Workload, start: Start, caches: Path, settings: Settings) -> Outcome:
     """How much a process grows during a call."""
     try:
-        found = once(peer, start, caches, settings.patience, "memory", workload.name)
+        found, _ = fresh(peer, start, caches, settings.patience, "memory", workload.name)
     except Missing as reason:
         return Outcome(reason=str(reason))
     return Outcome([found["call"]])
@@ -204,6 +208,7 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
         return Process(name, settings, folder)
 
     machine = description(settings)  # the load before we add to it
+    make_byte_code()
     limits = measured_limits(settings, caches)
     titles = {name: PEERS[name].title for name in peers}
     with closing(Crew(titles, start, caches)) as crew:
@@ -220,13 +225,15 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
     present = [name for name, peer in report.peers.items() if peer.reason is None]
     for workload in chosen(compiled(settings.quick), only):
         reference = workload.reference()
-        row = described(workload, reference)
+        row, whole = described(workload, reference), described(workload, reference)
         for name in present:
             if PEERS[name].compiles and name not in ("jax-resident", "graphc-fast"):  # compilers that are there already
-                row.outcomes[name] = latency(name, workload, reference, start, settings)
+                row.outcomes[name], whole.outcomes[name] = latency(name, workload, reference, start, settings)
         report.latency.append(row)
+        report.start.append(whole)
         report.save(results)
         console.print(tables.plain_table("compile latency", [row], report, "seconds"))
+        console.print(tables.plain_table("with the import", [whole], report, "seconds"))
     hungry = [workload for workload in chosen(timed(settings.quick), only) if workload.memory]
     for workload in hungry[:1] if settings.quick else hungry:
         row = described(workload, workload.reference())

@@ -172,6 +172,9 @@ def show(report: Report, console: Console, with_rows: bool = True) -> None:
     if report.latency:
         title = "compile latency: seconds to the first result, fresh process, empty caches"
         console.print(plain_table(title, report.latency, report, "seconds"))
+    if report.start:
+        title = "the same with the import of the library"
+        console.print(plain_table(title, report.start, report, "seconds"))
     if report.memory:
         title = "peak memory: bytes by which the process grew during a call"
         console.print(plain_table(title, report.memory, report, "bytes"))

@@ -146,25 +146,26 @@ class _Fuser:
 
     def place(self, node: int) -> None:
         """Put a node into the kernel of one of its operands, merging kernels if that helps, or begin another."""
-        for number in sorted(self.operand_units(node), reverse=True):
+        operands = self.operand_units(node)
+        for number in sorted(operands, reverse=True):
             if not self.units[number].kernel:
                 continue
-            axes = self.fit(node, number)
+            axes = self.fit(node, number, operands - {number})
             if isinstance(axes, str):
                 self.refuse(node, number, axes)
                 continue
             self.join(node, number, axes)
-            for other in sorted(self.operand_units(node) - {number}, reverse=True):
+            for other in sorted(operands - {number}, reverse=True):
                 self.merge(number, other, node)
             return
         self.begin(node)
 
-    def fit(self, node: int, number: int) -> Axes | str:
-        """The axes that the node would have in a kernel, or why it cannot join."""
+    def fit(self, node: int, number: int, others: set[int]) -> Axes | str:
+        """The axes that the node, which reads `others` too, would have in a kernel; or why it cannot join."""
         unit = self.units[number]
         if len(unit.nodes) >= LIMIT:
             return f"the kernel has {LIMIT} nodes already"
-        for u in self.operand_units(node) - {number}:
+        for u in others:
             if self.depends(u, number):
                 return "another step between the two needs the kernel's results first"
         fold = self.fold_of(node)
@@ -282,7 +283,10 @@ class _Fuser:
         shape = self.nodes[node]["type"].shape
         candidates = []
         if shape == unit.domain:
-            candidates.append(whole_axes(shape))
+            whole = whole_axes(shape)
+            if all(self.same_place(a, number, whole) for a in self.nodes[node]["args"]):
+                return whole
+            candidates.append(whole)
         derived = self.derived_axes(node, unit)
         if derived is not None and derived not in candidates:
             candidates.append(derived)
@@ -290,6 +294,16 @@ class _Fuser:
             if self.reads_in_place(node, number, axes):
                 return axes
         return "it reads elements of the kernel's results at other places, or runs over other loops"
+
+    def same_place(self, operand: int, number: int, whole: Axes) -> bool:
+        """Whether it is plain that a node over all loops of a kernel takes an operand from the same iteration."""
+        data = self.nodes[operand]
+        if data["op"] in VIEWS:
+            return False
+        unit = self.units[number]
+        if operand in unit.axes:
+            return len(data["type"].shape) == len(whole) and unit.axes[operand] == whole and operand not in unit.across
+        return self.unit(operand) != number
 
     def derived_axes(self, node: int, unit: _Unit) -> Axes | None:
         shape = self.nodes[node]["type"].shape

@@ -101,7 +101,12 @@ class _Lowering:
             index = tuple(self.along(loop) for loop in self.group.axes.get(member, whole))
             return self.append(Reduce(dtype, op.fold, self.operand(operand, index), node in self.group.across))
         axes = self.group.axes[node]
-        operands = [self.operand(a, operand_index(self.nodes, node, a, axes, self.loops)) for a in data["args"]]
+        operands = [
+            self.number[a]
+            if self.group.axes.get(a) == axes and a in self.inside  # where it was just computed, without a view between
+            else self.operand(a, operand_index(self.nodes, node, a, axes, self.loops))
+            for a in data["args"]
+        ]
         return self.append(Apply(dtype, data["op"], tuple(operands), data["attrs"]))
 
     def operand(self, node: int, index: Sequence[Affine]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
+from importlib.util import cache_from_source
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import page, plots, run, tables, workloads
+from benchmarks import harness, page, plots, run, tables, workloads
 from benchmarks.harness import Missing, Process, Settings, Summary, interleave, last_cpus, ratio
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Calls, Steps
@@ -281,9 +283,10 @@ def report() -> Report:
         "numpy": Outcome(reason="off by 1e+05 eps where 512 are allowed", wrong=True),
     }
     compile_30 = Row("compile-30", "a graph", 0, outcomes={"graphc": Outcome([0.25]), "jax": Outcome([0.5])})
+    start_30 = Row("compile-30", "a graph", 0, outcomes={"graphc": Outcome([0.75]), "jax": Outcome([1.5])})
     memory = Row("first", "the first row", 2**20, outcomes={"graphc": Outcome([2**20]), "jax": Outcome([2**21])})
     threads = Row("first", "the first row", 2**20, outcomes={"1": Outcome([3e-3] * 3), "2": Outcome([2e-3] * 3)})
-    return Report(machine, limits, peers, [first, second], [compile_30], [memory], [threads])
+    return Report(machine, limits, peers, [first, second], [compile_30], [memory], [threads], [start_30])
 
 
 def test_ratios_and_their_means() -> None:
@@ -306,6 +309,7 @@ def test_the_page_says_all() -> None:
     text = page.render(report())
     assert "| first | 2 ms | ±25% | **0.50×** | 4.00× |" in text
     assert "| compile-30 | 250 ms | 500 ms |" in text
+    assert "| compile-30 | 750 ms | 1.5 s |" in text
     assert "| first | 1 MiB | 2 MiB |" in text
     assert "- Numba: not installed: No module named 'numba'" in text
     assert "| jax | crashed (SIGSEGV) | second |" in text
@@ -353,6 +357,7 @@ def test_tables_show_every_peer() -> None:
         "10 GFLOP/s, 20%",
         "0.524 GB/s, 1%",
         "250 ms",
+        "750 ms",
         "2 MiB",
         "1.50×",
     ):
@@ -391,6 +396,17 @@ def test_the_page_of_the_documentation_comes_from_its_results() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.render(Report.load(page.RESULTS)), "make bench-publish"
 
 
+def test_graphc_has_byte_code_as_its_peers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process that may write none finds it made."""
+    folder = tmp_path / "graphc"
+    folder.mkdir()
+    (folder / "module.py").write_text("x = 1\n")
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    harness.make_byte_code()
+    assert Path(cache_from_source(str(folder / "module.py"))).exists()
+
+
 # --- the command line
 
 
@@ -415,6 +431,9 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [set(row.measured()) for row in found.latency] == [{"graphc"}]
     if len(last_cpus(2)) > 1:
         assert [set(row.measured()) for row in found.threads] == [{"1", "2"}]
+    (before,), (whole,) = found.latency, found.start
+    # the worker that measured has imported graphc first
+    assert whole.outcomes["graphc"].samples[0] > before.outcomes["graphc"].samples[0]
     assert (tmp_path / "benchmarks-times.png").exists()
     assert run.main(["--load", str(tmp_path / "partial.json"), "--out", str(tmp_path / "again")]) == 0
     assert "call-overhead" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import code, generator, machine, native, reuse
+from graphc.backends.numpy.llvm import body, code, generator, machine, native, reuse
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.instructions import Program
 from graphc.calling.generators import Search
@@ -117,7 +117,76 @@ def test_what_runs_once_in_a_call_is_compiled_in_a_hurry() -> None:
     assert around(lambda x, i: x[i], "f64[n,3]", "i64[m]").level == machine.BUSY
     assert around(lambda x: [chain(20)(x + k) for k in range(60)], "f64[]").level == machine.LONG
     assert part_of(np.exp, "f64[n]").level == machine.BUSY
-    assert part_of(chain(3000), "f64[n]").level == machine.LONG
+
+
+def fan(functions: int, of: Callable[[Any], Any] = np.exp) -> Callable[[Any], Any]:
+    """Functions of one array, none of which waits for another."""
+
+    def f(x: Any) -> Any:
+        return sum(of(x * k) for k in range(functions))
+
+    return f
+
+
+def gates(steps: int) -> Callable[[Any], Any]:
+    """A chain of which most are cheap operations."""
+
+    def f(x: Any) -> Any:
+        for _ in range(steps):
+            y = np.tanh(x)
+            x = (y * x + 1) * (y - x) + y * 2 - x
+        return x
+
+    return f
+
+
+@pytest.mark.parametrize(
+    ("program", "level", "called"),
+    [
+        (chain(6), machine.BUSY, False),
+        (chain(20), machine.BRIEF, True),
+        (chain(3000), machine.BRIEF, True),
+        (gates(20), machine.LONG, True),
+        (fan(20), machine.BUSY, False),
+        (fan(40), machine.LONG, True),
+        (lambda x: np.log(np.sqrt(np.exp(np.tanh(np.sin(np.cos(x)))))), machine.BUSY, False),
+        (lambda x: (chain(20)(x), np.exp(x[:, None] - x)), machine.BUSY, True),
+    ],
+    ids=["few", "chain", "long", "between", "fan", "wide", "different", "two"],
+)
+def test_care_is_taken_where_it_makes_kernels_faster(program: Any, level: int, called: bool) -> None:
+    """Functions that wait for each other are called, and what lies between them is compiled in a hurry."""
+    part = part_of(program, "f64[n]")
+    assert part.level == level
+    # the functions that are seldom called are never written out
+    assert bool(re.search(r"call <\d+ x double> @(sin|tanh|exp)_", part.text)) == called
+
+
+def test_a_chain_of_calls_has_vectors_of_two_registers() -> None:
+    """However long it is: their number of values that live at a time does not grow."""
+    for ops in (20, 300):
+        assert "@sin_8xfloat64" in part_of(chain(ops), "f64[n]").text
+    assert "@exp_4xfloat64" in part_of(fan(60), "f64[n]").text
+
+
+def test_functions_called_and_written_out_share_what_is_rare() -> None:
+    """A function that is called brings its helpers along, which other kernels of the program refer to as well."""
+
+    def f(x: Any) -> Any:
+        return fan(30, np.sin)(x), np.sin(x[:, None] * x) * x - np.sqrt(x) + x
+
+    x = np.linspace(0.1, 1e6, 41)
+    found = part_of(f, "f64[41]", target=machine.host())
+    assert {"kernel0", "kernel1"} <= set(functions(found.text))
+    assert len(re.findall(r"declare .*@graphc.angle", found.text)) == 1
+    for got, wanted in zip(graphc.compile(f, x, kernels="llvm")(x), f(x), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_one_thread_alone_needs_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    for alone in (True, False):
+        monkeypatch.setattr(body, "is_alone", lambda alone=alone: alone)
+        assert ("@parallel" in around(lambda x: np.exp(x) * 2, "f64[n]").text) != alone
 
 
 def test_only_large_results_bring_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-HEAVY = ("cupy", "dask", "flint", "llvmlite", "matplotlib", "scipy", "sympy")
+HEAVY = ("cupy", "dask", "flint", "matplotlib", "scipy", "sympy")
+NATIVE = ("llvmlite.binding", "graphc.backends.numpy.llvm.native")
 
 # Run first in a fresh process: look for graphc in one folder, and in no editable install.
 LOOK_IN = """
@@ -25,9 +28,10 @@ print(graphc.__file__, graphc.passes.__file__, graphc.backends.numpy.__file__, s
 """
 
 
-def fresh_python(code: str, cwd: Path) -> str:
+def fresh_python(code: str, cwd: Path, **variables: str) -> str:
     """What a fresh process prints."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "GRAPHC_KERNELS"} | variables
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -52,6 +56,44 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_import_is_light(root: Path) -> None:
     code = f"import sys, graphc; print(*sorted(set(sys.modules) & set({HEAVY})))"
     assert fresh_python(code, cwd=root).split() == []
+
+
+@pytest.mark.parametrize("kernels", ["", "llvm", "ufunc", "none", "nonsense"])
+def test_the_compiler_is_loaded_where_it_is_the_default(root: Path, kernels: str) -> None:
+    """Wherever compiled functions would need it; a wrong variable is an error of the first function, not of this."""
+    code = f"import sys, graphc; print(*sorted(set(sys.modules) & set({NATIVE})))"
+    wanted = sorted(NATIVE) if kernels in ("", "llvm") and find_spec("llvmlite") else []
+    assert fresh_python(code, cwd=root, GRAPHC_KERNELS=kernels).split() == wanted
+
+
+NO_COMPILER = {
+    "missing": "find = util.find_spec; util.find_spec = lambda name: None if name == 'llvmlite' else find(name)",
+    "broken": "sys.modules['llvmlite.binding'] = None",  # importing it raises ImportError
+}
+
+
+@pytest.mark.parametrize("how", NO_COMPILER)
+def test_import_does_without_the_compiler(root: Path, how: str) -> None:
+    code = f"import sys; from importlib import util; {NO_COMPILER[how]}\nimport graphc; print(graphc.grad)"
+    assert "function grad" in fresh_python(code, cwd=root)
+
+
+def test_tools_are_loaded_when_they_are_asked_for(root: Path) -> None:
+    code = """
+import sys, graphc
+loaded = lambda: [m for m in ("graphc.inspection", "graphc.verification") if m in sys.modules]
+print(loaded(), graphc.cost.__name__, loaded(), graphc.verify.__name__, loaded(), "verify" in dir(graphc))
+"""
+    first = "['graphc.inspection']"
+    assert fresh_python(code, cwd=root) == (
+        f"[] cost {first} verify ['graphc.inspection', 'graphc.verification'] True\n"
+    )
+
+
+@pytest.mark.parametrize("before", ["enable", "disable"])
+def test_import_leaves_the_garbage_collector_as_it_was(root: Path, before: str) -> None:
+    code = f"import gc; gc.{before}(); import graphc; print(gc.isenabled())"
+    assert fresh_python(code, cwd=root) == f"{before == 'enable'}\n"
 
 
 def test_every_public_name_is_documented() -> None:

@@ -6,6 +6,7 @@ from graphc.compiler.compiled import Compiled, Options, backend_module
 from graphc.compiler.compiling import compile
 from graphc.compiler.expressions import extract
 from graphc.compiler.jitting import Jitted, jit
+from graphc.compiler.preloading import preload
 from graphc.compiler.pytrees import flatten, function_name, leaf_names, show_call, show_tree, unflatten
 from graphc.compiler.sizes import mismatch
 from graphc.compiler.specs import Spec, is_array, not_an_array, type_of
@@ -32,6 +33,7 @@ __all__ = [
     "mismatch",
     "not_an_array",
     "parse",
+    "preload",
     "show_call",
     "show_tree",
     "trace",

@@ -27,6 +27,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Run,
     Running,
 )
+from graphc.backends.numpy.llvm.pool import is_alone
 from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
@@ -110,7 +111,7 @@ class Body:
                 self.choice(instruction)
 
     def call(self, number: int, pointers: Sequence[str], shared: bool = False) -> None:
-        """Call a kernel on arrays; on several threads if it may be `shared` and is worth it."""
+        """Call a kernel on arrays; on several threads if there are any, it may be `shared`, and is worth it."""
         e = self.e
         kernel = self.program.kernels[number]
         assert len(pointers) == len(kernel.roots) + len(kernel.nodes)
@@ -133,7 +134,7 @@ class Body:
                 count = self.sizes.value(extent)
                 count = count if width == 1 else e.binary("sdiv", count + (width - 1), width)
         alone = f"call i32 @kernel{number}(ptr %arrays, ptr %sizes, i64 0, {count!r})"
-        if not shared or division is None or not schedule.shared:
+        if not shared or division is None or not schedule.shared or is_alone():
             status = f"%{e.fresh('status')}"
             e.statement(f"{status} = {alone}")
             if schedule.in_strips:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from graphc.backends.numpy import cache
 from graphc.backends.numpy.llvm.emit import Module
-from graphc.backends.numpy.llvm.machine import BUSY, Library, Machine, assemble, link, llvm_version
+from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, Library, Machine, assemble, link, llvm_version
 
 
 class Part(NamedTuple):
@@ -32,7 +32,7 @@ def _linked(parts: tuple[Part, ...], machine: Machine, names: tuple[str, ...]) -
 
 def helpers(module: Module) -> list[Part]:
     """The helpers of a module."""
-    return [Part(text, shared=True) for text in module.helpers.values()]
+    return [Part(text, BRIEF if name in module.rare else BUSY, shared=True) for name, text in module.helpers.items()]
 
 
 def _object(part: Part, machine: Machine) -> bytes:

@@ -82,21 +82,24 @@ class Module:
     """What the functions of one module share: declared intrinsics, constant tables and helper functions, each once.
 
     helpers: functions that have a module of their own. They are the same for many programs, and compiled once for all.
+    rare: those of them that are seldom called.
     """
 
     features: Features
     definitions: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
+    rare: set[str] = field(default_factory=set)
 
     def define(self, name: str, text: str) -> None:
         """Add a definition or declaration of the global called `name`, unless it is there."""
         self.definitions.setdefault(name, text)
 
-    def help(self, name: str, declaration: str, inside: Module, text: str) -> None:
+    def help(self, name: str, declaration: str, inside: Module, text: str, rarely: bool = False) -> None:
         """Declare a function, whose text is that of a helper; `inside` is what it shares with others, as here."""
         if name not in self.helpers:
             self.helpers[name] = inside.text() + text
             self.helpers.update(inside.helpers)
+            self.rare |= inside.rare | ({name} if rarely else set())
         self.define(name, declaration)
 
     def text(self) -> str:

@@ -7,9 +7,13 @@ one for each name that it uses, which are filled in when it is loaded.
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from typing import Any, Final
 
 import numpy as np
@@ -51,11 +55,27 @@ def blas(name: str) -> int:
 
     SciPy offers it to C code; see "scipy.linalg.cython_blas" in SciPy's documentation.
     """
-    capsule = import_module("scipy.linalg.cython_blas").__pyx_capi__[name]
+    capsule = _cython_blas().__pyx_capi__[name]
     get = ctypes.pythonapi.PyCapsule_GetName
     get.restype = ctypes.c_char_p
     get.argtypes = [ctypes.py_object]
     return capsule_pointer(capsule, get(capsule))
+
+
+@lru_cache(maxsize=1)
+def _cython_blas() -> Any:
+    """SciPy's module, without the package around it, which takes ten times as long to load."""
+    name = "scipy.linalg.cython_blas"
+    if "scipy.linalg" not in sys.modules:
+        places = import_module("scipy").__path__  # which also prepares for its libraries
+        found = PathFinder.find_spec(name, [os.path.join(place, "linalg") for place in places])
+        if found is not None and found.loader is not None:
+            module = module_from_spec(found)
+            found.loader.exec_module(module)
+            # whoever imports it gets the same one from Python, with its package
+            sys.modules.pop(name, None)
+            return module
+    return import_module(name)
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from graphc.backends.numpy.arrays import Arguments
-from graphc.backends.numpy.llvm import entry, externals
+from graphc.backends.numpy.llvm import effort, entry, externals
 from graphc.backends.numpy.llvm.code import Part, helpers, library
 from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
-from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
+from graphc.backends.numpy.llvm.machine import BRIEF, Library, Machine, host
 from graphc.backends.numpy.llvm.pool import pool
 from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.backends.numpy.llvm.unroll import unrolled
@@ -20,8 +20,6 @@ from graphc.dims import Size
 from graphc.kernels import Kernel
 
 Run = Callable[..., None]
-
-MANY: Final = 1000  # values of all kernels of a program: compiling them takes a tenth of a second
 
 
 def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None = None) -> list[Run]:
@@ -60,8 +58,7 @@ def parts(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> li
     """The kernels as one module, functions `kernel0`, `kernel1`, ...; and those of the functions that they call."""
     module = Module(machine.features_used)
     texts = [function(kernel, f"kernel{number}", machine, module, fast) for number, kernel in enumerate(kernels)]
-    long = sum(len(kernel.values) for kernel in kernels) > MANY
-    return [Part("\n".join([module.text(), *texts]), LONG if long else BUSY), *helpers(module)]
+    return [Part("\n".join([module.text(), *texts]), effort.level(kernels)), *helpers(module)]
 
 
 def declaration(number: int) -> str:

@@ -114,6 +114,13 @@ def _linker() -> Any:
     return _llvm().create_lljit_compiler(_target(host()), use_jit_link=False, suppress_errors=False)
 
 
+def prepare() -> None:
+    """Load LLVM, and make what compiles and links for this processor."""
+    for level in (BUSY, BRIEF):
+        _target(host(), level)
+    _linker()
+
+
 def link(objects: Sequence[bytes], names: Sequence[str]) -> Library:
     """Load object files made for this processor, which may refer to each other, and give the addresses of functions."""
     builder = _llvm().JITLibraryBuilder()

@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from graphc.backends.numpy.llvm import interleave, memory
+from graphc.backends.numpy.llvm import effort, interleave, memory
 from graphc.backends.numpy.llvm.emit import BOOL, I32, I64, DType, Emitter, Module, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
-from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.dims import Size
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Within
 from graphc.ops import TABLE
-
-CALLS: Final = 24  # transcendental functions: more of them are called, not written out
 
 # Additions for an element: more are written once for whole vectors and for the rest.
 SHORT: Final = 9
@@ -32,12 +30,11 @@ class Nest:
         self.kernel = kernel
         self.schedule = Schedule(kernel)
         self.register = machine.register
-        self.lanes = self.schedule.lanes(machine)
+        self.lanes = self.schedule.lanes(machine, together=effort.is_chain(kernel))
         self.vector_loop = self.schedule.vector_loop
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)
-        calls = sum(weight(v) == WEIGHTS["transcendental"] for v in kernel.values) > CALLS
-        self.k = LlvmScalars(self.e, fast, calls)
+        self.k = LlvmScalars(self.e, fast, effort.calls(kernel))
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
         self.bounds: dict[int, tuple[Value, Value]] = {}  # of loops of which only a part runs

@@ -16,10 +16,11 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import lru_cache
 from typing import Final
 
 from graphc.backends.numpy.llvm import code, threads
-from graphc.backends.numpy.llvm.machine import Machine, host
+from graphc.backends.numpy.llvm.machine import BRIEF, Machine, host
 
 SHARE: Final = 200_000.0  # additions, roughly, for which another thread is worth waking
 PARTS: Final = 8  # pieces for each thread, so that none waits long for another
@@ -548,7 +549,7 @@ define internal void @adopt_rounding() nounwind {
 }
 """
 
-# on a system that is not known here
+# on a system that is not known here, or where one thread is all there is
 _ALONE: Final = """
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
@@ -567,7 +568,9 @@ class Pool:
     """The pool of this process."""
 
     def __init__(self, count: int) -> None:
-        library = code.library((code.Part(source(sys.platform, host())),), host(), NAMES)
+        self.alone = count == 1  # for good
+        text = _ALONE if self.alone else source(sys.platform, host())
+        library = code.library((code.Part(text, BRIEF),), host(), NAMES)
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self.address = library.addresses["graphc_parallel"]
@@ -605,7 +608,13 @@ class Pool:
 def pool() -> Pool:
     """The process's pool; its threads are made when work needs them."""
     # where several threads come first at once, one of their pools stays
-    return _made.get(True) or _made.setdefault(True, Pool(threads.wanted()))
+    return _made.get(True) or _made.setdefault(True, Pool(_wanted()))
 
 
+def is_alone() -> bool:
+    """Whether one thread is all that kernels of this process may run on: then no work is for a pool."""
+    return _made[True].alone if True in _made else _wanted() == 1
+
+
+_wanted = lru_cache(maxsize=1)(threads.wanted)
 _made: Final[dict[bool, Pool]] = {}

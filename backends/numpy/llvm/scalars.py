@@ -37,7 +37,7 @@ class LlvmScalars:
         """The function, called."""
         e, first = self.e, operands[0]
         symbol = f"{name}_{first.lanes}x{first.dtype.name}"
-        if symbol not in e.module.helpers:
+        if symbol not in e.module.definitions:
             inside = Module(e.module.features)
             inner = Emitter(inside, first.lanes)
             inner.label("entry")

@@ -212,15 +212,18 @@ class Schedule:
         """For each load along whose vectors elements lie a few apart, its group."""
         return interleave.loads(self.kernel)
 
-    def lanes(self, machine: Machine) -> int:
-        """Lanes of the vectors: some registers' worth, fewer the more values live, and no more than there is work."""
+    def lanes(self, machine: Machine, together: bool = False) -> int:
+        """Lanes of the vectors: some registers' worth, fewer the more values live, and no more than there is work.
+
+        together: whether no more values live, as their number grows: all wait for the same ones.
+        """
         kernel, last = self.kernel, self.vector_loop
         if not kernel.sizes:
             return 1
         work = [v for v, loops in zip(kernel.values, kernel.varies, strict=True) if last in loops or not loops]
         widest = max((v.dtype.itemsize for v in work), default=8)
         total = sum(map(weight, kernel.values))
-        registers = 4 if total <= 12 else 2 if total <= 400 else 1
+        registers = 4 if total <= 12 else 2 if total <= 400 or together else 1
         apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
         lanes = max(1, registers * machine.register // widest)

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from graphc.backends.numpy.llvm.effort import CALLED
 from graphc.backends.numpy.llvm.emit import Emitter, Value, llvm_type
-from graphc.backends.numpy.llvm.nest import CALLS, Env, Nest
+from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.schedule import WEIGHTS, weight
 from graphc.kernels import Apply, Fixed, Kernel
 from graphc.ops import TABLE
@@ -22,7 +23,9 @@ FEWEST: Final = 3  # numbers that are worth a vector
 def compute(nest: Nest, env: Env) -> None:
     """All values of a kernel without loops."""
     order = list(together(nest.kernel, nest.register))
-    nest.k.calls = sum(weight(nest.kernel.values[numbers[0]]) == WEIGHTS["transcendental"] for numbers in order) > CALLS
+    nest.k.calls = (
+        sum(weight(nest.kernel.values[numbers[0]]) == WEIGHTS["transcendental"] for numbers in order) > CALLED
+    )
     for numbers in order:
         if len(numbers) < FEWEST:
             nest.compute(numbers, env)

@@ -83,12 +83,12 @@ def _call(e: Emitter, x: Value) -> tuple[Value, Value]:
     values, integers = llvm_type(x.dtype, x.lanes), llvm_type(BITS[x.dtype], x.lanes)
     name = f"{HELPER}.{x.lanes}.{x.dtype}"
     pair = f"{{ {values}, {integers} }}"
-    if name not in e.module.helpers:
+    if name not in e.module.definitions:
         inside = Module(e.module.features)
         inside.define(f"{HELPER}.table", _table())
         inside.define("llvm.ctlz.i192", "declare i192 @llvm.ctlz.i192(i192, i1)")
         declaration = f"declare {pair} @{name}({x.type}) cold nounwind"
-        e.module.help(name, declaration, inside, _loop(name, x.dtype, x.lanes))
+        e.module.help(name, declaration, inside, _loop(name, x.dtype, x.lanes), rarely=True)
     both = f"%{e.fresh()}"
     e.statement(f"{both} = call {pair} @{name}({x!r})")
     r = e.instruction(f"extractvalue {pair} {both}, 0", x.dtype, x.lanes)

@@ -73,11 +73,11 @@ def _fmod(e: Emitter, x: Value, y: Value) -> Value:
 
 def _call(e: Emitter, a: Value, b: Value) -> Value:
     name = f"{HELPER}.{a.lanes}.{a.dtype}"
-    if name not in e.module.helpers:
+    if name not in e.module.definitions:
         inside = Module(e.module.features)
         inside.define("llvm.ctlz.i64", "declare i64 @llvm.ctlz.i64(i64, i1)")
         declaration = f"declare {a.type} @{name}({a.type}, {b.type}) cold nounwind"
-        e.module.help(name, declaration, inside, _loop(name, a.dtype, a.lanes))
+        e.module.help(name, declaration, inside, _loop(name, a.dtype, a.lanes), rarely=True)
     return e.instruction(f"call {a.type} @{name}({a!r}, {b!r})", a.dtype, a.lanes)
 
 

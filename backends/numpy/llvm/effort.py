@@ -1,0 +1,69 @@
+"""How much of its time LLVM spends on kernels: which functions are called, and how carefully code is made.
+
+Measured on the kernels of the benchmarks, and on chains and fans of elementary functions of 1,000 to 200,000 elements:
+
+- A function that is called can't be computed side by side with another one. Where functions do not wait for each other
+  that costs a tenth to a half of the speed; where each waits for the one before, nothing.
+- In such a chain nothing else does, either: what lies in memory between two calls is there when it is needed. To choose
+  registers with care gains a hundredth of the speed, and takes two thirds of LLVM's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG
+from graphc.backends.numpy.llvm.schedule import WEIGHTS, weight
+from graphc.kernels import Apply, Kernel, Reduce
+
+CALLED: Final = 24  # transcendental functions: more of them are called in any case
+REPEATED: Final = 3  # written out again, of those that wait for each other: more of them are called
+WAITING: Final = 0.75  # of the functions follow one on another, at least
+BETWEEN: Final = 4  # other operations for each call, at most, in a chain of calls
+MANY: Final = 100  # values of all kernels of a program: from here on a second look at their order gains nothing
+
+
+def calls(kernel: Kernel) -> bool:
+    """Whether the kernel calls its transcendental functions, instead of having them written out."""
+    found = _transcendental(kernel)
+    return len(found) > CALLED or (_often(found) and _wait(kernel, found))
+
+
+def level(kernels: Sequence[Kernel]) -> int:
+    """`BUSY`, `LONG` or `BRIEF`, for the module of all kernels of a program."""
+    if all(map(is_chain, kernels)):
+        return BRIEF
+    return LONG if sum(len(kernel.values) for kernel in kernels) > MANY else BUSY
+
+
+def is_chain(kernel: Kernel) -> bool:
+    """Whether a kernel mostly calls functions, each of which waits for the one before."""
+    found = _transcendental(kernel)
+    if not _often(found):
+        return False
+    applied = sum(isinstance(value, Apply) for value in kernel.values)
+    return applied <= (1 + BETWEEN) * len(found) and _wait(kernel, found)
+
+
+def _often(found: Mapping[int, Apply]) -> bool:
+    """Whether functions are there again and again."""
+    return len(found) > REPEATED and len(found) - len({value.op for value in found.values()}) > REPEATED
+
+
+def _transcendental(kernel: Kernel) -> dict[int, Apply]:
+    """The elementary functions that take tens of instructions, by the numbers of their values."""
+    return {
+        i: value
+        for i, value in enumerate(kernel.values)
+        if isinstance(value, Apply) and weight(value) == WEIGHTS["transcendental"]
+    }
+
+
+def _wait(kernel: Kernel, functions: Mapping[int, Apply]) -> bool:
+    """Whether some values nearly all follow one on another."""
+    depths: list[int] = []
+    for i, value in enumerate(kernel.values):
+        operands = value.operands if isinstance(value, Apply) else (value.operand,) if isinstance(value, Reduce) else ()
+        depths.append(max((depths[j] for j in operands), default=0) + (i in functions))
+    return max(depths, default=0) >= WAITING * len(functions)
