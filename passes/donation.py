@@ -59,11 +59,17 @@ class Gifts:
     start: the first step that may write to it.
     """
 
-    def __init__(self, graph: Graph, steps: Sequence[Sequence[int]], root: Mapping[int, int]) -> None:
-        """`steps` are the nodes of each step; `root` says for each node which other's storage it shows."""
+    def __init__(
+        self, graph: Graph, steps: Sequence[Sequence[int]], root: Mapping[int, int], partial: frozenset[int]
+    ) -> None:
+        """`steps` are the nodes of each step; `root` says for each node which other's storage it shows.
+
+        `partial` are the results of which a kernel writes only a part.
+        """
         self.graph = graph
         self.nodes: Mapping[int, dict[str, Any]] = graph._node
         self.root = root
+        self.partial = partial
         self.inputs = {graph.inputs[k]: k for k in graph.graph["donated"] if self.nodes[graph.inputs[k]]["type"].shape}
         self.shown = {root[o] for o in graph.outputs}
         self.start = 0
@@ -129,7 +135,7 @@ class Gifts:
         type = self.nodes[result]["type"]
         if not isinstance(type, TensorType):
             return False
-        if result in step.fills or (step.kernel is None and TABLE[self.nodes[result]["op"]].updates):
+        if result in self.partial or (step.kernel is None and TABLE[self.nodes[result]["op"]].updates):
             return False  # what it does not write has to be there
         return step.kernel is not None or TABLE[self.nodes[result]["op"]].ufunc or self.nodes[result]["op"] == "matmul"
 

@@ -35,7 +35,7 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
     if graph.graph["donated"] and overwrite:
         units = [units[k] for k in fallible_first(nodes, [((*u.nodes, *u.results), u.reads) for u in units])]
     last_use = _last_uses(graph, units, root)
-    gifts = Gifts(graph, [u.nodes for u in units], root)
+    gifts = Gifts(graph, [u.nodes for u in units], root, frozenset(i for u in units for i in u.fills))
     dying: dict[int, list[int]] = {}
     for r, at in last_use.items():
         dying.setdefault(at, []).append(r)

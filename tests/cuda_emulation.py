@@ -16,7 +16,17 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from graphc.backends.cupy import functions, gathering, launching, products, replaying, scattering
+from graphc.backends.cupy import (
+    allocation,
+    copies,
+    cublas,
+    functions,
+    gathering,
+    launching,
+    products,
+    replaying,
+    scattering,
+)
 from graphc.backends.cupy.prelude import PRELUDE, TYPES
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.kernels import Kernel
@@ -31,11 +41,14 @@ Array = np.ndarray[Any, Any]
 
 def instead_of_cupy(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the backend see `double.cupy` for CuPy, `double.function` for what compiles kernels, and no cuBLAS."""
-    for module in (products, gathering, launching, scattering, replaying, functions):
+    for module in (allocation, copies, cublas, functions, gathering, launching, products, replaying, scattering):
         monkeypatch.setattr(module, "cupy", lambda: double.cupy)
-    for module in (launching, replaying):
+    for module in (copies, launching, replaying):
         monkeypatch.setattr(module, "function", double.function)
-    monkeypatch.setattr(products, "_library", lambda: SimpleNamespace())
+    monkeypatch.setattr(replaying, "spills", lambda text: False)
+    monkeypatch.setattr(cublas, "library", lambda: SimpleNamespace())
+    monkeypatch.setattr(products, "device", lambda number: Device())
+    monkeypatch.setattr(products, "_products", {})
 
 
 class Emulator:

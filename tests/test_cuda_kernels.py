@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.cupy import gathering, philox, scattering, schedule, small_products
+from graphc.backends.cupy import gathering, philox, scattering, schedule, small_products, tiled_products
 from graphc.backends.cupy.compiling import relaxed
+from graphc.backends.cupy.copies import GATHER, copy_text
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
-from graphc.backends.cupy.replaying import GATHER, copy_text
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.backends.numpy import blocked
@@ -684,7 +684,11 @@ def test_a_sample_compiles_for_gpus() -> None:
         scattering.owned_text("float", "SumF32<double>", ["i32"], 1),
     ]
     texts += [copy_text(3), GATHER]
-    texts += [small_products.text("float", 1), small_products.text("double", 32)]
+    texts += [small_products.text("float", 1), small_products.text("float", 4), small_products.text("double", 32)]
+    for along, wide in ((False, True), (True, True), (True, False)):
+        operands = tiled_products.Operand(along, wide), tiled_products.Operand(not along, wide)
+        texts.append(tiled_products.text(*operands, wide))
+    texts.append(tiled_products.JOIN)
     texts += [gathering.text(("i64", "u8"), width, width == 2) for width in (1, 2, 4, 8, 16)]
     assert 8 < assert_no_spills(texts) <= 255
 

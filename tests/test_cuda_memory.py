@@ -135,15 +135,17 @@ class Pooled(Driver):
 
         return noted
 
-    def end_capture(self) -> Any:
-        self.pools[-1].sealed = True
-        return super().end_capture()
+    def __enter__(self) -> Driver:
+        self.pools[-1].sealed = False
+        return self
 
-    def product(self, library: Any, a: Any, b: Any) -> Any:
+    def __exit__(self, *_: object) -> None:
+        self.pools[-1].sealed = True
+
+    def product(self, a: Any, b: Any) -> Any:
         """A product by cuBLAS, which writes to a workspace."""
         launching.flush()
-        shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-        result = self.cupy.empty(shape, a.dtype)
+        result = self.cupy.empty(np.matmul(bare(a), bare(b)).shape, a.dtype)
         workspace = self.room(1 << 16)
         x, y, z, w = map(bare, (a, b, result, workspace))
 
@@ -213,7 +215,7 @@ def test_recorded_launches_touch_what_the_recording_owns(
     name: str, multiplier: str, driver: Pooled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if multiplier == "all by cuBLAS":
-        monkeypatch.setattr(products, "_stacks", driver.product)
+        monkeypatch.setattr(products, "_found", lambda *_: driver.product)
     f, given = FAMILIES[name]
     if name == "a step in one kernel":
         compiled = graphc.compile(f, *ExponentialNetwork().inputs())
@@ -241,6 +243,7 @@ def test_recorded_launches_touch_what_the_recording_owns(
         assert recording.whole is None
     if name == "a step in one kernel" and multiplier == "small ones by us":
         assert recording.whole is not None
+    assert bool(recording.direct) == (recording.whole is None)  # the same arguments came again
     assert_owned(recording, driver)
 
 
@@ -259,3 +262,51 @@ def assert_owned(recording: Recording, driver: Pooled) -> None:
         for copy in (recording.copy_in, recording.gather):
             table = getattr(copy, "table", None)
             assert table is None or not pool.has(table.data.ptr, freed=True)
+
+
+def test_a_loop_that_trains_needs_no_copies(driver: Pooled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are the next arguments: soon the same arrays come in turn, and a graph reads and writes them."""
+    monkeypatch.setattr(merging, "MOST_WORK", 1000)
+
+    def f(w: Any, x: Any) -> Any:
+        g = np.tanh(x @ w) * 0.1
+        return w - x.T @ g, np.sum(g, axis=0), np.sum(g * g)
+
+    rng = np.random.default_rng(0)
+    w, x = rng.normal(size=(6, 30)), rng.normal(size=(20, 6))
+    compiled = graphc.compile(f, w, x)
+    run = replayed(compiled, driver)
+    given, slow = driver.keep(w), w
+    fixed = driver.keep(x)
+    launches = []
+    for _ in range(14):
+        before = driver.made
+        results = run(given, fixed)
+        launches.append(driver.made - before)
+        wanted = compiled(slow, x)
+        for a, b in zip(results, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9)
+        given, slow = results[0], wanted[0]
+    (recording,) = run.recordings.values()
+    assert recording is not None, run.failures
+    assert recording.whole is None
+    assert len(recording.direct) == 2
+    assert launches[-4:] == [1] * 4
+    other = driver.keep(2 * w)
+    for a, b in zip(run(other, fixed), compiled(2 * w, x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+def test_arguments_that_never_come_again_are_not_recorded(driver: Pooled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "MOST_WORK", 10)
+    x = np.arange(12.0).reshape(3, 4)
+    compiled = graphc.compile(lambda x: np.exp(x @ x.T) @ x, x)
+    run = replayed(compiled, driver)
+    kept = [driver.keep(x / (30 + k)) for k in range(12)]
+    for given in kept:
+        np.testing.assert_allclose(run(given)[0], compiled(np.array(given)))
+    (recording,) = run.recordings.values()
+    assert recording is not None, run.failures
+    assert recording.whole is None
+    assert not recording.direct
+    assert recording.numbers is not None

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from graphc.backends.cupy import products
+from graphc.backends.cupy import cublas, products, tiled_products
+from graphc.backends.cupy.launching import Tape, taped
+from graphc.backends.cupy.schedule import Device
+from graphc.errors import GraphcError
+from tests.cuda_emulation import COMPILER, ORDERS, Emulator, placed
 
 Array = np.ndarray[Any, Any]
-KINDS = {0: np.float32, 1: np.float64}
 
 
 class Wrapped(np.ndarray):  # type: ignore[type-arg]
@@ -34,47 +37,67 @@ class Library:
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.reads: set[int] = set()
+        self.handles = 0
+        self.streams: list[tuple[int, int]] = []
+        self.workspaces: list[tuple[int, int]] = []
+        self.used: list[int] = []
+        self.modes: list[int] = []
+        self.stream = 0
 
     def cublasCreate_v2(self, made: Any) -> int:
-        made._obj.value = 1
+        self.handles += 1
+        made._obj.value = self.handles
         return 0
 
     def cublasSetStream_v2(self, handle: int, stream: int) -> int:
+        self.streams.append((handle, stream))
         return 0
 
     def cublasSetWorkspace_v2(self, handle: int, place: int, size: int) -> int:
+        self.workspaces.append((handle, size))
+        return 0
+
+    def cublasSetMathMode(self, handle: int, mode: int) -> int:
+        self.modes.append(mode)
         return 0
 
     @staticmethod
-    def matrices(place: int, kind: int, rows: int, columns: int, leading: int, step: int, count: int) -> Array:
+    def matrices(place: int, dtype: Any, rows: int, columns: int, leading: int, step: int, count: int) -> Array:
         """Matrices that lie column by column in memory."""
         assert leading >= max(1, rows)
-        item = np.dtype(KINDS[kind]).itemsize
+        item = np.dtype(dtype).itemsize
         size = step * (count - 1) + leading * (columns - 1) + rows
-        memory = np.frombuffer((ctypes.c_char * (size * item)).from_address(place), KINDS[kind])
+        memory = np.frombuffer((ctypes.c_char * (size * item)).from_address(place), dtype)
         return as_strided(memory, (count, rows, columns), (step * item, item, leading * item), writeable=True)
 
-    def cublasGemmStridedBatchedEx(self, handle: int, *given: Any) -> int:
-        op_a, op_b, m, n, k, alpha, a, kind_a, lda, step_a, b, kind_b, ldb, step_b, beta, c, kind_c, ldc, *rest = given
-        step_c, count, compute, algorithm = rest
-        assert kind_a == kind_b == kind_c
-        assert compute == {0: 68, 1: 70}[kind_a]
-        assert algorithm == -1
+    def stacks(self, dtype: Any, handle: int, *given: Any) -> int:
+        op_a, op_b, m, n, k, alpha, a, lda, step_a, b, ldb, step_b, beta, c, ldc, step_c, count = given
         assert (alpha._obj.value, beta._obj.value) == (1, 0)
+        assert isinstance(alpha._obj, ctypes.c_float if dtype == np.float32 else ctypes.c_double)
         self.calls.append(count)
+        self.used.append(handle)
         self.reads |= {a, b}
-        x = self.matrices(a, kind_a, *((k, m) if op_a else (m, k)), lda, step_a, count)
-        y = self.matrices(b, kind_b, *((n, k) if op_b else (k, n)), ldb, step_b, count)
+        x = self.matrices(a, dtype, *((k, m) if op_a else (m, k)), lda, step_a, count)
+        y = self.matrices(b, dtype, *((n, k) if op_b else (k, n)), ldb, step_b, count)
         x, y = (x.swapaxes(1, 2) if op_a else x), (y.swapaxes(1, 2) if op_b else y)
-        self.matrices(c, kind_c, m, n, ldc, step_c, count)[...] = x @ y
+        self.matrices(c, dtype, m, n, ldc, step_c, count)[...] = x @ y
         return 0
 
-    def cublasGemmEx(self, handle: int, *given: Any) -> int:
-        op_a, op_b, m, n, k, alpha, a, kind_a, lda, b, kind_b, ldb, beta, c, kind_c, ldc, compute, algorithm = given
-        rest = beta, c, kind_c, ldc, 0, 1, compute, algorithm
-        return self.cublasGemmStridedBatchedEx(
-            handle, op_a, op_b, m, n, k, alpha, a, kind_a, lda, 0, b, kind_b, ldb, 0, *rest
-        )
+    def pair(self, dtype: Any, handle: int, *given: Any) -> int:
+        op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = given
+        return self.stacks(dtype, handle, op_a, op_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1)
+
+    def cublasSgemm_v2(self, *given: Any) -> int:
+        return self.pair(np.float32, *given)
+
+    def cublasDgemm_v2(self, *given: Any) -> int:
+        return self.pair(np.float64, *given)
+
+    def cublasSgemmStridedBatched(self, *given: Any) -> int:
+        return self.stacks(np.float32, *given)
+
+    def cublasDgemmStridedBatched(self, *given: Any) -> int:
+        return self.stacks(np.float64, *given)
 
 
 @pytest.fixture
@@ -84,7 +107,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     cuda = SimpleNamespace(
         runtime=SimpleNamespace(getDevice=lambda: 0),
         alloc=lambda size: memory,
-        get_current_stream=lambda: SimpleNamespace(ptr=0),
+        get_current_stream=lambda: SimpleNamespace(ptr=found.stream),
     )
     stand_in = SimpleNamespace(
         cuda=cuda,
@@ -94,9 +117,13 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         broadcast_to=np.broadcast_to,
         matmul=np.matmul,
     )
-    monkeypatch.setattr(products, "cupy", lambda: stand_in)
+    for module in (products, cublas):
+        monkeypatch.setattr(module, "cupy", lambda: stand_in)
     monkeypatch.setattr(products.small_products, "MOST", 0)
-    monkeypatch.setattr(products, "_library", lambda: found)
+    monkeypatch.setattr(products, "device", lambda number: Device())
+    monkeypatch.setattr(products, "_products", {})
+    monkeypatch.setattr(cublas, "library", lambda: found)
+    monkeypatch.setattr(cublas, "_handles", cublas.Handles())
     return found
 
 
@@ -172,6 +199,132 @@ def test_integers_are_left_to_cupy(library: Library) -> None:
 
 
 def test_a_failure_of_the_library_is_an_error(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "cublasGemmEx", lambda *_: 13)
-    with pytest.raises(products.GraphcError, match="cuBLAS failed at a product"):
+    monkeypatch.setattr(library, "cublasDgemm_v2", lambda *_: 13)
+    with pytest.raises(GraphcError, match="cuBLAS failed at a product"):
         products.matmul(wrapped(drawn(3, 4)), wrapped(drawn(4, 5)))
+
+
+def test_a_stream_keeps_its_handle_and_workspace(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4)), wrapped(drawn(4, 5))
+    for _ in range(5):
+        products.matmul(a, b)
+    library.stream = 8
+    for _ in range(2):
+        products.matmul(a, b)
+    library.stream = 0
+    products.matmul(a, b)
+    assert library.streams == [(1, 0), (2, 8)]
+    assert library.workspaces == [(1, cublas.WORKSPACE), (2, cublas.WORKSPACE)]
+    assert library.used == [1] * 5 + [2] * 2 + [1]
+
+
+def test_a_recording_has_workspaces_of_its_own(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4)), wrapped(drawn(4, 5))
+    products.matmul(a, b)
+    with taped(Tape(lambda calls: None)):
+        products.matmul(a, b)
+        products.matmul(a, b)
+    products.matmul(a, b)
+    assert library.used == [1, 2, 2, 1]
+    assert len(library.workspaces) == 3
+
+
+def test_few_streams_keep_workspaces(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4)), wrapped(drawn(4, 5))
+    for stream in range(cublas.MOST_STREAMS + 4):
+        library.stream = stream
+        products.matmul(a, b)
+    assert library.handles == cublas.MOST_STREAMS  # those of the first streams serve again
+    assert len(cublas._handles.bound) == cublas.MOST_STREAMS
+
+
+# Our own products of tiles, on the processor
+
+LAYOUTS = ("plain", "transposed", "part", "stack", "one of a stack")
+
+
+def operand(layout: str, rows: int, columns: int, offset: int) -> Array:
+    """A matrix, or a stack of two, of small numbers."""
+    rng = np.random.default_rng(rows)
+
+    def draw(*shape: int) -> Array:
+        return placed(rng.integers(-4, 5, shape).astype(np.float32), offset)
+
+    match layout:
+        case "plain":
+            return draw(rows, columns)
+        case "transposed":
+            return draw(columns, rows).T
+        case "part":
+            return draw(rows, columns + 3)[:, 1 : columns + 1]
+        case "stack":
+            return draw(2, rows, columns)
+    return draw(1, rows, columns)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
+@pytest.mark.parametrize("sizes", [(100, 128, 68), (33, 131, 70), (64, 200, 64), (65, 144, 129)])
+def test_products_of_tiles(sizes: tuple[int, int, int], library: Library, tmp_path: Any, monkeypatch: Any) -> None:
+    rows, inner, columns = sizes
+    launches: list[Any] = []
+    monkeypatch.setattr(products, "launch", lambda *launch: launches.append(launch))
+    stand_in = products.cupy()
+    stand_in.empty = lambda shape, dtype: wrapped(placed(np.full(shape, np.nan, dtype), 0))
+    rooms: list[Array] = []
+
+    def room(size: int) -> Any:
+        rooms.append(placed(np.full(size, 0xFF, np.uint8), 0))
+        return SimpleNamespace(ptr=rooms[-1].ctypes.data)
+
+    stand_in.cuda.alloc = room
+    cases = []
+    for k, left in enumerate(LAYOUTS):
+        for right in (LAYOUTS[k], LAYOUTS[(k + 1) % len(LAYOUTS)]):
+            for offset in (0, 4):
+                a, b = operand(left, rows, inner, offset), operand(right, inner, columns, offset)
+                result = products.matmul(wrapped(a), wrapped(b))
+                assert len(launches) == 2
+                cases.append((a, b, result, [*launches]))
+                launches.clear()
+    assert not library.calls
+    emulator = Emulator([launch[0] for *_, made in cases for launch in made], tmp_path)
+    for order in ORDERS:
+        for a, b, result, made in cases:
+            result[...] = np.nan
+            for text, grid, block, arguments, _ in made:
+                pointers = 3 if len(arguments) > 4 else 2
+                shape = (ctypes.c_longlong * 4)(*grid, *block)
+                numbers = (ctypes.c_longlong * 16)(*arguments[pointers:])
+                run = getattr(emulator.library, f"launch_{emulator.number[text]}")
+                assert run(shape, order, (ctypes.c_void_p * 3)(*arguments[:pointers]), numbers) == 0
+            np.testing.assert_array_equal(result, a @ b)  # whole numbers: no step is rounded
+
+
+def test_which_products_are_taken_in_tiles() -> None:
+    chunk_of = tiled_products.chunk_of
+    assert chunk_of(132, 1, 100, 784, 1000) == 112
+    assert chunk_of(132, 1, 100, 1000, 1000) == 128
+    assert chunk_of(132, 2, 100, 1000, 1000) == 256
+    assert chunk_of(132, 1, 2000, 1000, 2000) is None  # tiles enough
+    assert chunk_of(132, 1, 16, 1000, 1000) is None  # tiles would be empty for the most part
+    assert chunk_of(132, 1, 100, 100, 100) is None  # too short to share
+    for inner in (128, 129, 1000, 1023, 100_000):
+        chunk = chunk_of(132, 1, 64, inner, 64)
+        assert chunk is not None
+        assert chunk % tiled_products.DEPTH == 0
+        grid = tiled_products.grid_of(1, 64, inner, 64, chunk)
+        assert (grid[1] - 1) * chunk < inner <= grid[1] * chunk
+
+
+def test_tf32_is_left_to_cublas(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPY_TF32", "1")
+    a, b = drawn(64, 1000, dtype=np.float32), drawn(1000, 64, dtype=np.float32)
+    np.testing.assert_array_equal(products.matmul(wrapped(a), wrapped(b)), a @ b)
+    assert library.calls == [1]
+    assert library.modes == [cublas.TF32]
+
+
+def test_single_precision_is_single_precision(library: Library) -> None:
+    products.matmul(wrapped(drawn(3, 4, dtype=np.float32)), wrapped(drawn(4, 3, dtype=np.float32)))
+    assert library.calls == [1]
+    assert not library.modes

@@ -68,11 +68,12 @@ class Driver(Machine):
         self.allocator: Callable[[int], Pointer] = malloc
         self.captured: list[Any] | None = None
         self.made = 0
+        self.pieces: list[Pointer] = []
         runtime = SimpleNamespace(getDevice=lambda: 0)
         stream = SimpleNamespace(ptr=0, is_capturing=lambda: False, record=lambda: None)
         cuda = SimpleNamespace(
             runtime=runtime,
-            MemoryPool=lambda: SimpleNamespace(malloc=malloc),
+            MemoryPool=lambda: SimpleNamespace(malloc=self.lasting),
             alloc=lambda size: self.allocator(size),
             using_allocator=self.using,
             get_current_stream=lambda: stream,
@@ -86,6 +87,11 @@ class Driver(Machine):
             "asarray": self.keep,
         }.items():
             setattr(self.cupy, name, value)
+
+    def lasting(self, size: int) -> Pointer:
+        """Memory of a pool, which stays when it is freed: launches that were noted still use it."""
+        self.pieces.append(malloc(size))
+        return Pointer(self.pieces[-1].mem)
 
     def keep(self, array: Any) -> Any:
         array = np.asarray(array)

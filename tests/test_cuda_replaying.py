@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphc.backends.cupy import replaying
-from graphc.backends.cupy.replaying import MOST_GIVEN, Block, Recording
+from graphc.backends.cupy import allocation
+from graphc.backends.cupy.allocation import Arena, Block, Directed
+from graphc.backends.cupy.replaying import MOST_GIVEN, Recording
 
 
 class Memory:
@@ -18,6 +19,7 @@ class Memory:
     def __init__(self, mem: Any = None, place: int = 0) -> None:
         self.mem = object() if mem is None else mem
         self.place = place
+        self.ptr = 4096 * id(self.mem) + place
 
     def __add__(self, place: int) -> Memory:
         return Memory(self.mem, self.place + place)
@@ -32,7 +34,7 @@ class Made:
 def recording(monkeypatch: pytest.MonkeyPatch) -> Recording:
     cuda = SimpleNamespace(alloc=lambda size: Memory(), get_current_stream=lambda: None)
     stand_in = SimpleNamespace(cuda=cuda, ndarray=Made)
-    monkeypatch.setattr(replaying, "cupy", lambda: stand_in)
+    monkeypatch.setattr(allocation, "cupy", lambda: stand_in)
     found = Recording.__new__(Recording)
     found.cp = stand_in
     found.block = Block([np.zeros((2, 3), np.float32), np.zeros(300), np.zeros(())])
@@ -41,6 +43,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Recording:
     found.gather = lambda memory: None  # type: ignore[assignment]
     found.graph = SimpleNamespace(launch=lambda stream: None)
     found.given, found.turn = [], 0
+    found.numbers, found.direct = None, {}  # type: ignore[assignment]
     return found
 
 
@@ -123,10 +126,41 @@ def test_an_arena_gives_the_same_places_again() -> None:
         taken.append(size)
         return Memory()
 
-    arena = replaying.Arena(malloc)
+    arena = Arena(malloc)
     apart = [arena(size) for size in (100, 0, 300, 256)]
     assert taken == [100, 0, 300, 256]
     assert len({id(m.mem) for m in apart}) == 4
     arena.make()
     assert taken[-1] == 256 + 512 + 256
     assert [arena(size).place for size in (100, 0, 300, 256)] == [0, 256, 256, 768]
+
+
+def test_results_are_told_among_allocations() -> None:
+    made = Directed(lambda size: Memory(), {})
+    pieces = [made(size) for size in (64, 64, 8, 64)]
+
+    def array(number: int, nbytes: int = 64, within: int = 0) -> Any:
+        return SimpleNamespace(nbytes=nbytes, data=SimpleNamespace(ptr=pieces[number].ptr + within))
+
+    nothing = SimpleNamespace(nbytes=0, data=SimpleNamespace(ptr=0))
+    assert made.numbers([array(3), nothing, array(0)]) == [3, -1, 0]
+    assert made.numbers([array(1), array(1)]) is None  # the same memory twice
+    assert made.numbers([array(1, nbytes=32)]) is None  # a part of it
+    assert made.numbers([array(1, nbytes=32, within=32)]) is None
+
+
+def test_memory_that_is_given_again_belongs_to_the_last() -> None:
+    piece = Memory()
+    made = Directed(lambda size: piece, {})
+    for _ in range(3):
+        made(64)
+    assert made.numbers([SimpleNamespace(nbytes=64, data=piece)]) == [2]
+
+
+def test_results_are_put_where_they_should_be() -> None:
+    there = Memory()
+    made = Directed(lambda size: Memory(), {1: (64, there), 2: (64, there)})
+    assert made(64) is not there
+    assert made(64) is there
+    assert made(32) is not there  # another size: the call has gone another way
+    assert made(64) is not there

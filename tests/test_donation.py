@@ -106,6 +106,24 @@ def test_a_value_that_is_read_later_is_not_overwritten(kernels: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("rows", [(3, 14), (0, 5), (20, 20)])
+def test_what_a_written_slice_leaves_out_is_there(rows: tuple[int, int], kernels: str) -> None:
+    """The kernel writes the slice alone, into an array that it continues; the unread argument's memory is another."""
+
+    def f(x: Any, y: Any, unread: Any) -> Any:
+        middle = np.minimum(x, y)
+        written = middle * 1
+        written[slice(*rows)] += 3
+        return written, middle + y
+
+    x, y, unread = values((33, 1), (33, 4), (33, 4))
+    expected = f(x, y, unread)
+    g = graphc.compile(f, x, y, unread, donate_argnums=2, kernels=kernels)
+    assert g.plan.donated == (2,)
+    for a, b in zip(g(x, y, unread.copy()), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def columns(b: Any, x: Any) -> Any:
     total = np.sum(x, axis=0)
     return b - 0.1 * total, x * b / total

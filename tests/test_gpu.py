@@ -19,7 +19,8 @@ import graphc.random as gr
 from benchmarks.tree import leaves as arrays_of
 from benchmarks.tree import mapped
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import small_products
+from graphc.backends.cupy import products, small_products, tiled_products
+from graphc.backends.cupy.library import device
 from graphc.backends.cupy.meanings import MEANINGS, MISSING
 from graphc.backends.cupy.products import matmul
 from graphc.errors import DTypeError, ShapeError, UnsupportedError
@@ -31,7 +32,7 @@ from graphc.verification.cases import cases, rounded
 from graphc.verification.rules import installed
 from tests.random_programs import DIVISION, draw
 from tests.test_cuda_kernels import elementwise_rows, gradient_of_weights, with_weights
-from tests.test_cuda_products import AS_IT_IS, COPIED
+from tests.test_cuda_products import AS_IT_IS, COPIED, LAYOUTS, operand
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, leaves, one_node
 
 pytestmark = [
@@ -325,6 +326,7 @@ def network_step(w: Any, v: Any, x: Any, t: Any) -> Any:
 
 @pytest.fixture(params=["small ones by us", "all by cuBLAS"])
 def multiplier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(products, "_products", {})
     if request.param == "all by cuBLAS":
         monkeypatch.setattr(small_products, "MOST", 0)
     return str(request.param)
@@ -425,6 +427,83 @@ def test_products_of_all_layouts(dtype: Any, multiplier: str, cp: Any) -> None:
         x, y = (_alike(cp, v.astype(v.dtype), v).astype(dtype, order="K") for v in (a, b))
         actual = cp.asnumpy(matmul(x, y))
         np.testing.assert_array_equal(actual, np.matmul(a, b))
+
+
+@pytest.mark.parametrize("sizes", [(100, 784, 1000), (100, 1000, 1000), (65, 1023, 130), (33, 129, 67)])
+def test_products_of_tiles(sizes: tuple[int, int, int], cp: Any) -> None:
+    rows, inner, columns = sizes
+    processors = device(cp.cuda.runtime.getDevice()).processors
+    rng = np.random.default_rng(5)
+    for k, left in enumerate(LAYOUTS):
+        for right in (LAYOUTS[k], LAYOUTS[(k + 1) % len(LAYOUTS)]):
+            a, b = operand(left, rows, inner, 0), operand(right, inner, columns, 0)
+            a, b = (rng.normal(size=v.shape).astype(np.float32) if v.flags.c_contiguous else v for v in (a, b))
+            stack = max(a.shape[0] if a.ndim > 2 else 1, b.shape[0] if b.ndim > 2 else 1)
+            if tiled_products.chunk_of(processors, stack, rows, inner, columns) is None:
+                continue
+            x, y = _alike(cp, a, a), _alike(cp, b, b)
+            found = cp.asnumpy(matmul(x, y))
+            exact = a.astype(np.float64) @ b.astype(np.float64)
+            size = np.abs(a).astype(np.float64) @ np.abs(b)
+            # each step rounded once: some ulps of the sum of magnitudes, whatever the order
+            assert np.all(np.abs(found - exact) <= 8 * np.finfo(np.float32).eps * size)
+            np.testing.assert_array_equal(cp.asnumpy(matmul(x, y)), found)
+
+
+def test_products_on_several_streams(cp: Any) -> None:
+    rng = np.random.default_rng(8)
+    a, b = (cp.asarray(rng.normal(size=s).astype(np.float32)) for s in ((8, 256, 64), (8, 64, 256)))
+    f = graphc.compile(lambda a, b: np.tanh(a @ b) @ np.exp(a), "f32[k,n,m]", "f32[k,m,n]", backend="cupy")
+    wanted = cp.asnumpy(f(a, b))
+    cp.cuda.get_current_stream().synchronize()
+    streams = [cp.cuda.Stream(non_blocking=True) for _ in range(4)]
+    found = []
+    for _ in range(10):
+        for stream in streams:
+            with stream:
+                found.append(f(a, b))
+    for stream in streams:
+        stream.synchronize()
+    for y in found:
+        np.testing.assert_array_equal(cp.asnumpy(y), wanted)
+
+
+def wide_step(w: Any, v: Any, x: Any, t: Any) -> Any:
+    """A step of which no part is small, and one product is shared by several blocks."""
+
+    def loss(w: Any, v: Any) -> Any:
+        return np.mean((np.tanh(x @ w.T) @ v - t) ** 2)
+
+    value, (gw, gv) = graphc.value_and_grad(loss, argnums=(0, 1))(w, v)
+    return w - 0.1 * gw, v - 0.1 * gv, value
+
+
+def test_a_loop_that_trains_needs_no_copies(cp: Any) -> None:
+    rng = np.random.default_rng(9)
+    given = [rng.normal(size=s).astype(np.float32) / 10 for s in ((500, 600), (500, 40), (100, 600), (100, 40))]
+    f = graphc.compile(wide_step, *given, backend="cupy")
+    plain = graphc.compile(wide_step, *given)
+    arguments, slow = [cp.asarray(x) for x in given], given
+    kept = None
+    for k in range(16):
+        results = f(*arguments)
+        if k == 11:
+            kept, copy = results[0], cp.asnumpy(results[0])
+        wanted = plain(*slow)
+        for a, b in zip(host(results), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+        arguments, slow = [*results[:2], *arguments[2:]], [*wanted[:2], *slow[2:]]
+    (recording,) = f._run.recordings.values()
+    assert recording is not None, f._run.failures
+    assert recording.whole is None
+    assert recording.direct, recording.numbers
+    np.testing.assert_array_equal(cp.asnumpy(kept), copy)  # what the caller holds is left alone
+    # where results and arguments lie makes no difference
+    other = [cp.asarray(x) for x in given]
+    first = host(f(*other))
+    for _ in range(6):
+        for a, b in zip(host(f(*other)), first, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def _alike(cp: Any, values: Any, model: Any) -> Any:

@@ -68,6 +68,31 @@ def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
     assert cache.get(NAME) is None
 
 
+@pytest.mark.parametrize("what", ["folder", "pipe"])
+def test_what_is_no_file_is_not_used(folder: Path, what: str) -> None:
+    cache.put(NAME, b"code")
+    path = folder / (NAME + cache.SUFFIX)
+    path.unlink()
+    if what == "folder":
+        path.mkdir()
+    elif not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no pipes in folders")
+    else:
+        os.mkfifo(path, 0o600)
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert cache.get(NAME) is None  # and nobody waits for the other end of a pipe
+    cache.put(NAME, b"code")
+    assert cache.get(NAME) == (None if what == "folder" else b"code")
+    assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_of_the_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", os.path.join("~", "kernels"))
+    assert cache.usable() == folder.resolve() / "kernels"
+
+
 def test_files_that_others_can_write_are_not_used(folder: Path) -> None:
     cache.put(NAME, b"code")
     (folder / (NAME + cache.SUFFIX)).chmod(0o666)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -130,6 +131,17 @@ def test_products_of_any_size(shape: tuple[int, int, int]) -> None:
     named = compiled(lambda a, b: (a @ b, b.T @ a.T), "f64[n,k]", "f64[k,m]")
     for _ in range(2):
         agree(named(a, b), (a @ b, np.ascontiguousarray((a @ b).T)))
+
+
+def test_products_of_reversed_stacks_of_named_sizes() -> None:
+    def f(x: Any, y: Any) -> Any:
+        stack = np.tanh(x)[:, ::-1]
+        return np.swapaxes(stack, -1, -2) @ stack, np.tanh(y)[::-1, ::-1] @ np.tanh(x)
+
+    g = compiled(f, "f64[b,n,m]", "f64[m,n]")
+    for shape in itertools.product((0, 1, 3), (1, 2, 40), (0, 1, 35)):
+        x, y = values(shape, (shape[2], shape[1]))
+        agree(g(x, y), f(x, y), 1e-11)
 
 
 def test_named_sizes() -> None:
@@ -631,6 +643,21 @@ def test_arguments_and_results_of_any_structure() -> None:
     assert list(jitted(*calls[0][0])) == ["z", "a", "n", "scalar"]
     with pytest.raises(graphc.errors.StructureError):
         graphc.compile(f, *calls[0][0], kernels="llvm")(*calls[2][0])
+
+
+def test_structures_deeper_than_python_reads() -> None:
+    tree: Any = np.arange(3.0)
+    for depth in range(300):
+        tree = {"inside": tree} if depth % 2 else [tree, None]
+
+    def double(tree: Any) -> Any:
+        return optree.tree_map(lambda x: 2 * x, tree)
+
+    f = graphc.jit(double)
+    for _ in range(2):
+        result = f(tree)
+        assert optree.tree_structure(result) == optree.tree_structure(tree)
+        np.testing.assert_array_equal(optree.tree_leaves(result)[0], [0.0, 2.0, 4.0])
 
 
 def test_a_compiled_function_that_nobody_holds_is_gone() -> None:

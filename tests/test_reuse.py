@@ -84,6 +84,15 @@ def test_operations_of_numpy_fill_kept_memory_too(f: Any) -> None:
     np.testing.assert_array_equal(z, f(x + 1))
 
 
+@pytest.mark.parametrize("text", ["", " ", str(1 << 64), " 1000000 "])
+def test_limits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_KEPT_BYTES", text)
+    limits: list[int] = []
+    monkeypatch.setattr(reuse, "Store", limits.append)
+    reuse.store.__wrapped__()
+    assert limits == [{"": reuse.LIMIT, str(1 << 64): sys.maxsize}.get(text.strip(), 1_000_000)]
+
+
 def test_a_limit_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_KEPT_BYTES", "1 GB")
     with pytest.raises(UnsupportedError, match="GRAPHC_KEPT_BYTES"):

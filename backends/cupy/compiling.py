@@ -37,13 +37,17 @@ def function(text: str, name: str = "kernel") -> Any:
     return found
 
 
+def spills(text: str) -> bool:
+    """Whether threads of a text's kernel have fewer registers than they need, and keep the rest in memory."""
+    return _spills(function(text))
+
+
 def relaxed(text: str) -> str:
     """The text without the wish that several blocks run on a processor at the same time."""
     return BOUNDS.sub(r"__launch_bounds__(\1, 1)", text)
 
 
 def _spills(found: Any) -> bool:
-    """Whether threads have fewer registers than they need, and keep the rest in memory."""
     driver = import_module("cupy_backends.cuda.api.driver")
     return bool(driver.funcGetAttribute(LOCAL_BYTES, found.ptr))
 

@@ -74,6 +74,11 @@ def flush() -> None:
         _here.tape.flush()
 
 
+def recording() -> bool:
+    """Whether this thread's launches are noted, to be made again."""
+    return _here.tape is not None
+
+
 def launch(text: str, grid: tuple[int, int], block: tuple[int, int], arguments: Sequence[int], work: int) -> None:
     """Launch a kernel on the current stream, or note it."""
     if _here.tape is None:

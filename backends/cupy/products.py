@@ -1,39 +1,32 @@
-"""Products of matrices by cuBLAS, called directly: on views as they are, and inside of a recording.
+"""Products of matrices: on views as they are, by a kernel of ours where cuBLAS is slow, and else by cuBLAS.
 
-CuPy's own product copies transposed stacks of matrices, and refuses to be part of a CUDA graph. Here cuBLAS gets its
-workspace from CuPy's pool for each product, in the order of the stream; so a recording owns what it uses.
+How arrays of certain shapes and strides are multiplied is found out once; from then on a product costs the host a
+look-up, the memory of the result, and a launch.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-import os
-from ctypes import c_int, c_longlong, c_size_t, c_void_p
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from graphc.backends.cupy import small_products
+from graphc.backends.cupy import cublas, small_products, tiled_products
+from graphc.backends.cupy.cublas import LARGEST, PLAIN, TRANSPOSED, multiply
 from graphc.backends.cupy.launching import flush, launch
-from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.library import cupy, device
 from graphc.backends.cupy.prelude import C_TYPES
-from graphc.errors import GraphcError
 
 Array = Any  # a cupy.ndarray
+Product = Callable[[Array, Array], Array]
 
-# Numbers of cublas_api.h and library_types.h.
-PLAIN: Final = 0
-TRANSPOSED: Final = 1
-SINGLE: Final = (0, 68, ctypes.c_float)  # CUDA_R_32F, CUBLAS_COMPUTE_32F
-DOUBLE: Final = (1, 70, ctypes.c_double)  # CUDA_R_64F, CUBLAS_COMPUTE_64F
-COMPUTE_TF32: Final = 77
-DEFAULT_ALGORITHM: Final = -1
+REMEMBERED: Final = 1024  # products of shapes and strides
+ALIGNED: Final = 16  # bytes, at multiples of which as many are read at a time
+NARROW: Final = 1 << 30  # sizes that an index of 32 bits reaches beyond
 
-LARGEST: Final = (1 << 31) - 1
-WORKSPACE: Final = (1 << 20, 32 << 20)  # the least and the most bytes
-SPLITS: Final = 32  # parts of a sum that a workspace has room for
+_products: dict[Any, Product] = {}
 
 
 class Matrices(NamedTuple):
@@ -44,105 +37,160 @@ class Matrices(NamedTuple):
     step: int
 
 
+class Sizes(NamedTuple):
+    """How many matrices there are in a stack, and what sizes a product of two has."""
+
+    stack: int
+    rows: int
+    inner: int
+    columns: int
+
+
 def matmul(a: Array, b: Array) -> Array:
     """NumPy's product of matrices or stacks of them; what neither we nor cuBLAS multiply, CuPy does."""
+    aligned = not (a.data.ptr | b.data.ptr) % ALIGNED
+    number = cupy().cuda.runtime.getDevice()
+    key = number, aligned, a.shape, a.strides, a.dtype.char, b.shape, b.strides, b.dtype.char
+    product = _products.get(key)
+    if product is None:
+        if len(_products) >= REMEMBERED:
+            _products.clear()
+        product = _products[key] = _found(a, b, aligned, number)
+    return product(a, b)
+
+
+def _found(a: Array, b: Array, aligned: bool, number: int) -> Product:
+    """How to multiply arrays like these, on the device of that number."""
     dtype = a.dtype
-    if dtype != b.dtype or dtype.kind != "f" or dtype.itemsize < 4 or (library := _library()) is None:
-        flush()
-        return cupy().matmul(a, b)
-    x, y = (a[None, :] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
-    result = _stacks(library, x, y)
-    if result is None:
-        flush()
-        return cupy().matmul(a, b)
-    shape = result.shape
-    if a.ndim == 1:
-        shape = (*shape[:-2], shape[-1])
-    if b.ndim == 1:
-        shape = shape[:-1]
-    return result if shape == result.shape else result.reshape(shape)
-
-
-def _stacks(library: Any, a: Array, b: Array) -> Array | None:
-    """The product of stacks; None if a size is too large for cuBLAS."""
-    cp = cupy()
-    rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
-    lead = a.shape[:-2] if a.shape[:-2] == b.shape[:-2] else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    shape = (*lead, rows, columns)
+    if dtype != b.dtype or dtype.kind != "f" or dtype.itemsize < 4 or cublas.library() is None:
+        return _by_cupy
+    # a vector is a row on the left, a column on the right
+    left, down = ((1, *a.shape), (0, *a.strides)) if a.ndim == 1 else (a.shape, a.strides)
+    right, across = ((*b.shape, 1), (*b.strides, 0)) if b.ndim == 1 else (b.shape, b.strides)
+    lead = np.broadcast_shapes(left[:-2], right[:-2])
+    shape = (*lead, *(left[-2:-1] if a.ndim > 1 else ()), *(right[-1:] if b.ndim > 1 else ()))
+    inner = left[-1]
     if 0 in shape:
-        return cp.empty(shape, a.dtype)
+        return lambda a, b: cupy().empty(shape, dtype)
     if inner == 0:
-        flush()
-        return cp.zeros(shape, a.dtype)
-    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
-        found = _stacks(library, a.reshape(math.prod(a.shape[:-1]), inner), b)  # one product of taller matrices
-        return None if found is None else found.reshape(shape)
-    count = math.prod(lead)
-    if count * rows * inner * columns <= small_products.MOST and (found := _small(a, b, lead, shape)) is not None:
-        return found
+        return lambda a, b: _zeros(shape, dtype)
+    if len(right) == 2 and len(left) > 2 and a.flags.c_contiguous:
+        # one product of taller matrices
+        left, down = (math.prod(left[:-1]), inner), (inner * dtype.itemsize, dtype.itemsize)
+        lead = ()
+    x, y = layout(left, down, dtype.itemsize, lead), layout(right, across, dtype.itemsize, lead)
+    if x is None or y is None:
+        return lambda a, b: matmul(a if x else _copied(a, lead), b if y else _copied(b, lead))
+    sizes = Sizes(math.prod(lead), left[-2], inner, right[-1])
+    what = sizes, x, y, shape, dtype
+    if math.prod(sizes) <= small_products.MOST:
+        return _small(*what)
+    if max(*sizes, x.leading, y.leading) > LARGEST:
+        return _by_cupy
+    if dtype.itemsize == 4 and not cublas.tf32() and max(sizes) < NARROW:
+        chunk = tiled_products.chunk_of(device(number).processors, *sizes)
+        if chunk is not None:
+            return _tiled(*what, aligned, chunk)
+    return _by_cublas(*what)
+
+
+def _by_cupy(a: Array, b: Array) -> Array:
     flush()
-    a, left = _readable(a, lead)
-    b, right = _readable(b, lead)
-    if max(rows, inner, columns, count, left.leading, right.leading) > LARGEST:
-        return None
-    result = cp.empty(shape, a.dtype)
-    kind, compute, number = SINGLE if a.dtype.itemsize == 4 else DOUBLE
-    if kind == 0 and os.environ.get("CUPY_TF32") == "1":
-        compute = COMPUTE_TF32
+    return cupy().matmul(a, b)
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    flush()
+    return cupy().zeros(shape, dtype)
+
+
+def _copied(x: Array, lead: tuple[int, ...]) -> Array:
+    """A copy that can be read as it is, or one that is nearer to that."""
+    flush()
+    if x.flags.c_contiguous:  # repeated along some axes of the stack only
+        x = cupy().broadcast_to(x, (*lead, *x.shape[-2:]))
+    return cupy().ascontiguousarray(x)
+
+
+def _small(sizes: Sizes, x: Matrices, y: Matrices, shape: tuple[int, ...], dtype: Any) -> Product:
+    """The product of small matrices, by a kernel of ours."""
+    work = math.prod(sizes)
+    results = work // sizes.inner
+    lanes = small_products.lanes_of(results, sizes.inner)
+    steps = [s for m in (x, y) for s in (m.step, *((m.leading, 1) if m.operation == PLAIN else (1, m.leading)))]
+    text = small_products.text(C_TYPES[dtype], lanes)
+    block = small_products.THREADS, 1
+    grid = -(-results * lanes // small_products.THREADS), 1
+    numbers = *sizes, *steps
+
+    def product(a: Array, b: Array) -> Array:
+        result = cupy().empty(shape, dtype)
+        launch(text, grid, block, (a.data.ptr, b.data.ptr, result.data.ptr, *numbers), work)
+        return result
+
+    return product
+
+
+def _tiled(
+    sizes: Sizes, x: Matrices, y: Matrices, shape: tuple[int, ...], dtype: Any, aligned: bool, chunk: int
+) -> Product:
+    """The product of matrices by a kernel of ours whose blocks share the inner size, and another that adds up."""
+    count, rows, inner, columns = sizes
+
+    def operand(m: Matrices, along: bool, extent: int) -> tiled_products.Operand:
+        wide = aligned and not (extent | m.leading | m.step) % tiled_products.WIDTH
+        return tiled_products.Operand(along, wide)
+
+    # which of an operand's axes has its elements side by side
+    a_along, b_along = x.operation == PLAIN, y.operation == TRANSPOSED
+    text = tiled_products.text(
+        operand(x, a_along, inner if a_along else rows),
+        operand(y, b_along, inner if b_along else columns),
+        columns % tiled_products.WIDTH == 0,
+    )
+    grid = tiled_products.grid_of(*sizes, chunk)
+    numbers = *sizes, x.step, x.leading, y.step, y.leading, chunk
+    results = count * rows * columns
+    parts = grid[1] // count
+    work = math.prod(sizes)
+    blocks = -(-results // tiled_products.JOINED)
+
+    def product(a: Array, b: Array) -> Array:
+        cp = cupy()
+        result = cp.empty(shape, dtype)
+        place = cp.cuda.alloc(parts * results * dtype.itemsize)
+        launch(text, grid, (tiled_products.THREADS, 1), (a.data.ptr, b.data.ptr, place.ptr, *numbers), work)
+        join = place.ptr, result.data.ptr, results, parts
+        launch(tiled_products.JOIN, (blocks, 1), (tiled_products.JOINED, 1), join, parts * results)
+        return result
+
+    return product
+
+
+def _by_cublas(sizes: Sizes, x: Matrices, y: Matrices, shape: tuple[int, ...], dtype: Any) -> Product:
+    """The product by cuBLAS."""
+    count, rows, inner, columns = sizes
+    one_pair, stack, number = cublas.GEMM[dtype.itemsize]
     one, zero = number(1), number(0)
     scale, nothing = ctypes.byref(one), ctypes.byref(zero)
     # row by row, the transposed product: columns of the result are its rows
-    with _Handle(library, result.nbytes) as handle:
-        if count == 1:
-            status = library.cublasGemmEx(
-                *(handle, right.operation, left.operation, columns, rows, inner, scale),
-                *(b.data.ptr, kind, right.leading, a.data.ptr, kind, left.leading),
-                *(nothing, result.data.ptr, kind, columns, compute, DEFAULT_ALGORITHM),
-            )
-        else:
-            status = library.cublasGemmStridedBatchedEx(
-                *(handle, right.operation, left.operation, columns, rows, inner, scale),
-                *(b.data.ptr, kind, right.leading, right.step, a.data.ptr, kind, left.leading, left.step),
-                *(nothing, result.data.ptr, kind, columns, rows * columns, count, compute, DEFAULT_ALGORITHM),
-            )
-    _check(status, "a product of matrices")
-    return result
+    begin = y.operation, x.operation, columns, rows, inner, scale
+    right: tuple[int, ...] = (y.leading,)
+    left: tuple[int, ...] = (x.leading,)
+    end: tuple[int, ...] = (columns,)
+    if count > 1:
+        right, left, end = (*right, y.step), (*left, x.step), (columns, rows * columns, count)
+    name = one_pair if count == 1 else stack
+    library = cublas.library()
 
+    def product(a: Array, b: Array) -> Array:
+        flush()
+        result = cupy().empty(shape, dtype)
+        function = getattr(library, name)
+        multiply(function, *begin, b.data.ptr, *right, a.data.ptr, *left, nothing, result.data.ptr, *end)
+        return result
 
-def _small(a: Array, b: Array, lead: tuple[int, ...], shape: tuple[int, ...]) -> Array | None:
-    """The product of small matrices by a kernel of ours; None if a copy would be needed."""
-    dtype = a.dtype
-    left = layout(a.shape, a.strides, dtype.itemsize, lead)
-    right = layout(b.shape, b.strides, dtype.itemsize, lead)
-    if left is None or right is None:
-        return None
-    result = cupy().empty(shape, dtype)
-    rows, inner, columns = shape[-2], a.shape[-1], shape[-1]
-    lanes = small_products.lanes_of(result.size, inner)
-    sizes = math.prod(lead), rows, inner, columns
-    steps = [x for m in (left, right) for x in (m.step, *((m.leading, 1) if m.operation == PLAIN else (1, m.leading)))]
-    threads = small_products.THREADS
-    launch(
-        small_products.text(C_TYPES[dtype], lanes),
-        (-(-result.size * lanes // threads), 1),
-        (threads, 1),
-        (a.data.ptr, b.data.ptr, result.data.ptr, *sizes, *steps),
-        math.prod(sizes),
-    )
-    return result
-
-
-def _readable(x: Array, lead: tuple[int, ...]) -> tuple[Array, Matrices]:
-    """A stack that cuBLAS can read, as it is or copied, and how."""
-    found = layout(x.shape, x.strides, x.dtype.itemsize, lead)
-    if found is None:
-        x = cupy().ascontiguousarray(x)
-        found = layout(x.shape, x.strides, x.dtype.itemsize, lead)
-    if found is None:  # repeated along some axes of the stack only
-        x = cupy().ascontiguousarray(cupy().broadcast_to(x, (*lead, *x.shape[-2:])))
-        found = layout(x.shape, x.strides, x.dtype.itemsize, lead)
-    assert found is not None
-    return x, found
+    return product
 
 
 def layout(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, lead: tuple[int, ...]) -> Matrices | None:
@@ -178,72 +226,3 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, lead
         else:
             extent = stride * lead[k]
     return Matrices(operation, leading, step or 0) if (step or 0) >= 0 else None
-
-
-class _Handle:
-    """A handle of cuBLAS that nobody else uses meanwhile, on the current stream, with a workspace of its own."""
-
-    def __init__(self, library: Any, size: int) -> None:
-        self.library = library
-        self.size = min(max(SPLITS * size, WORKSPACE[0]), WORKSPACE[1])
-
-    def __enter__(self) -> int:
-        cp, library = cupy(), self.library
-        self.free = _free(cp.cuda.runtime.getDevice())
-        try:
-            self.handle = self.free.pop()
-        except IndexError:
-            made = c_void_p()
-            _check(library.cublasCreate_v2(ctypes.byref(made)), "a handle")
-            assert made.value is not None
-            self.handle = made.value
-        self.memory = cp.cuda.alloc(self.size)
-        # a stream comes before its workspace, which it resets
-        _check(library.cublasSetStream_v2(self.handle, cp.cuda.get_current_stream().ptr), "a stream")
-        _check(library.cublasSetWorkspace_v2(self.handle, self.memory.ptr, self.size), "a workspace")
-        return self.handle
-
-    def __exit__(self, *_: object) -> None:
-        self.free.append(self.handle)
-        del self.memory  # what is given this memory next, comes after the product on the stream
-
-
-@lru_cache(maxsize=64)
-def _free(device: int) -> list[int]:
-    """Handles of a device that are in no use."""
-    return []
-
-
-def _check(status: int, what: str) -> None:
-    if status:
-        raise GraphcError(
-            f"cuBLAS failed at {what}",
-            expected="status 0",
-            actual=f"status {status} of cublas_api.h",
-            fix="is there memory left on the GPU? otherwise please report it",
-        )
-
-
-@lru_cache(maxsize=1)
-def _library() -> Any | None:
-    """The cuBLAS that CuPy has loaded; None where it has another name than on Linux."""
-    cp = cupy()
-    cp.cuda.device.get_cublas_handle()
-    try:
-        library = ctypes.CDLL(f"libcublas.so.{cp.cuda.runtime.runtimeGetVersion() // 1000}")
-        _declare(library)
-    except (OSError, AttributeError):
-        return None
-    return library
-
-
-def _declare(library: Any) -> None:
-    """The parameters of the functions that are called."""
-    handle, number, pointer, step = c_void_p, c_int, c_void_p, c_longlong
-    begin = [handle, number, number, number, number, number, pointer]
-    library.cublasCreate_v2.argtypes = [pointer]
-    library.cublasSetStream_v2.argtypes = [handle, pointer]
-    library.cublasSetWorkspace_v2.argtypes = [handle, pointer, c_size_t]
-    one, many = [pointer, number, number], [pointer, number, number, step]
-    library.cublasGemmEx.argtypes = [*begin, *one, *one, pointer, *one, number, number]
-    library.cublasGemmStridedBatchedEx.argtypes = [*begin, *many, *many, pointer, *many, number, number, number]

@@ -2,8 +2,10 @@
 
 A small step spends its time on launches, not on arithmetic. After a few calls with the same shapes its launches are
 recorded on arrays that the recording owns; from then on a call copies its arguments there, launches the recording, and
-copies the results out, so that they are the caller's own. Result arrays that the caller has dropped serve again. Large
-arguments are not worth the copies. What cannot be recorded, or fails to, runs as before.
+copies the results out, so that they are the caller's own. Result arrays that the caller has dropped serve again; where
+the same arguments come with the same result arrays again, as in a loop that trains, a recording of its own reads and
+writes them where they are. Large arguments are not worth the copies. What cannot be recorded, or fails to, runs as
+before.
 """
 
 from __future__ import annotations
@@ -11,31 +13,30 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
-from sys import getrefcount
 from typing import Any, Final
 
-import numpy as np
-
 from graphc.backends.cupy import merging
+from graphc.backends.cupy.allocation import Arena, Block, Directed, Given
 from graphc.backends.cupy.arguments import DeviceSpec
-from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.compiling import function, spills
+from graphc.backends.cupy.copies import UNIT, Copy, Gather
 from graphc.backends.cupy.launching import Call, Tape, dense, taped
 from graphc.backends.cupy.library import cupy
-from graphc.backends.cupy.prelude import TYPES
 
 PATIENCE: Final = 2  # calls with the same shapes before they are recorded
 MOST_RECORDINGS: Final = 8  # of a compiled function; each keeps its arrays
 MOST_BYTES: Final = 16 << 20  # of arguments and results that are copied
 FEWEST_STEPS: Final = 2
 COUNTED: Final = 1024
+MOST_DIRECT: Final = 8  # graphs that read arguments and write results where they are
+MOST_MADE: Final = 32  # of them in all: addresses that never come again are not worth more
 MOST_GIVEN: Final = 2  # sets of results of a recording that may serve again: one is often the next call's arguments
 COUNTED_REFERENCES: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
-THREADS: Final = 256
-APART: Final = 256  # bytes that the addresses of results are multiples of
-UNIT: Final = 16  # bytes that a thread copies at a time
 
 # Ops whose CuPy meaning neither waits for the GPU nor copies from the host; where sizes decide, it refuses by itself.
 RECORDABLE: Final = frozenset(
@@ -49,142 +50,12 @@ RECORDABLE: Final = frozenset(
 Run = Callable[..., tuple[Any, ...]]
 
 
-COPIED: Final = f"""{TYPES}
-struct alignas({UNIT}) Unit {{ u64 v[2]; }};
-__device__ void copied(const u8* a, u8* b, i64 n) {{
-  const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
-  const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
-  const i64 whole = aligned ? n / {UNIT} : 0;
-  for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
-  for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
-}}
-"""
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Recorded launches. held: constants whose addresses they have."""
 
-
-def copy_text(count: int) -> str:
-    """The text of a kernel that copies so many arrays by bytes, to the addresses in a table, with their sizes."""
-    parameters = ", ".join(f"const u8* a{k}" for k in range(count))
-    cases = "\n".join(
-        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}]); break;" for k in range(count)
-    )
-    return f"""{COPIED}
-extern "C" __global__ void kernel(const i64* table, {parameters}) {{
-  switch (blockIdx.y) {{
-{cases}
-  }}
-}}
-"""
-
-
-# copies arrays, whose addresses and sizes are in a table, to places of one piece of memory
-GATHER: Final = f"""{COPIED}
-extern "C" __global__ void kernel(const i64* table, u8* to) {{
-  const i64* const row = table + 3 * blockIdx.y;
-  copied((const u8*)row[0], to + row[1], row[2]);
-}}
-"""
-
-
-def _grid(arrays: Sequence[Any]) -> tuple[int, int, int]:
-    """Blocks enough for the largest of some arrays; a row of blocks for each."""
-    units = -(-max(array.nbytes for array in arrays) // UNIT)
-    return max(1, min(-(-units // THREADS), 1024)), len(arrays), 1
-
-
-class Copy:
-    """Copies arrays into fixed ones of the same types by one launch."""
-
-    def __init__(self, fixed: Sequence[Any]) -> None:
-        self.places = [k for k, array in enumerate(fixed) if array.nbytes]
-        if not self.places:
-            return
-        kept = [fixed[k] for k in self.places]
-        rows = [[array.data.ptr, array.nbytes] for array in kept]
-        self.table = cupy().asarray(np.asarray(rows, np.int64))
-        self.run = function(copy_text(len(kept)))
-        self.grid = _grid(kept)
-
-    def __call__(self, sources: Sequence[Any]) -> None:
-        if self.places:
-            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[sources[k].data.ptr for k in self.places]))
-
-
-class Gather:
-    """Copies fixed arrays to where a block has them, in some piece of memory, by one launch."""
-
-    def __init__(self, fixed: Sequence[Any], block: Block) -> None:
-        kept = [(array, place) for array, (place, _, _) in zip(fixed, block.kinds, strict=True) if array.nbytes]
-        self.any = bool(kept)
-        if not kept:
-            return
-        rows = [[array.data.ptr, place, array.nbytes] for array, place in kept]
-        self.table = cupy().asarray(np.asarray(rows, np.int64))
-        self.run = function(GATHER)
-        self.grid = _grid([array for array, _ in kept])
-
-    def __call__(self, memory: Any) -> None:
-        if self.any:
-            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, memory.ptr))
-
-
-class Block:
-    """Arrays of certain types side by side in one piece of memory."""
-
-    def __init__(self, like: Sequence[Any]) -> None:
-        self.kinds: list[tuple[int, tuple[int, ...], Any]] = []
-        total = 0
-        for array in like:
-            self.kinds.append((total, array.shape, array.dtype))
-            total += -(-array.nbytes // APART) * APART
-        self.bytes = max(total, 1)
-
-    def arrays(self, memory: Any) -> list[Any]:
-        """The arrays in a piece of memory."""
-        ndarray = cupy().ndarray
-        return [ndarray(shape, dtype, memory + place) for place, shape, dtype in self.kinds]
-
-
-class Given:
-    """Results that were handed out: the same arrays serve again once nobody else refers to them."""
-
-    def __init__(self, block: Block) -> None:
-        self.memory = cupy().cuda.alloc(block.bytes)
-        self.arrays = block.arrays(self.memory)
-        self.shapes = [a.shape for a in self.arrays]
-        self.alone = self._references()
-
-    def free(self) -> bool:
-        """Whether the arrays are ours alone, and still of the shapes they had."""
-        return self._references() == self.alone and [a.shape for a in self.arrays] == self.shapes
-
-    def _references(self) -> list[int]:
-        """How many there are to the arrays (views have one), to their pointers, and to the memory."""
-        arrays = self.arrays
-        return [*map(getrefcount, arrays), *[getrefcount(a.data) for a in arrays], getrefcount(self.memory.mem)]
-
-
-class Arena:
-    """An allocator of one piece of memory, from which nothing is given back. Until `made`, it only counts."""
-
-    def __init__(self, malloc: Callable[[int], Any]) -> None:
-        self.malloc = malloc
-        self.held: list[Any] = []
-        self.memory: Any = None
-        self.bytes = 0
-
-    def make(self) -> None:
-        """Take as much memory as has been asked for; what is asked for next is the same again."""
-        self.memory = self.malloc(max(self.bytes, 1))
-        self.held = []
-        self.bytes = 0
-
-    def __call__(self, size: int) -> Any:
-        place = self.bytes
-        self.bytes += -(-size // APART) * APART
-        if self.memory is None:
-            self.held.append(self.malloc(size))
-            return self.held[-1]
-        return self.memory + place
+    graph: Any
+    held: list[Any]
 
 
 class Whole:
@@ -192,6 +63,7 @@ class Whole:
 
     def __init__(self, one: merging.Merged, arena: Arena, inputs: int) -> None:
         self.run = function(one.text)
+        self.block = *one.block, 1
         self.arena = arena  # where the temporaries are
         names: dict[str | int, int] = {
             "results": inputs,
@@ -205,14 +77,14 @@ class Whole:
 
     def __call__(self, addresses: list[int], results: Any) -> None:
         known = [*addresses, results.ptr, *self.tail]
-        self.run((1, 1, 1), (merging.THREADS, 1, 1), tuple([known[k] for k in self.places]))
+        self.run((1, 1, 1), self.block, tuple([known[k] for k in self.places]))
 
 
 def whole(
     calls: Sequence[Call], inputs: Sequence[Any], results: Sequence[Any], block: Block, arena: Arena
 ) -> Whole | None:
     """The launches of a call as one kernel, if they can be that, and write the results to memory of the arena."""
-    found = list(merging.runs(calls))
+    found = list(merging.runs(calls, merging.MOST_WORK))
     if len(found) != 1 or not merging.small(found[0][0]):
         return None
     start, stop = arena.memory.ptr, arena.memory.ptr + arena.bytes
@@ -228,14 +100,33 @@ def whole(
     regions.append(merging.Region(start, arena.bytes, "arena"))
     for k, array in enumerate(inputs):
         regions.append(merging.Region(array.data.ptr, array.nbytes, f"input {k}"))
-    return Whole(merging.merged(found[0], regions), arena, len(inputs))
+
+    def piece(address: int) -> tuple[str, int]:
+        """The allocation, argument or constant that an address lies in."""
+        region = next((r for r in regions[-1 - len(inputs) :] if r.start <= address < r.start + r.bytes), None)
+        if region is None:
+            return "", address
+        if region.name != "arena":
+            return region.name, 0
+        return "arena", bisect_right(arena.places, address - start)
+
+    one = merging.merged(found[0], regions, piece, merging.MANY_THREADS)
+    if spills(one.text):
+        one = merging.merged(found[0], regions, piece)
+    return Whole(one, arena, len(inputs))
+
+
+def apart(calls: Sequence[Call]) -> None:
+    """Launch what was noted, each by itself."""
+    for call in calls:
+        function(call.text)((*call.grid, 1), (*call.block, 1), call.arguments)
 
 
 def send(calls: Sequence[Call]) -> None:
     """Launch what was noted, small neighbours as one kernel."""
     for run in merging.runs(calls):
         if len(run) == 1:
-            function(run[0].text)((*run[0].grid, 1), (*run[0].block, 1), run[0].arguments)
+            apart(run)
         else:
             one = merging.merged(run)
             function(one.text)((1, 1, 1), (*one.block, 1), one.arguments)
@@ -249,35 +140,45 @@ class Recording:
         self.cp = cp
         self.lock = threading.Lock()
         self.pool = cp.cuda.MemoryPool()
+        self.run = run
         self.held: list[Any] = []  # constants whose addresses the launches have
         self.given: list[Given] = []
         self.turn = 0
+        # by addresses of arguments and results
+        self.direct: OrderedDict[Any, Graph] = OrderedDict()
+        self.seen: dict[Any, int] = {}
+        self.made = 0
+        self.numbers: list[int] | None = None  # the allocations that are results
         current = cp.cuda.get_current_stream()
-        stream = cp.cuda.Stream(non_blocking=True)
+        stream = self.stream = cp.cuda.Stream(non_blocking=True)
         with cp.cuda.using_allocator(self.pool.malloc), stream:
             stream.wait_event(current.record())
             self.inputs = [cp.empty_like(a, order="C") for a in arguments]
             for mine, given in zip(self.inputs, arguments, strict=True):
                 mine[...] = given
-            self.block = Block(self._dense(run))
+            with taped(Tape(apart)) as tape:
+                results = self._dense(self.inputs)
+                tape.flush()
+            self.block = Block(results)
+            del results
             if sum(a.nbytes for a in self.inputs) + self.block.bytes > MOST_BYTES:
                 raise ValueError("too much to copy")
-            self.whole = self._as_one(run)
+            self.whole = self._as_one()
             if self.whole is None:
-                self._record(run, stream)
+                self._record(stream)
         stream.synchronize()
         if self.whole is None:
             # outside of the pool: memory that the recorded call has given back to it is written to at each launch
             self.copy_in = Copy(self.inputs)
             self.gather = Gather(self.results, self.block)
 
-    def _as_one(self, run: Run) -> Whole | None:
+    def _as_one(self) -> Whole | None:
         """The call as one kernel, if it is small enough, and nothing else than kernels."""
         arena = Arena(self.pool.malloc)
         tape = Tape(send)
         for _ in range(2):
             with self.cp.cuda.using_allocator(arena), taped(tape):
-                results = self._dense(run)
+                results = self._dense(self.inputs)
             if tape.flushes:
                 tape.flush()
                 return None
@@ -289,45 +190,104 @@ class Recording:
             tape.held = []
         return whole(tape.calls, self.inputs, results, self.block, arena)
 
-    def _record(self, run: Run, stream: Any) -> None:
+    def _record(self, stream: Any) -> None:
         """Record the call as a CUDA graph."""
         # the memory that the call takes lies in the pool then, and its libraries and kernels are ready
         for _ in range(2):
-            self._dense(run)
-            self._noted(run, [])
+            allocator = Directed(self.pool.malloc, {})
+            with self.cp.cuda.using_allocator(allocator):
+                self.numbers = allocator.numbers(self._noted(self.inputs, []))
         stream.synchronize()
         stream.begin_capture()
         try:
-            self.results = self._noted(run, self.held)
+            self.results = self._noted(self.inputs, self.held)
         finally:
             self.graph = stream.end_capture()
 
-    def _noted(self, run: Run, held: list[Any]) -> list[Any]:
+    def _noted(self, inputs: Sequence[Any], held: list[Any]) -> list[Any]:
         """Run the call with small kernels joined; `held` gets the constants they read."""
         with taped(Tape(send)) as tape:
-            results = self._dense(run)
+            results = self._dense(inputs)
             tape.flush()
         held += tape.held
         return results
 
-    def _dense(self, run: Run) -> list[Any]:
+    def _dense(self, inputs: Sequence[Any]) -> list[Any]:
         """The results, dense: they are copied by bytes."""
-        return [dense(a) for a in run(*self.inputs)]
+        return [dense(a) for a in self.run(*inputs)]
+
+    def _directed(self, key: Any, arguments: Sequence[Any], found: Given) -> Graph | None:
+        """The graph that reads these arguments and writes these results, if they have come before."""
+        graph = self.direct.get(key)
+        if graph is not None or self.numbers is None:
+            return graph
+        if len(self.seen) > COUNTED:
+            self.seen.clear()
+        count = self.seen[key] = self.seen.get(key, 0) + 1
+        if count < PATIENCE or self.made >= MOST_MADE:
+            return None
+        self.made += 1
+        try:
+            graph = self._record_there(arguments, found)
+        except Exception:
+            graph = None
+        if graph is None:
+            self.numbers = None  # it goes on with copies
+            return None
+        self.direct[key] = graph
+        while len(self.direct) > MOST_DIRECT:
+            self.direct.popitem(last=False)
+        return graph
+
+    def _record_there(self, arguments: Sequence[Any], found: Given) -> Graph | None:
+        """Record the call on these arguments and results; None if its results come to lie elsewhere."""
+        assert self.numbers is not None
+        cp, stream = self.cp, self.stream
+        wanted = [found.memory + place for place, _, _ in self.block.kinds]
+        places = {
+            number: (array.nbytes, memory)
+            for number, array, memory in zip(self.numbers, found.arrays, wanted, strict=True)
+            if number >= 0
+        }
+        held: list[Any] = []
+        current = cp.cuda.get_current_stream()
+        with stream:
+            stream.wait_event(current.record())
+            # once without: kernels for addresses like these are compiled then
+            for captured in (False, True):
+                if captured:
+                    stream.synchronize()
+                    stream.begin_capture()
+                try:
+                    with cp.cuda.using_allocator(Directed(self.pool.malloc, places)):
+                        results = self._noted(arguments, held)
+                finally:
+                    graph = stream.end_capture() if captured else None
+                if any(
+                    array.nbytes and array.data.ptr != memory.ptr for array, memory in zip(results, wanted, strict=True)
+                ):
+                    return None
+        return Graph(graph, held)
 
     def __call__(self, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
         """The results; None for arguments at addresses that the kernel is not written for."""
+        addresses = [a.data.ptr for a in arguments]
         if self.whole is not None:
-            addresses = [a.data.ptr for a in arguments]
             for address in addresses:
                 if address % UNIT:
                     return None
             found = self._room()
             self.whole(addresses, found.memory)
             return tuple(found.arrays)
-        self.copy_in(arguments)
-        self.graph.launch(self.cp.cuda.get_current_stream())
         found = self._room()
-        self.gather(found.memory)
+        direct = self._directed((found.memory.ptr, *addresses), arguments, found)
+        stream = self.cp.cuda.get_current_stream()
+        if direct is not None:
+            direct.graph.launch(stream)
+        else:
+            self.copy_in(arguments)
+            self.graph.launch(stream)
+            self.gather(found.memory)
         return tuple(found.arrays)
 
     def _room(self) -> Given:
@@ -387,8 +347,13 @@ class Replayed:
             for a, dtype in zip(args, dtypes, strict=True):
                 if type(a) is not ndarray or a.dtype != dtype or not dense(a):
                     return otherwise(*args)
-            recording = self.recordings.get(self._key(args))
-            found = None if recording is None else self._replayed(recording, args)
+            key = self._key(args)
+            recording = self.recordings.get(key)
+            if recording is not None:
+                found = self._replayed(recording, args)
+            else:
+                # a call that is not recorded has been made before; it needs no more than these arrays
+                found = self.run(*args) if key in self.recordings else None
             if found is None:
                 return otherwise(*args)
             return found[0] if unpacked else found

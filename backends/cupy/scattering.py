@@ -95,8 +95,14 @@ def searched_text(kind: str, fold: str, indices: tuple[str, ...]) -> str:
   for (i64 t = (i64)blockIdx.x * blockDim.x + threadIdx.x; t < lead * span * rest; t += step) {{
     const i64 r = t % rest, place = t / rest % span, l = t / rest / span;
     {fold}::Acc acc = {fold}::start();
-    for (i64 j = 0; j < count; ++j) {{
-      if (place_of(j{arguments}) == place) acc = {fold}::take(acc, values[((l * count + j) * rest + r) * unit]);
+    for (i64 top = 0; top < count; top += 8) {{
+      i64 places[8];  // on their way at the same time
+#pragma unroll
+      for (i64 u = 0; u < 8; ++u) places[u] = top + u < count ? place_of(top + u{arguments}) : -1;
+#pragma unroll
+      for (i64 u = 0; u < 8; ++u) {{
+        if (places[u] == place) acc = {fold}::take(acc, values[((l * count + top + u) * rest + r) * unit]);
+      }}
     }}
     result[t] = {fold}::result(acc);
   }}

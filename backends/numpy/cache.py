@@ -26,6 +26,7 @@ LOOKS: Final = 256
 SHARE: Final = 64  # and when a process has written this part of the limit.
 SUFFIX: Final = ".kernel"
 DIGEST: Final = 32  # bytes before the code
+READING: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
 def key(*parts: str) -> str:
@@ -40,14 +41,18 @@ def get(name: str) -> bytes | None:
         return None
     path = folder / (name + SUFFIX)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        # a pipe that has this name must not be waited for
+        descriptor = os.open(path, READING)
+        try:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode) or about.st_size > LIMIT or not _only_ours(about):
+                return None
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read()
+        finally:
+            os.close(descriptor)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode) or about.st_size > LIMIT or not _only_ours(about):
-            return None
-        content = file.read()
     digest, code = content[:DIGEST], content[DIGEST:]
     if hashlib.sha256(name.encode() + code).digest() != digest:
         return None
@@ -94,7 +99,7 @@ def folder() -> Path | None:
     """Where kernels are kept: ``GRAPHC_CACHE_DIR``, ``off`` for nowhere, else the user's folder for caches."""
     chosen = os.environ.get("GRAPHC_CACHE_DIR")
     if chosen is not None:
-        return None if chosen in ("", "off") else Path(chosen)
+        return None if chosen in ("", "off") else Path(os.path.expanduser(chosen))
     import platformdirs
 
     return platformdirs.user_cache_path("graphc", appauthor=False)

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -186,8 +187,7 @@ class Jitted(Wrapper):
         key = call.signature_key(types)
         # A thread that is tracing never waits here: two functions that call each other would wait for ever.
         # At worst one of them is compiled twice.
-        held = self._lock.acquire(blocking=not STACK.worlds)
-        try:
+        with nullcontext() if STACK.worlds else self._lock:
             variants = self._signatures.get(key)
             variant, broken = variants.find(types) if variants is not None else (None, None)
             if variant is not None:
@@ -209,9 +209,6 @@ class Jitted(Wrapper):
                 self._exact = {}
             self._exact[exact] = variant
             return call, variant
-        finally:
-            if held:
-                self._lock.release()
 
     def _compile(
         self, call: Call, key: Any, variants: Variants | None, types: list[TensorType], broken: str | None

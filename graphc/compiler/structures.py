@@ -5,9 +5,11 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from graphc.compiler.pytrees import unflatten
+
+DEEPEST: Final = 100  # structures within structures; Python reads no text with more than 200 brackets open
 
 
 def taker(structure: Any) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...] | None] | None:
@@ -64,7 +66,7 @@ def giver(structure: Any, leaves: int) -> Callable[[Sequence[Any]], Any]:
     {'b': 4, 'a': (3, None)}
     """
     marks = [_Mark(k) for k in range(leaves)]
-    text = _written(unflatten(structure, marks))
+    text = _written(unflatten(structure, marks), DEEPEST)
     if text is None:
         return lambda results: unflatten(structure, results)
     names = "".join(f"r{k}, " for k in range(leaves))
@@ -80,21 +82,23 @@ class _Mark:
         self.number = number
 
 
-def _written(value: Any) -> str | None:
-    """The text that makes a structure of results; None if more than tuples, lists, dicts and None are in it."""
+def _written(value: Any, depth: int) -> str | None:
+    """The text that makes a structure of results; None if it is deep, or not only tuples, lists, dicts and None."""
     kind = type(value)
     if kind is _Mark:
         return f"r{value.number}"
     if value is None:
         return "None"
+    if depth == 0:
+        return None
     if kind is dict:
-        parts = [_written(item) for item in value.values()]
+        parts = [_written(item, depth - 1) for item in value.values()]
         if None in parts or any(type(key) is not str for key in value):
             return None
         return f"{{{', '.join(f'{key!r}: {part}' for key, part in zip(value, parts, strict=True))}}}"
     if kind not in (tuple, list):
         return None
-    parts = [_written(item) for item in value]
+    parts = [_written(item, depth - 1) for item in value]
     if None in parts:
         return None
     inside = "".join(f"{part}, " for part in parts)

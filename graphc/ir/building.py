@@ -21,8 +21,8 @@ def paused_gc() -> Iterator[None]:
     A graph is many small containers and no garbage; collecting while they appear doubles the time of large compiles.
     """
     enabled = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if enabled:

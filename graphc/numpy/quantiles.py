@@ -97,6 +97,9 @@ def _median(rows: Rows, keepdims: Any) -> Any:
     else:
         low, high = rows.sorted[..., (count - 1) // 2], rows.sorted[..., count // 2]
     middle = _as_float(low) if low.id == high.id else _mean_of_two(low, high)
+    if low.id != high.id and not isinstance(count, int):
+        # of an odd number there is one in the middle, of which the sum with itself may overflow
+        middle = where(strong(count % 2, world) == 1, _as_float(low), middle)
     return rows.restored(world.convert(middle, middle.type.dtype), keepdims)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -206,16 +207,15 @@ def assigned(result: Any, caller: FrameType | None) -> Any:
     return result
 
 
-class tracing:
+@contextmanager
+def tracing(name: str, hints: Mapping[str, int] | None = None) -> Iterator[TracingWorld]:
     """Context of one trace: a fresh graph, on top of the traces already running in this thread."""
-
-    def __init__(self, name: str, hints: Mapping[str, int] | None = None) -> None:
-        self.world = TracingWorld(Builder(name), hints, depth=len(STACK.worlds) + 1)
-
-    def __enter__(self) -> TracingWorld:
-        STACK.worlds.append(self.world)
-        return self.world
-
-    def __exit__(self, *_: object) -> None:
-        STACK.worlds.remove(self.world)
-        self.world.active = False
+    world = TracingWorld(Builder(name), hints, depth=len(STACK.worlds) + 1)
+    # Ctrl-C may come anywhere, between two steps of entering or leaving too; a generator that is dropped still ends
+    try:
+        STACK.worlds.append(world)
+        yield world
+    finally:
+        world.active = False
+        if world in STACK.worlds:
+            STACK.worlds.remove(world)

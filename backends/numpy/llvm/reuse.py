@@ -236,14 +236,14 @@ class Store:
 @lru_cache(maxsize=1)
 def store() -> Store | None:
     """The process's store; None where it is switched off, or the interpreter runs without a lock."""
-    wanted = os.environ.get("GRAPHC_KEPT_BYTES", str(LIMIT))
-    if not wanted.isdecimal():
+    wanted = os.environ.get("GRAPHC_KEPT_BYTES", "").strip() or str(LIMIT)
+    if not (wanted.isascii() and wanted.isdecimal()):
         raise UnsupportedError(
             "the variable GRAPHC_KEPT_BYTES says how many bytes of dropped results are kept",
             expected="a whole number, 0 for none",
             actual=repr(wanted),
         )
-    limit = int(wanted)
+    limit = min(int(wanted), sys.maxsize)
     return Store(limit) if limit > 0 and entry.SUPPORTED else None
 
 

@@ -488,8 +488,7 @@ class _Steps:
         if (along == 1 and _apart(down, layout.shape[-1])) or (down == 1 and _apart(along, layout.shape[-2])):
             return layout
         # what is repeated along the stack is copied once
-        whole = [0 if s == 0 else d for s, d in zip(layout.strides[:-2], layout.shape[:-2], strict=True)]
-        once = tuple(d or 1 for d in whole)
+        once = tuple(1 if s == 0 else d for s, d in zip(layout.strides[:-2], layout.shape[:-2], strict=True))
         part = Layout(layout.storage, layout.dtype, (*once, *layout.shape[-2:]), layout.strides, layout.offset)
         found = self.stored(TensorType(part.shape, part.dtype))
         self.copy(part, found)

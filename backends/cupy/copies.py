@@ -1,0 +1,93 @@
+"""Copies of several arrays by one launch: arguments to where a recording reads them, results to the caller's arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from graphc.backends.cupy.allocation import Block
+from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.prelude import TYPES
+
+THREADS: Final = 256
+UNIT: Final = 16  # bytes that a thread copies at a time
+
+COPIED: Final = f"""{TYPES}
+struct alignas({UNIT}) Unit {{ u64 v[2]; }};
+__device__ void copied(const u8* a, u8* b, i64 n) {{
+  const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
+  const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
+  const i64 whole = aligned ? n / {UNIT} : 0;
+  for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
+  for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
+}}
+"""
+
+
+def copy_text(count: int) -> str:
+    """The text of a kernel that copies so many arrays by bytes, to the addresses in a table, with their sizes."""
+    parameters = ", ".join(f"const u8* a{k}" for k in range(count))
+    cases = "\n".join(
+        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}]); break;" for k in range(count)
+    )
+    return f"""{COPIED}
+extern "C" __global__ void kernel(const i64* table, {parameters}) {{
+  switch (blockIdx.y) {{
+{cases}
+  }}
+}}
+"""
+
+
+# copies arrays, whose addresses and sizes are in a table, to places of one piece of memory
+GATHER: Final = f"""{COPIED}
+extern "C" __global__ void kernel(const i64* table, u8* to) {{
+  const i64* const row = table + 3 * blockIdx.y;
+  copied((const u8*)row[0], to + row[1], row[2]);
+}}
+"""
+
+
+def _grid(arrays: Sequence[Any]) -> tuple[int, int, int]:
+    """Blocks enough for the largest of some arrays; a row of blocks for each."""
+    units = -(-max(array.nbytes for array in arrays) // UNIT)
+    return max(1, min(-(-units // THREADS), 1024)), len(arrays), 1
+
+
+class Copy:
+    """Copies arrays into fixed ones of the same types by one launch."""
+
+    def __init__(self, fixed: Sequence[Any]) -> None:
+        self.places = [k for k, array in enumerate(fixed) if array.nbytes]
+        if not self.places:
+            return
+        kept = [fixed[k] for k in self.places]
+        rows = [[array.data.ptr, array.nbytes] for array in kept]
+        self.table = cupy().asarray(np.asarray(rows, np.int64))
+        self.run = function(copy_text(len(kept)))
+        self.grid = _grid(kept)
+
+    def __call__(self, sources: Sequence[Any]) -> None:
+        if self.places:
+            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, *[sources[k].data.ptr for k in self.places]))
+
+
+class Gather:
+    """Copies fixed arrays to where a block has them, in some piece of memory, by one launch."""
+
+    def __init__(self, fixed: Sequence[Any], block: Block) -> None:
+        kept = [(array, place) for array, (place, _, _) in zip(fixed, block.kinds, strict=True) if array.nbytes]
+        self.any = bool(kept)
+        if not kept:
+            return
+        rows = [[array.data.ptr, place, array.nbytes] for array, place in kept]
+        self.table = cupy().asarray(np.asarray(rows, np.int64))
+        self.run = function(GATHER)
+        self.grid = _grid([array for array, _ in kept])
+
+    def __call__(self, memory: Any) -> None:
+        if self.any:
+            self.run(self.grid, (THREADS, 1, 1), (self.table.data.ptr, memory.ptr))
