@@ -20,8 +20,8 @@ from graphc import dims
 from graphc.dims import Size
 
 DType = np.dtype[Any]
-# the sum of exp(x) over exp(the largest x) is one that only a backend makes
-Fold = Literal["sum", "prod", "max", "min", "any", "all", "exp_sum"]
+# only backends make the last two: the sum of exp(x) over exp(the largest x), and a sum that loses what it rounds
+Fold = Literal["sum", "prod", "max", "min", "any", "all", "exp_sum", "plain_sum"]
 
 # What kernels can hold in a register; half precision and complex numbers run by NumPy.
 KERNEL_DTYPES: Final = frozenset(

@@ -122,15 +122,25 @@ inline int launch(const long long* shape, int chosen, bool alone, std::function<
   body = f;
   threads.resize(count);
   if (!alone) stacks.reset(new char[STACK * count]);
-  for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
-    for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) {
-      if (alone) {
-        for (threadIdx.y = 0; threadIdx.y < blockDim.y; ++threadIdx.y)
-          for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x) f();
-      } else if (!run_block()) {
-        return 1;
+  const long long blocks = (long long)gridDim.x * gridDim.y;
+  for (long long k = 0; k < blocks; ++k) {
+    // in order, from the last to the first, or every second one and then the others
+    const long long half = (blocks + 1) / 2, turned = k < half ? 2 * k : 2 * (k - half) + 1;
+    const long long block = order == 0 ? k : order == 1 ? blocks - 1 - k : turned;
+    blockIdx.x = block % gridDim.x;
+    blockIdx.y = block / gridDim.x;
+    if (alone) {
+      const int threads = blockDim.x * blockDim.y;
+      for (int t = 0; t < threads; ++t) {
+        const int thread = order == 0 ? t : threads - 1 - t;
+        threadIdx.x = thread % blockDim.x;
+        threadIdx.y = thread / blockDim.x;
+        f();
       }
+    } else if (!run_block()) {
+      return 1;
     }
+  }
   return 0;
 }
 
@@ -160,6 +170,15 @@ template <class T> T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulation::exchange(value, (emulation::current & (emulation::WARP - 1)) ^ mask);
 }
 
+template <class T> T __shfl_up_sync(unsigned, T value, int distance) {
+  const int lane = emulation::current & (emulation::WARP - 1);
+  return emulation::exchange(value, lane < distance ? lane : lane - distance);
+}
+
+// one thread runs at a time
+template <class T> T atomicAdd(T* place, T value) { const T before = *place; *place += value; return before; }
+template <class T> T atomicOr(T* place, T value) { const T before = *place; *place |= value; return before; }
+
 inline unsigned __ballot_sync(unsigned, bool flag) {
   unsigned all = 0;
   for (int lane = 0; lane < emulation::WARP; ++lane) all |= (unsigned)emulation::exchange((int)flag, lane) << lane;
@@ -175,5 +194,6 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
   return (unsigned long long)((unsigned __int128)a * b >> 64);
 }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 using std::signbit;

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.cupy import gathering, philox, scattering, schedule, small_products, tiled_products
+from graphc.backends.cupy import buckets, gathering, philox, scattering, schedule, small_products, tiled_products
 from graphc.backends.cupy.compiling import relaxed
 from graphc.backends.cupy.copies import GATHER, copy_text
 from graphc.backends.cupy.emit import CudaEmitter
@@ -401,21 +401,47 @@ def test_adding_at_repeated_positions(dtype: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(searched.reshape(expected.shape), ones)
     flat = first % 3 * 5 + second % 5
     order = np.argsort(flat, kind="stable")
-    many = np.zeros((lead, 15, rest), dtype)
-    run_text(scattering.sorted_text(kind, fold), tmp_path, [values, many, order, flat[order]], numbers)
-    np.testing.assert_array_equal(many.reshape(expected.shape), expected)
     latest, wanted = np.full(15, -1), np.full(15, -1)
     wanted[flat] = np.arange(count)
     run_text(scattering.LAST, tmp_path, [order, flat[order], latest], [count, 15])
     np.testing.assert_array_equal(latest, wanted)
 
 
+def added_by_buckets(values: Array, indices: Sequence[Array], sizes: tuple[int, ...], folder: Path) -> list[Array]:
+    """What the texts that gather positions first give, in each order of threads and blocks."""
+    dtype = values.dtype
+    lead, count, rest = values.shape
+    span = math.prod(sizes)
+    fold = "AnyOf" if dtype == np.bool_ else fold_type("sum", dtype, False)
+    kind = "u8" if dtype == np.bool_ else C_TYPES[dtype]
+    shape = buckets.sharing(span, lead * rest, rest, dtype.itemsize, 16)
+    number = np.dtype(np.uint32)
+    texts = scattering.gathered_texts(kind, fold, tuple(C_TYPES[i.dtype] for i in indices), "u32", shape)
+    emulator = Emulator(texts, folder)
+    found = []
+    for order in ORDERS:
+        result = placed(np.full((lead, span, rest), 77).astype(dtype), 0)
+        counts, firsts = np.zeros(span + 1, number), np.full(span, 1 << 31, number)
+        arrivals, positions = np.full(count, 1 << 31, number), np.full(count, 1 << 31, number)
+        arrays = dict(enumerate([placed(values, 0), result, counts, firsts, arrivals, positions, *indices]))
+        places = tuple(range(6, 6 + len(indices)))
+        for text, given, sized, grid in (
+            (texts[0], (2, 4, *places), (count, span, *sizes), (3, 1)),
+            (texts[1], (2, 3), (span,), (2, 1)),
+            (texts[2], (3, 4, 5, *places), (count, span, *sizes), (3, 1)),
+            (texts[3], (0, 1, 2, 3, 5), (lead, count, span, rest), shape.grid),
+        ):
+            emulator.launch(Launch(text, grid, (buckets.THREADS, 1), given, sized), arrays, order)
+        found.append(result.reshape(lead, *sizes, rest))
+    return found
+
+
 @pytest.mark.parametrize("dtype", ADDED)
 @pytest.mark.parametrize(
     ("lead", "count", "sizes", "rest"),
-    [(2, 300, (3, 5), 4), (1, 4000, (70,), 1), (1, 33, (1000,), 70), (1, 5000, (2,), 3)],
+    [(2, 300, (3, 5), 4), (1, 4000, (70,), 1), (1, 33, (1000,), 70), (3, 5000, (2,), 3), (1, 70_000, (1,), 2)],
 )
-def test_blocks_that_own_places(
+def test_positions_gathered_first(
     lead: int, count: int, sizes: tuple[int, ...], rest: int, dtype: Any, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(12)
@@ -423,21 +449,33 @@ def test_blocks_that_own_places(
     indices = [rng.integers(-n, n, count).astype(kind) for n, kind in zip(sizes, (np.int64, np.int32), strict=False)]
     expected = np.zeros((lead, *sizes, rest), dtype)
     np.add.at(expected, (slice(None), *indices), values)
-    fold = "AnyOf" if dtype is np.bool_ else fold_type("sum", np.dtype(dtype), False)
-    kind = "u8" if dtype is np.bool_ else C_TYPES[np.dtype(dtype)]
-    span = math.prod(sizes)
-    size = 16 if dtype is np.float64 else 8
-    found = scattering.owners(count, span, lead * rest, size, 2)
-    assert found is not None
-    assert found.each * found.lanes * size <= scattering.ROOM
-    result = np.full((lead, span, rest), 77).astype(dtype)
-    text = scattering.owned_text(kind, fold, [C_TYPES[i.dtype] for i in indices], found.lanes)
-    arrays = dict(enumerate([values, result, *indices]))
-    numbers = [lead, count, span, rest, *sizes, found.each]
-    emulator = Emulator([text], tmp_path)
-    for order in ORDERS:
-        emulator.launch(Launch(text, found.grid, (256, 1), tuple(arrays), tuple(numbers)), arrays, order)
-        np.testing.assert_array_equal(result.reshape(expected.shape), expected)
+    for result in added_by_buckets(values, indices, sizes, tmp_path):
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_elements_of_a_place_are_added_in_order(tmp_path: Path) -> None:
+    """Whichever comes first by chance; those of a place with many in some other fixed order."""
+    rng = np.random.default_rng(13)
+    span = 40
+    often = np.minimum(rng.geometric(0.15, 3000) - 1, span - 1)
+    i = np.concatenate([often, np.full(200, 7), [span + 3, -span - 1], rng.integers(10, span, 100)]).astype(np.int64)
+    values = (rng.normal(size=(1, i.size, 6)) * 10.0 ** rng.integers(-9, 9, (1, i.size, 1))).astype(np.float32)
+    first, *others = added_by_buckets(values, [i], (span,), tmp_path)
+    for other in others:
+        np.testing.assert_array_equal(first, other)
+    exact = np.zeros((span, 6))
+    few = 0
+    for place in range(span):
+        mine = np.flatnonzero(i == place)
+        for j in mine:
+            exact[place] += values[0, j].astype(np.float64)
+        if mine.size <= buckets.SHORT:
+            few += mine.size > buckets.AT_ONCE
+            np.testing.assert_array_equal(first[0, place], exact[place].astype(np.float32))
+    assert few > 3
+    size = np.zeros((span, 6))
+    np.add.at(size, i[np.abs(i) < span], np.abs(values[0][np.abs(i) < span]).astype(np.float64))
+    assert np.all(np.abs(first[0] - exact) <= 6e-8 * np.abs(exact) + 1e-14 * size)
 
 
 def test_random_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
@@ -463,7 +501,8 @@ def test_random_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
 def test_arrays_are_copied_by_bytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     sources = [
-        placed(rng.integers(0, 255, n, np.uint8), offset) for n, offset in ((1, 0), (1000, 0), (1000, 3), (64, 8))
+        placed(rng.integers(0, 255, n, np.uint8), offset)
+        for n, offset in ((1, 0), (1000, 0), (1000, 3), (64, 8), (20_001, 0))
     ]
     targets = [np.zeros_like(a) for a in sources]
     table = np.array([[a.ctypes.data, a.nbytes] for a in targets], np.int64)
@@ -526,6 +565,86 @@ def test_sums_of_exponentials_take_one_sweep(dtype: Any, processors: int, tmp_pa
         found, largest = case.run(emulator, order).values()
         np.testing.assert_allclose(found, exact, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
         np.testing.assert_array_equal(largest, wanted)
+
+
+# --- sums of squared deviations ---------------------------------------------------------------------------------
+
+
+def deviations(x: Any, axis: int | None) -> Any:
+    """What standardising needs: some of it once for each column, some for each element."""
+    mean = np.mean(x, axis=axis, keepdims=True)
+    variance = np.mean((x - mean) ** 2, axis=axis, keepdims=True)
+    return mean, variance, (x - mean) / (1 + np.std(x, axis=axis, keepdims=True))
+
+
+def far_from_zero(shape: tuple[int, int], axis: int | None) -> Array:
+    """Columns, or rows: with a mean far from 0, all the same, with one large element at first, and plain ones."""
+    rng = np.random.default_rng(14)
+    x = rng.normal(size=shape).astype(np.float32)
+    along = x.T if axis == 1 else x
+    along[:, 0] += 1000
+    if along.shape[1] > 1:
+        along[:, 1] = 0.1
+        along[0, 2 % along.shape[1]] = 1e6
+    return x
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((2100, 3), 0), ((300, 100), 0), ((3, 9000), 1), ((200, 300), None), ((2, 6), 0), ((40, 130), 0)],
+)
+def test_squared_deviations_take_one_sweep(
+    shape: tuple[int, int], axis: int | None, symbolic: bool, tmp_path: Path
+) -> None:
+    x = far_from_zero(shape, axis)
+    specs = [graphc.Spec(("n", "m"), np.float32)] if symbolic else [x]
+    compiled = graphc.compile(lambda x: deviations(x, axis), *specs, kernels="ufunc")
+    found = list(trials_of("deviations", compiled, [x]))
+    wide = x.astype(np.float64)
+    mean = np.mean(wide, axis=axis, keepdims=True)
+    (trial,) = found
+    case = trial.case(Device(processors=6))
+    # all sums are made by one kernel, and perhaps another one that joins them
+    assert sum("SumPlain<double, double>::Acc acc" in text for text in case.texts) <= 2
+    assert any("SumPlain<double, double>::Acc acc" in text for text in case.texts)
+    emulator = Emulator(case.texts, tmp_path)
+    for order in ORDERS:
+        results = case.run(emulator, order).values()
+        means, variances, normal = (v.reshape(w.shape) for v, w in zip(results, (mean, mean, x), strict=True))
+        np.testing.assert_allclose(means, mean, rtol=2e-7)
+        centre = means.astype(np.float64)
+        about = np.mean((wide - centre) ** 2, axis=axis, keepdims=True)
+        np.testing.assert_allclose(variances, about, rtol=3e-7, atol=1e-12)
+        spread = 1 + np.sqrt(about)
+        np.testing.assert_allclose(normal * spread, wide - centre, rtol=1e-6, atol=1e-6 * float(np.max(spread)))
+
+
+@pytest.mark.parametrize("processors", [2, 132])
+def test_squared_deviations_of_what_is_not_finite(processors: int, tmp_path: Path) -> None:
+    """They are what the two sweeps of the processor give, wherever infinities and NaN stand."""
+    rng = np.random.default_rng(15)
+    x = rng.normal(size=(700, 40)).astype(np.float32)
+    x[0, 0], x[3, 1], x[0, 2], x[699, 3] = np.inf, -np.inf, np.nan, np.nan
+    x[0, 4], x[5, 4] = np.inf, -np.inf
+    x[:, 5] = np.inf
+    x[:, 6] *= 1e-30
+    x[:, 7] *= np.float32(1e18)
+    x[:, 8] = -0.0
+
+    def spread(x: Any) -> Any:
+        mean = np.mean(x, axis=0)
+        bounded = np.minimum(np.maximum(mean, np.float32(-1e30)), np.float32(1e30))
+        centred = x - mean
+        return np.sum(centred * centred, axis=0), np.var(x, axis=0), np.sum((bounded - x) ** 2, axis=0), mean
+
+    compiled = graphc.compile(spread, x, kernels="ufunc")
+    for trial in trials_of("spread", compiled, [x]):
+        case = trial.case(Device(processors=processors))
+        emulator = Emulator(case.texts, tmp_path)
+        for order in ORDERS:
+            for node, actual in case.run(emulator, order).items():
+                np.testing.assert_allclose(actual, trial.expected[node], rtol=1e-4, atol=1e-30)
 
 
 BINARY = ("arctan2", "fmod", "remainder", "floor_divide", "hypot", "pow", "logaddexp", "logaddexp2", "xlogy", "xlog1py")
@@ -677,11 +796,12 @@ def test_a_sample_compiles_for_gpus() -> None:
     texts = [text for trial in found for text in trial.case().texts]
     texts += [philox.BLOCKS, philox.STREAMS, philox.below_text(32), philox.below_text(64), scattering.LAST]
     texts += [
-        scattering.sorted_text("double", "SumF64"),
         scattering.few_text("float", "SumF32<double>", ["i64", "i32"]),
         scattering.searched_text("float", "SumF32<double>", ("i64", "i32")),
-        scattering.owned_text("double", "SumF64", ["i64", "i32"], 64),
-        scattering.owned_text("float", "SumF32<double>", ["i32"], 1),
+        *scattering.gathered_texts("double", "SumF64", ("i64", "i32"), "u64", buckets.sharing(9000, 700, 700, 8, 16)),
+        *scattering.gathered_texts("float", "SumF32<double>", ("i32",), "u32", buckets.sharing(20000, 64, 64, 4, 16)),
+        *scattering.gathered_texts("float", "SumF32<double>", ("i32",), "u32", buckets.sharing(9, 1, 1, 4, 16)),
+        *scattering.gathered_texts("u8", "AnyOf", ("i32",), "u32", buckets.sharing(9, 8, 8, 1, 16)),
     ]
     texts += [copy_text(3), GATHER]
     texts += [small_products.text("float", 1), small_products.text("float", 4), small_products.text("double", 32)]

@@ -31,7 +31,7 @@ from graphc.ops.record import Op
 from graphc.verification.cases import cases, rounded
 from graphc.verification.rules import installed
 from tests.random_programs import DIVISION, draw
-from tests.test_cuda_kernels import elementwise_rows, gradient_of_weights, with_weights
+from tests.test_cuda_kernels import deviations, elementwise_rows, far_from_zero, gradient_of_weights, with_weights
 from tests.test_cuda_products import AS_IT_IS, COPIED, LAYOUTS, operand
 from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, leaves, one_node
 
@@ -408,6 +408,51 @@ def test_adding_up_at_many_positions(count: int, span: int, rest: int, cp: Any) 
     given = [cp.asarray(v) for v in (np.zeros((span, rest), np.float32), i, u)]
     for _ in range(4):
         np.testing.assert_array_equal(host(f(*given))[0], wanted)
+
+
+@pytest.mark.parametrize("how", ["a few much more often than others", "one alone", "more than a block marks at a time"])
+def test_adding_up_at_positions_that_are_not_even(how: str, cp: Any) -> None:
+    """In a fixed order, whatever the order in which they arrive."""
+    rng = np.random.default_rng(11)
+    count, span = (200_000, 3000) if how.startswith("more") else (50_000, 20_000)
+    i = np.minimum(rng.zipf(1.3, count) - 1, span - 1)
+    if how == "one alone":
+        i[:] = 17
+    if how.startswith("more"):
+        i[::3] = span - 1
+    u = (rng.normal(size=(count, 6)) * 10.0 ** rng.integers(-6, 6, (count, 1))).astype(np.float32)
+    f = graphc.compile(
+        graphc.grad(lambda w, i, u: np.sum(w[i] * u)), np.zeros((span, 6), np.float32), i, u, backend="cupy"
+    )
+    exact, size = np.zeros((2, span, 6))
+    np.add.at(exact, i, u.astype(np.float64))
+    np.add.at(size, i, np.abs(u.astype(np.float64)))
+    given = [cp.asarray(v) for v in (np.zeros((span, 6), np.float32), i, u)]
+    first = host(f(*given))[0]
+    assert np.all(np.abs(first - exact) <= 6e-8 * np.abs(exact) + 1e-12 * size)
+    for _ in range(4):
+        np.testing.assert_array_equal(host(f(*given))[0], first)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((30_000, 260), 0), ((3, 90_000), 1), ((2000, 3000), None), ((70, 3), 0)])
+def test_squared_deviations_take_one_sweep(shape: tuple[int, int], axis: int | None, cp: Any) -> None:
+    x = far_from_zero(shape, axis)
+    wide = x.astype(np.float64)
+    mean, variance, normal = host(graphc.compile(lambda x: deviations(x, axis), x, backend="cupy")(cp.asarray(x)))
+    np.testing.assert_allclose(mean, np.mean(wide, axis=axis, keepdims=True), rtol=2e-7)
+    about = np.mean((wide - mean) ** 2, axis=axis, keepdims=True)
+    np.testing.assert_allclose(variance, about, rtol=3e-7, atol=1e-12)
+    spread = 1 + np.sqrt(about)
+    np.testing.assert_allclose(normal * spread, wide - mean, rtol=1e-6, atol=1e-6 * float(np.max(spread)))
+
+
+def test_squared_deviations_of_what_is_not_finite(cp: Any) -> None:
+    x = np.random.default_rng(12).normal(size=(5000, 12)).astype(np.float32)
+    x[0, 0], x[3, 1], x[0, 2], x[4999, 3] = np.inf, -np.inf, np.nan, np.nan
+    x[:, 4] = np.inf
+    actual = host(graphc.compile(lambda x: np.var(x, axis=0), x, backend="cupy")(cp.asarray(x)))[0]
+    assert np.all(np.isnan(actual[:5]))
+    np.testing.assert_allclose(actual[5:], np.var(x[:, 5:].astype(np.float64), axis=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "ulps"), [(np.float32, 2.5), (np.float64, 2.5)])

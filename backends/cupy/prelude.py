@@ -83,13 +83,14 @@ struct SumF64 {
   // where the sum has overflowed, what it lost is no number
   __device__ static T result(Acc a) { const double exact = a.sum + a.rest; return exact != exact ? a.sum : exact; }
 };
-template <class A> struct SumF32 {  // A: the type that is added up in
-  typedef A Acc; typedef float T;
+template <class U, class A> struct SumPlain {  // A: the type that is added up in
+  typedef A Acc; typedef U T;
   __device__ static Acc start() { return 0; }
   __device__ static Acc take(Acc a, T x) { return a + x; }
   __device__ static Acc join(Acc a, Acc b) { return a + b; }
-  __device__ static T result(Acc a) { return (float)a; }
+  __device__ static T result(Acc a) { return (T)a; }
 };
+template <class A> using SumF32 = SumPlain<float, A>;
 template <class U, class A> struct ProdFloat {
   typedef A Acc; typedef U T;
   __device__ static Acc start() { return 1; }
@@ -139,10 +140,17 @@ template <> __device__ __forceinline__ float smaller(float a, float b) {
 template <> __device__ __forceinline__ double smaller(double a, double b) {
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;
 }
+template <class U, int N> __device__ __forceinline__ U largest(const U (&x)[N]) {
+  U most = x[0];
+#pragma unroll
+  for (int k = 1; k < N; ++k) most = larger(most, x[k]);
+  return most;
+}
 template <class U, class L> struct MaxOf {  // L: gives the lowest number
   typedef U Acc; typedef U T;
   __device__ static Acc start() { return L::number(); }
   __device__ static Acc take(Acc a, T x) { return larger(a, x); }
+  template <int N> __device__ static Acc take_all(Acc a, const T (&x)[N]) { return larger(a, largest(x)); }
   __device__ static Acc join(Acc a, Acc b) { return larger(a, b); }
   __device__ static T result(Acc a) { return a; }
 };
@@ -172,20 +180,29 @@ template <class U, class L> struct ExpSum {
   typedef Exponentials<U> Acc; typedef U T;
   __device__ static Acc start() { return Acc{0, 0, L::number(), L::number()}; }
   __device__ static Acc take(Acc a, T x) {
-    if (!(x <= a.limit)) {
-      const T base = finite_or_0(larger(a.limit, x));
+    const T one[1] = {x};
+    return take_all(a, one);
+  }
+  // the base is looked after once for all of them
+  template <int N> __device__ static Acc take_all(Acc a, const T (&x)[N]) {
+    const T most = largest(x);
+    if (!(most <= a.limit)) {
+      const T base = finite_or_0(larger(a.limit, most));
       a.sum = rescaled(a.sum, a.base, base);
-      a.limit = larger(a.limit, x) + 1;
+      a.limit = larger(a.limit, most) + 1;
       a.base = base;
     }
-    a.sum += exp_of(x - a.base);
-    a.most = larger(a.most, x);
+#pragma unroll
+    for (int k = 0; k < N; ++k) a.sum += exp_of(x[k] - a.base);
+    a.most = larger(a.most, most);
     return a;
   }
+  // one of the two has the base of both; which one does not depend on which comes first
   __device__ static Acc join(Acc a, Acc b) {
-    const T limit = larger(a.limit, b.limit);
-    const T base = limit != limit ? (T)0 : a.limit == limit ? a.base : b.base;
-    return Acc{rescaled(a.sum, a.base, base) + rescaled(b.sum, b.base, base), base, limit, larger(a.most, b.most)};
+    const bool first = a.limit > b.limit || (a.limit == b.limit && a.base >= b.base);
+    const T base = first ? a.base : b.base, other = first ? b.base : a.base;
+    const double sum = (first ? a.sum : b.sum) + rescaled(first ? b.sum : a.sum, other, base);
+    return Acc{sum, base, larger(a.limit, b.limit), larger(a.most, b.most)};
   }
   __device__ static T result(Acc a) { return (T)rescaled(a.sum, a.base, finite_or_0(a.most)); }
 };
@@ -245,6 +262,8 @@ def fold_type(fold: Fold, dtype: DType, fast: bool) -> str:
         return "AnyOf" if fold == "any" else "AllOf"
     if fold == "exp_sum":
         return f"ExpSum<{kind}, {_limit('max', dtype)}>"
+    if fold == "plain_sum":
+        return f"SumPlain<{kind}, {kind}>"
     if fold in ("max", "min"):
         if dtype == BOOL:
             return "AnyOf" if fold == "max" else "AllOf"
