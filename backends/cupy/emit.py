@@ -195,7 +195,7 @@ class CudaEmitter(Emitter):
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Single-precision constants that no instruction holds stay in registers, which this many operations are worth."""
+        """In single precision, constants that no instruction holds stay in registers: for long formulas."""
         before, self._keeping = self._keeping, True
         yield
         self._keeping = before

@@ -87,7 +87,9 @@ __device__ __forceinline__ double of_halves(i32 high, i32 low) {
   return __longlong_as_double((i64)((u64)(u32)high << 32 | (u32)low));
 }
 // x = m 2^k for a positive normal x, with m between 2/3 and 4/3, and 2^23 k
-__device__ __forceinline__ u32 above_two_thirds(float x) { return ((u32)__float_as_int(x) - 0x3f2aaaabu) & 0xff800000u; }
+__device__ __forceinline__ u32 above_two_thirds(float x) {
+  return ((u32)__float_as_int(x) - 0x3f2aaaabu) & 0xff800000u;
+}
 __device__ __forceinline__ float mantissa(float x) {
   return __int_as_float((i32)((u32)__float_as_int(x) - above_two_thirds(x)));
 }
