@@ -808,7 +808,7 @@ def test_a_sample_compiles_for_gpus() -> None:
     for along, wide in ((False, True), (True, True), (True, False)):
         operands = tiled_products.Operand(along, wide), tiled_products.Operand(not along, wide)
         texts.append(tiled_products.text(*operands, wide))
-    texts.append(tiled_products.JOIN)
+    texts += [tiled_products.join_text(1), tiled_products.join_text(8)]
     texts += [gathering.text(("i64", "u8"), width, width == 2) for width in (1, 2, 4, 8, 16)]
     assert 8 < assert_no_spills(texts) <= 255
 
