@@ -38,6 +38,24 @@ constexpr int WARP = 32;
 inline uint64_t exchanged[2][1024][2];
 inline int turn[1024];
 
+// half precision by its definition: a count of units in the last place, halfway to even
+inline uint16_t half_of(double x) {
+  const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  const double size = std::fabs(x);
+  if (std::isnan(x)) return sign | 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;
+  const int exponent = size < 0x1p-14 ? -14 : std::ilogb(size);
+  const int count = (int)std::nearbyint(std::ldexp(size, 10 - exponent));  // 2048 is the next exponent's first
+  return sign | (uint16_t)(((exponent + 14) << 10) + count);
+}
+inline float from_half(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                     : exponent     ? std::ldexp(float(1024 + fraction), exponent - 25)
+                                    : std::ldexp(float(fraction), -24);
+  return bits & 0x8000 ? -size : size;
+}
+
 inline void wait(State state, unsigned barrier = 0, unsigned expected = 0) {
   threads[current].state = state;
   threads[current].barrier = barrier;
@@ -122,15 +140,25 @@ inline int launch(const long long* shape, int chosen, bool alone, std::function<
   body = f;
   threads.resize(count);
   if (!alone) stacks.reset(new char[STACK * count]);
-  for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
-    for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) {
-      if (alone) {
-        for (threadIdx.y = 0; threadIdx.y < blockDim.y; ++threadIdx.y)
-          for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x) f();
-      } else if (!run_block()) {
-        return 1;
+  const long long blocks = (long long)gridDim.x * gridDim.y;
+  for (long long k = 0; k < blocks; ++k) {
+    // in order, from the last to the first, or every second one and then the others
+    const long long half = (blocks + 1) / 2, turned = k < half ? 2 * k : 2 * (k - half) + 1;
+    const long long block = order == 0 ? k : order == 1 ? blocks - 1 - k : turned;
+    blockIdx.x = block % gridDim.x;
+    blockIdx.y = block / gridDim.x;
+    if (alone) {
+      const int threads = blockDim.x * blockDim.y;
+      for (int t = 0; t < threads; ++t) {
+        const int thread = order == 0 ? t : threads - 1 - t;
+        threadIdx.x = thread % blockDim.x;
+        threadIdx.y = thread / blockDim.x;
+        f();
       }
+    } else if (!run_block()) {
+      return 1;
     }
+  }
   return 0;
 }
 
@@ -160,6 +188,15 @@ template <class T> T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulation::exchange(value, (emulation::current & (emulation::WARP - 1)) ^ mask);
 }
 
+template <class T> T __shfl_up_sync(unsigned, T value, int distance) {
+  const int lane = emulation::current & (emulation::WARP - 1);
+  return emulation::exchange(value, lane < distance ? lane : lane - distance);
+}
+
+// one thread runs at a time
+template <class T> T atomicAdd(T* place, T value) { const T before = *place; *place += value; return before; }
+template <class T> T atomicOr(T* place, T value) { const T before = *place; *place |= value; return before; }
+
 inline unsigned __ballot_sync(unsigned, bool flag) {
   unsigned all = 0;
   for (int lane = 0; lane < emulation::WARP; ++lane) all |= (unsigned)emulation::exchange((int)flag, lane) << lane;
@@ -171,9 +208,26 @@ inline int __float_as_int(float x) { return same_bits<int>(x); }
 inline float __int_as_float(int x) { return same_bits<float>(x); }
 inline long long __double_as_longlong(double x) { return same_bits<long long>(x); }
 inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
+namespace emulation {
+// the processor's approximations: a unit off in single precision where a test asks for it, 20 bits in double
+#ifndef INVERSE_OFF_BY
+#define INVERSE_OFF_BY 0
+#endif
+inline float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
+inline float near_inverse(float b) {
+  const float exact = flushed(1.0f / flushed(b));
+  return std::isfinite(exact) && exact ? same_bits<float>(same_bits<int>(exact) + INVERSE_OFF_BY) : exact;
+}
+inline double near_inverse(double b) {
+  const double exact = 1.0 / (std::fabs(b) < 0x1p-1022 ? std::copysign(0.0, b) : b);
+  if (std::fabs(exact) < 0x1p-1022) return std::copysign(0.0, b);
+  return same_bits<double>(same_bits<long long>(exact) & -(1ll << 32));
+}
+}  // namespace emulation
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return (unsigned long long)((unsigned __int128)a * b >> 64);
 }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 using std::signbit;

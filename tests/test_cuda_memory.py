@@ -7,7 +7,6 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -167,7 +166,6 @@ def driver(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pooled]:
     found = Pooled(folder)
     instead_of_cupy(found, monkeypatch)
     monkeypatch.setattr(scattering, "function", found.function)
-    monkeypatch.setattr(scattering, "device", lambda number: SimpleNamespace(processors=4))
     functions._scalar.cache_clear()
     yield found
     functions._scalar.cache_clear()

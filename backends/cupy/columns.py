@@ -7,18 +7,21 @@ needs more is taken apart before.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
 from graphc.backends.cupy.body import UNBOUNDED, Body, Env, Index, Settings
 from graphc.backends.cupy.packs import Packed, Packing
 from graphc.backends.cupy.prelude import C_TYPES, acc_bytes
-from graphc.backends.cupy.rows import folds, operand, swept
+from graphc.backends.cupy.rows import folds, operand, swept, takes_all
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.kernels import Fixed, Kernel, Position, Reduce
 
 WIDTH: Final = 32  # threads of a block side by side
 RESIDENT: Final = 4  # blocks that run on a processor at the same time
+TOGETHER: Final = 4  # elements of a column that a fold of many operations takes at a time
 
 
 def source(kernel: Kernel, settings: Settings, packing: Packing, height: int, split: bool) -> str:
@@ -57,7 +60,7 @@ class _Columns:
             self._sweep(index, down)
             for i in self.found:
                 gather(body, i, self.height, width)
-            with e.scope("if (threadIdx.y == 0)"):
+            with having_results(body, self.height, width):
                 self._finish(index)
         threads = WIDTH * self.height
         return body.text("kernel", threads, RESIDENT if threads == UNBOUNDED else 1)
@@ -99,46 +102,107 @@ class _Columns:
                 x = values[operand(kernel, i)]
                 e.statement(f"acc{i}[{j}] = {body.fold(i)}::take(acc{i}[{j}], {x.text});")
 
-        e.statement(body.unroll(inside))
-        with e.scope(f"for (idx at = start + (idx)threadIdx.y; at < stop; at += {self.height})"):
+        def walk(each: Callable[[Env, str], None]) -> None:
             place: Index = {**index, **body.unravel(down, "at", "i")}
-            self.packed.run(sorted([*again, *inside]), stores, dict(outer), place, take, known)
+            self.packed.run(sorted([*again, *inside]), stores, dict(outer), place, each, known)
+
+        e.statement("idx at = start + (idx)threadIdx.y;")
+        heavy = [i for i in self.found if takes_all(kernel, i)]
+        if heavy:
+            operands = list(dict.fromkeys(operand(kernel, i) for i in heavy))
+
+            def note(values: Env, j: str) -> None:
+                for o in operands:
+                    e.statement(f"several{o}[{j}][k] = {values[o].text};")
+                for i in self.found:
+                    if i not in heavy:
+                        x = values[operand(kernel, i)]
+                        e.statement(f"acc{i}[{j}] = {body.fold(i)}::take(acc{i}[{j}], {x.text});")
+
+            with e.scope(f"for (; at + {(TOGETHER - 1) * self.height} < stop;)"):
+                for o in operands:
+                    e.statement(f"{C_TYPES[kernel.values[o].dtype]} several{o}[{width}][{TOGETHER}];")
+                e.statement("#pragma unroll")
+                with e.scope(f"for (int k = 0; k < {TOGETHER}; ++k, at += {self.height})"):
+                    walk(note)
+                e.statement("#pragma unroll")
+                with e.scope(f"for (int j = 0; j < {width}; ++j)"):
+                    for i in heavy:
+                        e.statement(f"acc{i}[j] = {body.fold(i)}::take_all(acc{i}[j], several{operand(kernel, i)}[j]);")
+        e.statement(body.unroll(inside) if not heavy else "#pragma unroll 1")
+        with e.scope(f"for (; at < stop; at += {self.height})"):
+            walk(take)
 
     def _finish(self, index: dict[int, str]) -> None:
         """Leave the accumulators for `finish`, or store what follows from the results."""
         body, e, width = self.body, self.body.e, self.packing.width
+        if self.split:
+            place = f"(blockIdx.y * packs + pack) * {width} + j"
+            for number, i in enumerate(self.found):
+                e.statement(f"part{number}[{place}] = acc{i}[q];")
+            return
+        env: Env = {i: body.folded(i, f"acc{i}[q]") for i in self.found}
+        at = {**index, self.last: f"({index[self.last]} + j)"} if width > 1 else index
+        finish_stores(body, env, at)
+
+
+def shared(height: int, width: int) -> tuple[int, int]:
+    """Of threads one below the other with `width` columns each: how many have results in the end, and of how many."""
+    lanes = min(height, width)
+    return lanes, width // lanes
+
+
+@contextmanager
+def having_results(body: Body, height: int, width: int) -> Iterator[None]:
+    """Statements of the threads that have results, once for each: `acc[q]` is that of column `j`."""
+    lanes, each = shared(height, width)
+    e = body.e
+    with e.scope(f"if (threadIdx.y < {lanes})"):
         e.statement("#pragma unroll")
-        with e.scope(f"for (int j = 0; j < {width}; ++j)"):
-            if self.split:
-                place = f"(blockIdx.y * packs + pack) * {width} + j"
-                for number, i in enumerate(self.found):
-                    e.statement(f"part{number}[{place}] = acc{i}[j];")
-                return
-            env: Env = {i: body.folded(i, f"acc{i}[j]") for i in self.found}
-            at = {**index, self.last: f"({index[self.last]} + j)"} if width > 1 else index
-            finish_stores(body, env, at)
+        with e.scope(f"for (int q = 0; q < {each}; ++q)"):
+            e.statement(f"const idx j = (idx)threadIdx.y + q * {lanes};" if height > 1 else "const idx j = q;")
+            yield
 
 
-def gather(body: Body, number: int, height: int, width: int = 1) -> None:
-    """Join the accumulators of threads one below the other, from the top down; the topmost thread has the result.
+def gather(body: Body, number: int, height: int, width: int = 1, side: int = WIDTH) -> None:
+    """Join the accumulators of threads one below the other; see `having_results` for which has what then.
 
-    width: of each thread's array of accumulators, `acc`.
+    width: of each thread's array of accumulators, `acc`. side: threads side by side. The threads share the columns:
+    first each joins those of some neighbours in order, then one half joins those of the other, until one is left.
     """
     e, fold = body.e, body.fold(number)
     if height == 1:
         return
+    lanes, each = shared(height, width)
     with e.scope(""):
         e.statement(f"{fold}::Acc* const kept = ({fold}::Acc*)room;")
         e.statement("__syncthreads();")
         e.statement("#pragma unroll")
         with e.scope(f"for (int j = 0; j < {width}; ++j)"):
-            e.statement(f"kept[(threadIdx.y * {width} + j) * {WIDTH} + threadIdx.x] = acc{number}[j];")
+            e.statement(f"kept[(threadIdx.y * {width} + j) * {side} + threadIdx.x] = acc{number}[j];")
         e.statement("__syncthreads();")
-        with e.scope("if (threadIdx.y == 0)"), e.scope(f"for (int k = 1; k < {height}; ++k)"):
+        if lanes > 1:
+            e.statement(f"const u32 column = threadIdx.y % {lanes}, top = threadIdx.y - column;")
             e.statement("#pragma unroll")
-            with e.scope(f"for (int j = 0; j < {width}; ++j)"):
-                other = f"kept[(k * {width} + j) * {WIDTH} + threadIdx.x]"
-                e.statement(f"acc{number}[j] = {fold}::join(acc{number}[j], {other});")
+            with e.scope(f"for (int q = 0; q < {each}; ++q)"):
+                place = f"* {width} + column + q * {lanes}) * {side} + threadIdx.x"
+                e.statement(f"acc{number}[q] = kept[(top {place}];")
+                e.statement("#pragma unroll 1")
+                with e.scope(f"for (int k = 1; k < {lanes}; ++k)"):
+                    e.statement(f"acc{number}[q] = {fold}::join(acc{number}[q], kept[((top + k) {place}]);")
+            if height == lanes:
+                return
+            # of threads with several columns each there are none left
+            e.statement("__syncthreads();")
+            e.statement(f"kept[threadIdx.y * {side} + threadIdx.x] = acc{number}[0];")
+            e.statement("__syncthreads();")
+        mine = f"kept[threadIdx.y * {side} + threadIdx.x]"
+        e.statement("#pragma unroll 1")
+        with e.scope(f"for (u32 o = {height // 2}; o >= {lanes}; o >>= 1)"):
+            with e.scope("if (threadIdx.y < o)"):
+                other = f"kept[(threadIdx.y + o) * {side} + threadIdx.x]"
+                e.statement(f"{mine} = acc{number}[0] = {fold}::join(acc{number}[0], {other});")
+            e.statement("__syncthreads();")
 
 
 def finish_stores(body: Body, env: Env, index: Index) -> None:

@@ -14,6 +14,7 @@ from graphc.backends.cupy.prelude import TYPES
 
 THREADS: Final = 256
 UNIT: Final = 16  # bytes that a thread copies at a time
+TOGETHER: Final = 4  # units on their way at the same time
 
 COPIED: Final = f"""{TYPES}
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
@@ -21,7 +22,15 @@ __device__ void copied(const u8* a, u8* b, i64 n) {{
   const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
   const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
   const i64 whole = aligned ? n / {UNIT} : 0;
-  for (i64 t = first; t < whole; t += step) ((Unit*)b)[t] = ((const Unit*)a)[t];
+  i64 at = first;
+  for (; at + {TOGETHER - 1} * step < whole; at += {TOGETHER} * step) {{
+    Unit some[{TOGETHER}];
+#pragma unroll
+    for (i32 k = 0; k < {TOGETHER}; ++k) some[k] = ((const Unit*)a)[at + k * step];
+#pragma unroll
+    for (i32 k = 0; k < {TOGETHER}; ++k) ((Unit*)b)[at + k * step] = some[k];
+  }}
+  for (; at < whole; at += step) ((Unit*)b)[at] = ((const Unit*)a)[at];
   for (i64 t = whole * {UNIT} + first; t < n; t += step) b[t] = a[t];
 }}
 """
@@ -54,7 +63,7 @@ extern "C" __global__ void kernel(const i64* table, u8* to) {{
 def _grid(arrays: Sequence[Any]) -> tuple[int, int, int]:
     """Blocks enough for the largest of some arrays; a row of blocks for each."""
     units = -(-max(array.nbytes for array in arrays) // UNIT)
-    return max(1, min(-(-units // THREADS), 1024)), len(arrays), 1
+    return max(1, min(-(-units // (THREADS * TOGETHER)), 1024)), len(arrays), 1
 
 
 class Copy:

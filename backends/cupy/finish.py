@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.backends.cupy.body import Body, Env, Settings
-from graphc.backends.cupy.columns import WIDTH, finish_stores, gather
+from graphc.backends.cupy.columns import finish_stores, gather, having_results
 from graphc.backends.cupy.prelude import acc_bytes
 from graphc.kernels import Kernel, Reduce
 
@@ -36,12 +36,17 @@ def finish_rows(threads: int) -> int:
     return max(1, 128 // threads) if threads <= 32 else 1
 
 
-def columns_source(kernel: Kernel, settings: Settings, numbers: list[int], loops: tuple[int, ...], height: int) -> str:
-    """The same where accumulators of one block lie side by side: `part[block * results + result]`."""
+def columns_source(
+    kernel: Kernel, settings: Settings, numbers: list[int], loops: tuple[int, ...], height: int, side: int
+) -> str:
+    """The same where accumulators of one block lie side by side: `part[block * results + result]`.
+
+    A block has `side` results, and `height` threads for each.
+    """
     body, env = _begin(kernel, settings, numbers, loops)
     e = body.e
-    e.statement(f"ROOM({height * WIDTH * _words(kernel, numbers)});")
-    with e.scope(f"for (idx left = blockIdx.x * (idx){WIDTH}; left < results; left += gridDim.x * (idx){WIDTH})"):
+    e.statement(f"ROOM({height * side * _words(kernel, numbers)});")
+    with e.scope(f"for (idx left = blockIdx.x * (idx){side}; left < results; left += gridDim.x * (idx){side})"):
         e.statement("const idx at = left + (idx)threadIdx.x < results ? left + (idx)threadIdx.x : results - 1;")
         index = body.unravel(loops, "at", "i")
         for number, i in enumerate(numbers):
@@ -50,12 +55,12 @@ def columns_source(kernel: Kernel, settings: Settings, numbers: list[int], loops
             with e.scope(f"for (idx b = threadIdx.y; b < blocks; b += {height})"):
                 e.statement(f"acc{i}[0] = {fold}::join(acc{i}[0], part{number}[b * results + at]);")
         for i in numbers:
-            gather(body, i, height)
-        with e.scope("if (threadIdx.y == 0)"):
+            gather(body, i, height, side=side)
+        with having_results(body, height, 1):
             for i in numbers:
-                env[i] = body.folded(i, f"acc{i}[0]")
+                env[i] = body.folded(i, f"acc{i}[q]")
             _store(body, env, index, numbers)
-    return body.text("kernel", WIDTH * height)
+    return body.text("kernel", side * height)
 
 
 def _begin(kernel: Kernel, settings: Settings, numbers: list[int], loops: tuple[int, ...]) -> tuple[Body, Env]:

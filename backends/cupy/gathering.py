@@ -26,13 +26,16 @@ def text(indices: tuple[str, ...], width: int, wide: bool) -> str:
     indices: the types of positions along each axis of the span. wide: 64 bits for indices.
     """
     parameters = "".join(f", const {index}* i{k}, i64 n{k}" for k, index in enumerate(indices))
-    digits = "\n".join(
-        f"    p = (i64)i{k}[at] % n{k};\n    place = place * n{k} + (p < 0 ? p + n{k} : p);"
-        for k in range(len(indices))
-    )
+    digits = "\n".join(f"    place = place * n{k} + wrapped((i64)i{k}[at], n{k});" for k in range(len(indices)))
     return f"""{PRELUDE}
 typedef {"i64" if wide else "i32"} idx;
 typedef Pack<u{8 * min(width, 8)}, {max(1, width // 8)}> Unit;
+// the remainder takes many operations, and is seldom needed
+__device__ __forceinline__ i64 wrapped(i64 p, i64 n) {{
+  p += p < 0 ? n : 0;
+  if ((u64)p >= (u64)n) p = (p % n + n) % n;
+  return p;
+}}
 extern "C" __global__ void kernel(const u8* from, u8* to, i64 lead, i64 count, i64 span, i64 rest{parameters}) {{
   const Unit* const x = (const Unit*)from;
   Unit* const result = (Unit*)to;
@@ -40,7 +43,7 @@ extern "C" __global__ void kernel(const u8* from, u8* to, i64 lead, i64 count, i
   const idx step = (idx)blockDim.x * gridDim.x;
   for (idx t = (idx)blockIdx.x * blockDim.x + threadIdx.x; t < all; t += step) {{
     const idx r = t % size, at = t / size % places, l = t / size / places;
-    i64 place = 0, p;
+    i64 place = 0;
 {digits}
     result[t] = x[(l * span + place) * rest + r];
   }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from graphc.backends.cupy.rows import swept
@@ -29,17 +30,30 @@ def taken_apart(kernel: Kernel) -> list[Part]:
     values: list[Value] = list(kernel.values)
     parts: list[Part] = []
     stages = kernel.stages
-    for stage in range(1, max(stages, default=0) + 1):
+    last = max((stages[i] for i, v in enumerate(kernel.values) if isinstance(v, Reduce) and not v.across), default=0)
+    across = [i for i, v in enumerate(kernel.values) if isinstance(v, Reduce) and v.across]
+    rest = [(n, s) for n, s in enumerate(kernel.stores) if s.value not in across]
+    everywhere = tuple(s for n, s in rest if swept(kernel, n))
+    single = tuple(s for n, s in rest if not swept(kernel, n))
+
+    def fold(kept_values: Iterable[int], stores: Iterable[Store]) -> None:
+        """A part that folds, and keeps these values, which are the same all along the reduced loops."""
+        temporary = tuple(Store(i, -1 - i, place) for i in kept_values)
+        part = pruned(Kernel(kernel.sizes, tuple(values), (*temporary, *stores), kernel.reduced))
+        parts.append(Part(_fewer_loops(part, kernel), tuple((s.node, shape) for s in temporary)))
+        for s in temporary:
+            values[s.value] = Load(kernel.values[s.value].dtype, s.node, place)
+
+    for stage in range(1, last + 1):
         found = [
             i for i, v in enumerate(kernel.values) if isinstance(v, Reduce) and not v.across and stages[i] == stage
         ]
-        if not found:
-            continue
-        stores = tuple(Store(i, -1 - i, place) for i in found)
-        part = pruned(Kernel(kernel.sizes, tuple(values), stores, kernel.reduced))
-        parts.append(Part(_fewer_loops(part, kernel), tuple((-1 - i, shape) for i in found)))
-        for i in found:
-            values[i] = Load(kernel.values[i].dtype, -1 - i, place)
+        if stage == last and not across:
+            # what follows from the results is computed along with them
+            fold(_hoisted(kernel, values, everywhere), single)
+            single = ()
+        elif found:
+            fold(found, ())
     for i, value in enumerate(kernel.values):
         stores = tuple(s for s in kernel.stores if s.value == i)
         if isinstance(value, Reduce) and value.across and stores:
@@ -47,9 +61,7 @@ def taken_apart(kernel: Kernel) -> list[Part]:
             turned[i] = replace(value, across=False)
             part = pruned(Kernel(kernel.sizes, tuple(turned), stores, frozenset(kept)))
             parts.append(Part(_fewer_loops(part, kernel)))
-    rest = [(n, s) for n, s in enumerate(kernel.stores) if not _across(kernel, s.value)]
-    everywhere = tuple(s for n, s in rest if swept(kernel, n))
-    hoisted = _hoisted(kernel, values, everywhere) if kernel.reduced else ()
+    hoisted = _hoisted(kernel, values, everywhere) if kernel.reduced else []
     if hoisted:
         sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
         stores = tuple(Store(i, -1 - i, place) for i in hoisted)
@@ -59,7 +71,6 @@ def taken_apart(kernel: Kernel) -> list[Part]:
             values[i] = Load(kernel.values[i].dtype, -1 - i, place)
     if everywhere:
         parts.append(Part(_fewer_loops(pruned(Kernel(kernel.sizes, tuple(values), everywhere)), kernel)))
-    single = tuple(s for n, s in rest if not swept(kernel, n))
     if single:
         # once for each point of the other loops, also where the reduced ones are empty
         sizes = tuple(1 if k in kernel.reduced else size for k, size in enumerate(kernel.sizes))
@@ -68,7 +79,7 @@ def taken_apart(kernel: Kernel) -> list[Part]:
 
 
 def _hoisted(kernel: Kernel, values: list[Value], stores: tuple[Store, ...]) -> list[int]:
-    """What is computed from results of folds, and is the same all along the reduced loops, though it is used there."""
+    """Results of folds, and what is computed from them and the same all along the reduced loops, if used there."""
     fold = [isinstance(v, Reduce) for v in kernel.values]
     follows: list[bool] = []  # from a fold
     for i, value in enumerate(kernel.values):
@@ -79,10 +90,10 @@ def _hoisted(kernel: Kernel, values: list[Value], stores: tuple[Store, ...]) -> 
     while stack:
         i = stack.pop()
         value = values[i]
-        if i in seen or not isinstance(value, Apply):
+        if i in seen or not isinstance(value, Apply | Reduce):
             continue
         seen.add(i)
-        if follows[i] and not kernel.varies[i] & kernel.reduced:
+        if isinstance(value, Reduce) or (follows[i] and not kernel.varies[i] & kernel.reduced):
             found.add(i)
         else:
             stack.extend(value.operands)

@@ -11,11 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType
+from graphc.backends.numpy.llvm.emit import BOOL, F16, F32, F64, DType
 from graphc.kernels import Fold
 
 C_TYPES: Final[dict[DType, str]] = {
     BOOL: "bool",
+    F16: "f16",
     F32: "float",
     F64: "double",
     **{np.dtype(f"{sign}{size}"): f"{sign}{8 * size}" for sign in "iu" for size in (1, 2, 4, 8)},
@@ -25,26 +26,78 @@ TYPES: Final = """\
 typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
 
-// a / b to within two units in the last place, for b from 2^-126 to 2^126
-__device__ __forceinline__ float near_quotient(float a, float b) {
+// a number of half precision: what arrays hold, and what is converted; cuda_fp16.h is not found everywhere
+struct f16 {
+  u16 bits;
+  f16() = default;
+  __device__ __forceinline__ f16(float x) {
+#ifdef __CUDACC__
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
+    bits = emulation::half_of(x);
+#endif
+  }
+  __device__ __forceinline__ f16(double x) {
+#ifdef __CUDACC__
+    asm("cvt.rn.f16.f64 %0, %1;" : "=h"(bits) : "d"(x));
+#else
+    bits = emulation::half_of(x);
+#endif
+  }
+  __device__ __forceinline__ f16(int x) : f16((float)x) {}
+  __device__ __forceinline__ operator float() const {
+#ifdef __CUDACC__
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+#else
+    return emulation::from_half(bits);
+#endif
+  }
+};
+
+// 1 / b to within two units in the last place, for b from 2^-126 to 2^126
+__device__ __forceinline__ float near_inverse(float b) {
 #ifdef __CUDACC__
   float inverse;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
-  return a * inverse;
+  return inverse;
 #else
-  return a * (1.0f / b);
+  return emulation::near_inverse(b);
 #endif
 }
-__device__ __forceinline__ double near_quotient(double a, double b) {
+__device__ __forceinline__ double near_inverse(double b) {
 #ifdef __CUDACC__
   double inverse;
-  asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(inverse) : "d"(b));  // some 20 bits; each Newton step doubles them
-  inverse = fma(inverse, fma(-b, inverse, 1.0), inverse);
-  inverse = fma(inverse, fma(-b, inverse, 1.0), inverse);
-  return a * inverse;
+  asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(inverse) : "d"(b));  // some 20 bits; the step below triples them
 #else
-  return a * (1.0 / b);
+  const double inverse = emulation::near_inverse(b);
 #endif
+  const double rest = fma(-b, inverse, 1.0);
+  return fma(inverse, fma(rest, rest, rest), inverse);
+}
+// a / b to within two units in the last place, for the same b
+__device__ __forceinline__ float near_quotient(float a, float b) { return a * near_inverse(b); }
+__device__ __forceinline__ double near_quotient(double a, double b) { return a * near_inverse(b); }
+
+// the halves of a double
+__device__ __forceinline__ i32 high_half(double x) { return (i32)(__double_as_longlong(x) >> 32); }
+__device__ __forceinline__ i32 low_half(double x) { return (i32)__double_as_longlong(x); }
+__device__ __forceinline__ double of_halves(i32 high, i32 low) {
+  return __longlong_as_double((i64)((u64)(u32)high << 32 | (u32)low));
+}
+// x 2^n, or more, for a normal result, where the low bits of the shifted number are n
+__device__ __forceinline__ float raised(float x, float shifted) {
+  return __int_as_float((i32)((u32)__float_as_int(x) + ((u32)__float_as_int(shifted) << 23)));
+}
+__device__ __forceinline__ double raised(double x, double shifted, i32 more = 0) {
+  return of_halves((i32)((u32)high_half(x) + (((u32)low_half(shifted) + (u32)more) << 20)), low_half(x));
+}
+
+// the same for any result, rounded once
+__device__ __forceinline__ double scaled(double x, double shifted) {
+  const i32 n = low_half(shifted), half = n >> 1;
+  return x * of_halves((half + 1023) << 20, 0) * of_halves((n - half + 1023) << 20, 0);
 }
 
 // adjacent elements that are read and written by one instruction
@@ -83,13 +136,14 @@ struct SumF64 {
   // where the sum has overflowed, what it lost is no number
   __device__ static T result(Acc a) { const double exact = a.sum + a.rest; return exact != exact ? a.sum : exact; }
 };
-template <class A> struct SumF32 {  // A: the type that is added up in
-  typedef A Acc; typedef float T;
+template <class U, class A> struct SumPlain {  // A: the type that is added up in
+  typedef A Acc; typedef U T;
   __device__ static Acc start() { return 0; }
   __device__ static Acc take(Acc a, T x) { return a + x; }
   __device__ static Acc join(Acc a, Acc b) { return a + b; }
-  __device__ static T result(Acc a) { return (float)a; }
+  __device__ static T result(Acc a) { return (T)a; }
 };
+template <class A> using SumF32 = SumPlain<float, A>;
 template <class U, class A> struct ProdFloat {
   typedef A Acc; typedef U T;
   __device__ static Acc start() { return 1; }
@@ -139,10 +193,17 @@ template <> __device__ __forceinline__ float smaller(float a, float b) {
 template <> __device__ __forceinline__ double smaller(double a, double b) {
   return a != a ? a : b != b ? b : a == b ? (signbit(a) ? a : b) : b < a ? b : a;
 }
+template <class U, int N> __device__ __forceinline__ U largest(const U (&x)[N]) {
+  U most = x[0];
+#pragma unroll
+  for (int k = 1; k < N; ++k) most = larger(most, x[k]);
+  return most;
+}
 template <class U, class L> struct MaxOf {  // L: gives the lowest number
   typedef U Acc; typedef U T;
   __device__ static Acc start() { return L::number(); }
   __device__ static Acc take(Acc a, T x) { return larger(a, x); }
+  template <int N> __device__ static Acc take_all(Acc a, const T (&x)[N]) { return larger(a, largest(x)); }
   __device__ static Acc join(Acc a, Acc b) { return larger(a, b); }
   __device__ static T result(Acc a) { return a; }
 };
@@ -172,20 +233,29 @@ template <class U, class L> struct ExpSum {
   typedef Exponentials<U> Acc; typedef U T;
   __device__ static Acc start() { return Acc{0, 0, L::number(), L::number()}; }
   __device__ static Acc take(Acc a, T x) {
-    if (!(x <= a.limit)) {
-      const T base = finite_or_0(larger(a.limit, x));
+    const T one[1] = {x};
+    return take_all(a, one);
+  }
+  // the base is looked after once for all of them
+  template <int N> __device__ static Acc take_all(Acc a, const T (&x)[N]) {
+    const T most = largest(x);
+    if (!(most <= a.limit)) {
+      const T base = finite_or_0(larger(a.limit, most));
       a.sum = rescaled(a.sum, a.base, base);
-      a.limit = larger(a.limit, x) + 1;
+      a.limit = larger(a.limit, most) + 1;
       a.base = base;
     }
-    a.sum += exp_of(x - a.base);
-    a.most = larger(a.most, x);
+#pragma unroll
+    for (int k = 0; k < N; ++k) a.sum += exp_of(x[k] - a.base);
+    a.most = larger(a.most, most);
     return a;
   }
+  // one of the two has the base of both; which one does not depend on which comes first
   __device__ static Acc join(Acc a, Acc b) {
-    const T limit = larger(a.limit, b.limit);
-    const T base = limit != limit ? (T)0 : a.limit == limit ? a.base : b.base;
-    return Acc{rescaled(a.sum, a.base, base) + rescaled(b.sum, b.base, base), base, limit, larger(a.most, b.most)};
+    const bool first = a.limit > b.limit || (a.limit == b.limit && a.base >= b.base);
+    const T base = first ? a.base : b.base, other = first ? b.base : a.base;
+    const double sum = (first ? a.sum : b.sum) + rescaled(first ? b.sum : a.sum, other, base);
+    return Acc{sum, base, larger(a.limit, b.limit), larger(a.most, b.most)};
   }
   __device__ static T result(Acc a) { return (T)rescaled(a.sum, a.base, finite_or_0(a.most)); }
 };
@@ -245,6 +315,8 @@ def fold_type(fold: Fold, dtype: DType, fast: bool) -> str:
         return "AnyOf" if fold == "any" else "AllOf"
     if fold == "exp_sum":
         return f"ExpSum<{kind}, {_limit('max', dtype)}>"
+    if fold == "plain_sum":
+        return f"SumPlain<{kind}, {kind}>"
     if fold in ("max", "min"):
         if dtype == BOOL:
             return "AnyOf" if fold == "max" else "AllOf"
@@ -275,7 +347,7 @@ def _limit(fold: Fold, dtype: DType) -> str:
 def _limits() -> str:
     lines = []
     for dtype, kind in C_TYPES.items():
-        if dtype == BOOL:
+        if dtype in (BOOL, F16):
             continue
         for fold in ("max", "min"):
             if dtype.kind == "f":

@@ -25,6 +25,7 @@ class RowShape:
     items: packs that each thread keeps of a row; 0 if rows are read again in each sweep.
     whole: whether the packs of all threads cover the row exactly.
     split: whether a row is shared by several blocks, which leave accumulators for `finish`.
+    resident: how many blocks should run on a processor at the same time.
     """
 
     threads: int
@@ -32,6 +33,7 @@ class RowShape:
     items: int
     whole: bool = False
     split: bool = False
+    resident: int = 1
 
 
 def folds(kernel: Kernel, across: bool) -> list[int]:
@@ -44,6 +46,16 @@ def operand(kernel: Kernel, number: int) -> int:
     value = kernel.values[number]
     assert isinstance(value, Reduce)
     return value.operand
+
+
+def takes_all(kernel: Kernel, number: int) -> bool:
+    """Whether a fold takes several elements at a time with less effort than one after another."""
+    value = kernel.values[number]
+    if not isinstance(value, Reduce) or value.dtype.kind != "f":
+        return False
+    # the largest exponent is looked for by both
+    exponents = {v.operand for v in kernel.values if isinstance(v, Reduce) and v.fold == "exp_sum"}
+    return value.fold == "exp_sum" or (value.fold == "max" and value.operand in exponents)
 
 
 def sweeps(kernel: Kernel) -> int:
@@ -120,7 +132,7 @@ class _Rows:
                 e.statement("const idx row = top;")
             self._row()
         self._end()
-        return self.body.text("kernel", shape.threads * shape.rows)
+        return self.body.text("kernel", shape.threads * shape.rows, shape.resident)
 
     def _length(self, number: int) -> int:
         """Elements of an array that each thread keeps: one for each of its columns, or a single one."""
@@ -243,6 +255,11 @@ class _Rows:
         here = dict(env)
         index: Index = {**row_index, **self._column_index()}
         used = {i for i in self.registers if i not in needed}
+        width = self.packing.width
+        heavy = [i for i in targets if width > 1 and i not in self.down and takes_all(kernel, i)]
+        several = list(dict.fromkeys(operand(kernel, i) for i in heavy))
+        for o in several:
+            e.statement(f"{C_TYPES[kernel.values[o].dtype]} several{o}[{width}];")
 
         def known(j: str) -> Env:
             found = {}
@@ -255,7 +272,11 @@ class _Rows:
             for i in needed:
                 if i in self.registers:
                     e.statement(f"{self.registers[i]}[{self._slot(j)}] = {values[i].text};")
+            for o in several:
+                e.statement(f"several{o}[{j}] = {values[o].text};")
             for i in targets:
+                if i in heavy:
+                    continue
                 reduce = kernel.values[i]
                 assert isinstance(reduce, Reduce)
                 x = values[reduce.operand].text
@@ -267,6 +288,8 @@ class _Rows:
                     e.statement(f"acc{i} = {fold}::take(acc{i}, {x});")
 
         self.packed.run(needed, stores, here, index, each, known)
+        for i in heavy:
+            e.statement(f"acc{i} = {self.body.fold(i)}::take_all(acc{i}, several{operand(kernel, i)});")
 
     def _slot(self, j: str) -> str:
         """Where a thread keeps what belongs to one of its columns."""

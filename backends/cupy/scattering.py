@@ -1,34 +1,29 @@
 """Adding up at repeated positions in a fixed order: one thread takes all that goes to a place, in the order it stands.
 
 Where there are few, each result looks for its positions among all; or each position for an earlier one at its place,
-whose thread adds up for both. Where there are too many for that, every block owns some places, and looks through the
-positions for those that go there. Where that is too much too, positions are sorted first, so that equals are
-neighbours.
+whose thread adds up for both. Where there are too many for that, the positions of each place are gathered first, by
+`buckets`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
+from graphc.backends.cupy import buckets
 from graphc.backends.cupy.compiling import function
 from graphc.backends.cupy.launching import dense, flush, launch
-from graphc.backends.cupy.library import cupy, device
-from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, acc_bytes, fold_type
+from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
 
 THREADS: Final = 256
 FEW: Final = 2048  # positions that every thread looks through
 MOST_SEARCHED: Final = 1 << 18  # positions times results, where each result looks through all positions
-LANES: Final = 64  # elements of a place, at most, side by side in a block that owns it
-ROOM: Final = 32 << 10  # bytes of a block's accumulators
-LISTED: Final = 1536  # positions that a block notes at a time
-MOST_COUNT: Final = 1 << 20
-MOST_LOOKS: Final = 1 << 26  # positions times blocks
+NARROW: Final = 1 << 31  # positions, or places, from which on they take 64 bits
 Array = Any  # a cupy.ndarray
 
 HEAD: Final = (
@@ -110,139 +105,6 @@ def searched_text(kind: str, fold: str, indices: tuple[str, ...]) -> str:
 """
 
 
-def owned_text(kind: str, fold: str, indices: Sequence[str], lanes: int) -> str:
-    """The same where a block owns `each` places, and `lanes` of the elements that lead and rest make there.
-
-    Each warp looks through a part of the positions, and notes those that go to the block in a list of its own, in
-    order. Where a list is too short, the positions are looked through again for a list of the whole block, piece by
-    piece; each warp knows by then where in it its own begin.
-    """
-    parameters, arguments = _places(indices)
-    return f"""{PRELUDE}
-{_place_of(indices)}
-{HEAD.format(kind=kind, more=f"{parameters}, i64 each")}
-  typedef {fold} F;
-  constexpr i32 threads = {THREADS}, warps = threads / 32, groups = threads / {lanes}, own = {LISTED} / warps;
-  __shared__ double room[{ROOM // 8}];
-  __shared__ i32 numbers[{LISTED}], places[{LISTED}], counts[warps];
-  F::Acc* const acc = (F::Acc*)room;
-  const i32 t = threadIdx.x, lane = t & 31, warp = t >> 5, group = t / {lanes};
-  const i64 low = (i64)blockIdx.x * each, high = low + each < span ? low + each : span;
-  const i64 column = (i64)blockIdx.y * {lanes} + t % {lanes};
-  const bool real = column < lead * rest;
-  const i64 l = real ? column / rest : 0, r = real ? column % rest : 0;
-  const auto add = [&](const i32* numbers, const i32* places, i32 listed) {{
-    for (i32 k = 0; k < listed; k += 8) {{
-      {kind} x[8];
-      i32 to[8];
-#pragma unroll
-      for (i32 u = 0; u < 8; ++u) {{
-        const i32 place = k + u < listed ? places[k + u] : -1;
-        to[u] = real && place >= 0 && place % groups == group ? place : -1;
-        x[u] = to[u] >= 0 ? values[(l * count + numbers[k + u]) * rest + r] : ({kind})0;
-      }}
-#pragma unroll
-      for (i32 u = 0; u < 8; ++u) {{
-        F::Acc& sum = acc[to[u] >= 0 ? to[u] * {lanes} + t % {lanes} : 0];
-        if (to[u] >= 0) sum = F::take(sum, x[u]);
-      }}
-    }}
-  }};
-  for (i32 p = group; p < each; p += groups) acc[p * {lanes} + t % {lanes}] = F::start();
-  const i64 part = (count + threads - 1) / threads * 32, begin = warp * part;
-  const i64 end = begin + part < count ? begin + part : count;
-  i32 mine = 0;
-  for (i64 top = begin; top < end; top += 128) {{
-    i64 place[4];
-#pragma unroll
-    for (i32 u = 0; u < 4; ++u) {{
-      const i64 j = top + 32 * u + lane;
-      place[u] = j < end ? place_of(j{arguments}) : -1;
-    }}
-#pragma unroll
-    for (i32 u = 0; u < 4; ++u) {{
-      const bool here = place[u] >= low && place[u] < high;
-      const u32 all = __ballot_sync(0xffffffffu, here);
-      const i32 slot = mine + __popc(all & ((1u << lane) - 1));
-      if (here && slot < own) {{
-        numbers[warp * own + slot] = (i32)(top + 32 * u + lane);
-        places[warp * own + slot] = (i32)(place[u] - low);
-      }}
-      mine += __popc(all);
-    }}
-  }}
-  if (lane == 0) counts[warp] = mine;
-  __syncthreads();
-  i32 first = 0, total = 0, most = 0;
-  for (i32 w = 0; w < warps; ++w) {{
-    first += w < warp ? counts[w] : 0;
-    total += counts[w];
-    most = counts[w] > most ? counts[w] : most;
-  }}
-  if (most <= own) {{
-    for (i32 w = 0; w < warps; ++w) add(numbers + w * own, places + w * own, counts[w]);
-    total = 0;
-  }}
-  for (i32 window = 0; window < total; window += {LISTED}) {{
-    __syncthreads();
-    i32 at = first - window;
-    for (i64 top = begin; top < end; top += 32) {{
-      const i64 j = top + lane, place = j < end ? place_of(j{arguments}) : -1;
-      const bool here = place >= low && place < high;
-      const u32 all = __ballot_sync(0xffffffffu, here);
-      const i32 slot = at + __popc(all & ((1u << lane) - 1));
-      if (here && slot >= 0 && slot < {LISTED}) {{
-        numbers[slot] = (i32)j;
-        places[slot] = (i32)(place - low);
-      }}
-      at += __popc(all);
-    }}
-    __syncthreads();
-    add(numbers, places, total - window < {LISTED} ? total - window : {LISTED});
-  }}
-  if (!real) return;
-  for (i64 p = group; low + p < high; p += groups) {{
-    result[(l * span + low + p) * rest + r] = F::result(acc[p * {lanes} + t % {lanes}]);
-  }}
-}}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Owners:
-    """How places are dealt out: places of a block, lanes, and the grid."""
-
-    each: int
-    lanes: int
-    grid: tuple[int, int]
-
-
-def owners(count: int, span: int, columns: int, bytes: int, processors: int) -> Owners | None:
-    """How to deal out `span` places of so many elements, with accumulators of so many bytes; None if sorting pays."""
-    lanes = min(LANES, 1 << (columns - 1).bit_length())
-    each = max(1, min(ROOM // (bytes * lanes), -(-span // (2 * processors))))
-    grid = -(-span // each), -(-columns // lanes)
-    if count > MOST_COUNT or grid[0] * grid[1] * count > MOST_LOOKS or grid[1] >= 1 << 16:
-        return None
-    return Owners(each, lanes, grid)
-
-
-def sorted_text(kind: str, fold: str) -> str:
-    """The same for positions that `order` sorts, stably, to `sorted`."""
-    return f"""{PRELUDE}
-{HEAD.format(kind=kind, more=", const i64* order, const i64* sorted")}
-{LOOP}    const i64 place = sorted[k];
-    if ((k > 0 && sorted[k - 1] == place) || place < 0 || place >= span) continue;
-    {fold}::Acc acc = {fold}::start();
-    for (i64 j = k; j < count && sorted[j] == place; ++j) {{
-      acc = {fold}::take(acc, values[(l * count + order[j]) * rest + r]);
-    }}
-    result[(l * span + place) * rest + r] = {fold}::result(acc);
-  }}
-}}
-"""
-
-
 LAST: Final = f"""{PRELUDE}
 extern "C" __global__ void kernel(const i64* order, const i64* sorted, i64* result, i64 count, i64 span) {{
   const i64 step = (i64)blockDim.x * gridDim.x;
@@ -282,20 +144,53 @@ def add(values: Array, extents: tuple[int, int, int], indices: Sequence[Array], 
         return result
     values = dense(values)
     flush()
-    processors = device(cp.cuda.runtime.getDevice()).processors
-    bytes = 1 if dtype == np.bool_ else acc_bytes("sum", dtype)
-    found = owners(count, shape[1], lead * rest, bytes, processors) if count > FEW else None
-    result = cp.zeros(shape, dtype) if found is None else cp.empty(shape, dtype)
-    numbers = (values.data.ptr, result.data.ptr, *shape[:1], count, *shape[1:])
     if count <= FEW:
+        result = cp.zeros(shape, dtype)
+        numbers = (values.data.ptr, result.data.ptr, lead, count, shape[1], rest)
         _run(few_text(kind, fold, kinds), values.size, *numbers, *_numbers(indices, sizes))
-    elif found is not None:
-        text = owned_text(kind, fold, kinds, found.lanes)
-        function(text)((*found.grid, 1), (THREADS, 1, 1), (*numbers, *_numbers(indices, sizes), found.each))
-    else:
-        order, positions = in_order(indices, sizes)
-        _run(sorted_text(kind, fold), values.size, *numbers, order.data.ptr, positions.data.ptr)
+        return result
+    return _gathered(values, extents, indices, sizes, kind, fold)
+
+
+def _gathered(
+    values: Array, extents: tuple[int, int, int], indices: Sequence[Array], sizes: Sequence[int], kind: str, fold: str
+) -> Array:
+    """The same where the positions of each place are gathered first."""
+    cp = cupy()
+    lead, count, rest = extents
+    span = math.prod(sizes)
+    number = np.dtype(np.uint32 if max(count, span) < NARROW else np.uint64)
+    result = cp.empty((lead, span, rest), values.dtype)
+    counts = cp.zeros(span + 1, number)
+    firsts, arrivals, order = cp.empty(span, number), cp.empty(count, number), cp.empty(count, number)
+    aligned = math.gcd(values.data.ptr, result.data.ptr, 16)
+    shape = buckets.sharing(span, lead * rest, rest, values.dtype.itemsize, aligned)
+    texts = gathered_texts(kind, fold, tuple(C_TYPES[i.dtype] for i in indices), C_TYPES[number], shape)
+    places = _numbers(indices, sizes)
+    counted, first, ordered, summed = texts
+    _run(counted, count, counts.data.ptr, arrivals.data.ptr, count, span, *places)
+    _run(first, span, counts.data.ptr, firsts.data.ptr, span)
+    _run(ordered, count, firsts.data.ptr, arrivals.data.ptr, order.data.ptr, count, span, *places)
+    pointers = values.data.ptr, result.data.ptr, counts.data.ptr, firsts.data.ptr, order.data.ptr
+    function(summed)((*shape.grid, 1), (buckets.THREADS, 1, 1), (*pointers, lead, count, span, rest))
     return result
+
+
+@lru_cache(maxsize=32)
+def gathered_texts(
+    kind: str, fold: str, indices: tuple[str, ...], number: str, shape: buckets.Sharing
+) -> tuple[str, str, str, str]:
+    """The texts that count the positions of each place, find room for them, put them there, and add up in order.
+
+    indices: the types of positions along each axis; number: of what counts them, unsigned.
+    """
+    places = f"{PRELUDE}\n{_place_of(indices)}", *_places(indices), number
+    return (
+        buckets.count_text(*places),
+        f"{PRELUDE}\n{buckets.first_text(number)}",
+        buckets.order_text(*places),
+        f"{PRELUDE}\n{buckets.sum_text(kind, fold, number, shape)}",
+    )
 
 
 def _numbers(indices: Sequence[Array], sizes: Sequence[int]) -> list[int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from graphc.backends.cupy import columns, elementwise, finish, rows
 from graphc.backends.cupy.body import NARROW, Settings
+from graphc.backends.cupy.deviations import without_means
 from graphc.backends.cupy.exponentials import in_one_sweep
 from graphc.backends.cupy.packs import Packing, packing
 from graphc.backends.cupy.parts import Part, pruned, taken_apart
@@ -23,8 +24,11 @@ KEPT_THREADS: Final = 512  # of a row in registers: each may have 128 of them
 MOST_BLOCKS: Final = 1 << 20
 REGISTERS: Final = 64  # 32-bit words that a thread may spend on what it keeps of a row
 DOWN_REGISTERS: Final = 112  # the same for kernels that fold over rows too, which keep accumulators beside
+MORE_REGISTERS: Final = 12  # beside what a thread keeps
+REGISTERS_IN_ALL: Final = 1 << 16  # of a processor
 MOST_KEPT: Final = 32  # elements of a row that a thread keeps
 SHARED_ROWS: Final = 8192  # elements from which on a row is worth several blocks, where there are few rows
+LEAST_SIDE: Final = 8  # accumulators side by side that a block joins
 WORKSPACE: Final = -1_000_000  # arrays with lower numbers hold accumulators
 
 
@@ -64,23 +68,26 @@ class Program:
     def __init__(self, kernel: Kernel, fast: bool = False) -> None:
         self.kernel = kernel
         self.fast = fast
-        self._fewer: Kernel | None = None
-        self._parts: list[Part] | None = None
+        self._fewer: dict[bool, Kernel] = {}
+        self._parts: dict[bool, list[Part]] = {}
         self._texts: dict[Any, str] = {}
 
     def schedule(self, sizes: Sequence[int], aligned: Mapping[int, int], device: Device) -> Schedule:
         """How to run it. sizes: of `kernel.symbolic`. aligned: see `packing`."""
         return _Scheduler(self, dict(zip(self.kernel.symbolic, sizes, strict=True)), aligned, device).run()
 
-    def fewer_sweeps(self) -> Kernel:
-        if self._fewer is None:
-            self._fewer = pruned(in_one_sweep(self.kernel))
-        return self._fewer
+    def fewer_sweeps(self, empty: bool) -> Kernel:
+        """The kernel with folds that take fewer sweeps. empty: whether there is nothing to fold."""
+        if empty not in self._fewer:
+            found = in_one_sweep(self.kernel)
+            # in double precision, which those who want to be fast avoid
+            self._fewer[empty] = pruned(found if empty or self.fast else without_means(found))
+        return self._fewer[empty]
 
-    def parts(self) -> list[Part]:
-        if self._parts is None:
-            self._parts = taken_apart(self.fewer_sweeps())
-        return self._parts
+    def parts(self, empty: bool) -> list[Part]:
+        if empty not in self._parts:
+            self._parts[empty] = taken_apart(self.fewer_sweeps(empty))
+        return self._parts[empty]
 
     def text(self, write: Callable[..., str], kernel: Kernel, *settings: Any) -> str:
         """What `write` gives, or gave before."""
@@ -119,11 +126,12 @@ class _Scheduler:
     def whole(self, kernel: Kernel) -> None:
         if not any(isinstance(v, Reduce) for v in kernel.values):
             self.elementwise(kernel)
-        elif self.one_sweep(kernel) or self.kept_rows(kernel) or self.one_sweep(self.program.fewer_sweeps()):
             return
-        else:
-            for part in self.program.parts():
-                self.part(part)
+        empty = self.extents(kernel)[1] == 0
+        if self.one_sweep(kernel) or self.kept_rows(kernel) or self.one_sweep(self.program.fewer_sweeps(empty)):
+            return
+        for part in self.program.parts(empty):
+            self.part(part)
 
     def part(self, part: Part) -> None:
         for node, shape in part.temporaries:
@@ -318,7 +326,7 @@ class _Scheduler:
             assert isinstance(reduce, Reduce)
             words += acc_bytes(reduce.fold, reduce.dtype) // 4 if by_column(kernel, i) else 0
         if down:
-            return self.rows_and_down(kernel, settings, packs, DOWN_REGISTERS // words, count, length)
+            return self.rows_and_down(kernel, settings, packs, words, count, length)
         most = max(packs.width, min(MOST_KEPT, REGISTERS // words))
         few = max(1, -(-length // most))
         threads = max(power_of_two(few), min(power_of_two(-(-length // (4 * packs.width))), WARP))
@@ -345,11 +353,12 @@ class _Scheduler:
         return RowShape(threads, height, items, static and items * threads * packs.width == length)
 
     def rows_and_down(
-        self, kernel: Kernel, settings: Settings, packs: Packing, most: int, count: int, length: int
+        self, kernel: Kernel, settings: Settings, packs: Packing, words: int, count: int, length: int
     ) -> bool:
-        """The same for a kernel that folds over its rows too."""
+        """The same for a kernel that folds over its rows too. words: 32-bit ones that are kept of each element."""
         if length < 2 * WARP:
             return False
+        most = DOWN_REGISTERS // words
         threads = min(max(power_of_two(-(-length // (2 * packs.width))), WARP), KEPT_THREADS)
         while threads < KEPT_THREADS and -(-length // threads) > most:
             threads *= 2
@@ -357,7 +366,10 @@ class _Scheduler:
         if shape.items * packs.width > max(most, packs.width):
             return False
         # so few that all run at the same time: each leaves accumulators for every column
-        blocks = max(1, min(count, self.device.processors * max(1, KEPT_THREADS // threads)))
+        registers = threads * (shape.items * packs.width * words + MORE_REGISTERS)
+        resident = max(1, min(REGISTERS_IN_ALL // registers, MOST_THREADS // threads))
+        shape = replace(shape, resident=resident)
+        blocks = max(1, min(count, self.device.processors * resident))
         down = folds(kernel, across=True)
         numbers = [i for i in down if by_column(kernel, i)]
         single = [i for i in down if i not in numbers]
@@ -413,11 +425,15 @@ class _Scheduler:
         blocks: int,
     ) -> None:
         """The second pass, over accumulators of one block side by side."""
-        height = min(16, power_of_two(blocks))
-        text = self.program.text(_finish_columns, kernel, settings, tuple(numbers), loops, height)
-        grid = min(-(-results // columns.WIDTH), MOST_BLOCKS), 1
+        # few results are spread over as many processors as there are; fewer side by side would waste accesses
+        side = columns.WIDTH
+        while side > LEAST_SIDE and results < side * self.device.processors:
+            side //= 2
+        height = min(MOST_THREADS // 2 // side, max(power_of_two(blocks), WARP // side))
+        text = self.program.text(_finish_columns, kernel, settings, tuple(numbers), loops, height, side)
+        grid = min(-(-results // side), MOST_BLOCKS), 1
         work = results * blocks * len(numbers)
-        self.launch(kernel, text, grid, (columns.WIDTH, height), spaces, (blocks,), work)
+        self.launch(kernel, text, grid, (side, height), spaces, (blocks,), work)
 
 
 def _finish_rows(kernel: Kernel, settings: Settings, numbers: tuple[int, ...], loops: tuple[int, ...], n: int) -> str:
@@ -425,9 +441,9 @@ def _finish_rows(kernel: Kernel, settings: Settings, numbers: tuple[int, ...], l
 
 
 def _finish_columns(
-    kernel: Kernel, settings: Settings, numbers: tuple[int, ...], loops: tuple[int, ...], n: int
+    kernel: Kernel, settings: Settings, numbers: tuple[int, ...], loops: tuple[int, ...], n: int, side: int
 ) -> str:
-    return finish.columns_source(kernel, settings, list(numbers), loops, n)
+    return finish.columns_source(kernel, settings, list(numbers), loops, n, side)
 
 
 def texts(kernel: Kernel, sizes: Sequence[int], fast: bool = False) -> Iterator[str]:
