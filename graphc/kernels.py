@@ -10,7 +10,7 @@ it does not use itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
@@ -23,9 +23,18 @@ DType = np.dtype[Any]
 # only backends make the last two: the sum of exp(x) over exp(the largest x), and a sum that loses what it rounds
 Fold = Literal["sum", "prod", "max", "min", "any", "all", "exp_sum", "plain_sum"]
 
-# What kernels can hold in a register; half precision and complex numbers run by NumPy.
+# What kernels can load and store; complex numbers run by NumPy.
 KERNEL_DTYPES: Final = frozenset(
-    np.dtype(name) for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
+    np.dtype(name) for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+)
+HALF: Final = np.dtype(np.float16)
+SINGLE: Final = np.dtype(np.float32)
+# Ops, and folds, that make of numbers of half precision one that half precision has, be they computed in a wider one.
+EXACT_IN_HALF: Final = frozenset(
+    (
+        *("where", "neg", "abs", "sign", "copysign", "heaviside", "fmod", "floor", "ceil", "trunc", "rint"),
+        *("maximum", "minimum", "fmax", "fmin", "max", "min"),
+    )
 )
 
 
@@ -307,3 +316,88 @@ def _rewritten(
         values.append(value)
     stores = tuple(Store(s.value, s.node, affine(s.at)) for s in kernel.stores)
     return Kernel(sizes, tuple(values), stores, frozenset(loop(k) for k in kernel.reduced if k != gone))
+
+
+def without_halves(kernel: Kernel) -> Kernel:
+    """The same kernel with the arithmetic of half precision written as that of single precision.
+
+    Half precision is what arrays hold, and what `cast` makes of single or double precision and makes single precision
+    of: no other value has it. Each op is computed in single precision and rounded, as NumPy does it. Sums, products,
+    quotients and square roots are those of half precision then, since 24 bits are twice 11 and two: S. A. Figueroa,
+    "When is double rounding innocuous?", 1995. Reductions are rounded once, when they end.
+    """
+    if all(v.dtype != HALF for v in kernel.values):
+        return kernel
+    return _WithoutHalves(kernel).run()
+
+
+class _WithoutHalves:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.values: list[Value] = []
+        self.known: dict[Value, int] = {}
+        self.number: list[int] = []  # of each value of the kernel, the one instead; of halves, in either precision
+
+    def run(self) -> Kernel:
+        kernel = self.kernel
+        for value in kernel.values:
+            self.number.append(self.replaced(value))
+        stores = []
+        for store in kernel.stores:
+            number = self.number[store.value]
+            if kernel.values[store.value].dtype == HALF:
+                number = self.cast(number, HALF)
+            stores.append(Store(number, store.node, store.at))
+        return Kernel(kernel.sizes, tuple(self.values), tuple(stores), kernel.reduced)
+
+    def append(self, value: Value) -> int:
+        """The number of a value; an equal cast is there once."""
+        if isinstance(value, Apply) and value in self.known:
+            return self.known[value]
+        if isinstance(value, Apply):
+            self.known[value] = len(self.values)
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def cast(self, number: int, dtype: DType) -> int:
+        if self.values[number].dtype == dtype:
+            return number
+        return self.append(Apply(dtype, "cast", (number,), (("dtype", dtype), ("weak", False))))
+
+    def operand(self, number: int) -> int:
+        """A value of the kernel as it is computed with."""
+        dtype = self.kernel.values[number].dtype
+        return self.cast(self.number[number], SINGLE if dtype == HALF else dtype)
+
+    def replaced(self, value: Value) -> int:
+        if value.dtype != HALF:
+            match value:
+                case Apply(op="cast", operands=(operand,)) if self.kernel.values[operand].dtype == HALF:
+                    return self.cast(self.operand(operand), value.dtype)
+                case Apply(operands=operands):
+                    return self.append(replace(value, operands=tuple([self.operand(i) for i in operands])))
+                case Reduce(operand=operand):
+                    return self.append(replace(value, operand=self.operand(operand)))
+            return self.append(value)
+        match value:
+            case Load():
+                return self.append(value)
+            case Fixed(number=number):
+                return self.append(Fixed(SINGLE, HALF.type(number).item()))
+            case Position(at=at):
+                return self.cast(self.append(Position(SINGLE, at)), HALF)
+            case Reduce(fold=name, operand=operand, across=across):
+                assert not across, "what goes across is known when it is too late to round it"
+                found = self.append(Reduce(SINGLE, name, self.operand(operand)))
+            case Apply(op="cast", operands=(operand,)):
+                return self.cast_to_half(operand)
+            case Apply(op=name, operands=operands, attrs=attrs):
+                found = self.append(Apply(SINGLE, name, tuple([self.operand(i) for i in operands]), attrs))
+        return found if name in EXACT_IN_HALF else self.cast(found, HALF)
+
+    def cast_to_half(self, operand: int) -> int:
+        """Round once: of integers single precision has all below 65520, from where on half precision has infinity."""
+        source, number = self.kernel.values[operand].dtype, self.number[operand]
+        if source.kind != "f":
+            number = self.cast(number, SINGLE)
+        return number if source.itemsize == 1 else self.cast(number, HALF)

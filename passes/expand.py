@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from graphc.ir import TensorType
-from graphc.kernels import KERNEL_DTYPES
+from graphc.kernels import HALF, KERNEL_DTYPES, SINGLE
 from graphc.ops import TABLE
 from graphc.ops.contraction import swap
 from graphc.ops.world import Value
@@ -23,11 +23,26 @@ def may_expand(nodes: Nodes, data: dict[str, Any]) -> bool:
 
 
 def expand(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
-    """Write the op out, by the rule in its record (real-exact: the rounding is that of the steps)."""
+    """Write the op out, by the rule in its record (real-exact: the rounding is that of the steps).
+
+    The steps of half precision are taken in single precision.
+    """
     expansion = TABLE[data["op"]].expansion
     assert expansion is not None
-    operands = [w.value_class(w, a) for a in data["args"]]
-    return expansion(w, *operands, **dict(data["attrs"]))  # type: ignore[no-any-return]
+    operands = [_wide(w, a) for a in data["args"]]
+    return _as_node(w, expansion(w, *operands, **dict(data["attrs"])), data)  # type: ignore[no-any-return]
+
+
+def _wide(w: RewritingWorld, node: int) -> Value:
+    """A node as operand of several steps: not in half precision, to which each of them would be rounded."""
+    value: Value = w.value_class(w, node)
+    return w.convert(value, SINGLE) if value.dtype == HALF else value
+
+
+def _as_node(w: RewritingWorld, result: Any, data: dict[str, Any]) -> Any:
+    """What the steps give as what the node gives."""
+    dtype = data["type"].dtype
+    return w.convert(result, dtype) if dtype == HALF and result is not None else result
 
 
 def may_multiply(nodes: Nodes, data: dict[str, Any]) -> bool:
@@ -44,7 +59,7 @@ def multiply(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value:
     Memory bounds its speed, as it does a library's; but kernels fuse it with its neighbours. The matrix keeps the order
     in which it lies in memory: the transpose of one is summed over its rows.
     """
-    a, b = (w.value_class(w, i) for i in data["args"])
+    a, b = (_wide(w, i) for i in data["args"])
     if a.shape[-1] == 1:
         result: Value = w.mul(a, b)
     elif b.shape[-1] == 1:
@@ -52,7 +67,7 @@ def multiply(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value:
     else:
         # a row times a matrix is the transpose of the transposed matrix times a column
         result = swap(w, _sum_of_products(w, swap(w, b), swap(w, a)))
-    return result
+    return _as_node(w, result, data)  # type: ignore[no-any-return]
 
 
 def _sum_of_products(w: RewritingWorld, matrix: Value, column: Value) -> Value:
@@ -66,7 +81,7 @@ def _sum_of_products(w: RewritingWorld, matrix: Value, column: Value) -> Value:
 
 def _transposed(nodes: Nodes, node: int) -> bool:
     """Whether a matrix lies in memory by columns, as far as its last node tells."""
-    while nodes[node]["op"] in MARKERS:
+    while nodes[node]["op"] in MARKERS or nodes[node]["op"] == "cast":
         node = nodes[node]["args"][0]
     data = nodes[node]
     if data["op"] != "transpose":

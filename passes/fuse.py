@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from graphc.dims import Size
 from graphc.ir import Graph, static_shape
+from graphc.kernels import HALF
 from graphc.ops import TABLE
 from graphc.passes.groups import (
     Axes,
@@ -96,10 +97,14 @@ class _Fuser:
 
     def worthwhile(self, unit: _Unit) -> bool:
         """Whether a kernel gains anything: NumPy does a single cheap operation as fast, and without compiling."""
-        if len(unit.nodes) > 1 or self.every:
+        if len(unit.nodes) > 1 or self.every or self.has_halves(unit.nodes[0]):
             return True
         op = TABLE[self.nodes[unit.nodes[0]]["op"]]
         return op.fold is not None or op.work in (None, "transcendental") or not op.ufunc
+
+    def has_halves(self, node: int) -> bool:
+        """Whether an op computes with half precision, which NumPy takes apart by integer operations."""
+        return any(self.nodes[i]["type"].dtype == HALF for i in (node, *self.nodes[node]["args"]))
 
     # dependencies
 
@@ -216,11 +221,11 @@ class _Fuser:
         if own is None or self.nodes[behind_markers(self.nodes, operand)]["type"].shape != shape:
             return "it folds a rearranged result of the kernel"
         over = loops_along(own, attrs["axes"])
-        role = self.role(unit, over, own)
+        role = self.role(node, unit, over, own)
         return role if role not in ROLES else self.folded(own, attrs)
 
-    def role(self, unit: _Unit, over: frozenset[int], own: Axes) -> str:
-        """What a fold over some loops, of a value with these axes, would be in a kernel; or why it cannot be there."""
+    def role(self, node: int, unit: _Unit, over: frozenset[int], own: Axes) -> str:
+        """What `node`, a fold over some loops of a value with these axes, would be in a kernel; or why it cannot be."""
         loops = {k for k, d in enumerate(unit.domain) if d != 1}
         named = {loop for loop in own if loop is not None}
         if not over:
@@ -234,6 +239,9 @@ class _Fuser:
             return "reduced"
         last = max(loops)
         rest = loops - reduced
+        if any(self.nodes[i]["type"].dtype == HALF for i in (node, *unit.nodes) if self.fold_of(i)):
+            # what goes across is stored as it was added up, and half precision is not added up in
+            return "folds of half precision run over the same loops"
         if over != rest or not rest or named not in (loops, rest):
             return "the kernel folds over other loops"
         if last in reduced:
@@ -348,7 +356,7 @@ class _Fuser:
         if TABLE[data["op"]].fold is not None:
             own = unit.axes[behind_markers(self.nodes, data["args"][0])]
             over = loops_along(own, dict(data["attrs"])["axes"])
-            self.take(unit, node, self.role(unit, over, own), over)
+            self.take(unit, node, self.role(node, unit, over, own), over)
         self.enter(node, number, axes)
 
     def enter(self, node: int, number: int, axes: Axes) -> None:
@@ -405,7 +413,7 @@ class _Fuser:
             return
         unit = self.units[number]
         if reduced is not None:
-            self.take(unit, node, self.role(unit, reduced, whole), reduced)
+            self.take(unit, node, self.role(node, unit, reduced, whole), reduced)
         self.enter(node, number, axes)
 
     def beside(self, node: int, domain: tuple[Size, ...], reduced: frozenset[int] | None, whole: Axes) -> int | None:
@@ -417,7 +425,7 @@ class _Fuser:
                 unit = self.units[number]
                 if number in operands or len(unit.nodes) >= LIMIT:
                     continue
-                if reduced is not None and self.role(unit, reduced, whole) not in ROLES:
+                if reduced is not None and self.role(node, unit, reduced, whole) not in ROLES:
                     continue
                 if any(self.depends(u, number) for u in operands):
                     continue
@@ -470,6 +478,8 @@ class _Fuser:
         loops = {k for k, d in enumerate(unit.domain) if d != 1}
         rest = loops - other.reduced
         if unit.across or unit.after or unit.reduced != rest or max(loops) not in other.reduced:
+            return False
+        if any(self.nodes[i]["type"].dtype == HALF for i in unit.nodes if self.fold_of(i)):
             return False
         return all(self.unread(unit, i) for i in unit.nodes if self.fold_of(i)) and self.fold_of(node) is None
 

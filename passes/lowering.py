@@ -9,7 +9,20 @@ import numpy as np
 
 from graphc.dims import Size
 from graphc.ir import Graph
-from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Store, Value, Within, simplified
+from graphc.kernels import (
+    Affine,
+    Apply,
+    Fixed,
+    Kernel,
+    Load,
+    Position,
+    Reduce,
+    Store,
+    Value,
+    Within,
+    simplified,
+    without_halves,
+)
 from graphc.ops import TABLE
 from graphc.passes.groups import Group, in_place, operand_index, whole_axes
 from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
@@ -73,7 +86,7 @@ class _Lowering:
                 places = zip(index, dict(self.nodes[node]["attrs"])["index"], strict=True)
                 index = [at.scaled(step).moved(start) for at, (start, _, step) in places]
             stores.append(Store(self.number[i], node, Affine.row_major(shape, index, self.loops)))
-        return simplified(Kernel(group.domain, tuple(self.values), tuple(stores), group.reduced))
+        return without_halves(simplified(Kernel(group.domain, tuple(self.values), tuple(stores), group.reduced)))
 
     def along(self, loop: int | None) -> Affine:
         return Affine.constant(0, self.loops) if loop is None else Affine.index(loop, self.loops)

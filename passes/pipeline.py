@@ -13,6 +13,7 @@ from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
 from graphc.passes import stabilise as stabilisation
 from graphc.passes.rewrite import Rows, rewrite_graph
+from graphc.passes.turn import turn_products
 from graphc.passes.writes import forward_writes
 
 
@@ -98,6 +99,11 @@ def expand(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     return rewrite_graph(graph, SIMPLIFY_ROWS, (expansion.EXPAND, expansion.MULTIPLY))
 
 
+def turn(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
+    """Write transposes of products as products of transposes."""
+    return turn_products(graph, SIMPLIFY_ROWS)
+
+
 def unmark(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
     """Remove the markers that only differentiation reads."""
     return rewrite_graph(graph, MARKER_ROWS)
@@ -110,6 +116,7 @@ DCE: Final = Pass("dce", "float-exact", dce)
 SIMPLIFY: Final = Pass("simplify", "float-exact", simplify)
 STABILISE: Final = Pass("stabilise", "real-exact", stabilise)
 EXPAND: Final = Pass("expand", "real-exact", expand)
+TURN: Final = Pass("turn", "real-exact", turn)
 UNMARK: Final = Pass("unmark", "float-exact", unmark)
 
 # Before a derivative is taken, at every order.
@@ -118,6 +125,8 @@ FORWARD: Final = (WRITES, STABILISE)
 PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, SIMPLIFY, STABILISE)
 # What follows where kernels run it.
 KERNEL_PIPELINE: Final = (*PIPELINE, EXPAND)
+# What follows on a GPU, where reading by columns costs most.
+DEVICE_PIPELINE: Final = (*KERNEL_PIPELINE, TURN)
 # The same as PIPELINE without the pass that changes rounding, and without what changes the order of sums.
 EXACT_PIPELINE: Final = (UNMARK, FOLD, CSE, DCE, WRITES, Pass("simplify", "float-exact", simplify_in_order))
 

@@ -38,6 +38,24 @@ constexpr int WARP = 32;
 inline uint64_t exchanged[2][1024][2];
 inline int turn[1024];
 
+// half precision by its definition: a count of units in the last place, halfway to even
+inline uint16_t half_of(double x) {
+  const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  const double size = std::fabs(x);
+  if (std::isnan(x)) return sign | 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;
+  const int exponent = size < 0x1p-14 ? -14 : std::ilogb(size);
+  const int count = (int)std::nearbyint(std::ldexp(size, 10 - exponent));  // 2048 is the next exponent's first
+  return sign | (uint16_t)(((exponent + 14) << 10) + count);
+}
+inline float from_half(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                     : exponent     ? std::ldexp(float(1024 + fraction), exponent - 25)
+                                    : std::ldexp(float(fraction), -24);
+  return bits & 0x8000 ? -size : size;
+}
+
 inline void wait(State state, unsigned barrier = 0, unsigned expected = 0) {
   threads[current].state = state;
   threads[current].barrier = barrier;

@@ -30,7 +30,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ co
 
 def plan_of(compiled: Compiled) -> Any:
     """The plan that the CuPy backend gets for a graph."""
-    steps = pipeline.run(compiled.graph, pipeline.KERNEL_PIPELINE, None)
+    steps = pipeline.run(compiled.graph, pipeline.DEVICE_PIPELINE, None)
     return make_plan(steps[-1].graph, overwrite=False, groups=fuse(steps[-1].graph, every=True).groups)
 
 

@@ -114,6 +114,20 @@ def assert_near(actual: Any, expected: Any, ulps: float, what: object) -> None:
     assert np.all(fine), (what, actual[~fine][:5], expected[~fine][:5])
 
 
+def meant(op: Op, operands: list[Any], attrs: dict[str, Any], dtype: np.dtype[Any]) -> tuple[Any, float]:
+    """What NumPy means, and how many units in the last place a kernel may be away from it.
+
+    Of half precision NumPy computes each op in single precision and rounds it; where a meaning has several steps, a
+    kernel rounds after the last alone.
+    """
+    halves = np.float16 in (dtype, *(x.dtype for x in operands))
+    wide = [x.astype(np.float32) if x.dtype == np.float16 else x for x in operands]
+    if attrs.get("dtype") == np.float16:
+        wide = operands
+    with np.errstate(all="ignore"):
+        return evaluate(op, wide, attrs).astype(dtype), 1 if halves else 2 * op.ulps + 3
+
+
 def dtypes_of(op: Op, arity: int) -> Iterator[np.dtype[Any]]:
     """The dtypes that kernels hold and the op takes."""
     for dtype in sorted((d for d in KERNEL_DTYPES if d.kind in op.kernel_kinds), key=str):
@@ -146,9 +160,8 @@ def test_elementwise_ops_mean_what_numpy_means(op: Op, load: Callable[..., Any])
                 continue
             if attrs.get("dtype", dtype).kind in "iu" and dtype.kind == "f":
                 operands = [np.nan_to_num(o, posinf=5, neginf=-5).clip(-100, 100) for o in operands]
-            with np.errstate(all="ignore"):
-                expected = evaluate(op, operands, attrs)
-            assert_near(run(load, graph, operands), expected, 2 * op.ulps + 3, (op.name, dtype, attrs))
+            expected, ulps = meant(op, operands, attrs, graph.output_types[0].dtype)
+            assert_near(run(load, graph, operands), expected, ulps, (op.name, dtype, attrs))
             tried += 1
     assert tried
 
@@ -182,7 +195,7 @@ def test_folds_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
                 except graphc.errors.ShapeError:
                     continue
                 actual = run(load, graph, [operand])
-                exact = operand.astype(np.float64 if dtype == np.float32 else dtype)
+                exact = operand.astype(np.float64 if dtype.kind == "f" else dtype)
                 expected = evaluate(op, [exact], attrs).astype(dtype)
                 assert actual.dtype == expected.dtype
                 assert actual.shape == expected.shape
@@ -191,7 +204,8 @@ def test_folds_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
                     continue
                 magnitude = np.abs(exact).sum(axis=axes, keepdims=keepdims)
                 error = np.abs(actual.astype(exact.dtype) - expected.astype(exact.dtype))
-                assert np.all(error <= 4 * np.finfo(dtype).eps * magnitude), (op.name, dtype, shape, axes)
+                most = 0.51 if dtype == np.float16 and op.fold != "prod" else 4
+                assert np.all(error <= most * np.finfo(dtype).eps * magnitude), (op.name, dtype, shape, axes)
 
 
 @pytest.mark.parametrize("kernels", ["llvm", "ufunc"])

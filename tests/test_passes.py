@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import graphc
+from benchmarks.tree import leaves
 from graphc.backends.exact.jets import JetField
 from graphc.backends.exact.reals import Digits
 from graphc.backends.exact.world import evaluate as exact_evaluate
-from graphc.compiler import check, trace_call
+from graphc.compiler import Compiled, Options, check, trace_call
 from graphc.dims import symbol
 from graphc.errors import UnsupportedError
 from graphc.ir import Builder, Graph, Guard, TensorType
@@ -594,3 +595,50 @@ def test_guards_survive_even_when_their_nodes_do_not() -> None:
         assert step.graph.guards == graph.guards
     with pytest.raises(ValueError, match="assumption"):
         graphc.compile(f, "f64[n]", "f64[m]")(np.ones(2), np.ones(3))
+
+
+# --- products turned round -----------------------------------------------------------------------------------
+
+
+def turned(f: Function, *arguments: Any) -> tuple[Graph, int]:
+    """The graph after the pass, checked against the function; and how many products were turned."""
+    compiled = Compiled(graphc.compile(f, *arguments).graph, None, None, Options(passes=(pipeline.CSE, pipeline.TURN)))
+    for a, b in zip(compiled(*arguments), leaves(f(*arguments)), strict=True):
+        np.testing.assert_array_equal(a, b)  # of whole numbers
+    return compiled.passes[-1].graph, compiled.passes[-1].applied.get("turned", 0)
+
+
+def whole(*shape: int) -> Any:
+    return np.random.default_rng(len(shape)).integers(-9, 10, shape).astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("f", "shapes"),
+    [
+        (lambda a, b: (a @ b).T + 1, ((3, 4), (4, 5))),
+        (lambda a, b: (a.T @ b).T, ((4, 3), (4, 5))),
+        (lambda a, b: np.swapaxes(a @ b, 1, 2) * 2, ((6, 3, 4), (4, 5))),
+        (lambda a, b: np.swapaxes(a @ np.swapaxes(b, 1, 2), 1, 2), ((3, 4), (6, 5, 4))),
+    ],
+)
+def test_the_transpose_of_a_product_is_a_product(f: Function, shapes: tuple[tuple[int, ...], ...]) -> None:
+    found, count = turned(f, *[whole(*s) for s in shapes])
+    assert count == 1
+    nodes = found._node.values()
+    assert sum(d["op"] == "matmul" for d in nodes) == 1
+    for data in nodes:
+        if data["op"] == "transpose":  # what is left is of operands, not of the product
+            assert found._node[data["args"][0]]["op"] == "input"
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a, b: ((a @ b).T, a @ b),
+        lambda a, b: (a @ b).T + np.sum(a @ b),
+        lambda a, b: (a + b).T,
+        lambda a, b: np.transpose(np.stack([a, b]) @ a, (1, 0, 2)),
+    ],
+)
+def test_other_products_are_left(f: Function) -> None:
+    assert turned(f, whole(4, 4), whole(4, 4))[1] == 0

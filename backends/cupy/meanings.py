@@ -78,7 +78,7 @@ MISSING: Final[dict[str, str]] = {
     "random_order": "ties are drawn again, which takes a look at the numbers",
 }
 
-# Ops that run on their operands' dtype whatever it is, half precision and complex numbers too.
+# Ops that run on their operands' dtype whatever it is, complex numbers too.
 _UFUNCS: Final = (
     *("add", "sub", "mul", "div", "neg", "abs", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh"),
     *("maximum", "minimum", "fmax", "fmin", "floor", "ceil", "trunc", "rint", "sign"),

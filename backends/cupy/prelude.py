@@ -11,11 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType
+from graphc.backends.numpy.llvm.emit import BOOL, F16, F32, F64, DType
 from graphc.kernels import Fold
 
 C_TYPES: Final[dict[DType, str]] = {
     BOOL: "bool",
+    F16: "f16",
     F32: "float",
     F64: "double",
     **{np.dtype(f"{sign}{size}"): f"{sign}{8 * size}" for sign in "iu" for size in (1, 2, 4, 8)},
@@ -24,6 +25,36 @@ C_TYPES: Final[dict[DType, str]] = {
 TYPES: Final = """\
 typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
+
+// a number of half precision: what arrays hold, and what is converted; cuda_fp16.h is not found everywhere
+struct f16 {
+  u16 bits;
+  f16() = default;
+  __device__ __forceinline__ f16(float x) {
+#ifdef __CUDACC__
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
+    bits = emulation::half_of(x);
+#endif
+  }
+  __device__ __forceinline__ f16(double x) {
+#ifdef __CUDACC__
+    asm("cvt.rn.f16.f64 %0, %1;" : "=h"(bits) : "d"(x));
+#else
+    bits = emulation::half_of(x);
+#endif
+  }
+  __device__ __forceinline__ f16(int x) : f16((float)x) {}
+  __device__ __forceinline__ operator float() const {
+#ifdef __CUDACC__
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+#else
+    return emulation::from_half(bits);
+#endif
+  }
+};
 
 // a / b to within two units in the last place, for b from 2^-126 to 2^126
 __device__ __forceinline__ float near_quotient(float a, float b) {
@@ -294,7 +325,7 @@ def _limit(fold: Fold, dtype: DType) -> str:
 def _limits() -> str:
     lines = []
     for dtype, kind in C_TYPES.items():
-        if dtype == BOOL:
+        if dtype in (BOOL, F16):
             continue
         for fold in ("max", "min"):
             if dtype.kind == "f":

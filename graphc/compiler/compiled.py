@@ -54,6 +54,8 @@ class Options:
             return self.passes
         if self.exact_order:
             return pipeline.EXACT_PIPELINE
+        if self.generator == "cuda":
+            return pipeline.DEVICE_PIPELINE
         return pipeline.KERNEL_PIPELINE if self.generator is not None else pipeline.PIPELINE
 
     @property

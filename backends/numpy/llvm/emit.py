@@ -17,9 +17,12 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from graphc.backends.numpy.llvm import halves
+
 DType: TypeAlias = np.dtype[Any]
 
 BOOL: Final = np.dtype(np.bool_)
+F16: Final = np.dtype(np.float16)
 F32: Final = np.dtype(np.float32)
 F64: Final = np.dtype(np.float64)
 I32: Final = np.dtype(np.int32)
@@ -29,6 +32,7 @@ U64: Final = np.dtype(np.uint64)
 
 ELEMENTS: Final[dict[DType, str]] = {
     BOOL: "i1",
+    F16: "i16",  # its bits: values of half precision are only converted
     F32: "float",
     F64: "double",
     **{np.dtype(f"{sign}{size}"): f"i{8 * size}" for sign in "iu" for size in (1, 2, 4, 8)},
@@ -51,12 +55,14 @@ class Features:
 
     fma: multiply and add with one rounding; without it `Emitter.fma` rounds twice.
     rounding: instructions for floor, ceil, trunc and rint; without them LLVM would call the C library.
+    half: instructions that convert between half and single precision.
     masked: from how many bytes on elements are read and written by vectors under a mask; 0 where none are.
     mask_registers: masks are for free, and for elements that lie apart too.
     """
 
     fma: bool
     rounding: bool
+    half: bool = False
     masked: int = 0
     mask_registers: bool = False
 
@@ -65,16 +71,16 @@ class Features:
         """From LLVM's words for a machine: a target triple and a list like ``"+avx2,+fma,-avx512f"``.
 
         >>> Features.of("x86_64-unknown-linux-gnu", "+sse2")
-        Features(fma=False, rounding=False, masked=0, mask_registers=False)
+        Features(fma=False, rounding=False, half=False, masked=0, mask_registers=False)
         >>> Features.of("aarch64-unknown-linux-gnu", "")
-        Features(fma=True, rounding=True, masked=0, mask_registers=False)
+        Features(fma=True, rounding=True, half=True, masked=0, mask_registers=False)
         """
         if not triple.startswith(("x86_64", "i686", "i386")):
-            return cls(fma=True, rounding=True)
+            return cls(fma=True, rounding=True, half=triple.startswith(("aarch64", "arm64")))
         has = set(features.split(","))
         registers = "+avx512f" in has
         masked = 1 if registers and "+avx512bw" in has else 4 if registers or "+avx2" in has else 0
-        return cls("+fma" in has, "+sse4.1" in has, masked, registers)
+        return cls("+fma" in has, "+sse4.1" in has, "+f16c" in has, masked, registers)
 
 
 @dataclass(slots=True)
@@ -222,6 +228,8 @@ def literal(number: float, dtype: DType) -> str:
     >>> literal(1.0, F32), literal(-1, I32), literal(True, BOOL)
     ('0x3FF0000000000000', '-1', 'true')
     """
+    if dtype == F16:
+        return str(np.float16(number).view(np.int16))
     if dtype.kind == "f":
         # LLVM writes a float constant as the double of the same value
         with np.errstate(over="ignore"):
@@ -612,6 +620,10 @@ class Emitter:
         source, target = a.dtype, dtype
         if source == target:
             return a
+        if source == F16:
+            return self.convert(halves.widened(self, a), target)
+        if target == F16:
+            return halves.narrowed(self, a if source.kind == "f" else self.convert(a, F32))
         if target == BOOL:
             return a.differs(0)
         if source.kind == "f" and target.kind == "f":

@@ -23,7 +23,7 @@ class Machine:
     """A processor in LLVM's words: target triple, model, features, and the bytes of a vector register.
 
     >>> Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16).features_used
-    Features(fma=True, rounding=True, masked=0, mask_registers=False)
+    Features(fma=True, rounding=True, half=True, masked=0, mask_registers=False)
     """
 
     triple: str
@@ -37,8 +37,8 @@ class Machine:
 
 
 X86_BASELINE: Final = Machine("x86_64-unknown-linux-gnu", "x86-64", "", 16)
-X86_AVX2: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v3", "+sse4.1,+avx2,+fma", 32)
-X86_AVX512: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v4", "+sse4.1,+avx2,+fma,+avx512f", 64)
+X86_AVX2: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v3", "+sse4.1,+avx2,+fma,+f16c", 32)
+X86_AVX512: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v4", "+sse4.1,+avx2,+fma,+f16c,+avx512f", 64)
 ARM_NEON: Final = Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16)
 
 

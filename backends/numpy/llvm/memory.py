@@ -268,4 +268,4 @@ def _pointers(e: Emitter, base: str, index: Value, stride: Value | int, dtype: D
 
 
 def _suffix(dtype: DType) -> str:
-    return f"f{8 * dtype.itemsize}" if dtype.kind == "f" else f"i{8 * dtype.itemsize}"
+    return f"{'i' if ELEMENTS[dtype].startswith('i') else 'f'}{8 * dtype.itemsize}"

@@ -15,7 +15,7 @@ from graphc.backends.numpy.llvm import code, memory
 from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Module, Value
 from graphc.backends.numpy.llvm.machine import Machine, host
 from graphc.backends.numpy.llvm.reuse import empty
-from graphc.kernels import KERNEL_DTYPES
+from graphc.kernels import HALF, KERNEL_DTYPES, SINGLE
 from graphc.ops import functions
 
 SIZES: Final = ("blocks", "count", "rows", "width")
@@ -84,7 +84,9 @@ def source(dtype: DType, machine: Machine) -> str:
         def add(at: Value, lanes: int) -> None:
             so_far = memory.load(e, "%result", into + at, 1, dtype, lanes, None)
             update = memory.load(e, "%updates", out_of + at, 1, dtype, lanes, None)
-            memory.store(e, so_far + update, "%result", into + at, 1, None)
+            wide = SINGLE if dtype == HALF else dtype
+            total = e.convert(e.convert(so_far, wide) + e.convert(update, wide), dtype)
+            memory.store(e, total, "%result", into + at, 1, None)
 
         e.span(zero, whole, lanes, lambda at: add(at, lanes))
         e.span(whole, width, 1, lambda at: add(at, 1))

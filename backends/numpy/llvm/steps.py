@@ -31,7 +31,9 @@ from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Dim, Size
 from graphc.ir import Graph, TensorType, Type
 from graphc.kernels import (
+    HALF,
     KERNEL_DTYPES,
+    SINGLE,
     Affine,
     Apply,
     Fixed,
@@ -42,6 +44,7 @@ from graphc.kernels import (
     Store,
     Value,
     simplified,
+    without_halves,
 )
 from graphc.ops import TABLE
 from graphc.plan import Plan, Step
@@ -220,7 +223,7 @@ class _Steps:
 
     def do(self, kernel: Kernel, reads: Sequence[Place], writes: Sequence[Place]) -> None:
         """Run a kernel over few loops; equal ones are one function. Its roots are -1, -2, ..."""
-        kernel = simplified(kernel)
+        kernel = without_halves(simplified(kernel))
         self.instructions.append(Run(self.number(kernel), tuple(reads), tuple(writes)))
 
     def number(self, kernel: Kernel) -> int:
@@ -362,7 +365,7 @@ class _Steps:
         """The kernel that applies an op to two rows of so many elements."""
         here = Affine.index(0, 1)
         both = Load(dtype, -1, here), Load(dtype, -2, here)
-        return self.number(Kernel((row,), (*both, Apply(dtype, op, (0, 1))), (Store(2, -1, here),)))
+        return self.number(without_halves(Kernel((row,), (*both, Apply(dtype, op, (0, 1))), (Store(2, -1, here),))))
 
     def running(self, node: int, data: dict[str, Any]) -> None:
         attrs = dict(data["attrs"])
@@ -446,16 +449,21 @@ class _Steps:
         loops = count + 3
         place = {axis: Affine.index(count + k, loops) for k, axis in enumerate(order)}
         lead = [Affine.index(k, loops) for k in range(count)]
-        dtype = target.dtype
+        # the products of half precision are not rounded to it
+        dtype = SINGLE if target.dtype == HALF else target.dtype
         values: list[Value] = [
-            Load(dtype, -1, a.at([*lead, place[0], place[1]], loops)),
-            Load(dtype, -2, b.at([*lead, place[1], place[2]], loops)),
-            Apply(dtype, "mul", (0, 1)),
+            Load(target.dtype, -1, a.at([*lead, place[0], place[1]], loops)),
+            Load(target.dtype, -2, b.at([*lead, place[1], place[2]], loops)),
         ]
+        if dtype != target.dtype:
+            values += [_cast(dtype, 0), _cast(dtype, 1)]
+        values.append(Apply(dtype, "mul", (len(values) - 2, len(values) - 1)))
         reduced = frozenset[int]()
         if inner != 1:
-            values.append(Reduce(dtype, "sum", 2))
+            values.append(Reduce(dtype, "sum", len(values) - 1))
             reduced = frozenset([count + order.index(1)])
+        if dtype != target.dtype:
+            values.append(_cast(target.dtype, len(values) - 1))
         store = Store(len(values) - 1, -1, target.at([*lead, place[0], place[2]], loops))
         kernel = Kernel((*stack, *(sizes[k] for k in order)), tuple(values), (store,), reduced)
         self.do(kernel, [Place.of(a), Place.of(b)], [Place.of(target)])
@@ -532,6 +540,10 @@ STEPS: Final[dict[str, Callable[[_Steps, int, dict[str, Any]], None]]] = {
     "matmul": _Steps.matmul,
     **dict.fromkeys(RUNNING, _Steps.running),
 }
+
+
+def _cast(dtype: np.dtype[Any], operand: int) -> Apply:
+    return Apply(dtype, "cast", (operand,), (("dtype", dtype), ("weak", False)))
 
 
 def _indices(loops: int) -> list[Affine]:
