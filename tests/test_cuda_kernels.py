@@ -610,7 +610,8 @@ def test_squared_deviations_take_one_sweep(
     wide = x.astype(np.float64)
     mean = np.mean(wide, axis=axis, keepdims=True)
     (trial,) = found
-    case = trial.case(Device(processors=6))
+    # rows of which there are fewer than processors are shared by several blocks
+    case = trial.case(Device(processors=2 if symbolic else 6))
     # all sums are made by one kernel, and perhaps another one that joins them
     assert sum("SumPlain<double, double>::Acc acc" in text for text in case.texts) <= 2
     assert any("SumPlain<double, double>::Acc acc" in text for text in case.texts)

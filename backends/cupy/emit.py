@@ -62,11 +62,12 @@ def number_of(text: str) -> float | None:
 class CudaEmitter(Emitter):
     """Writes the statements of one kernel. An expression that a block, or one around it, has is not written again."""
 
-    __slots__ = ("depth", "tables")
+    __slots__ = ("depth", "opposites", "tables")
 
     def __init__(self) -> None:
         super().__init__(Module(Features(fma=True, rounding=True)), lanes=1)
         self.depth = 1
+        self.opposites: dict[str, Value] = {}  # of -x, by its text: x
         self.tables: dict[tuple[float, ...], str] = {}  # of each table of constants its name
 
     # Writing
@@ -156,7 +157,15 @@ class CudaEmitter(Emitter):
         return self.call("near_quotient", a, b)
 
     def negative(self, a: Value) -> Value:
-        return self.instruction(f"-{a.text}", a.dtype) if a.is_float else self.binary("sub", 0, a)
+        if not a.is_float:
+            return self.binary("sub", 0, a)
+        result = self.instruction(f"-{a.text}", a.dtype)
+        self.opposites[result.text] = a
+        return result
+
+    def opposite(self, a: Value) -> Value:
+        """x where the value is known as -x, else the value: either serves in even functions."""
+        return self.opposites.get(a.text, a)
 
     def _float(self, function: str, *operands: Value) -> Value:
         """A function of C's mathematics library, by its name for doubles."""
