@@ -21,7 +21,7 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels canno
 
 import graphc
 from graphc import dims
-from graphc.backends.numpy.llvm import code, entry, generator, machine, pool, threads
+from graphc.backends.numpy.llvm import code, entry, generator, machine, pool, threads, workers
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.errors import UnsupportedError
@@ -465,7 +465,7 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_the_pool_compiles_for_other_systems(name: str) -> None:
     platform, other = FOREIGN[name]
-    text = pool.source(platform, other)
+    text = workers.source(platform, other)
     assert assemble(text, other)
     listing = assembly(text, other)
     assert ("CreateThread" if platform == "win32" else "pthread_create") in listing
@@ -473,9 +473,9 @@ def test_the_pool_compiles_for_other_systems(name: str) -> None:
 
 
 def test_a_system_that_is_not_known_runs_on_one_thread() -> None:
-    assert "thread" not in pool.source("emscripten", host()).replace("graphc_threads", "")
-    assert assemble(pool.source("emscripten", host()), host())
-    assert assemble(pool.source("linux", Machine("riscv64-unknown-linux-gnu", "generic-rv64", "", 16)), host())
+    assert "thread" not in workers.source("emscripten", host()).replace("graphc_threads", "")
+    assert assemble(workers.source("emscripten", host()), host())
+    assert assemble(workers.source("linux", Machine("riscv64-unknown-linux-gnu", "generic-rv64", "", 16)), host())
 
 
 # --- what it costs where it does not help -----------------------------------------------------------------------

@@ -31,8 +31,8 @@ class Load:
             return 1
         if isinstance(self.work, Dim) or isinstance(self.parts, Dim):
             return None
-        from graphc.backends.numpy.llvm.pool import SHARE
         from graphc.backends.numpy.llvm.schedule import SHARED
+        from graphc.backends.numpy.llvm.workers import SHARE
 
         return max(1, min(int(self.work / SHARE), self.parts)) if self.work >= SHARED else 1
 
