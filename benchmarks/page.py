@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks import plots
 from benchmarks.harness import ROOT
 from benchmarks.plots import share
+from benchmarks.reasons import MEASURED_ON, REASONS
 from benchmarks.results import BASE, FAST, Outcome, Report, Row
 from benchmarks.tables import seconds, size, times
 
@@ -129,6 +130,45 @@ def running_times(report: Report) -> str:
     return "\n".join(["## Running time\n", lead, table(headings, rows), *(["".join(below)] if below else [])])
 
 
+def slower(report: Report) -> str:
+    """The rows on which a peer is faster, and why; empty if there are none."""
+    rows = []
+    for row in report.rows:
+        best = row.best_peer()
+        value = None if best is None else row.ratio(best)
+        if best is not None and value is not None and value < 1:
+            rows.append((row.name, report.peers[best].title, times(value), REASONS.get(row.name, "no reason known")))
+    if not rows:
+        return ""
+    lead = (
+        "All rows with a ratio below 1, the fastest peer, and what limits graphc. The numbers were measured on\n"
+        f"{MEASURED_ON}: the shortest of many calls, one thread.\n"
+    )
+    return f"## Where a peer is faster\n\n{lead}\n{table(('workload', 'peer', 'ratio', 'why'), rows, left=4)}"
+
+
+def two_threads(report: Report) -> str:
+    """What a second thread brings; empty if that was not measured."""
+    rows = []
+    for row in report.threads:
+        gain = row.ratio("1", own="2")
+        if gain is None:
+            continue
+        cells = [row.name]
+        for count in ("1", "2"):
+            summary = row.measured()[count].summary
+            cells += [seconds(summary.median), f"±{100 * summary.spread:.0f}%"]
+        rows.append([*cells, times(gain)])
+    if not rows:
+        return ""
+    lead = (
+        "graphc alone, with `GRAPHC_NUM_THREADS` (and the threads of BLAS) 1 and 2, pinned to as many CPUs; batches\n"
+        "are taken in turn. Above 1, two threads are faster. Small kernels run on one thread in either case.\n"
+    )
+    headings = ("workload", "one thread", "spread", "two threads", "spread", "gain")
+    return f"## Two threads\n\n{lead}\n{table(headings, rows)}"
+
+
 def workloads(report: Report) -> str:
     """What the rows are, and how near graphc and its best peer come to the machine's limits."""
     rows = []
@@ -187,6 +227,8 @@ def render(report: Report) -> str:
     if report.rows:
         parts += [
             running_times(report) + picture("times", "Running times relative to graphc"),
+            slower(report),
+            two_threads(report),
             workloads(report) + picture("limits", "Shares of the machine's limits"),
         ]
     if report.latency:

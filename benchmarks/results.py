@@ -84,6 +84,8 @@ class Report:
 
     memory: list[Row] = field(default_factory=list)
     """A sample is the bytes by which the process grew during one call."""
+    threads: list[Row] = field(default_factory=list)
+    """graphc alone; the outcomes are those of one thread, "1", and of two, "2"."""
 
     start: list[Row] = field(default_factory=list)
     """As `latency`, with the seconds that importing the library took before, in the same process."""
@@ -95,9 +97,8 @@ class Report:
     @classmethod
     def load(cls, path: Path) -> Report:
         found = json.loads(path.read_text(encoding="utf-8"))
-        tables = {
-            name: [_row(entry) for entry in found.get(name, ())] for name in ("rows", "latency", "memory", "start")
-        }
+        names = ("rows", "latency", "memory", "threads", "start")
+        tables = {name: [_row(entry) for entry in found.get(name, ())] for name in names}
         peers = {name: Peer(**entry) for name, entry in found["peers"].items()}
         return cls(found["machine"], found["limits"], peers, **tables)
 

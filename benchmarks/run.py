@@ -11,7 +11,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -43,12 +43,12 @@ Start = Callable[[str, Path], Process]
 class Crew:
     """The worker of every peer, started again if it dies."""
 
-    def __init__(self, peers: Iterable[str], start: Start, caches: Path) -> None:
+    def __init__(self, titles: Mapping[str, str], start: Start, caches: Path) -> None:
         self.start, self.caches = start, caches
         self.workers: dict[str, Process] = {}
         self.found: dict[str, Peer] = {}
-        for name in peers:
-            self.found[name] = Peer(PEERS[name].title)
+        for name, title in titles.items():
+            self.found[name] = Peer(title)
             try:
                 self.workers[name] = worker = start(name, caches)
                 self.found[name].version, self.found[name].seconds = worker.hello["version"], worker.hello["import"]
@@ -183,6 +183,19 @@ def memory(peer: str, workload: Workload, start: Start, caches: Path, settings: 
     return Outcome([found["call"]])
 
 
+def with_threads(workloads: list[Workload], settings: Settings, caches: Path) -> list[Row]:
+    """graphc on one thread and on two, in turn; nothing where there are no two CPUs to pin them to."""
+    if len(last_cpus(2)) < 2:
+        return []
+
+    def start(count: str, folder: Path) -> Process:
+        number = int(count)
+        return Process(BASE, replace(settings, threads=number, cpus=last_cpus(number)), folder)
+
+    with closing(Crew({"1": "one thread", "2": "two threads"}, start, caches)) as crew:
+        return [measure(crew, workload, settings) for workload in workloads]
+
+
 def chosen(rows: dict[str, Workload], only: list[str]) -> list[Workload]:
     """The workloads whose name fits one of the patterns; all without patterns."""
     return [row for name, row in rows.items() if not only or any(fnmatch(name, f"*{text}*") for text in only)]
@@ -197,13 +210,18 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
     machine = description(settings)  # the load before we add to it
     make_byte_code()
     limits = measured_limits(settings, caches)
-    with closing(Crew(peers, start, caches)) as crew:
+    titles = {name: PEERS[name].title for name in peers}
+    with closing(Crew(titles, start, caches)) as crew:
         report = Report(machine, limits, crew.found)
         for workload in chosen(timed(settings.quick), only):
             row = measure(crew, workload, settings)
             report.rows.append(row)
             report.save(results)
             console.print(tables.row_table(row, report), "")
+    if BASE in peers:
+        report.threads = with_threads(chosen(timed(settings.quick), only), settings, caches)
+        report.save(results)
+        console.print(tables.threads_table(report), "")
     present = [name for name, peer in report.peers.items() if peer.reason is None]
     for workload in chosen(compiled(settings.quick), only):
         reference = workload.reference()

@@ -115,6 +115,21 @@ def plain_table(title: str, rows: list[Row], report: Report, shown: str) -> Rend
     return headed(title, table)
 
 
+def threads_table(report: Report) -> RenderableType:
+    """graphc on one thread and on two."""
+    table = Table(pad_edge=False)
+    for heading in ("", "one thread", "±", "two threads", "±", "gain"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in report.threads:
+        gain, cells = row.ratio("1", own="2"), []
+        for count in ("1", "2"):
+            outcome = row.measured().get(count)
+            summary = None if outcome is None else outcome.summary
+            cells += ["", ""] if summary is None else [seconds(summary.median), f"{100 * summary.spread:.0f}%"]
+        table.add_row(row.name, *cells, times(gain) if gain is not None else "")
+    return headed("one thread and two", table)
+
+
 def comparison_table(new: Report, old: Report) -> RenderableType:
     """How a run differs from an older one. The drift is that of the peers: what the machine did, not graphc."""
     table = Table(pad_edge=False)
@@ -152,6 +167,8 @@ def show(report: Report, console: Console, with_rows: bool = True) -> None:
                 title = report.peers[own].title
                 text = f"{times(best[0])} over {best[1]} rows (geometric mean)"
                 console.print(f"the fastest peer of each row / {title}: {text}")
+    if report.threads:
+        console.print(threads_table(report))
     if report.latency:
         title = "compile latency: seconds to the first result, fresh process, empty caches"
         console.print(plain_table(title, report.latency, report, "seconds"))

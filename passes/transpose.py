@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from graphc.errors import RuleError
 from graphc.ir import TensorType
@@ -17,6 +17,10 @@ from graphc.ops import TABLE
 from graphc.ops.record import Jvp, Linear, Masked, Multilinear, Partials
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.barriers import FLAT, no_rule
+
+WAITING: Final = 4
+"""Contributions to a cotangent that wait for the others. Beyond, the first two are added up, as they would be at last:
+so a parameter that a thousand steps use does not keep a thousand arrays in memory."""
 
 
 @dataclass(slots=True)
@@ -210,7 +214,14 @@ def _deposit(w: GraphWorld, pending: dict[int, list[Cotangent]], operand: Value,
         given = ct.value
         reduced = None if mask is None else (lambda: w.reduce_to("reduce_any", w.broadcast_mask(mask(), given), shape))
         ct = Cotangent(value, reduced)
-    pending.setdefault(node, []).append(ct)
+    contributions = pending.setdefault(node, [])
+    contributions.append(ct)
+    if len(contributions) > WAITING and all(c.mask is None for c in contributions[:2]):
+        outer = w.loc, w.origin
+        if w.origin is not None:
+            w.loc, w.origin = w.builder.nodes[node]["loc"], node
+        contributions[:2] = [Cotangent(contributions[0].value + contributions[1].value)]
+        w.loc, w.origin = outer
 
 
 def _transpose_jvp(

@@ -208,6 +208,22 @@ inline int __float_as_int(float x) { return same_bits<int>(x); }
 inline float __int_as_float(int x) { return same_bits<float>(x); }
 inline long long __double_as_longlong(double x) { return same_bits<long long>(x); }
 inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
+namespace emulation {
+// the processor's approximations: a unit off in single precision where a test asks for it, 20 bits in double
+#ifndef INVERSE_OFF_BY
+#define INVERSE_OFF_BY 0
+#endif
+inline float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
+inline float near_inverse(float b) {
+  const float exact = flushed(1.0f / flushed(b));
+  return std::isfinite(exact) && exact ? same_bits<float>(same_bits<int>(exact) + INVERSE_OFF_BY) : exact;
+}
+inline double near_inverse(double b) {
+  const double exact = 1.0 / (std::fabs(b) < 0x1p-1022 ? std::copysign(0.0, b) : b);
+  if (std::fabs(exact) < 0x1p-1022) return std::copysign(0.0, b);
+  return same_bits<double>(same_bits<long long>(exact) & -(1ll << 32));
+}
+}  // namespace emulation
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return (unsigned long long)((unsigned __int128)a * b >> 64);
 }

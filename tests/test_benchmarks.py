@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks import harness, page, plots, run, tables, workloads
-from benchmarks.harness import Missing, Process, Settings, Summary, interleave, ratio
+from benchmarks.harness import Missing, Process, Settings, Summary, interleave, last_cpus, ratio
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Calls, Steps
+from benchmarks.reasons import REASONS
 from benchmarks.results import Outcome, Peer, Report, Row
 from benchmarks.tree import leaves, mapped, rebuilt
 from benchmarks.workload import Workload
@@ -284,7 +285,8 @@ def report() -> Report:
     compile_30 = Row("compile-30", "a graph", 0, outcomes={"graphc": Outcome([0.25]), "jax": Outcome([0.5])})
     start_30 = Row("compile-30", "a graph", 0, outcomes={"graphc": Outcome([0.75]), "jax": Outcome([1.5])})
     memory = Row("first", "the first row", 2**20, outcomes={"graphc": Outcome([2**20]), "jax": Outcome([2**21])})
-    return Report(machine, limits, peers, [first, second], [compile_30], [memory], [start_30])
+    threads = Row("first", "the first row", 2**20, outcomes={"1": Outcome([3e-3] * 3), "2": Outcome([2e-3] * 3)})
+    return Report(machine, limits, peers, [first, second], [compile_30], [memory], [threads], [start_30])
 
 
 def test_ratios_and_their_means() -> None:
@@ -313,9 +315,35 @@ def test_the_page_says_all() -> None:
     assert "| jax | crashed (SIGSEGV) | second |" in text
     assert "| NumPy | wrong: off by 1e+05 eps where 512 are allowed | second |" in text
     assert "- second: graphc unrolls it.\n" in text
+    assert "| first | 3 ms | ±0% | 2 ms | ±0% | 1.50× |" in text
     assert "20%" in text  # 1e6 operations in 1e-4 s are 1e10 of 5e10 per second
     for fact in ("2030-01-02 03:04 UTC", "a processor (avx2)", "1 for each peer, pinned to CPU 1", "Python 3.12.0"):
         assert fact in text
+
+
+def test_a_row_with_a_faster_peer_has_a_reason_or_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "| first | jax | 0.50× | no reason known |" in page.render(report())
+    monkeypatch.setitem(page.REASONS, "first", "1 ns of 2 is spent in vain")
+    assert "| first | jax | 0.50× | 1 ns of 2 is spent in vain |" in page.render(report())
+    faster = report()
+    faster.rows[0].outcomes["graphc"].samples = [1e-4] * 3
+    assert "Where a peer is faster" not in page.render(faster)
+
+
+def test_reasons_are_those_of_rows() -> None:
+    assert REASONS.keys() <= ROWS.keys()
+    assert not any("|" in reason or "\n" in reason or reason.endswith(".") for reason in REASONS.values())
+
+
+def test_results_without_threads_are_read(tmp_path: Path) -> None:
+    found = report()
+    found.threads.clear()
+    found.save(tmp_path / "results.json")
+    text = (tmp_path / "results.json").read_text(encoding="utf-8")
+    (tmp_path / "results.json").write_text(re.sub(r',\s*"threads": \[\]', "", text), encoding="utf-8")
+    assert '"threads": []' not in (tmp_path / "results.json").read_text(encoding="utf-8")
+    assert Report.load(tmp_path / "results.json") == found
+    assert "Two threads" not in page.render(found)
 
 
 def test_tables_show_every_peer() -> None:
@@ -331,6 +359,7 @@ def test_tables_show_every_peer() -> None:
         "250 ms",
         "750 ms",
         "2 MiB",
+        "1.50×",
     ):
         assert part in text
 
@@ -400,6 +429,8 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     (row,) = found.rows
     assert {peer: len(outcome.samples) for peer, outcome in row.outcomes.items()} == {"graphc": 7, "numpy": 7}
     assert [set(row.measured()) for row in found.latency] == [{"graphc"}]
+    if len(last_cpus(2)) > 1:
+        assert [set(row.measured()) for row in found.threads] == [{"1", "2"}]
     (before,), (whole,) = found.latency, found.start
     # the worker that measured has imported graphc first
     assert whole.outcomes["graphc"].samples[0] > before.outcomes["graphc"].samples[0]

@@ -229,6 +229,7 @@ BROKEN: tuple[tuple[str, Any, Function, type[GraphcError], str, str], ...] = (
     ("a Python float for an int", "i64[]", lambda x: 2.5, DTypeError, "i64[]", "f64[]"),
     ("a text", "f64[]", lambda x: "no", DTypeError, "f64[]", "a str"),
     ("an object", "f64[]", lambda x: object(), DTypeError, "f64[]", "a object"),
+    ("masked elements", "f64[3]", lambda x: np.ma.masked_less(x, 2), DTypeError, "f64[3]", "a MaskedArray"),
     ("nothing", "f64[]", lambda x: None, StructureError, "f64[]", "None"),
     ("a list for an array", "f64[2]", lambda x: [1.0, 2.0], StructureError, "f64[2]", "[f64[]~, f64[]~]"),
     ("one for two", ("f64[3]", "f64[3]"), np.sort, StructureError, "(f64[3], f64[3])", "f64[3]"),

@@ -224,17 +224,18 @@ def test_small_products(machine: Machine) -> None:
     assert len(machine.launched) == len(SMALL_PRODUCTS)
 
 
-def test_a_product_of_tiles_can_be_recorded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        machine.cupy.cuda, "alloc", lambda size: SimpleNamespace(ptr=machine.room(size).data.ptr), False
-    )
-    a, b = whole_numbers(64, 300, dtype=np.float32), whole_numbers(72, 300, dtype=np.float32)
-    monkeypatch.setattr(products.small_products, "MOST", 1 << 10)
+def test_a_product_of_tiles_can_be_recorded(machine: Machine) -> None:
+    machine.cupy.cuda.alloc = lambda size: SimpleNamespace(ptr=machine.room(size).data.ptr)
+    a, b, c = (whole_numbers(*s, dtype=np.float32) for s in ((33, 1300), (32, 1300), (32, 5)))
     with taped(Tape(replaying.send)) as tape:
         result = products.matmul(machine.keep(a), machine.keep(b).T)
+        again = products.matmul(result[:8], machine.keep(c))
         tape.flush()
     np.testing.assert_array_equal(result, a @ b.T)
+    np.testing.assert_array_equal(again, result[:8] @ c)
+    # the sums of its parts are added up in one kernel with the next product
     assert len(machine.launched) == 2
+    assert "part1" in machine.launched[1]
 
 
 def test_what_one_block_is_too_slow_for_is_launched_by_itself() -> None:

@@ -263,7 +263,7 @@ def operand(layout: str, rows: int, columns: int, offset: int) -> Array:
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
-@pytest.mark.parametrize("sizes", [(100, 128, 68), (33, 131, 70), (64, 200, 64), (65, 144, 129)])
+@pytest.mark.parametrize("sizes", [(100, 128, 68), (33, 131, 70), (34, 1300, 33), (65, 144, 129)])
 def test_products_of_tiles(sizes: tuple[int, int, int], library: Library, tmp_path: Any, monkeypatch: Any) -> None:
     rows, inner, columns = sizes
     launches: list[Any] = []
@@ -304,6 +304,8 @@ def test_which_products_are_taken_in_tiles() -> None:
     chunk_of = tiled_products.chunk_of
     assert chunk_of(132, 1, 100, 784, 1000) == 112
     assert chunk_of(132, 1, 100, 1000, 1000) == 128
+    assert tiled_products.sharers(100_000, 8) == tiled_products.sharers(1000, 4) == 1
+    assert tiled_products.sharers(4096, 264) == 8
     assert chunk_of(132, 2, 100, 1000, 1000) == 256
     assert chunk_of(132, 1, 2000, 1000, 2000) is None  # tiles enough
     assert chunk_of(132, 1, 16, 1000, 1000) is None  # tiles would be empty for the most part

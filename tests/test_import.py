@@ -90,6 +90,23 @@ print(loaded(), graphc.cost.__name__, loaded(), graphc.verify.__name__, loaded()
     )
 
 
+@pytest.mark.skipif(find_spec("llvmlite") is None, reason="products are called from machine code")
+def test_a_product_loads_blas_alone(root: Path) -> None:
+    """And leaves SciPy's module to whoever imports it with its package."""
+    code = """
+import sys, numpy, graphc
+a = numpy.arange(16384.0).reshape(128, 128) / 16384
+assert numpy.allclose(graphc.jit(lambda x: x @ x)(a), a @ a)
+print([name in sys.modules for name in ("scipy.linalg", "scipy.linalg.cython_blas")])
+import scipy.linalg.cython_blas
+from graphc.backends.numpy.llvm import externals
+print(scipy.linalg.cython_blas is externals._cython_blas())
+assert numpy.allclose(scipy.linalg.blas.dgemm(2.0, a, a), 2 * a @ a)
+assert numpy.allclose(graphc.jit(lambda x: (x + 1) @ x)(a), (a + 1) @ a)
+"""
+    assert fresh_python(code, cwd=root).splitlines() == ["[False, False]", "True"]
+
+
 @pytest.mark.parametrize("before", ["enable", "disable"])
 def test_import_leaves_the_garbage_collector_as_it_was(root: Path, before: str) -> None:
     code = f"import gc; gc.{before}(); import graphc; print(gc.isenabled())"

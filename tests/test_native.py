@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import itertools
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.layouts import Layout, row_major
 from graphc.backends.numpy.llvm.program import KEPT, ON_STACK
 from graphc.backends.numpy.llvm.steps import lower
-from graphc.errors import DTypeError, GuardError, ShapeError
+from graphc.errors import DTypeError, GuardError, ShapeError, StructureError
 
 pytestmark = pytest.mark.skipif(not entry.SUPPORTED, reason="arrays of this interpreter are not laid out as known")
 
@@ -715,3 +716,32 @@ def test_arrays_lie_and_come_as_they_may() -> None:
     misaligned = np.frombuffer(b"x" + v.tobytes(), np.float64, offset=1).reshape(v.shape)
     for other in (np.asfortranarray(v), v[::-1].copy()[::-1], misaligned, pickle.loads(pickle.dumps(v))):
         np.testing.assert_array_equal(f(other), f(v))
+
+
+# --- calls -----------------------------------------------------------------------------------------------------
+
+
+def test_a_call_is_one_of_machine_code() -> None:
+    f = compiled(lambda x, y: x * y + 1, "f64[3]", "f64[3]")
+    assert type(f.__call__).__name__ == "builtin_function_or_method"
+    call, x = f.__call__, np.arange(3.0)
+    del f
+    gc.collect()
+    np.testing.assert_array_equal(call(x, x), x * x + 1)
+    np.testing.assert_array_equal(call([1, 2, 3], x), [1, 3, 7])  # as Python does it, which outlives the function too
+
+
+def test_keywords_are_no_part_of_positional_arguments() -> None:
+    f = compiled(lambda x, y: x * y + 1, "f64[3]", "f64[3]")
+    x = np.arange(3.0)
+    for args, keywords in (((x,), {"y": x}), ((), {"x": x, "y": x}), ((x, x), {"z": x})):
+        with pytest.raises(StructureError, match="differ in structure"):
+            f(*args, **keywords)
+    none: dict[str, Any] = {}
+    np.testing.assert_array_equal(f(x, x, **none), x * x + 1)
+
+
+def test_a_compiled_function_has_a_signature() -> None:
+    for f in (compiled(lambda x: x + 1, "f64[3]"), graphc.compile(lambda d: d["x"] + 1, {"x": "f64[3]"})):
+        assert [str(p).split(":")[0] for p in inspect.signature(f).parameters.values()] == ["*args", "**kwargs"]
+    assert "graph" in inspect.signature(type(f)).parameters

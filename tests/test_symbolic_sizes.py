@@ -36,6 +36,7 @@ FUNCTIONS: tuple[tuple[str, Function], ...] = (
     ("softmax", lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)),
     ("logsumexp", lambda x: np.log(np.sum(np.exp(x), axis=0))),
     ("reshape", lambda x: (x.reshape(-1), x.ravel(), x.reshape(x.shape[1], x.shape[0]))),
+    ("reshape of a size that is 0 or 1", lambda x: np.diagonal(x[None]).reshape(-1) + np.diagonal(x[None]).T.ravel()),
     ("reshape with -1", lambda x: x.reshape(x.shape[0], -1)),
     ("reshape with 1", lambda x: (x[:, None], x.reshape(1, -1), np.expand_dims(x, 1))),
     ("pairs", lambda x: np.concatenate([x, x], axis=1).reshape(-1, 2)),

@@ -482,3 +482,29 @@ def test_a_missing_input_is_named() -> None:
     x, y = graphc.symbol("x", "f64[]"), graphc.symbol("y", "f64[]")
     with pytest.raises(TraceError, match="depend on y"):
         graphc.compile([x], [x * y])
+
+
+def test_contributions_are_added_up_as_they_come() -> None:
+    """Not at the end: a parameter that many steps use does not keep an array for each of them in memory."""
+
+    def last(w: Any, x: Any) -> Any:
+        for _ in range(40):
+            x = np.sin(x * w)
+        return np.sum(x)
+
+    graph = graphc.trace(graphc.grad(last), "f64[3]", "f64[3]")
+    adds = [(i, data["args"]) for i, data in graph._node.items() if data["op"] == "add"]
+    assert len(adds) == 39
+    assert max(i - min(args) for i, args in adds) < 40
+    # in the order of the steps, last ones first
+    w, x = np.array([0.3, 1.7, -2.0]), np.array([0.5, -1.0, 3.0])
+    states = [x]
+    for _ in range(40):
+        states.append(np.sin(states[-1] * w))
+    cotangent, total = np.ones(3), None
+    for state in reversed(states[:-1]):
+        inner = cotangent * np.cos(state * w)
+        cotangent = inner * w
+        total = inner * state if total is None else total + inner * state
+    found = graphc.compile(graphc.grad(last), "f64[3]", "f64[3]", kernels="none")(w, x)
+    np.testing.assert_array_equal(found, total)

@@ -153,7 +153,9 @@ def _tiled(
     results = count * rows * columns
     parts = grid[1] // count
     work = math.prod(sizes)
-    blocks = -(-results // tiled_products.JOINED)
+    height = tiled_products.sharers(results, parts)
+    across = tiled_products.JOINED // height
+    adds, blocks = tiled_products.join_text(height), -(-results // across)
 
     def product(a: Array, b: Array) -> Array:
         cp = cupy()
@@ -161,7 +163,7 @@ def _tiled(
         place = cp.cuda.alloc(parts * results * dtype.itemsize)
         launch(text, grid, (tiled_products.THREADS, 1), (a.data.ptr, b.data.ptr, place.ptr, *numbers), work)
         join = place.ptr, result.data.ptr, results, parts
-        launch(tiled_products.JOIN, (blocks, 1), (tiled_products.JOINED, 1), join, parts * results)
+        launch(adds, (blocks, 1), (across, height), join, parts * results)
         return result
 
     return product

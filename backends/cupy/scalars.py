@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.cupy import error
+from graphc.backends.cupy import error, exponential
 from graphc.backends.cupy.emit import CudaEmitter, double, number_of
-from graphc.backends.numpy.llvm.emit import F32, F64, Operand, Value
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, Operand, Value
 from graphc.backends.numpy.llvm.functions import ACCURATE, pow_constant
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 
@@ -52,7 +52,14 @@ FUNCTIONS: Final = {
     for dtype, error in zip((F32, F64), errors, strict=True)
     if error <= MOST_ULPS
 }
-OURS: Final = {"erfc": error.erfc}
+# what takes fewer instructions than CUDA's, or is not as exact there
+OURS: Final = {
+    ("erfc", F32): error.erfc,
+    ("erfc", F64): error.erfc,
+    ("exp", F64): exponential.exp,
+    ("log", F32): exponential.log,
+    ("log", F64): exponential.log,
+}
 # single precision by way of double: CUDA's own error is too large, and the CPU's reduction of angles is not portable
 WIDENED: Final = {"tan"}
 # instructions of the processor, in single precision; errors grow away from 1
@@ -77,14 +84,25 @@ class CudaScalars(LlvmScalars):
         dtype = operands[0].dtype
         if self.fast and dtype == F32 and name in FAST:
             return self.e.call(FAST[name], *operands)
+        ours = OURS.get((name, dtype))
+        if ours is not None:
+            return ours(self.e, *operands)
         library = FUNCTIONS.get((name, dtype))
         if library is not None:
             return self.e.call(library, *operands)
-        if name in OURS:
-            return OURS[name](self.e, *operands)
         if name in WIDENED:
             return self.e.convert(self.function(name, *(double(self.e, x) for x in operands)), dtype)
         return ACCURATE[name](self.e, *operands)
+
+    def div(self, a: Value, b: Value) -> Value:
+        if a.dtype != F64:
+            return a / b
+        e = self.e
+        quotient = inverse = e.call("exact_inverse", b)
+        if number_of(a.text) != 1:
+            quotient = e.call("exact_quotient", a, b, inverse)
+        outside = e.instruction(f"!is_exact({a.text}, {b.text}, {quotient.text})", BOOL)
+        return e.rarely(outside, (quotient,), lambda: (a / b,))[0]
 
     def pow(self, a: Value, b: Value) -> Value:
         exponent = number_of(b.text)

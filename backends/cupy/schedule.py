@@ -333,6 +333,9 @@ class _Scheduler:
         if threads > KEPT_THREADS:
             if count < self.device.processors:
                 return False
+            fewer = self.program.fewer_sweeps(length == 0)
+            if sweeps(fewer) < sweeps(kernel):
+                kernel, packs = fewer, self.row_packing(fewer)
             shape = RowShape(KEPT_THREADS, 1, 0)
         else:
             while (

@@ -21,6 +21,7 @@ LEAST: Final = 32  # rows or columns, below which most of a tile would be empty
 LEAST_CHUNK: Final = 64
 RESIDENT: Final = 2  # blocks for a processor
 WIDTH: Final = 4  # elements that are read or written at a time, where they may
+MANY: Final = 1 << 15  # results with a thread each that fill a good part of the GPU
 JOINED: Final = 256  # threads of a block of the second kernel
 
 
@@ -196,14 +197,31 @@ def _written(wide: bool) -> str:
       if (j < wide) to[r * columns + j] = sum[i][j];"""
 
 
-# adds up `parts` arrays of n elements that lie one after another
-JOIN: Final = f"""{PRELUDE}
+@lru_cache(maxsize=2)
+def join_text(height: int) -> str:
+    """The text that adds up `parts` arrays of n elements that lie one after another.
+
+    Each element is a sum in the order of the arrays; or where `height` threads share it, of the sums of every so many.
+    """
+    across = JOINED // height
+    room = f"  ROOM({JOINED // 2});\n  float* const sums = (float*)room;\n" if height > 1 else ""
+    shared = f"""
+  __syncthreads();  // the room may have been another block's, whose threads are behind
+  sums[threadIdx.y * {across} + threadIdx.x] = sum;
+  __syncthreads();
+  sum = 0;
+  for (i32 k = 0; k < {height}; ++k) sum += sums[k * {across} + threadIdx.x];"""
+    return f"""{PRELUDE}
 extern "C" __global__ void kernel(const float* part, float* result, i64 n, i64 parts) {{
-  for (i64 t = (i64)blockIdx.x * blockDim.x + threadIdx.x; t < n; t += (i64)blockDim.x * gridDim.x) {{
-    float sum = part[t];
+{room}  const i64 wanted = (i64)blockIdx.x * {across} + threadIdx.x, t = wanted < n ? wanted : n - 1;
+  float sum = 0;
 #pragma unroll 8
-    for (i64 k = 1; k < parts; ++k) sum += part[k * n + t];
-    result[t] = sum;
-  }}
+  for (i64 k = threadIdx.y; k < parts; k += {height}) sum += part[k * n + t];{shared if height > 1 else ""}
+  if (threadIdx.y == 0 && wanted < n) result[t] = sum;
 }}
 """
+
+
+def sharers(results: int, parts: int) -> int:
+    """How many threads share an element of the second kernel: where there are few, and much to add up."""
+    return 8 if results < MANY and parts >= 16 else 1

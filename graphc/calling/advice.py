@@ -38,7 +38,7 @@ DRAWS: Final[dict[str, tuple[str, str]]] = {
     "standard_normal": ("size dtype", "normal key size dtype="),
     "uniform": ("low high size", "uniform key size minval=low maxval=high"),
 }
-_CALL: Final = re.compile(rf"(?<![\w.])(?:[\w\]\[.]+\.)?({'|'.join(DRAWS)})\(")
+_CALL: Final = rf"(?<![\w.])(?:[\w\]\[.]+\.)?({'|'.join(DRAWS)})\("
 
 
 def draw_in(source: str) -> tuple[str, str] | None:
@@ -65,7 +65,7 @@ def _parsed(source: str) -> Iterator[ast.AST]:
         if tree is not None:
             yield tree
             return
-    for call in _CALL.finditer(source):
+    for call in re.finditer(_CALL, source):
         ends = (k + 1 for k in range(call.end(), len(source)) if source[k] == ")")
         found = next((tree for end in ends if (tree := _tree(source[call.start() : end])) is not None), None)
         if found is not None:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import ref
 
 import optree
 
 from graphc import backends
 from graphc.compiler.checking import checker, parse
-from graphc.compiler.pytrees import flatten, show_call, unflatten
-from graphc.compiler.sizes import bind_sizes
+from graphc.compiler.otherwise import MISSED, Otherwise
 from graphc.compiler.structures import giver, taker
-from graphc.dims import Size, symbols
-from graphc.errors import DonationWarning, GraphcError, ShapeError, StructureError, UnsupportedError
+from graphc.dims import symbols
+from graphc.errors import DonationWarning, ShapeError, UnsupportedError
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.fuse import fuse
@@ -29,12 +25,11 @@ from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Loaded, Memory, Plan
 from graphc.text import callbacks_of, constants_of, dump
-from graphc.tracing import STACK, Traced, TracingWorld, assigned, inline, lift, locate, stacklevel, world_of
+from graphc.tracing import stacklevel
 
 if TYPE_CHECKING:
     from graphc.objective import Objective
 
-MISSED: Final = object()  # what a function returns for arguments that it does not serve
 KERNELS: Final = ("llvm", "ufunc", "none")
 
 
@@ -77,12 +72,26 @@ class Options:
         return None if name == "none" else name
 
 
+class _Signature:
+    """The signature of an object, but not of its class."""
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            raise AttributeError("__signature__")
+        return import_module("inspect").signature(instance._otherwise)
+
+
 class Compiled:
     """A compiled function: immutable, thread-safe, picklable. Call it on arrays of the types it was compiled for.
 
     Attributes: `graph` as traced, `passes` (every step with the graph after it), `fusion` (which nodes run as kernels,
     and why others do not), `plan`, `source`.
     """
+
+    # what a call calls is an attribute of each function: machine code itself, where it does all that is to do
+    __slots__ = ("__call__", "__dict__", "__weakref__")
+    __call__: Callable[..., Any]
+    __signature__ = _Signature()
 
     def __init__(self, graph: Graph, in_tree: Any, out_tree: Any, options: Options | None = None) -> None:
         options = options or Options()
@@ -112,20 +121,10 @@ class Compiled:
             self._loaded: Loaded = backend.load(self.plan, **settings)
         self._run, self.source = self._loaded.run, self._loaded.source
         self.flat = in_tree is None or _is_flat(in_tree)
-        self._single = out_tree is not None and optree.treespec_is_leaf(out_tree)
-        self._arity = len(graph.inputs)
-        self._effects = bool(graph.effects)
-        self._direct = self.direct(_Otherwise(self)) if self.flat else None
-        self._by_structure = None if self._direct is not None else self.by_structure()
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if self._direct is not None and not kwargs:
-            return self._direct(*args)
-        if self._by_structure is not None:
-            result = self._by_structure(args, kwargs)
-            if result is not MISSED:
-                return result
-        return self._call(args, kwargs, sys._getframe(1))
+        self._otherwise = Otherwise(graph, in_tree, out_tree, self.flat, self._run)
+        self._single = self._otherwise.single
+        direct = self.direct(self._otherwise) if self.flat else None
+        self.__call__ = direct or self._otherwise.after(self.by_structure())
 
     def direct(self, otherwise: Callable[..., Any], strict: bool = False) -> Callable[..., Any] | None:
         """A function of the arrays alone that returns what a call returns, if machine code does all of that.
@@ -160,57 +159,11 @@ class Compiled:
 
         return call
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType) -> Any:
-        try:
-            if kwargs or not self.flat or len(args) != self._arity:
-                args = tuple(self._leaves(args, kwargs))
-            if self._effects and STACK.worlds:
-                # acts when the graph that is being traced runs
-                return assigned(self._inline(STACK.worlds[-1], args), caller)
-            for leaf in args:
-                if isinstance(leaf, Traced):
-                    return assigned(self._inline(world_of(args), args), caller)
-            results = self._run(*args)
-        except GraphcError as error:
-            locate(error)
-            raise
-        return results[0] if self._single else self._pack(results)
-
     @property
     def packed(self) -> Callable[..., Any]:
         """A function of the arrays alone that returns what a call returns; it takes all that a call takes."""
-        run, single, pack = self._run, self._single, self._pack
+        run, single, pack = self._run, self._single, self._otherwise.pack
         return (lambda *arrays: run(*arrays)[0]) if single else (lambda *arrays: pack(run(*arrays)))
-
-    def _pack(self, results: Sequence[Any]) -> Any:
-        return list(results) if self.out_tree is None else unflatten(self.out_tree, results)
-
-    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        leaves, structure = flatten((args, kwargs))
-        if structure != self.in_tree:
-            raise StructureError(
-                f"{self.graph.name}: the arguments differ in structure from those it was compiled for",
-                expected=show_call(self.graph.name, self.in_tree, self.graph.input_types),
-                actual=show_call(self.graph.name, structure, leaves),
-                fix="pass tuples, lists and dicts as in the specs, or use jit, which compiles for each structure",
-            )
-        return leaves
-
-    def _inline(self, world: TracingWorld | None, args: Sequence[Any]) -> Any:
-        assert world is not None
-        values = [lift(a, world) for a in args]
-        sizes: dict[str, Size] = {}
-        for value, wanted in zip(values, self.graph.input_types, strict=True):
-            fits = value.type.ndim == wanted.ndim and value.type.dtype == wanted.dtype
-            if not fits or not bind_sizes(wanted.shape, value.type.shape, sizes):
-                raise ShapeError(
-                    f"{self.graph.name} was compiled for other types",
-                    expected=repr(wanted),
-                    actual=repr(value.type),
-                    fix="compile it for these types, or call the function itself inside the trace",
-                )
-        results = inline(world, self.graph, values, sizes)
-        return results[0] if self._single else self._pack(results)
 
     def __reduce__(self) -> tuple[Any, ...]:
         beside = constants_of(self.graph), callbacks_of(self.graph)
@@ -274,21 +227,6 @@ class Compiled:
 
 def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree: Any, options: Options) -> Compiled:
     return Compiled(parse(text, constants, callbacks), in_tree, out_tree, options)
-
-
-class _Otherwise:
-    """A call of a compiled function on anything but dense arrays of its types. It does not keep the function alive."""
-
-    __slots__ = ("_compiled",)
-
-    def __init__(self, compiled: Compiled) -> None:
-        self._compiled = ref(compiled)
-
-    def __call__(self, *args: Any) -> Any:
-        compiled = self._compiled()
-        assert compiled is not None
-        # the frames between: that of Compiled.__call__
-        return compiled._call(args, {}, sys._getframe(2))
 
 
 def _report_gifts(graph: Graph, plan: Plan) -> None:

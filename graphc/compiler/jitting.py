@@ -14,8 +14,9 @@ import numpy as np
 from graphc import backends
 from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, quick_key, take_apart
 from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
-from graphc.compiler.compiled import MISSED, Compiled, Options
+from graphc.compiler.compiled import Compiled, Options
 from graphc.compiler.donation import donation
+from graphc.compiler.otherwise import MISSED
 from graphc.compiler.pytrees import flatten, function_name
 from graphc.compiler.specs import type_of
 from graphc.compiler.statics import named_parameters

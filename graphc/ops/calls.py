@@ -87,6 +87,8 @@ def pure_callback(
 def _checked(callback: Callback, place: str, result: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """A result as an array of its own, of the type promised; a Python number takes on the dtype where it fits."""
     expected = repr(TensorType(shape, dtype))
+    if isinstance(result, np.ma.MaskedArray):
+        raise _broken(callback, place, DTypeError, expected, f"a {type(result).__name__}")
     try:
         array = np.array(result)
     except Exception as error:

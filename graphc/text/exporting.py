@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -16,10 +15,13 @@ from graphc.text.writing import Writer, _value
 def dump_json(graph: Graph) -> str:
     """The graph in JSON, for other programs: nodes by their ids, types and sizes as text.
 
+    >>> import json
     >>> from graphc.text.reading import parse
     >>> json.loads(dump_json(parse("graph f(%x: f64[n]) -> f64[n] { return %x }")))["nodes"][0]["type"]
     'f64[n]'
     """
+    import json  # of no use to whoever only computes
+
     return json.dumps(_plain_graph(graph), indent=1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import networkx as nx
@@ -30,19 +31,26 @@ from graphc.text.scalars import (
 )
 
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))*+"'
-# Blanks and comments are skipped possessively: a comment never gives characters back to be read as tokens.
-_TOKEN = re.compile(
-    rf"""[ \t\r\n]*+(?:\#[^\n]*+[ \t\r\n]*+)*+
-    (?: (?P<label> %(?:[0-9]+|{NAME.pattern}|{_STRING}))
-      | (?P<digest> sha256:[0-9a-f]{{64}}\b)
-      | (?P<number> 0x[0-9a-f]+\b | -?(?:inf|nan)(?![\w.]) | -?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)
-      | (?P<name> {NAME.pattern})
-      | (?P<string> {_STRING})
-      | (?P<mark> -> | [-\[\](){{}}:,=~@])
-      | (?P<end> \Z)
-      | (?P<unknown> .) )""",
-    re.VERBOSE | re.DOTALL,
-)
+
+
+@cache
+def _tokens() -> re.Pattern[str]:
+    """What the next token is. Made for the first text: that takes longer than all the others together."""
+    # Blanks and comments are skipped possessively: a comment never gives characters back to be read as tokens.
+    return re.compile(
+        rf"""[ \t\r\n]*+(?:\#[^\n]*+[ \t\r\n]*+)*+
+        (?: (?P<label> %(?:[0-9]+|{NAME.pattern}|{_STRING}))
+          | (?P<digest> sha256:[0-9a-f]{{64}}\b)
+          | (?P<number> 0x[0-9a-f]+\b | -?(?:inf|nan)(?![\w.]) | -?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)
+          | (?P<name> {NAME.pattern})
+          | (?P<string> {_STRING})
+          | (?P<mark> -> | [-\[\](){{}}:,=~@])
+          | (?P<end> \Z)
+          | (?P<unknown> .) )""",
+        re.VERBOSE | re.DOTALL,
+    )
+
+
 _ALONE = re.compile(r"[ \t\r\n]*[,)\]]")  # what follows a value that is no longer expression
 _TYPE = re.compile(r"[a-z0-9]+\[[^\[\]\n]*\]~?")
 _SIZE_END = re.compile(r"[()\[\],]|[^A-Za-z0-9_+*/% \t()-]")
@@ -138,6 +146,7 @@ class _Reader:
         self.locs: dict[str, tuple[Loc, ...]] = {}
         self.places: list[tuple[Graph, list[int]]] = []  # where the nodes of each graph stand
         self.kind = self.token = ""
+        self.tokens = _tokens()
         self.start = self.stop = self.before = 0  # `before`: the end of the token already taken
         self.advance()
 
@@ -145,7 +154,7 @@ class _Reader:
 
     def advance(self) -> str:
         passed, self.before = self.token, self.stop
-        match = _TOKEN.match(self.text, self.stop)
+        match = self.tokens.match(self.text, self.stop)
         assert match is not None
         assert match.lastgroup is not None
         self.kind = match.lastgroup

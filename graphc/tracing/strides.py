@@ -41,9 +41,11 @@ def reshaped(shape: Shape, strides: Shape | None, target: Shape) -> tuple[bool |
     if 0 in shape or 0 in target:
         return True, packed(target)
     old = [
-        (size, stride) for size, stride in zip(shape, shape if strides is None else strides, strict=True) if size != 1
+        (size, stride)
+        for size, stride in zip(shape, shape if strides is None else strides, strict=True)
+        if not _decided(dims.equal, size, 1)
     ]
-    new = [k for k, size in enumerate(target) if size != 1]
+    new = [k for k, size in enumerate(target) if not _decided(dims.equal, size, 1)]
     found: dict[int, Size] = {}
     if [size for size, _ in old] == [target[k] for k in new]:
         found = {k: stride for k, (_, stride) in zip(new, old, strict=True)}
@@ -54,6 +56,8 @@ def reshaped(shape: Shape, strides: Shape | None, target: Shape) -> tuple[bool |
         return None, None
     i = j = 0
     while i < len(old):
+        if j == len(new):
+            return None, None
         first, start = i, j
         count, wanted = old[i][0], target[new[j]]
         i, j = i + 1, j + 1

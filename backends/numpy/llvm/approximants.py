@@ -80,6 +80,17 @@ def scaled_erfcx(t: Real, c: float) -> Real:
     return factor * total / (x * mp.sqrt(mp.pi))
 
 
+def unit_place(x: float, c: float) -> Real:
+    """Where x from 0 to infinity lies between -1 and 1."""
+    return (mp.mpf(x) - c) / (mp.mpf(x) + c)
+
+
+def erfcx_times_sum(t: Real, c: float) -> Real:
+    """2 (x + c) exp(x**2) erfc(x), where t = (x - c) / (x + c)."""
+    x = c * (1 + t) / (1 - t)
+    return 2 * scaled_erfcx(t, c) * (x + c) / (1 + mp.mpf("1.128173828125") * x)
+
+
 def stirling_rest(t: Real) -> Real:
     """z times what Stirling's formula lacks of log(gamma(z)), where t = 1 / z**2; https://dlmf.nist.gov/5.11."""
     z = 1 / mp.sqrt(t)
@@ -123,6 +134,14 @@ FITS: Final = (
         {F32: 4, F64: 10},
     ),
     Fit(
+        "EXP_TAIL",
+        "exp(r) = 1 + r + r**2 P(r) for |r| <= log(2) / 2; the error is that of exp",
+        lambda r: (mp.expm1(r) - r) / r**2,
+        lambda: (-half_log2(), half_log2()),
+        lambda r: r**2 * mp.exp(-r),
+        {F32: 4, F64: 9},
+    ),
+    Fit(
         "EXP2",
         "2**r = 1 + r P(r) for |r| <= 1/2; the error is that of 2**r",
         lambda r: mp.expm1(r * mp.log(2)) / r,
@@ -137,6 +156,14 @@ FITS: Final = (
         lambda: (mp.mpf(0), quotient_of_sqrt2() ** 2),
         lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))),
         {F32: 2, F64: 6},
+    ),
+    Fit(
+        "LOG_NEAR",
+        "log(1 + f) = f + f**2 P(f), for 1 + f between 2/3 and 4/3",
+        lambda f: (mp.log1p(f) - f) / f**2,
+        lambda: (-mp.mpf(1) / 3 * mp.mpf("1.0001"), mp.mpf(1) / 3 * mp.mpf("1.0001")),
+        lambda f: f**2 / mp.log1p(f),
+        {F32: 8},
     ),
     Fit(
         "LOG1P_UNIT",
@@ -242,6 +269,22 @@ FITS: Final = (
         lambda t: scaled_erfcx(t, 3.12109375),
         lambda: (-mp.mpf(1), mp.mpf("0.9999")),
         lambda t: 1 / scaled_erfcx(t, 3.12109375),
+        {F64: 24},
+    ),
+    Fit(
+        "ERFC_SINGLE",
+        "exp(x**2) erfc(x) = (1 + P((x - c) / (x + c))) / (2 (x + c)) for x from 0 to 10.6, with c = 1.1875",
+        lambda t: erfcx_times_sum(t, 1.1875) - 1,
+        lambda: (-mp.mpf(1), unit_place(10.6, 1.1875)),
+        lambda t: 1 / erfcx_times_sum(t, 1.1875),
+        {F32: 11},
+    ),
+    Fit(
+        "ERFC_DOUBLE",
+        "exp(x**2) erfc(x) = (1 + P((x - c) / (x + c))) / (2 (x + c)) for x from 0 to 27.3, with c = 2.125",
+        lambda t: erfcx_times_sum(t, 2.125) - 1,
+        lambda: (-mp.mpf(1), unit_place(27.3, 2.125)),
+        lambda t: 1 / erfcx_times_sum(t, 2.125),
         {F64: 24},
     ),
     Fit(

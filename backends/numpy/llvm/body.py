@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
+
 from graphc import dims
 from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
@@ -16,6 +18,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Copy,
     Instruction,
     Matrix,
+    Moves,
     Nonzero,
     Place,
     Product,
@@ -100,6 +103,8 @@ class Body:
                 self.product(instruction)
             case Rows():
                 self.rows(instruction)
+            case Moves():
+                self.moves(instruction)
             case Running():
                 self.running(instruction)
             case Choice():
@@ -315,6 +320,25 @@ class Body:
             lead(e.const(0, I64, 1))
         else:
             self.count(rows.lead, lead)
+
+    def moves(self, moves: Moves) -> None:
+        e, kind = self.e, ELEMENTS[moves.dtype if moves.zero else np.dtype(f"u{moves.dtype.itemsize}")]
+        ends = [(self.pointer(moves.source), moves.sources), (self.pointer(moves.target), moves.targets)]
+        lists = [None if positions is None else self.pointer(positions) for _, positions in ends]
+
+        def each(number: Value) -> None:
+            places = []
+            for (base, _), positions in zip(ends, lists, strict=True):
+                index = number if positions is None else self.loaded(positions, I64, number)
+                places.append(f"%{e.fresh('p')}")
+                e.statement(f"{places[-1]} = getelementptr {kind}, ptr {base}, {index!r}")
+            found = f"%{e.fresh('moved')}"
+            e.statement(f"{found} = load {kind}, ptr {places[0]}")
+            if moves.zero:
+                found = (e.value(found, moves.dtype, 1) + 0.0).text
+            e.statement(f"store {kind} {found}, ptr {places[1]}")
+
+        self.count(moves.count, each)
 
     def running(self, running: Running) -> None:
         e = self.e

@@ -93,7 +93,8 @@ class Arguments:
 
     def take(self) -> None:
         e = self.e
-        self._go_on(e.instruction(f"icmp eq i64 %count, {len(self.types)}", BOOL, 1))
+        nameless = e.instruction("icmp eq ptr %names, null", BOOL, 1)
+        self._go_on(nameless & e.instruction(f"icmp eq i64 %count, {len(self.types)}", BOOL, 1))
         later: list[tuple[Size, Value]] = []
         for k, type in enumerate(self.types):
             place, given = f"%{e.fresh('place')}", f"%given{k}"

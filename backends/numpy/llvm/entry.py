@@ -25,6 +25,8 @@ VALUE: Final = HEAD  # of a scalar: NumPy's, and Python's float
 TYPE: Final = 8  # of ob_type in the header
 DENSE: Final = 0x0001 | 0x0100  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
 METH_FASTCALL: Final = 0x0080
+METH_KEYWORDS: Final = 0x0002
+PARAMETERS: Final = "ptr %self, ptr %args, i64 %count, ptr %names"  # the last one null, or the keywords' names
 
 
 def _layout_is_known() -> bool:
@@ -64,15 +66,17 @@ SUPPORTED: Final = _layout_is_known()
 
 
 def function(kernel: Kernel, target: str, name: str) -> str:
-    """The text of ``PyObject *name(self, args, count)``, which calls the kernel `target`."""
+    """The text of ``PyObject *name(self, args, count, names)``, which calls the kernel `target`."""
     arrays = len(kernel.roots) + len(kernel.nodes)
     sizes = len(kernel.symbolic)
     lines = [
-        f"define ptr @{name}(ptr %self, ptr %args, i64 %count) nounwind {{",
+        f"define ptr @{name}({PARAMETERS}) nounwind {{",
         "entry:",
         f"  %arrays = alloca ptr, i64 {arrays + 1}",
         f"  %sizes = alloca i64, i64 {max(sizes, 1)}",
-        f"  %given = icmp eq i64 %count, {arrays + sizes}",
+        f"  %enough = icmp eq i64 %count, {arrays + sizes}",
+        "  %nameless = icmp eq ptr %names, null",
+        "  %given = and i1 %enough, %nameless",
         "  br i1 %given, label %start, label %slow",
         "start:",
         f"  %fits = call i1 @take_arrays(ptr %args, i64 {arrays}, ptr %arrays)",
@@ -131,7 +135,7 @@ def function(kernel: Kernel, target: str, name: str) -> str:
         "  ret ptr %none",
         "slow:",
         # self is the Python function for everything else
-        "  %other = call ptr @PyObject_Vectorcall(ptr %self, ptr %args, i64 %count, ptr null)",
+        "  %other = call ptr @PyObject_Vectorcall(ptr %self, ptr %args, i64 %count, ptr %names)",
         "  ret ptr %other",
         "}",
     ]
@@ -191,7 +195,7 @@ class _MethodDef(ctypes.Structure):
 
 def builtin(address: int, owner: Any) -> Any:
     """The built-in function at an address. `owner` is its `self`, and is given its definition to keep."""
-    definition = _MethodDef(b"graphc", address, METH_FASTCALL, None)
+    definition = _MethodDef(b"graphc", address, METH_FASTCALL | METH_KEYWORDS, None)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]

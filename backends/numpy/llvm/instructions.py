@@ -160,6 +160,31 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """Put single numbers of one array into another, from and to positions that were known before: within bounds.
+
+    `sources` and `targets` hold `count` positions of 64 bits, counted from the arrays' first elements; None for 0, 1,
+    2, ... With `zero`, 0 is added to each number, as where it goes 0 is: it makes 0.0 of -0.0. No two targets are one.
+    """
+
+    dtype: DType
+    count: int
+    source: Place
+    target: Place
+    sources: Place | None = None
+    targets: Place | None = None
+    zero: bool = False
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return (self.source, *(p for p in (self.sources, self.targets) if p is not None))
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return (self.target,)
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """Running results along an axis: each row of `target` by `kernel` from the one before it and a row of `source`.
 
@@ -218,7 +243,7 @@ class Choice:
         return tuple(place for i in (*self.usual, *self.otherwise) for place in i.writes)
 
 
-Instruction = Run | Copy | Clear | Product | Rows | Running | Choice
+Instruction = Run | Copy | Clear | Product | Rows | Moves | Running | Choice
 
 
 def usual(instructions: Sequence[Instruction]) -> Iterator[Instruction]:

@@ -13,6 +13,7 @@ from graphc.kernels import Affine, Kernel, Load
 
 WIDEST: Final = 8  # elements between two lanes
 DENSE: Final = 2  # of so many neighbours one at least must be wanted, if the lanes lie far apart
+FEWEST: Final = 3  # vectors that begin some elements apart, and are worth making of those that begin with the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,18 @@ def loads(kernel: Kernel) -> dict[int, Group]:
     return {i: g for g in _groups(found) if g.stride <= 4 or DENSE * len(g.members) >= g.stride for i in g.members}
 
 
+def shifted(kernel: Kernel) -> dict[int, Group]:
+    """For each load of adjacent elements beside others that begin a few elements on, as in a stencil, its group."""
+    found: dict[Any, list[tuple[Size, int]]] = defaultdict(list)
+    for i, value in enumerate(kernel.values):
+        if not isinstance(value, Load) or not kernel.sizes or value.within:
+            continue
+        if value.at.strides[-1] == 1 and value.dtype.itemsize >= 4:
+            found[value.root, value.dtype, value.at.strides].append((value.at.offset, i))
+    groups = (g for key, accesses in found.items() for g in _neighbours(key[-1], accesses, WIDEST))
+    return {i: g for g in groups if len(set(g.places)) >= FEWEST for i in g.members}
+
+
 def stores(kernel: Kernel) -> dict[int, Group]:
     """For each store along whose vectors all of the elements in between are written too, its group."""
     found: dict[Any, list[tuple[Size, int]]] = defaultdict(list)
@@ -54,17 +67,18 @@ def stores(kernel: Kernel) -> dict[int, Group]:
 def _groups(found: Mapping[Any, list[tuple[Size, int]]]) -> Iterator[Group]:
     """Accesses in groups of neighbours: offsets and numbers, by what they have in common, the strides last."""
     for key, accesses in found.items():
-        yield from _neighbours(key[-1], accesses)
+        stride = key[-1][-1]
+        if isinstance(stride, int) and 2 <= stride <= WIDEST:
+            yield from _neighbours(key[-1], accesses, stride)
 
 
-def _neighbours(strides: tuple[Size, ...], accesses: list[tuple[Size, int]]) -> list[Group]:
-    """Accesses of the same strides that lie less than one stride of the vectors apart."""
+def _neighbours(strides: tuple[Size, ...], accesses: list[tuple[Size, int]], within: int) -> list[Group]:
+    """Accesses of the same strides of which the first and the last lie less than so many elements apart."""
     stride = strides[-1]
-    if not isinstance(stride, int) or not 2 <= stride <= WIDEST:
-        return []
+    assert isinstance(stride, int)
     near: list[list[tuple[int, int]]] = []
     for offset, number in sorted((o, n) for o, n in accesses if isinstance(o, int)):
-        if near and offset - near[-1][0][0] < stride:
+        if near and offset - near[-1][0][0] < within:
             near[-1].append((offset, number))
         else:
             near.append([(offset, number)])
@@ -100,6 +114,16 @@ def apart(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
             total = _shuffle(e, total, vectors[m], [k if k < 2 * lanes else -1 for k in mask])
         found.append(total)
     return found
+
+
+def moved(e: Emitter, first: Value, others: Value, places: Sequence[int]) -> list[Value]:
+    """Of a vector and some elements that follow on it, the vectors that begin at each of some places."""
+    lanes = first.lanes
+    if others.lanes == 1:
+        more = e.instruction(f"insertelement {first.type} poison, {others!r}, i32 0", first.dtype, lanes)
+    else:
+        more = widened(e, others, lanes)
+    return [first if p == 0 else _shuffle(e, first, more, range(p, p + lanes)) for p in places]
 
 
 def together(e: Emitter, vectors: Sequence[Value]) -> list[Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm import products
+from graphc.backends.numpy.llvm import products, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.everything import Everything
@@ -51,6 +51,8 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
 def _open(nest: Nest, inner: Sweeps | Tiles, depth: int, env: Env) -> None:
     """What the first `depth` outer loops, now open, determine; then the next of them, or the sweeps."""
     schedule = nest.schedule
+    if not nest.kernel.sizes:
+        together.compute(nest, env)
     nest.compute(nest.settled(frozenset(schedule.outer[:depth])), env)
     if depth == len(schedule.outer):
         inner.write(env)

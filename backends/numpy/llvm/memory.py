@@ -10,6 +10,7 @@ import numpy as np
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, DType, Emitter, Value, llvm_type
 
 BYTE = np.dtype(np.uint8)
+LINE = 64  # bytes of a line of the cache
 
 
 def stored(dtype: DType) -> DType:

@@ -13,7 +13,7 @@ from graphc.backends.numpy.arguments import integer_casts
 from graphc.backends.numpy.llvm import body, calling, code, entry, externals, generator, program, reuse, steps
 from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.emit import Module
-from graphc.backends.numpy.llvm.instructions import Program, Rows, Running
+from graphc.backends.numpy.llvm.instructions import Moves, Program, Rows, Running
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
 from graphc.dims import Size
 from graphc.ir import Graph
@@ -105,8 +105,8 @@ def around(lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str]
 
 def _level(lowered: Program) -> int:
     """How much time to spend on the code around the kernels."""
-    # rows are taken one by one there
-    if any(isinstance(i, (Rows, Running)) for i in lowered.instructions):
+    # rows and numbers are taken one by one there
+    if any(isinstance(i, (Rows, Moves, Running)) for i in lowered.instructions):
         return BUSY
     # a kernel without loops takes no longer than handing over its arrays
     arrays = sum(len(k.roots) + len(k.nodes) for k in lowered.kernels if not k.sizes)

@@ -29,6 +29,7 @@ class Nest:
     def __init__(self, kernel: Kernel, machine: Machine, module: Module, fast: bool) -> None:
         self.kernel = kernel
         self.schedule = Schedule(kernel)
+        self.register = machine.register
         self.lanes = self.schedule.lanes(machine, together=effort.is_chain(kernel))
         self.vector_loop = self.schedule.vector_loop
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
@@ -47,6 +48,8 @@ class Nest:
         places = {node: len(kernel.roots) + n for n, node in enumerate(kernel.nodes)}
         self._targets = [places[store.node] for store in kernel.stores]
         self.loads = self.schedule.loads_apart
+        # where a vector is a line of the cache, one that is not aligned is read from two
+        self.beside = interleave.shifted(kernel) if self.lanes > 1 and machine.register >= memory.LINE else {}
         self.stores = interleave.stores(kernel)
         self.sizes: dict[Size, Value] = {
             size: self.e.value(self._argument("sizes", n, "i64"), I64, 1) for n, size in enumerate(kernel.symbolic)
@@ -266,6 +269,9 @@ class Nest:
                 if varies and i in self.loads and self.loads[i].fits(lanes):
                     self._load_apart(self.loads[i], env, lanes, mask)
                     continue
+                if varies and mask is None and i in self.beside and lanes >= interleave.WIDEST:
+                    self._load_beside(self.beside[i], env, lanes)
+                    continue
                 env[i] = self.emit(i, env, lanes if varies else 1, mask if varies else None)
 
     def emit(self, i: int, env: Env, lanes: int, mask: Mask | None) -> Value:
@@ -286,20 +292,27 @@ class Nest:
                     if lanes > 1 and self.vector_loop not in at.loops.union(w.loop for w in unknown):
                         return e.splat(self._load(root, at, dtype, 1, self._within(unknown, 1, None)), lanes)
                     return self._load(root, at, dtype, lanes, self._within(unknown, lanes, mask))
-                case Apply(dtype=dtype, op=op, operands=operands, attrs=attrs):
-                    kernel = TABLE[op].kernel
-                    given = [self.wide(env[j], lanes) for j in operands]
-                    if isinstance(kernel, str):
-                        result: Value = getattr(self.k, kernel)(*given)
-                    else:
-                        assert kernel is not None
-                        result = kernel(self.k, *given, **dict(attrs))
-                    assert result.dtype == dtype, (op, result.dtype, dtype)
-                    return result
+                case Apply(operands=operands):
+                    return self.applied(value, [self.wide(env[j], lanes) for j in operands], lanes)
                 case _:
                     raise AssertionError("reductions are emitted by sweeps")
         finally:
             e.lanes = saved
+
+    def applied(self, value: Apply, given: Sequence[Value], lanes: int) -> Value:
+        """The instructions of an op on these operands, of `lanes` lanes."""
+        saved, self.e.lanes = self.e.lanes, lanes
+        try:
+            kernel = TABLE[value.op].kernel
+            if isinstance(kernel, str):
+                result: Value = getattr(self.k, kernel)(*given)
+            else:
+                assert kernel is not None
+                result = kernel(self.k, *given, **dict(value.attrs))
+        finally:
+            self.e.lanes = saved
+        assert result.dtype == value.dtype, (value.op, result.dtype, value.dtype)
+        return result
 
     def _load_apart(self, group: interleave.Group, env: Env, lanes: int, mask: Mask | None) -> None:
         """The loads of a group, by vectors of adjacent elements: none beyond the last one that a lane wants."""
@@ -318,6 +331,15 @@ class Nest:
         apart = interleave.apart(e, vectors)
         for i, place in zip(group.members, group.places, strict=True):
             env[i] = apart[place].differs(0) if load.dtype == BOOL else apart[place]
+
+    def _load_beside(self, group: interleave.Group, env: Env, lanes: int) -> None:
+        """The loads of a group that begin a few elements apart: from the first vector and what follows on it."""
+        load = self.kernel.values[group.members[0]]
+        assert isinstance(load, Load)
+        source, start = self.source(load.root), self.affine(group.start)
+        first = memory.load(self.e, source, start, 1, load.dtype, lanes, None)
+        others = memory.load(self.e, source, start + lanes, 1, load.dtype, group.places[-1], None)
+        env.update(zip(group.members, interleave.moved(self.e, first, others, group.places), strict=True))
 
     def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1

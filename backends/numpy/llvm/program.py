@@ -15,6 +15,7 @@ from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
+    Moves,
     Place,
     Product,
     Program,
@@ -43,7 +44,7 @@ declare void @PyMem_RawFree(ptr)
 
 
 def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, module: Module) -> tuple[str, set[str]]:
-    """The text of ``PyObject *name(self, args, count)``, and the externals that it refers to.
+    """The text of ``PyObject *name(self, args, count, names)``, and the externals that it refers to.
 
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
     the state: the function to call for everything else; the arena that is kept; whether to return the one result that
@@ -104,7 +105,7 @@ class _Function:
         e.statement("br label %results")
         between, e.lines = e.lines, []
         lines = [
-            f"define ptr @{self.name}(ptr %self, ptr %args, i64 %count) nounwind {{",
+            f"define ptr @{self.name}({entry.PARAMETERS}) nounwind {{",
             "entry:",
             *self.allocations(),
             f"  %state_at = getelementptr i8, ptr %self, i64 {entry.DATA}",
@@ -329,6 +330,8 @@ class _Function:
                     sizes, each = (*stack, rows, inner, columns), 0.5
                 case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
                     sizes, each = (lead, count, row), 2.0
+                case Moves(count=count):
+                    sizes, each = (count,), 1.0
                 case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
                     sizes, each = (nbytes,), 0.1
             part: Value | None = None
@@ -449,6 +452,6 @@ class _Function:
         e.statement("ret ptr null")
         e.label("slow")
         e.statement("%python = load ptr, ptr %state")
-        e.statement("%otherwise = call ptr @PyObject_Vectorcall(ptr %python, ptr %args, i64 %count, ptr null)")
+        e.statement("%otherwise = call ptr @PyObject_Vectorcall(ptr %python, ptr %args, i64 %count, ptr %names)")
         e.statement("ret ptr %otherwise")
         return e.lines

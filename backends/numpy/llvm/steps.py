@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -9,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import updates
+from graphc.backends.numpy.llvm import moves, updates
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
     Instruction,
     Matrix,
+    Moves,
     Place,
     Product,
     Program,
@@ -29,7 +31,7 @@ from graphc.backends.numpy.llvm.layouts import Box, Index, Layout, around, exten
 from graphc.backends.numpy.llvm.products import small_product
 from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Dim, Size
-from graphc.ir import Graph, TensorType, Type
+from graphc.ir import Graph, TensorType, Type, static_shape
 from graphc.kernels import (
     HALF,
     KERNEL_DTYPES,
@@ -90,7 +92,7 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
 
 def lower(plan: Plan) -> Program:
     """The program of a plan, for whose graph `why_not` gives None."""
-    program = updates.merged(_Steps(plan).run())
+    program = moves.merged(updates.merged(_Steps(plan).run()))
     return replace(program, kernels=tuple(k if small_product(k) else unrolled(k) for k in program.kernels))
 
 
@@ -350,7 +352,13 @@ class _Steps:
         array, *positions = (self.layout(a) for a in data["args"])
         array = self.dense(array)
         target = self.result(node)
-        self.rows(dict(data["attrs"])["axis"], array, target, positions)
+        axis = dict(data["attrs"])["axis"]
+        known = self.known(array, axis, positions)
+        if known is None:
+            self.rows(axis, array, target, positions)
+        else:
+            places = Place.of(array), Place.of(target), self.constant(known)
+            self.instructions.append(Moves(array.dtype, known.size, *places))
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
         added, *positions = (self.layout(a) for a in data["args"])
@@ -358,8 +366,37 @@ class _Steps:
         target = self.result(node)
         self.clear(target)
         axis = dict(data["attrs"])["axis"]
+        known = self.known(target, axis, positions)
+        number = target.dtype.kind != "f" or target.dtype in FLOATS  # half precision is added in single
+        if known is not None and number and np.unique(known).size == known.size:
+            places = Place.of(added), Place.of(target), None, self.constant(known)
+            self.instructions.append(Moves(target.dtype, known.size, *places, zero=target.dtype.kind == "f"))
+            return
         row = dims.product(target.shape[axis + len(positions) :])
         self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row))
+
+    def known(self, array: Layout, axis: int, positions: Sequence[Layout]) -> np.ndarray[Any, Any] | None:
+        """Which elements of an array constant positions pick, if they pick single ones and are all within bounds."""
+        shape = static_shape(array.shape)
+        if shape is None or math.prod((*shape[:axis], *shape[axis + len(positions) :])) != 1:
+            return None
+        found = []
+        for layout in positions:
+            storage = self.storages[layout.storage]
+            if storage.origin != "constant" or not layout.is_whole:
+                return None
+            found.append(self.constants[storage.index].reshape(layout.shape))
+        sizes = shape[axis : axis + len(positions)]
+        for index, size in zip(found, sizes, strict=True):
+            if index.size == 0 or index.min() < -size or index.max() >= size:
+                return None
+        whole = [np.where(i < 0, i + d, i).astype(np.int64) for i, d in zip(found, sizes, strict=True)]
+        return np.ravel(np.ravel_multi_index(np.broadcast_arrays(*whole), sizes))
+
+    def constant(self, array: np.ndarray[Any, Any]) -> Place:
+        """An array of the program's own."""
+        self.constants.append(array)
+        return Place.of(self.stored(TensorType(array.shape, array.dtype), "constant", len(self.constants) - 1))
 
     def of_rows(self, op: str, dtype: np.dtype[Any], row: Size) -> int:
         """The kernel that applies an op to two rows of so many elements."""
