@@ -25,8 +25,9 @@ pytestmark = [
 Array = np.ndarray[Any, Any]
 POINTS = 4000
 # (function, dtype, largest error in units in the last place)
-STATED = [("erfc", F32, 2.3), ("erfc", F64, 2.3), ("exp", F64, 1.0)]
-SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e300, -1e300, 708.5, -708.5, 709.9, -744.5, -746.0, 27.3, 27.2, 26.6]
+STATED = [("erfc", F32, 2.3), ("erfc", F64, 2.3), ("exp", F64, 1.0), ("log", F32, 1.0), ("log", F64, 1.0)]
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e300, -1e300, 1.0, 5e-324, 1e-310, -1e-310, 2.3e-308, 708.5, -708.5,
+           709.9, -744.5, -746.0, 27.3, 27.2, 26.6]  # fmt: skip
 
 
 def computed(name: str, x: Array, folder: Path, flags: Sequence[str] = ()) -> Array:
@@ -57,3 +58,25 @@ def test_special_values(name: str, dtype: Any, ulps: float, tmp_path: Path) -> N
     found = computed(name, x, tmp_path)
     np.testing.assert_array_max_ulp(found[np.isfinite(expected)], expected[np.isfinite(expected)], 3)
     np.testing.assert_array_equal(found[~np.isfinite(expected)], expected[~np.isfinite(expected)])
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=["f32", "f64"])
+def test_quotients_are_rounded_correctly(dtype: Any, tmp_path: Path) -> None:
+    """Numbers of all sizes, ones that differ by few units, and quotients beside the middle of two floats."""
+    rng = np.random.default_rng(3)
+    fits, n = np.finfo(dtype), 30000
+    size = [np.exp2(rng.uniform(fits.minexp - fits.nmant, fits.maxexp, n)).astype(dtype) for _ in range(2)]
+    near = [dtype.type(1) + (rng.integers(0, 64, n) * fits.eps).astype(dtype) for _ in range(2)]
+    b = (rng.integers(1 << fits.nmant, 2 << fits.nmant, n) | 1).astype(dtype)
+    middle = (rng.integers(1 << fits.nmant, 2 << fits.nmant, n).astype(dtype) * (1 + fits.eps / 2)).astype(dtype)
+    special = np.array([0, -0.0, np.inf, np.nan, 1, fits.max, fits.tiny, fits.smallest_subnormal, -1], dtype)
+    pairs = [*np.meshgrid(special, special)]
+    x, y = (np.concatenate(c) for c in ((size[0], near[0], middle * b, b, pairs[0].ravel()),
+                                         (size[1], near[1], b, near[1], pairs[1].ravel())))  # fmt: skip
+    x[::3] *= -1
+    graph = one_node(TABLE["div"], [TensorType(x.shape, x.dtype)] * 2, {})
+    case = op_case(graph, [x, y])
+    found = case.run(Emulator(case.texts, tmp_path))[graph.outputs[0]]
+    np.testing.assert_array_equal(found, x / y)
+    same = ~np.isnan(found)
+    np.testing.assert_array_equal(np.signbit(found[same]), np.signbit((x / y)[same]))

@@ -81,6 +81,7 @@ class Body:
             *self.e.declarations(),
             f'extern "C" __global__ void {bounds}{name}({", ".join(parameters)}) {{',
             *(f"  const idx {number} = (idx){number}_;" for number in numbers),
+            *self.e.head(),
             *self.e.lines,
             "}",
         ]

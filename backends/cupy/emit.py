@@ -21,6 +21,8 @@ from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Feat
 
 SYMBOLS: Final = {"add": "+", "sub": "-", "mul": "*", "fdiv": "/", "and": "&", "or": "|", "xor": "^"}
 DIVISIONS: Final = {"sdiv": "/", "udiv": "/", "srem": "%", "urem": "%"}
+# a double whose lower half is not 0: instructions hold the upper half only
+LONG: Final = re.compile(r"-?0x1\.[0-9a-f]{5}(?!0{8})[0-9a-f]{8}p[+-]\d+(?!\d*f)")
 HEX_FLOAT: Final = re.compile(r"\(?(-?0x[0-9a-f.]+p[+-]\d+)f?\)?")
 
 
@@ -62,11 +64,14 @@ def number_of(text: str) -> float | None:
 class CudaEmitter(Emitter):
     """Writes the statements of one kernel. An expression that a block, or one around it, has is not written again."""
 
-    __slots__ = ("depth", "opposites", "tables")
+    __slots__ = ("_keeping", "depth", "kept", "numbers", "opposites", "tables")
 
     def __init__(self) -> None:
         super().__init__(Module(Features(fma=True, rounding=True)), lanes=1)
         self.depth = 1
+        self.kept: dict[str, str] = {}  # of each constant that is kept in a register, its name
+        self._keeping = False
+        self.numbers: dict[str, str] = {}  # of each constant that is kept in memory, where it is
         self.opposites: dict[str, Value] = {}  # of -x, by its text: x
         self.tables: dict[tuple[float, ...], str] = {}  # of each table of constants its name
 
@@ -74,7 +79,12 @@ class CudaEmitter(Emitter):
 
     def statement(self, text: str) -> None:
         """Write a line."""
-        self.lines.append("  " * self.depth + text)
+        # in memory such a constant takes no instruction of its own
+        self.lines.append("  " * self.depth + LONG.sub(lambda found: self.held(found[0]), text))
+
+    def held(self, constant: str) -> str:
+        """A constant in memory."""
+        return self.numbers.setdefault(constant, f"numbers[{len(self.numbers)}]")
 
     @contextmanager
     def scope(self, head: str) -> Iterator[None]:
@@ -109,7 +119,7 @@ class CudaEmitter(Emitter):
         names = [self.fresh() for _ in usual]
         for name, value in zip(names, usual, strict=True):
             self.statement(f"{C_TYPES[value.dtype]} {name} = {value.text};")
-        with self.scope(f"if ({flag.text})"):
+        with self.scope(f"if (__builtin_expect({flag.text}, 0))"):
             for name, value in zip(names, build(), strict=True):
                 self.statement(f"{name} = {value.text};")
         return tuple(Value(self, n, v.dtype, 1) for n, v in zip(names, usual, strict=True))
@@ -172,7 +182,35 @@ class CudaEmitter(Emitter):
         return self.call(function + ("f" if operands[0].dtype == F32 else ""), *operands)
 
     def fma(self, a: Value, b: Operand, c: Operand) -> Value:
-        return self._float("fma", a, self.like(b, a), self.like(c, a))
+        b, c = self.like(b, a), self.like(c, a)
+        # one constant fits into an instruction
+        if number_of(c.text) is not None and number_of(b.text) is not None:
+            if a.dtype == F64:
+                c = Value(self, self.held(c.text), F64, 1)
+            elif self._keeping:
+                b = self._keep(b)
+        elif number_of(c.text) is not None and number_of(a.text) is not None and self._keeping and a.dtype == F32:
+            a = self._keep(a)
+        return self._float("fma", a, b, c)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """In single precision, constants that no instruction holds stay in registers: for long formulas."""
+        before, self._keeping = self._keeping, True
+        yield
+        self._keeping = before
+
+    def _keep(self, constant: Value) -> Value:
+        name = self.kept.setdefault(constant.text, f"kept_{len(self.kept)}")
+        return Value(self, name, constant.dtype, 1)
+
+    def head(self) -> list[str]:
+        """What stands at the beginning of the kernel."""
+        # the compiler would rather load a constant wherever it is used, so it is not to see that this is one
+        return [
+            f"  const float {name} = __int_as_float(__float_as_int({number}) + (i32)blockDim.z - 1);"
+            for number, name in self.kept.items()
+        ]
 
     def horner(self, x: Value, coefficients: Sequence[float]) -> Value:
         if x.dtype == F32:
@@ -191,10 +229,10 @@ class CudaEmitter(Emitter):
 
     def declarations(self) -> list[str]:
         """The tables of constants, to stand before the kernel."""
-        return [
-            f"__constant__ double {name}[{len(table)}] = {{{', '.join(literal(c, F64) for c in table)}}};"
-            for table, name in self.tables.items()
-        ]
+        tables = {name: [literal(c, F64) for c in table] for table, name in self.tables.items()}
+        if self.numbers:
+            tables["numbers"] = list(self.numbers)
+        return [f"__constant__ double {name}[{len(table)}] = {{{', '.join(table)}}};" for name, table in tables.items()]
 
     def abs(self, a: Value) -> Value:
         return self._float("fabs", a) if a.is_float else super().abs(a)

@@ -44,9 +44,15 @@ FORMS: Final[dict[DType, Form]] = {
 
 
 def erfc(e: CudaEmitter, x: Value) -> Value:
+    with e.keeping():
+        return _erfc(e, x)
+
+
+def _erfc(e: CudaEmitter, x: Value) -> Value:
     form = FORMS[x.dtype]
     # the square as it stands in the derivative, so that the exponential there is this one
     of = e.opposite(x)
+    negative = x < 0 if of is x else of > 0
     size = e.abs(of)
     if x.dtype == F32:
         size = of = e.at_most(form.highest, size)
@@ -67,4 +73,4 @@ def erfc(e: CudaEmitter, x: Value) -> Value:
     tail = e.fma(y, e.fma(u, g, u) + g, y) * 2.0**-form.raised
     if x.dtype == F64:
         tail = e.select(size > form.highest, 0.0, tail)
-    return e.select(x < 0, 2.0 - tail, tail)
+    return e.select(negative, 2.0 - tail, tail)

@@ -12,9 +12,11 @@ from typing import Final
 
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import BOOL, F32, Value
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, Value
 from graphc.backends.numpy.llvm.functions.exponential import EXP_RANGE, LOG2E
 from graphc.backends.numpy.llvm.functions.formats import format_of
+from graphc.backends.numpy.llvm.functions.logarithmic import log_sum
+from graphc.backends.numpy.llvm.functions.logarithmic import outside as ends
 
 NORMAL: Final = 708.0  # below this the exponential and its inverse are normal numbers
 
@@ -63,3 +65,24 @@ def exp(e: CudaEmitter, x: Value) -> Value:
     # also true of NaN
     outside = e.instruction(f"!(fabs({x.text}) < {NORMAL})", BOOL)
     return e.rarely(outside, (e.call("raised", y, parts.shifted),), rare)[0]
+
+
+def log(e: CudaEmitter, x: Value) -> Value:
+    usual = _log_of_normal(e, x)
+    # true of subnormal numbers, 0, negative ones, infinity and NaN
+    if x.dtype == F32:
+        outside = e.instruction(f"(u32)__float_as_int({x.text}) - 0x800000u >= 0x7f000000u", BOOL)
+        return e.rarely(outside, (usual,), lambda: (e.call("logf", x),))[0]
+    outside = e.instruction(f"(u32)high_half({x.text}) - 0x100000u >= 0x7fe00000u", BOOL)
+    return e.rarely(outside, (usual,), lambda: (ends(e, x, _log_of_normal(e, x * 2.0**54, -54.0), 0.0),))[0]
+
+
+def _log_of_normal(e: CudaEmitter, x: Value, more: float = 0.0) -> Value:
+    """log(2**more x), where x is a positive normal number."""
+    f, k = e.call("mantissa", x) - 1.0, e.call("exponent", x)
+    if x.dtype == F64:
+        return log_sum(e, f, k + more if more else k)
+    with e.keeping():
+        tail = f * e.horner(f, coefficients.LOG_NEAR[F32])
+    # k counts units of 2**-23
+    return e.fma(k, math.log(2) * 2.0**-23, e.fma(f, tail, f))

@@ -86,6 +86,38 @@ __device__ __forceinline__ i32 low_half(double x) { return (i32)__double_as_long
 __device__ __forceinline__ double of_halves(i32 high, i32 low) {
   return __longlong_as_double((i64)((u64)(u32)high << 32 | (u32)low));
 }
+// x = m 2^k for a positive normal x, with m between 2/3 and 4/3, and 2^23 k
+__device__ __forceinline__ u32 above_two_thirds(float x) {
+  return ((u32)__float_as_int(x) - 0x3f2aaaabu) & 0xff800000u;
+}
+__device__ __forceinline__ float mantissa(float x) {
+  return __int_as_float((i32)((u32)__float_as_int(x) - above_two_thirds(x)));
+}
+__device__ __forceinline__ float exponent(float x) { return (float)(i32)above_two_thirds(x); }
+// the same with m between sqrt(1/2) and sqrt(2), and k
+__device__ __forceinline__ i32 above_root(double x) { return (i32)((u32)high_half(x) - 0x3fe6a09fu); }
+__device__ __forceinline__ double mantissa(double x) {
+  return of_halves((i32)((u32)high_half(x) - ((u32)above_root(x) & 0xfff00000u)), low_half(x));
+}
+__device__ __forceinline__ double exponent(double x) {
+  // the bits of 2^52 + 2^31 + k
+  return of_halves(0x43300000, (above_root(x) >> 20) ^ (i32)0x80000000) - of_halves(0x43300000, (i32)0x80000000);
+}
+// 1 / b rounded to nearest, and a / b from it, where nothing on the way is too large or too small: as the compiler
+// divides, but one inverse serves all quotients by the same number (P. W. Markstein, 1990)
+__device__ __forceinline__ double exact_inverse(double b) {
+  const double inverse = near_inverse(b);
+  return fma(inverse, fma(-b, inverse, 1.0), inverse);
+}
+__device__ __forceinline__ double exact_quotient(double a, double b, double inverse) {
+  const double quotient = a * inverse;
+  return fma(inverse, fma(-b, quotient, a), quotient);
+}
+// whether that was so, by exponents: those of a, of the quotient, and the product with 0 is NaN for a huge b
+__device__ __forceinline__ bool is_exact(double a, double b, double quotient) {
+  const float scale = fmaf(0.0f, __int_as_float(high_half(b)), __int_as_float(high_half(quotient)));
+  return fabsf(__int_as_float(high_half(a))) >= 0x1p-120f && fabsf(scale) > 0x1p-129f;
+}
 // x 2^n, or more, for a normal result, where the low bits of the shifted number are n
 __device__ __forceinline__ float raised(float x, float shifted) {
   return __int_as_float((i32)((u32)__float_as_int(x) + ((u32)__float_as_int(shifted) << 23)));

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc.backends.cupy import error, exponential
 from graphc.backends.cupy.emit import CudaEmitter, double, number_of
-from graphc.backends.numpy.llvm.emit import F32, F64, Operand, Value
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, Operand, Value
 from graphc.backends.numpy.llvm.functions import ACCURATE, pow_constant
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 
@@ -53,7 +53,13 @@ FUNCTIONS: Final = {
     if error <= MOST_ULPS
 }
 # what takes fewer instructions than CUDA's, or is not as exact there
-OURS: Final = {("erfc", F32): error.erfc, ("erfc", F64): error.erfc, ("exp", F64): exponential.exp}
+OURS: Final = {
+    ("erfc", F32): error.erfc,
+    ("erfc", F64): error.erfc,
+    ("exp", F64): exponential.exp,
+    ("log", F32): exponential.log,
+    ("log", F64): exponential.log,
+}
 # single precision by way of double: CUDA's own error is too large, and the CPU's reduction of angles is not portable
 WIDENED: Final = {"tan"}
 # instructions of the processor, in single precision; errors grow away from 1
@@ -87,6 +93,16 @@ class CudaScalars(LlvmScalars):
         if name in WIDENED:
             return self.e.convert(self.function(name, *(double(self.e, x) for x in operands)), dtype)
         return ACCURATE[name](self.e, *operands)
+
+    def div(self, a: Value, b: Value) -> Value:
+        if a.dtype != F64:
+            return a / b
+        e = self.e
+        quotient = inverse = e.call("exact_inverse", b)
+        if number_of(a.text) != 1:
+            quotient = e.call("exact_quotient", a, b, inverse)
+        outside = e.instruction(f"!is_exact({a.text}, {b.text}, {quotient.text})", BOOL)
+        return e.rarely(outside, (quotient,), lambda: (a / b,))[0]
 
     def pow(self, a: Value, b: Value) -> Value:
         exponent = number_of(b.text)

@@ -78,7 +78,8 @@ def split(e: Emitter, x: Value, subnormal: bool = True) -> Parts:
 def log_sum(e: Emitter, f: Value, k: Value, more: Value | None = None) -> Value:
     """log(1 + f) + k log(2) + more, for f between sqrt(1/2) - 1 and sqrt(2) - 1."""
     form = format_of(f)
-    s = f / (f + 2.0)
+    # s multiplies what is small beside f
+    s = e.near_quotient(f, f + 2.0)
     z = s * s
     half = f * f * 0.5
     tail = z * e.horner(z, coefficients.LOG[f.dtype])
