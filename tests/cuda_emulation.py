@@ -24,6 +24,7 @@ from graphc.backends.cupy import (
     gathering,
     launching,
     products,
+    recording,
     replaying,
     scattering,
 )
@@ -41,11 +42,15 @@ Array = np.ndarray[Any, Any]
 
 def instead_of_cupy(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the backend see `double.cupy` for CuPy, `double.function` for what compiles kernels, and no cuBLAS."""
-    for module in (allocation, copies, cublas, functions, gathering, launching, products, replaying, scattering):
+    memory, kernels = (
+        (allocation, copies, recording, replaying),
+        (functions, gathering, launching, products, scattering),
+    )
+    for module in (*memory, *kernels, cublas):
         monkeypatch.setattr(module, "cupy", lambda: double.cupy)
-    for module in (copies, launching, replaying):
+    for module in (copies, launching, recording):
         monkeypatch.setattr(module, "function", double.function)
-    monkeypatch.setattr(replaying, "spills", lambda text: False)
+    monkeypatch.setattr(recording, "spills", lambda text: False)
     monkeypatch.setattr(cublas, "library", lambda: SimpleNamespace())
     monkeypatch.setattr(products, "device", lambda number: Device())
     monkeypatch.setattr(products, "_products", {})

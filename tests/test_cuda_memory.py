@@ -16,7 +16,7 @@ import graphc
 from benchmarks.tree import leaves
 from benchmarks.workloads.learning import Embedding, ExponentialNetwork
 from graphc.backends.cupy import functions, launching, merging, products, scattering
-from graphc.backends.cupy.replaying import Recording
+from graphc.backends.cupy.recording import Recording
 from tests.cuda_emulation import COMPILER, instead_of_cupy
 from tests.test_cuda_programs import PROGRAMS
 from tests.test_cuda_recording import Driver, Ndarray, Pointer, replayed

@@ -16,7 +16,7 @@ import pytest
 import graphc
 from benchmarks.tree import leaves
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import copies, executor, gathering, launching, merging, products, replaying
+from graphc.backends.cupy import copies, executor, gathering, launching, merging, products, recording
 from graphc.backends.cupy.allocation import Block
 from graphc.backends.cupy.functions import scatter_add
 from graphc.backends.cupy.launching import Call, Ordered, Tape, taped
@@ -151,7 +151,7 @@ def test_joined_launches_do_the_same(name: str, machine: Machine) -> None:
     run = loaded(compiled, machine)
     arguments = [machine.keep(a) for a in given]
     apart = [np.array(r) for r in run(*arguments)]
-    with taped(Tape(replaying.send)) as tape:
+    with taped(Tape(recording.send)) as tape:
         together = run(*arguments)
         tape.flush()
 
@@ -179,7 +179,7 @@ def test_a_training_step_is_one_kernel(machine: Machine) -> None:
     given = [machine.keep(np.asarray(x)) for x in leaves(inputs)]
     apart = [np.array(r) for r in run(*given)]
     assert len(machine.launched) > 15
-    with taped(Tape(replaying.send)) as tape:
+    with taped(Tape(recording.send)) as tape:
         results = run(*given)
     assert tape.flushes == 0
     (calls,) = merging.runs(tape.calls, merging.MOST_WORK)
@@ -227,7 +227,7 @@ def test_small_products(machine: Machine) -> None:
 def test_a_product_of_tiles_can_be_recorded(machine: Machine) -> None:
     machine.cupy.cuda.alloc = lambda size: SimpleNamespace(ptr=machine.room(size).data.ptr)
     a, b, c = (whole_numbers(*s, dtype=np.float32) for s in ((33, 1300), (32, 1300), (32, 5)))
-    with taped(Tape(replaying.send)) as tape:
+    with taped(Tape(recording.send)) as tape:
         result = products.matmul(machine.keep(a), machine.keep(b).T)
         again = products.matmul(result[:8], machine.keep(c))
         tape.flush()

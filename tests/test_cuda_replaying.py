@@ -10,7 +10,7 @@ import pytest
 
 from graphc.backends.cupy import allocation
 from graphc.backends.cupy.allocation import Arena, Block, Directed
-from graphc.backends.cupy.replaying import MOST_GIVEN, Recording
+from graphc.backends.cupy.recording import MOST_GIVEN, Recording
 
 
 class Memory:

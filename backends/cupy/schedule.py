@@ -10,7 +10,7 @@ from typing import Any, Final
 from graphc.backends.cupy import columns, elementwise, finish, rows
 from graphc.backends.cupy.body import NARROW, Settings
 from graphc.backends.cupy.deviations import without_means
-from graphc.backends.cupy.exponentials import in_one_sweep
+from graphc.backends.cupy.exponential_sums import in_one_sweep
 from graphc.backends.cupy.packs import Packing, packing
 from graphc.backends.cupy.parts import Part, pruned, taken_apart
 from graphc.backends.cupy.prelude import acc_bytes
