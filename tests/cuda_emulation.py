@@ -42,11 +42,8 @@ Array = np.ndarray[Any, Any]
 
 def instead_of_cupy(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the backend see `double.cupy` for CuPy, `double.function` for what compiles kernels, and no cuBLAS."""
-    memory, kernels = (
-        (allocation, copies, recording, replaying),
-        (functions, gathering, launching, products, scattering),
-    )
-    for module in (*memory, *kernels, cublas):
+    memory = allocation, copies, recording, replaying
+    for module in (*memory, cublas, functions, gathering, launching, products, scattering):
         monkeypatch.setattr(module, "cupy", lambda: double.cupy)
     for module in (copies, launching, recording):
         monkeypatch.setattr(module, "function", double.function)

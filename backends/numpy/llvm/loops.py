@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm import products, together
+from graphc.backends.numpy.llvm import small_products, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
 from graphc.backends.numpy.llvm.everything import Everything
@@ -27,9 +27,9 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
         return Nest(kernel, machine, module, fast)
 
     nest = opened()
-    product = products.small_product(kernel)
+    product = small_products.small_product(kernel)
     if product is not None:
-        products.write(nest, product, machine)
+        small_products.write(nest, product, machine)
         return nest.finished(name)
     if nest.schedule.in_pieces:
         return Everything(kernel, name, opened).write()

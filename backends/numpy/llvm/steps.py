@@ -11,14 +11,10 @@ import numpy as np
 
 from graphc import dims
 from graphc.backends.numpy.llvm import moves, updates
+from graphc.backends.numpy.llvm.builder import Builder, indices
 from graphc.backends.numpy.llvm.instructions import (
-    Clear,
-    Copy,
-    Instruction,
-    Matrix,
     Moves,
     Place,
-    Product,
     Program,
     Result,
     Rows,
@@ -27,38 +23,24 @@ from graphc.backends.numpy.llvm.instructions import (
     Storage,
     same_count,
 )
-from graphc.backends.numpy.llvm.layouts import Box, Index, Layout, around, extent
-from graphc.backends.numpy.llvm.products import small_product
+from graphc.backends.numpy.llvm.layouts import Layout, extent
+from graphc.backends.numpy.llvm.matmul import FLOATS, multiply
+from graphc.backends.numpy.llvm.small_products import small_product
 from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Dim, Size
 from graphc.ir import Graph, TensorType, Type, static_shape
 from graphc.kernels import (
-    HALF,
     KERNEL_DTYPES,
-    SINGLE,
     Affine,
     Apply,
     Fixed,
     Kernel,
-    Load,
     Position,
-    Reduce,
     Store,
     Value,
-    simplified,
-    without_halves,
 )
 from graphc.ops import TABLE
 from graphc.plan import Plan, Step
-
-FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
-# multiplications of a product that a kernel does faster than a call of BLAS: in any case, and where the columns of the
-# second matrix are adjacent, so that vectors of them are read as they lie
-SMALL: Final = 4096
-BLOCKS: Final = 32768
-LONGEST: Final = 256  # terms that are added up one after the other, as BLAS does with some hundred
-WIDE: Final = 4  # columns from which on a row of the result is worth vectors
-AT_ONCE: Final = 4096  # bytes of an array that are filled whole, though a part of it is filled again
 
 
 def why_not(graph: Graph) -> str | None:
@@ -96,18 +78,13 @@ def lower(plan: Plan) -> Program:
     return replace(program, kernels=tuple(k if small_product(k) else unrolled(k) for k in program.kernels))
 
 
-class _Steps:
+class _Steps(Builder):
     def __init__(self, plan: Plan) -> None:
+        super().__init__([s.kernel for s in plan.steps if s.kernel is not None])
         self.plan = plan
         self.nodes = plan.graph._node
-        self.storages: list[Storage] = []
-        self.instructions: list[Instruction] = []
-        self.constants: list[Any] = []
         self.layouts: dict[int, Layout] = {}
-        self.dense_copies: dict[Layout, Layout] = {}
-        self.kernels: list[Kernel] = [s.kernel for s in plan.steps if s.kernel is not None]
         self.planned = {id(kernel): n for n, kernel in enumerate(self.kernels)}
-        self.numbers: dict[Kernel, int] = {}
         self.into: Mapping[int, int] = {}  # of the step at hand, the operands that results overwrite
 
     def run(self) -> Program:
@@ -121,13 +98,7 @@ class _Steps:
             tuple(self.storages), tuple(self.instructions), results, tuple(self.kernels), tuple(self.constants)
         )
 
-    # storages and layouts
-
-    def stored(self, type: TensorType, origin: Any = "temporary", index: int = 0) -> Layout:
-        """A new storage for an array, and the array in it."""
-        number = len(self.storages)
-        self.storages.append(Storage(number, type.dtype, dims.product(type.shape), origin, index))
-        return Layout.dense(number, type.dtype, type.shape)
+    # layouts
 
     def layout(self, node: int) -> Layout:
         """Where a node's value lies; views and constants are followed when they are asked for."""
@@ -162,23 +133,6 @@ class _Steps:
                 return found
             case _:
                 return operand
-
-    def dense(self, layout: Layout) -> Layout:
-        """The same array with adjacent elements: as it is, or a copy."""
-        if layout.is_dense:
-            return layout
-        found = self.dense_copies.get(layout)
-        if found is None:
-            found = self.stored(TensorType(layout.shape, layout.dtype))
-            self.copy(layout, found)
-            # a storage that a later step overwrites must not be read from here: see `overwritten`
-            self.dense_copies[layout] = found
-        return found
-
-    def overwritten(self, storage: int) -> None:
-        """Forget copies of what is no longer there."""
-        for layout in [known for known in self.dense_copies if known.storage == storage]:
-            del self.dense_copies[layout]
 
     # steps
 
@@ -223,18 +177,6 @@ class _Steps:
             self.copy_around(self.layout(base), self.layout(node), dict(self.nodes[node]["attrs"])["index"])
         self.instructions.append(Run(self.planned[id(kernel)], reads, writes))
 
-    def do(self, kernel: Kernel, reads: Sequence[Place], writes: Sequence[Place]) -> None:
-        """Run a kernel over few loops; equal ones are one function. Its roots are -1, -2, ..."""
-        kernel = without_halves(simplified(kernel))
-        self.instructions.append(Run(self.number(kernel), tuple(reads), tuple(writes)))
-
-    def number(self, kernel: Kernel) -> int:
-        found = self.numbers.get(kernel)
-        if found is None:
-            found = self.numbers[kernel] = len(self.kernels)
-            self.kernels.append(kernel)
-        return found
-
     def elementwise(self, node: int, data: dict[str, Any]) -> None:
         shape = data["type"].shape
         loops = len(shape)
@@ -248,13 +190,8 @@ class _Steps:
             places.append(place)
         values.append(Apply(data["type"].dtype, data["op"], tuple(operands), data["attrs"]))
         target = self.result(node)
-        store = Store(len(values) - 1, node, target.at(_indices(loops), loops))
+        store = Store(len(values) - 1, node, target.at(indices(loops), loops))
         self.do(Kernel(shape, tuple(values), (_renamed(store, 0),)), places, [Place.of(target)])
-
-    def loaded(self, layout: Layout, number: int) -> tuple[Load, Place]:
-        """The element of an array at a loop's indices, the array being the kernel's root of this number."""
-        loops = len(layout.shape)
-        return Load(layout.dtype, -1 - number, layout.at(_indices(loops), loops)), Place.of(layout)
 
     def folded(self, node: int, data: dict[str, Any]) -> None:
         """A reduction that is in no group: it folds over axes of one element, or over none."""
@@ -279,45 +216,10 @@ class _Steps:
             case _:
                 value = Position(dtype, Affine.index(0, loops))
         target = self.result(node)
-        store = Store(0, -1, target.at(_indices(loops), loops))
+        store = Store(0, -1, target.at(indices(loops), loops))
         self.do(Kernel(shape, (value,), (store,)), [], [Place.of(target)])
 
     # moving elements
-
-    def copy(self, source: Layout, target: Layout) -> None:
-        """Copy an array of the same shape and dtype."""
-        nbytes = dims.product(source.shape) * source.dtype.itemsize
-        if source.is_dense and target.is_dense:
-            self.instructions.append(Copy(Place.of(source), Place.of(target), nbytes))
-            return
-        loops = len(source.shape)
-        indices = _indices(loops)
-        bits = np.dtype(f"u{source.dtype.itemsize}")
-        load = Load(bits, -1, source.at(indices, loops))
-        store = Store(0, -1, target.at(indices, loops))
-        self.do(Kernel(source.shape, (load,), (store,)), [Place.of(source)], [Place.of(target)])
-
-    def clear(self, layout: Layout) -> None:
-        """Fill an array with zeros."""
-        nbytes = dims.product(layout.shape) * layout.dtype.itemsize
-        if layout.is_dense:
-            self.instructions.append(Clear(Place.of(layout), nbytes))
-            return
-        loops = len(layout.shape)
-        zero = Fixed(np.dtype(f"u{layout.dtype.itemsize}"), 0)
-        store = Store(0, -1, layout.at(_indices(loops), loops))
-        self.do(Kernel(layout.shape, (zero,), (store,)), [], [Place.of(layout)])
-
-    def around(self, layout: Layout, index: Index) -> list[Box]:
-        """The slices of an array to fill before this one is; all of it, if it is small or the slice has gaps."""
-        nbytes = dims.product(layout.shape) * layout.dtype.itemsize
-        found = None if isinstance(nbytes, int) and nbytes <= AT_ONCE else around(layout.shape, index)
-        return [tuple([(0, d, 1) for d in layout.shape])] if found is None else found
-
-    def copy_around(self, source: Layout, target: Layout, index: Index) -> None:
-        """Copy what of an array of the same shape lies outside of a slice that is filled next."""
-        for box in self.around(target, index):
-            self.copy(source.sliced(box, extent(box)), target.sliced(box, extent(box)))
 
     def concatenate(self, node: int, data: dict[str, Any]) -> None:
         axis = dict(data["attrs"])["axis"]
@@ -393,17 +295,6 @@ class _Steps:
         whole = [np.where(i < 0, i + d, i).astype(np.int64) for i, d in zip(found, sizes, strict=True)]
         return np.ravel(np.ravel_multi_index(np.broadcast_arrays(*whole), sizes))
 
-    def constant(self, array: np.ndarray[Any, Any]) -> Place:
-        """An array of the program's own."""
-        self.constants.append(array)
-        return Place.of(self.stored(TensorType(array.shape, array.dtype), "constant", len(self.constants) - 1))
-
-    def of_rows(self, op: str, dtype: np.dtype[Any], row: Size) -> int:
-        """The kernel that applies an op to two rows of so many elements."""
-        here = Affine.index(0, 1)
-        both = Load(dtype, -1, here), Load(dtype, -2, here)
-        return self.number(without_halves(Kernel((row,), (*both, Apply(dtype, op, (0, 1))), (Store(2, -1, here),))))
-
     def running(self, node: int, data: dict[str, Any]) -> None:
         attrs = dict(data["attrs"])
         source = self.dense(self.layout(data["args"][0]))
@@ -445,101 +336,11 @@ class _Steps:
             )
         )
 
-    # products
+    # products and results
 
     def matmul(self, node: int, data: dict[str, Any]) -> None:
         a, b = (self.layout(x) for x in data["args"])
-        shape, dtype = data["type"].shape, data["type"].dtype
-        inner = a.shape[-1]
-        stack, rows, columns = shape[:-2], shape[-2], shape[-1]
-        a, b = a.broadcast((*stack, rows, inner)), b.broadcast((*stack, inner, columns))
-        target = self.result(node)
-        if inner == 0:
-            self.clear(target)
-        elif dtype not in FLOATS or inner == 1 or self.is_small(b, rows, inner, columns):
-            self.by_kernel(a, b, target)
-        else:
-            self.by_blas(a, b, target)
-
-    def is_small(self, b: Layout, rows: Size, inner: Size, columns: Size) -> bool:
-        """Whether a kernel is faster than a call of BLAS."""
-        return self.by_blocks(b, rows, inner, columns) or _few((rows, inner, columns), SMALL)
-
-    @staticmethod
-    def by_blocks(b: Layout, rows: Size, inner: Size, columns: Size) -> bool:
-        """Whether a kernel holds blocks of the result in registers (see `products`), and is faster than BLAS so."""
-        if b.dtype not in FLOATS or rows == 1 or columns == 1 or not (isinstance(inner, int) and 1 < inner <= LONGEST):
-            return False
-        return _few((rows, inner, columns), BLOCKS if b.strides[-1] == 1 else SMALL)
-
-    def by_kernel(self, a: Layout, b: Layout, target: Layout) -> None:
-        """A product as a loop nest: along rows of the result if those are long, else along what is summed."""
-        *stack, rows, columns = target.shape
-        inner = a.shape[-1]
-        count = len(stack)
-        along_rows = b.strides[-1] == 1 and not (isinstance(columns, int) and columns < WIDE)
-        upright = columns == 1 and a.strides[-1] != 1 and a.strides[-2] == 1
-        along_rows = along_rows or self.by_blocks(b, rows, inner, columns)
-        # loops: the stack, then rows, inner and columns in some order
-        order = (0, 1, 2) if along_rows else (1, 0, 2) if upright else (0, 2, 1)
-        sizes = (rows, inner, columns)
-        loops = count + 3
-        place = {axis: Affine.index(count + k, loops) for k, axis in enumerate(order)}
-        lead = [Affine.index(k, loops) for k in range(count)]
-        # the products of half precision are not rounded to it
-        dtype = SINGLE if target.dtype == HALF else target.dtype
-        values: list[Value] = [
-            Load(target.dtype, -1, a.at([*lead, place[0], place[1]], loops)),
-            Load(target.dtype, -2, b.at([*lead, place[1], place[2]], loops)),
-        ]
-        if dtype != target.dtype:
-            values += [_cast(dtype, 0), _cast(dtype, 1)]
-        values.append(Apply(dtype, "mul", (len(values) - 2, len(values) - 1)))
-        reduced = frozenset[int]()
-        if inner != 1:
-            values.append(Reduce(dtype, "sum", len(values) - 1))
-            reduced = frozenset([count + order.index(1)])
-        if dtype != target.dtype:
-            values.append(_cast(target.dtype, len(values) - 1))
-        store = Store(len(values) - 1, -1, target.at([*lead, place[0], place[2]], loops))
-        kernel = Kernel((*stack, *(sizes[k] for k in order)), tuple(values), (store,), reduced)
-        self.do(kernel, [Place.of(a), Place.of(b)], [Place.of(target)])
-
-    def by_blas(self, a: Layout, b: Layout, target: Layout) -> None:
-        *stack, rows, columns = target.shape
-        inner = a.shape[-1]
-        a, b = self.matrices(a), self.matrices(b)
-        # a stack of matrices times one: a single product of more rows
-        while stack and all(s == 0 for s in b.strides[: len(stack)]):
-            joined = a.strides[-1] == 1 and a.strides[len(stack) - 1] == a.shape[-2] * a.strides[-2]
-            if not joined:
-                break
-            last = len(stack) - 1
-            taken = stack.pop()
-            a = _joined(a, last, taken)
-            target = _joined(target, last, taken)
-            b = Layout(
-                b.storage, b.dtype, b.shape[:last] + b.shape[last + 1 :],
-                b.strides[:last] + b.strides[last + 1 :], b.offset,
-            )  # fmt: skip
-            rows = rows * taken
-        self.instructions.append(
-            Product(target.dtype, tuple(stack), rows, inner, columns, _matrix(a), _matrix(b), _matrix(target))
-        )
-
-    def matrices(self, layout: Layout) -> Layout:
-        """The same matrices as BLAS takes them: rows or columns of adjacent elements."""
-        down, along = layout.strides[-2:]
-        if (along == 1 and _apart(down, layout.shape[-1])) or (down == 1 and _apart(along, layout.shape[-2])):
-            return layout
-        # what is repeated along the stack is copied once
-        once = tuple(1 if s == 0 else d for s, d in zip(layout.strides[:-2], layout.shape[:-2], strict=True))
-        part = Layout(layout.storage, layout.dtype, (*once, *layout.shape[-2:]), layout.strides, layout.offset)
-        found = self.stored(TensorType(part.shape, part.dtype))
-        self.copy(part, found)
-        return found.broadcast(layout.shape)
-
-    # results
+        multiply(self, a, b, self.result(node))
 
     def results(self) -> tuple[Result, ...]:
         found: list[Result] = []
@@ -579,34 +380,5 @@ STEPS: Final[dict[str, Callable[[_Steps, int, dict[str, Any]], None]]] = {
 }
 
 
-def _cast(dtype: np.dtype[Any], operand: int) -> Apply:
-    return Apply(dtype, "cast", (operand,), (("dtype", dtype), ("weak", False)))
-
-
-def _indices(loops: int) -> list[Affine]:
-    return [Affine.index(k, loops) for k in range(loops)]
-
-
 def _renamed(store: Store, number: int) -> Store:
     return Store(store.value, -1 - number, store.at)
-
-
-def _few(sizes: Sequence[Size], most: int) -> bool:
-    """Whether the product of some sizes is known to be no more than a number."""
-    return all(isinstance(d, int) for d in sizes) and dims.less_equal(dims.product(sizes), most) is True
-
-
-def _apart(stride: Size, size: Size) -> bool:
-    """Whether lines this far apart do not overlap."""
-    return stride == size or dims.less_equal(size, stride) is True
-
-
-def _joined(layout: Layout, last: int, taken: Size) -> Layout:
-    """A stack's innermost axis joined with the rows."""
-    shape = (*layout.shape[:last], taken * layout.shape[-2], layout.shape[-1])
-    strides = (*layout.strides[:last], *layout.strides[-2:])
-    return Layout(layout.storage, layout.dtype, shape, strides, layout.offset)
-
-
-def _matrix(layout: Layout) -> Matrix:
-    return Matrix(Place.of(layout), layout.strides)
