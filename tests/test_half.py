@@ -207,6 +207,27 @@ def test_all_numbers(f: Callable[..., Any], kernels: str) -> None:
     assert_same(compiled(ALL), expected)
 
 
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
+def test_all_numbers_by_cuda(tmp_path: Path) -> None:
+    """The numbers of NumPy, and those bits, by the text for a GPU; at addresses that allow 16 bytes and that do not."""
+    cases = []
+    for f in EXACT:
+        compiled = graphc.compile(f, ALL, kernels="ufunc")
+        (output,) = compiled.plan.graph.outputs
+        (kernel,) = [step.kernel for step in compiled.plan.steps if step.kernel is not None]
+        with np.errstate(all="ignore"):
+            expected = f(ALL)
+        for offset in (0, 2):
+            given = dict.fromkeys(kernel.roots, ALL)
+            results = {kernel.nodes[0]: (expected.shape, expected.dtype)}
+            case = Case(kernel, given, results, device=Device(processors=2), offset=offset)
+            cases.append((kernel.nodes[0], expected, case))
+        assert output == kernel.nodes[0]
+    emulator = Emulator((text for *_, case in cases for text in case.texts), tmp_path)
+    for node, expected, case in cases:
+        assert_same(case.run(emulator)[node], expected)
+
+
 @pytest.mark.parametrize("load", RUNNERS.values(), ids=RUNNERS)
 @pytest.mark.parametrize("name", ["exp", "log", "tanh", "sin", "sigmoid", "erf", "cbrt", "log1p", "expm1", "arctan"])
 def test_functions_of_all_numbers(name: str, load: Callable[..., Any]) -> None:
