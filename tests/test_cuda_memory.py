@@ -308,3 +308,18 @@ def test_arguments_that_never_come_again_are_not_recorded(driver: Pooled, monkey
     assert recording.whole is None
     assert not recording.direct
     assert recording.numbers is not None
+
+
+def test_nothing_is_recorded_while_the_caller_records(driver: Pooled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "MOST_WORK", 10)
+    x = np.arange(12.0).reshape(3, 4)
+    compiled = graphc.compile(lambda x: np.exp(x @ x.T) @ x, x / 30)
+    run = replayed(compiled, driver)
+    given = driver.keep(x / 30)
+    stream = driver.cupy.cuda.get_current_stream()
+    stream.ptr = 8
+    for k in range(8):
+        stream.is_capturing = (lambda: True) if 3 <= k < 6 else (lambda: False)
+        np.testing.assert_allclose(run(given)[0], compiled(x / 30))
+        (recording,) = run.recordings.values() or [None]
+        assert bool(recording and recording.direct) == (k >= 6)

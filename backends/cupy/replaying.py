@@ -224,8 +224,9 @@ class Recording:
         if len(self.seen) > COUNTED:
             self.seen.clear()
         count = self.seen[key] = self.seen.get(key, 0) + 1
-        if count < PATIENCE or self.made >= MOST_MADE:
-            return None
+        current = self.cp.cuda.get_current_stream()
+        if count < PATIENCE or self.made >= MOST_MADE or (current.ptr and current.is_capturing()):
+            return None  # while the caller records, this call is a part of that
         self.made += 1
         try:
             graph = self._record_there(arguments, found)
