@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -513,14 +514,69 @@ def test_squared_deviations_of_what_is_not_finite(cp: Any) -> None:
     np.testing.assert_allclose(actual[5:], np.var(x[:, 5:].astype(np.float64), axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("dtype", "ulps"), [(np.float32, 2.5), (np.float64, 2.5)])
-def test_erfc_is_as_exact_as_stated(dtype: Any, ulps: float, cp: Any) -> None:
-    x = np.random.default_rng(10).uniform(-6, 9 if dtype is np.float32 else 26, 3000).astype(dtype)
-    actual = host(graphc.compile(graphc.scipy.special.erfc, x, backend="cupy")(cp.asarray(x)))[0]
+# (function, dtype, largest error in units in the last place, where)
+STATED = [
+    ("erfc", np.float32, 2.5, (-6, 9)),
+    ("erfc", np.float64, 2.3, (-6, 26)),
+    ("exp", np.float64, 1, (-750, 712)),
+    ("log", np.float32, 1, (0, 3)),
+    ("log", np.float64, 1, (0, 3)),
+]
+WRITTEN: dict[str, tuple[Any, Any]] = {
+    "erfc": (scipy.special.erfc, mpmath.erfc),
+    "exp": (np.exp, mpmath.exp),
+    "log": (np.log, mpmath.log),
+}
+
+
+@pytest.mark.parametrize(("name", "dtype", "ulps", "where"), STATED)
+def test_functions_are_as_exact_as_stated(name: str, dtype: Any, ulps: float, where: Any, cp: Any) -> None:
+    x = np.random.default_rng(10).uniform(*where, 3000).astype(dtype)
+    f, exactly = WRITTEN[name]
+    actual = host(graphc.compile(f, x, backend="cupy")(cp.asarray(x)))[0]
     with mpmath.workprec(120):
         for a, y in zip(x, actual, strict=True):
-            exact = mpmath.erfc(mpmath.mpf(float(a)))
-            assert abs(mpmath.mpf(float(y)) - exact) <= ulps * float(np.spacing(dtype(float(exact)))), a
+            exact = exactly(mpmath.mpf(float(a)))
+            near = dtype(float(exact))
+            if np.isinf(near):
+                assert y == near, a
+            else:
+                assert abs(mpmath.mpf(float(y)) - exact) <= ulps * abs(float(np.spacing(near))), a
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quotients_and_roots_are_rounded_correctly(dtype: Any, cp: Any) -> None:
+    """Of numbers of all sizes, and of ones that differ by few units; several quotients share a divisor."""
+    rng = np.random.default_rng(11)
+    fits, n = np.finfo(dtype), 1 << 19
+    x, y = (np.exp2(rng.uniform(fits.minexp - fits.nmant, fits.maxexp, n)).astype(dtype) for _ in range(2))
+    x[::2], y[::2] = (1 + (rng.integers(0, 1 << 12, n // 2) * fits.eps).astype(dtype) for _ in range(2))
+
+    def f(x: Any, y: Any) -> Any:
+        return x / y, 1 / y, (x + 1) / y, np.sqrt(x)
+
+    actual = host(graphc.compile(f, x, y, backend="cupy")(cp.asarray(x), cp.asarray(y)))
+    with np.errstate(all="ignore"):
+        for got, wanted in zip(actual, f(x, y), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_special_values_of_functions(name: str, dtype: Any, cp: Any) -> None:
+    """Each beside others in the same thread; NaN stays NaN whatever its bits."""
+    with np.errstate(all="ignore"):
+        x = np.array([0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-310, -1e-310, 5e-324, 1, -1, 800, -800], dtype)
+        x = np.resize(x, 1 << 18)
+        expected = np.array([float(special_value(name, v)) for v in x[:13]], dtype)
+        actual = host(graphc.compile(WRITTEN[name][0], x, backend="cupy")(cp.asarray(x)))[0]
+    np.testing.assert_allclose(actual, np.resize(expected, 1 << 18), rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+def special_value(name: str, x: Any) -> float:
+    if name == "erfc":
+        return math.erfc(x)
+    return float(np.exp(x) if name == "exp" else np.log(x))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
