@@ -61,18 +61,18 @@ class Replayed:
         found = None if recording is None else self._replayed(recording, arguments)
         return self.run(*arguments) if found is None else found
 
-    def bind(self, otherwise: Callable[..., Any], unpacked: bool, strict: bool) -> Callable[..., Any]:
-        """A function that does the same for what is recorded, and hands all else to `otherwise`; see `Loaded`."""
+    def bind(self, fallback: Callable[..., Any], unpacked: bool, strict: bool) -> Callable[..., Any]:
+        """A function that does the same for what is recorded, and hands all else to `fallback`; see `Loaded`."""
         ndarray, dense, dtypes = self.cp.ndarray, self.dense, self.dtypes
         if strict and any(spec.type.weak for spec in self.specs):
-            return otherwise
+            return fallback
 
         def bound(*args: Any) -> Any:
             if len(args) != len(dtypes):
-                return otherwise(*args)
+                return fallback(*args)
             for a, dtype in zip(args, dtypes, strict=True):
                 if type(a) is not ndarray or a.dtype != dtype or not dense(a):
-                    return otherwise(*args)
+                    return fallback(*args)
             key = self._key(args)
             recording = self.recordings.get(key)
             if recording is not None:
@@ -81,7 +81,7 @@ class Replayed:
                 # a call that is not recorded has been made before; it needs no more than these arrays
                 found = self.run(*args) if key in self.recordings else None
             if found is None:
-                return otherwise(*args)
+                return fallback(*args)
             return found[0] if unpacked else found
 
         return bound

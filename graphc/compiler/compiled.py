@@ -14,7 +14,7 @@ import optree
 
 from graphc import backends
 from graphc.compiler.checking import checker, parse
-from graphc.compiler.otherwise import MISSED, Otherwise
+from graphc.compiler.fallback import MISSED, Fallback
 from graphc.compiler.structures import giver, taker
 from graphc.dims import symbols
 from graphc.errors import DonationWarning, ShapeError, UnsupportedError
@@ -78,7 +78,7 @@ class _Signature:
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             raise AttributeError("__signature__")
-        return import_module("inspect").signature(instance._otherwise)
+        return import_module("inspect").signature(instance._fallback)
 
 
 class Compiled:
@@ -114,28 +114,28 @@ class Compiled:
             overwrite = not options.exact_order and not on_gpu
             self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)
             if overwrite:
-                _report_gifts(optimised, self.plan)
+                _report_unused_donations(optimised, self.plan)
             settings: dict[str, Any] = {} if generator is None else {"fast": options.fast_math}
             if generator is not None and not on_gpu:
                 settings["kernels"] = generator
             self._loaded: Loaded = backend.load(self.plan, **settings)
         self._run, self.source = self._loaded.run, self._loaded.source
         self.flat = in_tree is None or _is_flat(in_tree)
-        self._otherwise = Otherwise(graph, in_tree, out_tree, self.flat, self._run)
-        self._single = self._otherwise.single
-        direct = self.direct(self._otherwise) if self.flat else None
-        self.__call__ = direct or self._otherwise.after(self.by_structure())
+        self._fallback = Fallback(graph, in_tree, out_tree, self.flat, self._run)
+        self._single = self._fallback.single
+        direct = self.direct(self._fallback) if self.flat else None
+        self.__call__ = direct or self._fallback.after(self.by_structure())
 
-    def direct(self, otherwise: Callable[..., Any], strict: bool = False) -> Callable[..., Any] | None:
+    def direct(self, fallback: Callable[..., Any], strict: bool = False) -> Callable[..., Any] | None:
         """A function of the arrays alone that returns what a call returns, if machine code does all of that.
 
-        Arguments that it does not take as they are go to `otherwise`, whose result it returns. If `strict`, it tells
+        Arguments that it does not take as they are go to `fallback`, whose result it returns. If `strict`, it tells
         Python's numbers, which are for weak inputs, from NumPy's.
         """
         bind = self._loaded.bind
         if bind is None or not (self._single or self.out_tree == _plain_tuple(len(self.graph.outputs))):
             return None
-        return bind(otherwise, self._single, strict)
+        return bind(fallback, self._single, strict)
 
     def by_structure(self, strict: bool = False) -> Callable[[tuple[Any, ...], dict[str, Any]], Any] | None:
         """A function of `(args, kwargs)` in the structure compiled for, with little around the machine code.
@@ -162,7 +162,7 @@ class Compiled:
     @property
     def packed(self) -> Callable[..., Any]:
         """A function of the arrays alone that returns what a call returns; it takes all that a call takes."""
-        run, single, pack = self._run, self._single, self._otherwise.pack
+        run, single, pack = self._run, self._single, self._fallback.pack
         return (lambda *arrays: run(*arrays)[0]) if single else (lambda *arrays: pack(run(*arrays)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -229,7 +229,7 @@ def _from_text(text: str, constants: Any, callbacks: Any, in_tree: Any, out_tree
     return Compiled(parse(text, constants, callbacks), in_tree, out_tree, options)
 
 
-def _report_gifts(graph: Graph, plan: Plan) -> None:
+def _report_unused_donations(graph: Graph, plan: Plan) -> None:
     """Warn of donated arrays whose memory is of no use."""
     inputs = [graph._node[i] for i in graph.inputs]
     useless = [k for k in graph.graph["donated"] if k not in plan.donated and inputs[k]["type"].shape]

@@ -16,7 +16,7 @@ from graphc.compiler.calls import LARGEST, SCALARS, SMALLEST, Call, Varying, qui
 from graphc.compiler.capture import CaptureError, Traceout, check_no_captures, copied_arguments, trace_call
 from graphc.compiler.compiled import Compiled, Options
 from graphc.compiler.donation import donation
-from graphc.compiler.otherwise import MISSED
+from graphc.compiler.fallback import MISSED
 from graphc.compiler.pytrees import flatten, function_name
 from graphc.compiler.specs import type_of
 from graphc.compiler.statics import named_parameters

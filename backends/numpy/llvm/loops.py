@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphc.backends.numpy.llvm import small_products, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Module, Value
-from graphc.backends.numpy.llvm.everything import Everything
+from graphc.backends.numpy.llvm.full_reductions import FullReduction
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.narrow import Narrow
 from graphc.backends.numpy.llvm.nest import Env, Nest
@@ -32,7 +32,7 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
         small_products.write(nest, product, machine)
         return nest.finished(name)
     if nest.schedule.in_pieces:
-        return Everything(kernel, name, opened).write()
+        return FullReduction(kernel, name, opened).write()
     if nest.schedule.in_tiles:
         return Narrow(kernel, name, opened).write()
     if nest.schedule.in_strips:

@@ -50,23 +50,23 @@ class Native:
     kernels: tuple[generator.Run, ...]
     arena: Size
 
-    def bind(self, slow: Callable[..., Any], unpacked: bool = False, strict: bool = False) -> Callable[..., Any]:
+    def bind(self, fallback: Callable[..., Any], unpacked: bool = False, strict: bool = False) -> Callable[..., Any]:
         """The plan as a built-in function of its inputs.
 
         It returns a tuple of the results; if `unpacked`, the one result that there is. Arguments that are not exactly
-        the dense arrays it takes are handed to `slow`, whose result it returns. If `strict`, inputs that are not weak
+        the dense arrays it takes are handed to `fallback`, whose result it returns. If `strict`, inputs that are not weak
         take no Python numbers, and weak ones take nothing else.
         """
         state = State((program.CONSTANTS + len(self.constants),), np.int64)
         state[: program.CONSTANTS] = 0
-        state[program.SLOW] = id(slow)
+        state[program.SLOW] = id(fallback)
         state[program.UNPACKED] = unpacked
         state[program.STRICT] = strict
         # the handler is made when the first function comes that may have large results
         kept = reuse.store() if "set_handler" in self.library.addresses else None
         state[program.HANDLER] = 0 if kept is None else id(kept.handler)
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
-        state.slow, state.native = slow, self
+        state.slow, state.native = fallback, self
         state.flags.writeable = False  # for Python
         return entry.builtin(self.library.addresses["program"], state)  # type: ignore[no-any-return]
 

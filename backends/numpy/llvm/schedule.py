@@ -149,7 +149,7 @@ class Schedule:
         return self.divisible and Work.of(self.kernel).may_be_much
 
     @cached_property
-    def everything(self) -> bool:
+    def reduces_all(self) -> bool:
         """Whether all loops are reduced, and can be swept over in pieces: see `pieces`."""
         all_reduced = bool(self.inner) and len(self.kernel.reduced) == len(self.kernel.sizes)
         return all_reduced and sum(map(len, self._folds)) <= MOST_FOLDS
@@ -157,7 +157,7 @@ class Schedule:
     @property
     def in_pieces(self) -> bool:
         """Whether they are, because there may be enough to do."""
-        return self.everything and Work.of(self.kernel).may_be_much
+        return self.reduces_all and Work.of(self.kernel).may_be_much
 
     @property
     def in_tiles(self) -> bool:

@@ -13,7 +13,7 @@ from graphc.backends.numpy.llvm.sweeps import BLOCK, Sweeps
 from graphc.kernels import Kernel, Reduce
 
 
-class Everything:
+class FullReduction:
     """Writes the functions of one kernel; `opened` begins one.
 
     The context has the length of a piece, then the results of all reductions so far.

@@ -20,7 +20,7 @@ MISSED: Final = object()  # what a function returns for arguments that it does n
 Quick = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
-class Otherwise:
+class Fallback:
     """Calls a graph on whatever it is given: pytrees, keywords, arrays to convert, traced values, or what is wrong.
 
     `run` takes the graph's inputs and gives a tuple of its outputs. `flat`: the structure is that of positional arrays.
