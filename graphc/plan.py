@@ -152,9 +152,9 @@ class Loaded:
 
     run: a function of the inputs that returns a tuple of the results.
     source: readable Python that does the same.
-    bind: if the plan runs as one native function, `bind(fallback, unpacked, strict)` gives another one of it, which hands
-        arguments other than dense arrays of the right types to `fallback`; if `unpacked` returns the one result that there
-        is, and no tuple; and if `strict` tells Python's numbers, which are for weak inputs, from NumPy's.
+    bind: if the plan runs as one native function, `bind(fallback, unpacked, strict)` gives another one of it, which
+        hands arguments other than dense arrays of the right types to `fallback`; if `unpacked` returns the one result
+        that there is, and no tuple; and if `strict` tells Python's numbers, which are for weak inputs, from NumPy's.
     arena: if the plan runs as one native function, the bytes of all its temporaries as a formula in the named sizes.
     """
 

@@ -54,8 +54,8 @@ class Native:
         """The plan as a built-in function of its inputs.
 
         It returns a tuple of the results; if `unpacked`, the one result that there is. Arguments that are not exactly
-        the dense arrays it takes are handed to `fallback`, whose result it returns. If `strict`, inputs that are not weak
-        take no Python numbers, and weak ones take nothing else.
+        the dense arrays it takes are handed to `fallback`, whose result it returns. If `strict`, inputs that are not
+        weak take no Python numbers, and weak ones take nothing else.
         """
         state = State((program.CONSTANTS + len(self.constants),), np.int64)
         state[: program.CONSTANTS] = 0
