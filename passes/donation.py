@@ -53,7 +53,7 @@ def fallible_first(
     return [n for n in numbers if n in first] + [n for n in numbers if n not in first]
 
 
-class Gifts:
+class Donations:
     """The memory of donated inputs while a plan is made. Numbers have no memory worth donating.
 
     start: the first step that may write to it.

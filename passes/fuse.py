@@ -7,7 +7,7 @@ a fused graph computes is beyond doubt, and forgetting the groups gives the iden
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -101,6 +101,10 @@ class _Fuser:
             return True
         op = TABLE[self.nodes[unit.nodes[0]]["op"]]
         return op.fold is not None or op.work in (None, "transcendental") or not op.ufunc
+
+    def folds_halves(self, nodes: Iterable[int]) -> bool:
+        """Whether one of the nodes is a fold to half precision."""
+        return any(self.nodes[i]["type"].dtype == HALF for i in nodes if self.fold_of(i))
 
     def has_halves(self, node: int) -> bool:
         """Whether an op computes with half precision, which NumPy takes apart by integer operations."""
@@ -239,7 +243,7 @@ class _Fuser:
             return "reduced"
         last = max(loops)
         rest = loops - reduced
-        if any(self.nodes[i]["type"].dtype == HALF for i in (node, *unit.nodes) if self.fold_of(i)):
+        if self.folds_halves((node, *unit.nodes)):
             # what goes across is stored as it was added up, and half precision is not added up in
             return "folds of half precision run over the same loops"
         if over != rest or not rest or named not in (loops, rest):
@@ -479,7 +483,7 @@ class _Fuser:
         rest = loops - other.reduced
         if unit.across or unit.after or unit.reduced != rest or max(loops) not in other.reduced:
             return False
-        if any(self.nodes[i]["type"].dtype == HALF for i in unit.nodes if self.fold_of(i)):
+        if self.folds_halves(unit.nodes):
             return False
         return all(self.unread(unit, i) for i in unit.nodes if self.fold_of(i)) and self.fold_of(node) is None
 

@@ -12,7 +12,7 @@ from graphc.dims import Size
 from graphc.ir import NOTHING, Graph, TensorType
 from graphc.kernels import Apply, Kernel, Load, Reduce
 from graphc.ops import TABLE
-from graphc.passes.donation import Gifts, fallible_first
+from graphc.passes.donation import Donations, fallible_first
 from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.passes.reading import VIEWS
@@ -35,7 +35,7 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
     if graph.graph["donated"] and overwrite:
         units = [units[k] for k in fallible_first(nodes, [((*u.nodes, *u.results), u.reads) for u in units])]
     last_use = _last_uses(graph, units, root)
-    gifts = Gifts(graph, [u.nodes for u in units], root, frozenset(i for u in units for i in u.fills))
+    donations = Donations(graph, [u.nodes for u in units], root, frozenset(i for u in units for i in u.fills))
     dying: dict[int, list[int]] = {}
     for r, at in last_use.items():
         dying.setdefault(at, []).append(r)
@@ -44,7 +44,7 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
     for position, unit in enumerate(units):
         into: dict[int, int] = {}
         for i in unit.results:
-            operand = _overwritable(nodes, root, last_use, position, unit, i, into, gifts) if overwrite else None
+            operand = _overwritable(nodes, root, last_use, position, unit, i, into, donations) if overwrite else None
             if operand is not None:
                 into[i] = operand
             elif root[i] == i and nodes[i]["type"] is not NOTHING:
@@ -55,10 +55,10 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
         fills = {i: base for i, base in unit.fills.items() if i not in into}
         steps.append(Step(unit.nodes, into, frees, unit.kernel, fills))
     if overwrite:
-        steps = gifts.settle(steps, storage, last_use)
+        steps = donations.settle(steps, storage, last_use)
     into = {result: operand for step in steps for result, operand in step.into.items()}
-    copies = _copies(graph, root, gifts.returned() if overwrite else {}) | gifts.views(into)
-    donated = gifts.used(into, copies)
+    copies = _copies(graph, root, donations.returned() if overwrite else {}) | donations.views(into)
+    donated = donations.used(into, copies)
     return Plan(graph, _ranges(traced or graph), tuple(steps), copies, storage, donated)
 
 
@@ -256,7 +256,7 @@ def _overwritable(
     unit: _Unit,
     result: int,
     taken: Mapping[int, int],
-    gifts: Gifts,
+    donations: Donations,
 ) -> int | None:
     """An operand that dies here and whose storage fits the result exactly, of an op that can write there."""
     type = nodes[result]["type"]
@@ -268,7 +268,7 @@ def _overwritable(
     candidates = unit.reads[:1] if unit.kernel is None and op.updates else unit.reads
     if result in unit.fills:
         candidates = (unit.fills[result],)  # what is not written keeps its values
-    donated = gifts.open(position, result, result in unit.fills or (unit.kernel is None and op.updates))
+    donated = donations.open(position, result, result in unit.fills or (unit.kernel is None and op.updates))
     for a in sorted(candidates, key=lambda a: a not in donated):
         if (
             root[a] == a

@@ -106,11 +106,6 @@ def _fewer_loops(part: Kernel, whole: Kernel) -> Kernel:
     return fewer if set(fewer.symbolic) <= set(whole.symbolic) else part
 
 
-def _across(kernel: Kernel, number: int) -> bool:
-    value = kernel.values[number]
-    return isinstance(value, Reduce) and value.across
-
-
 def pruned(kernel: Kernel) -> Kernel:
     """Without the values that no store needs."""
     needed: set[int] = set()

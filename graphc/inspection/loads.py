@@ -73,7 +73,7 @@ def _measured(kernel: Kernel) -> tuple[Size, Size]:
     kernel = unrolled(kernel)
     (each, sizes), schedule = Work.of(kernel), Schedule(kernel)
     work = dims.product((int(each), *sizes))
-    if schedule.everything:
+    if schedule.reduces_all:
         return work, MOST_PIECES
     if schedule.folds_strips:
         return work, dims.minimum(kernel.sizes[schedule.outer[0]], MOST_PIECES)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.pieces import Context, cut, spread
+from graphc.backends.numpy.llvm.pieces import Context, bound, cut, spread
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sweeps import BLOCK, Sweeps
 from graphc.kernels import Kernel, Reduce
@@ -69,15 +69,11 @@ class FullReduction:
             if before:
                 env |= {i: context.get(self.results[i], r.dtype) for i, r in schedule.folds(before - 1)}
             self._known(nest, before, env)
-        loop = schedule.inner[0]
-        extent = nest.extents[loop]
         length = context.get(0, I64)
         sweeps = Sweeps(nest, Across(nest))
 
         def body(piece: Value, _: list[Value]) -> list[Value]:
-            start = piece * length
-            stop = start + length
-            nest.bounds[loop] = start, e.select(stop < extent, stop, extent)
+            bound(nest, schedule.inner[0], piece, length)
             for fold, (_r, *parts) in enumerate(sweeps.totals(stage, dict(env))):
                 context.leave(fold, piece, *parts)
             return []

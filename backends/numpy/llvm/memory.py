@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, DType, Emitter, Value, llvm_type
 
-BYTE = np.dtype(np.uint8)
-LINE = 64  # bytes of a line of the cache
+BYTE: Final = np.dtype(np.uint8)
+LINE: Final = 64  # bytes of a line of the cache
 
 
 def stored(dtype: DType) -> DType:

@@ -14,15 +14,14 @@ from typing import Final
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.folding import combine
-from graphc.backends.numpy.llvm.memory import Mask
+from graphc.backends.numpy.llvm.memory import LINE, Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.pieces import Context, Cut, cut, larger, quotient, spread
+from graphc.backends.numpy.llvm.pieces import Context, Cut, bound, cut, larger, quotient, spread
 from graphc.backends.numpy.llvm.schedule import COLUMNS, Schedule
 from graphc.backends.numpy.llvm.tiles import Tile, Tiles
 from graphc.kernels import Kernel
 
 BESIDE: Final = 1 << 15  # bytes of accumulators beside a tile's own; they lie on the stack
-LINE: Final = 64
 # words of the context: rows of a piece; the tile; the memory beside, and bytes of one row of it; then the tile's rows
 LENGTH, FIRST, LAST, MEMORY, WIDTH, ROWS = range(6)
 
@@ -124,12 +123,9 @@ class Narrow:
         tiles = Tiles(nest, dict(rows))
         env: Env = {}
         nest.compute(nest.settled(frozenset()), env)
-        extent = nest.extents[self.loop]
 
         def body(piece: Value) -> None:
-            start = piece * length
-            stop = start + length
-            nest.bounds[self.loop] = start, e.select(stop < extent, stop, extent)
+            bound(nest, self.loop, piece, length)
             first = piece.equals(0)
             for i, place in self._places(nest, stage, piece, beside, width).items():
                 tiles.rows[i] = f"%{e.fresh('row')}"

@@ -65,6 +65,14 @@ def cut(nest: Nest, loop: int, beside: Iterable[int], unit: int = 1, most: Calla
     return Cut(length, count, work)
 
 
+def bound(nest: Nest, loop: int, piece: Value, length: Value) -> None:
+    """Let a loop run over one piece."""
+    start = piece * length
+    stop = start + length
+    extent = nest.extents[loop]
+    nest.bounds[loop] = start, nest.e.select(stop < extent, stop, extent)
+
+
 def larger(nest: Nest, value: Value, least: int) -> Value:
     return nest.e.select(value > least, value, least)
 

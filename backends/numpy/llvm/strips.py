@@ -13,14 +13,14 @@ from typing import Final
 
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import I64, Value
+from graphc.backends.numpy.llvm.memory import LINE
 from graphc.backends.numpy.llvm.nest import Nest
-from graphc.backends.numpy.llvm.pieces import Context, Cut, cut, larger, spread
+from graphc.backends.numpy.llvm.pieces import Context, Cut, bound, cut, larger, spread
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
 BESIDE: Final = 1 << 20  # bytes of what the strips fold into, beyond the results
 LENGTH, MEMORY, EACH = 0, 1, 2  # words of the context: points of a strip; the memory beside, and bytes for each strip
-LINE: Final = 64
 
 
 class Strips:
@@ -81,12 +81,9 @@ class Strips:
         context = self._context(nest, across, made=False)
         length, room = context.get(LENGTH, I64), context.get(EACH, I64)
         memory = nest.pointer(context.get(MEMORY, I64))
-        extent = nest.extents[self.loop]
 
         def body(strip: Value, _: list[Value]) -> list[Value]:
-            start = strip * length
-            stop = start + length
-            nest.bounds[self.loop] = start, e.select(stop < extent, stop, extent)
+            bound(nest, self.loop, strip, length)
             first = strip.equals(0)
             with ExitStack() as targets:
                 for n, place in self._targets(nest, across, strip, memory, room).items():
