@@ -93,15 +93,15 @@ def _neighbours(strides: tuple[Size, ...], accesses: list[tuple[Size, int]], wit
     ]
 
 
-def apart(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
+def deinterleaved(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
     """Of adjacent elements, as many vectors of them as two lanes lie apart, those of each place between two lanes."""
     stride, lanes = len(vectors), vectors[0].lanes
     if stride == 1:
         return list(vectors)
     if stride % 2 == 0:
         pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-        even = apart(e, [_shuffle(e, a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
-        odd = apart(e, [_shuffle(e, a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
+        even = deinterleaved(e, [_shuffle(e, a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
+        odd = deinterleaved(e, [_shuffle(e, a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
         return [v for pair in zip(even, odd, strict=True) for v in pair]
     found = []
     for place in range(stride):
@@ -126,14 +126,14 @@ def moved(e: Emitter, first: Value, others: Value, places: Sequence[int]) -> lis
     return [first if p == 0 else _shuffle(e, first, more, range(p, p + lanes)) for p in places]
 
 
-def together(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
-    """The inverse of `apart`."""
+def interleaved(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
+    """The inverse of `deinterleaved`."""
     stride, lanes = len(vectors), vectors[0].lanes
     if stride == 1:
         return list(vectors)
     if stride % 2 == 0:
         found = []
-        for a, b in zip(together(e, vectors[::2]), together(e, vectors[1::2]), strict=True):
+        for a, b in zip(interleaved(e, vectors[::2]), interleaved(e, vectors[1::2]), strict=True):
             zipped = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
             found += [_shuffle(e, a, b, zipped[:lanes]), _shuffle(e, a, b, zipped[lanes:])]
         return found

@@ -328,7 +328,7 @@ class Nest:
             part = None if mask is None else mask.of_elements(stride, unwanted + k * lanes, count)
             vector = memory.load(e, self.source(load.root), start + k * lanes, 1, kept, count, part)
             vectors.append(vector if count == lanes else interleave.widened(e, vector, lanes))
-        apart = interleave.apart(e, vectors)
+        apart = interleave.deinterleaved(e, vectors)
         for i, place in zip(group.members, group.places, strict=True):
             env[i] = apart[place].differs(0) if load.dtype == BOOL else apart[place]
 
@@ -414,7 +414,7 @@ class Nest:
         if values[0].dtype == BOOL:
             values = [e.convert(value, memory.BYTE) for value in values]
         start, target = self.affine(group.start), self.target(group.members[0])
-        for k, vector in enumerate(interleave.together(e, values)):
+        for k, vector in enumerate(interleave.interleaved(e, values)):
             part = None if mask is None else mask.of_elements(group.stride, k * lanes, lanes)
             memory.store(e, vector, target, start + k * lanes, 1, part)
 
