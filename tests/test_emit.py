@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 from graphc.backends.numpy.llvm import machine as machines
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, I32, I64, Emitter, Features, Module, Value, width
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, I32, I64, Emitter, Value, width
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host, link
+from graphc.backends.numpy.llvm.module import Features, Module
 from tests.kernel_loops import Loop, loop_text
 
 Array = np.ndarray[Any, Any]

@@ -9,11 +9,11 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import entry
-from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.instructions import Product
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
 from graphc.backends.numpy.llvm.matmul import BLOCKS
+from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.small_products import pieces, rows_of_block, small_product
 from graphc.backends.numpy.llvm.steps import lower
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.backends.cupy.prelude import C_TYPES, unsigned
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Features, Module, Operand, Value
+from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Operand, Value
+from graphc.backends.numpy.llvm.module import Features, Module
 
 SYMBOLS: Final = {"add": "+", "sub": "-", "mul": "*", "fdiv": "/", "and": "&", "or": "|", "xor": "^"}
 DIVISIONS: Final = {"sdiv": "/", "udiv": "/", "srem": "%", "urem": "%"}

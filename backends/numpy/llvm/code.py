@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from graphc.backends.numpy import cache
-from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, Library, Machine, assemble, link, llvm_version
+from graphc.backends.numpy.llvm.module import Module
 
 
 class Part(NamedTuple):

@@ -10,9 +10,9 @@ from typing import Any
 from graphc.backends.numpy.arrays import Arguments
 from graphc.backends.numpy.llvm import effort, entry, externals
 from graphc.backends.numpy.llvm.code import Part, helpers, library
-from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import BRIEF, Library, Machine, host
+from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.pool import pool
 from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.backends.numpy.llvm.unroll import unrolled

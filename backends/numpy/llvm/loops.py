@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from graphc.backends.numpy.llvm import small_products, together
 from graphc.backends.numpy.llvm.across import Across
-from graphc.backends.numpy.llvm.emit import Module, Value
+from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.full_reductions import FullReduction
 from graphc.backends.numpy.llvm.machine import Machine
+from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.narrow import Narrow
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.strips import Strips

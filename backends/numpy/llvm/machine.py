@@ -9,7 +9,7 @@ from importlib import import_module
 from itertools import count
 from typing import Any, Final
 
-from graphc.backends.numpy.llvm.emit import Features
+from graphc.backends.numpy.llvm.module import Features
 
 # How much of its time LLVM spends on the choice and the order of instructions; no passes over the text run before that.
 BUSY: Final = 2  # for what runs once for each element

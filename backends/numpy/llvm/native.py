@@ -12,9 +12,9 @@ import numpy as np
 from graphc.backends.numpy.arguments import integer_casts
 from graphc.backends.numpy.llvm import body, calling, code, entry, externals, generator, program, reuse, steps
 from graphc.backends.numpy.llvm.arena import arrange
-from graphc.backends.numpy.llvm.emit import Module
 from graphc.backends.numpy.llvm.instructions import Moves, Program, Rows, Running
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
+from graphc.backends.numpy.llvm.module import Module
 from graphc.dims import Size
 from graphc.ir import Graph
 from graphc.plan import Plan

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from graphc.backends.numpy.llvm import effort, interleave, memory
-from graphc.backends.numpy.llvm.emit import BOOL, I32, I64, DType, Emitter, Module, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import BOOL, I32, I64, DType, Emitter, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
+from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.dims import Size

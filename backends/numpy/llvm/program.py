@@ -10,7 +10,7 @@ from graphc.backends.numpy.llvm import entry
 from graphc.backends.numpy.llvm.arena import Arena, arrange
 from graphc.backends.numpy.llvm.body import Body
 from graphc.backends.numpy.llvm.calling import Arguments
-from graphc.backends.numpy.llvm.emit import BOOL, F64, Emitter, Module, Value
+from graphc.backends.numpy.llvm.emit import BOOL, F64, Emitter, Value
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.instructions import (
     Clear,
@@ -25,6 +25,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Running,
     usual,
 )
+from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.schedule import Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, DType, Emitter, Module, Operand, Value, width
+from graphc.backends.numpy.llvm.emit import BOOL, DType, Emitter, Operand, Value, width
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST, Function, integer_pow, pow_constant
+from graphc.backends.numpy.llvm.module import Module
 
 
 class LlvmScalars:

@@ -10,9 +10,10 @@ import math
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import F64, DType, Emitter, Module, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import F64, DType, Emitter, Value, llvm_type
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import two_product
+from graphc.backends.numpy.llvm.module import Module
 
 HELPER = "graphc.fmod"
 
