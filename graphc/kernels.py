@@ -20,7 +20,7 @@ from graphc import dims
 from graphc.dims import Size
 
 DType = np.dtype[Any]
-# only backends make the last two: the sum of exp(x) over exp(the largest x), and a sum that loses what it rounds
+# only backends make the last two: the sum of exp(x - the largest x), and a sum that loses what it rounds
 Fold = Literal["sum", "prod", "max", "min", "any", "all", "exp_sum", "plain_sum"]
 
 # What kernels can load and store; complex numbers run by NumPy.

@@ -145,7 +145,7 @@ class Schedule:
 
     @property
     def shared(self) -> bool:
-        """Whether they do, because there may be enough to do."""
+        """Whether calls for parts of its division do run at once, because there may be enough to do."""
         return self.divisible and Work.of(self.kernel).may_be_much
 
     @cached_property
@@ -156,7 +156,7 @@ class Schedule:
 
     @property
     def in_pieces(self) -> bool:
-        """Whether they are, because there may be enough to do."""
+        """Whether all loops are reduced and swept over in pieces, because there may be enough to do."""
         return self.reduces_all and Work.of(self.kernel).may_be_much
 
     @property
@@ -176,7 +176,7 @@ class Schedule:
 
     @property
     def in_strips(self) -> bool:
-        """Whether it does, because there may be enough to do. A call can run out of memory."""
+        """Whether it folds in strips, because there may be enough to do. A call can run out of memory."""
         return self.folds_strips and Work.of(self.kernel).may_be_much
 
     @cached_property
