@@ -1,9 +1,9 @@
 """Products that go into a sum: ``w - rate * x.T @ g`` as one call of BLAS, which adds into an array as it multiplies.
 
 A program has a product and, later, a kernel that does nothing but combine it with another array. BLAS computes
-``alpha a b + beta c``, so the two become one where nothing that happens between them minds, and the product never lies
-in memory. BLAS adds up long sums in parts, and adds each to c: only products with short sums are merged, so that what
-rounding that costs stays within that of a few additions.
+``alpha a b + beta c``, so the two become one where nothing between them touches what they read and write, and the
+product never lies in memory. BLAS adds up long sums in parts, and adds each to c: only products with short sums are
+merged, so that what rounding that costs stays within that of a few additions.
 """
 
 from __future__ import annotations
