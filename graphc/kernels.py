@@ -36,6 +36,17 @@ EXACT_IN_HALF: Final = frozenset(
         *("maximum", "minimum", "fmax", "fmin", "max", "min"),
     )
 )
+# Ops that stop short of a neighbour at their operands' precision, which single precision does not see.
+NOT_IN_HALF: Final = frozenset({"lerp"})
+
+
+def computes(op: str, kinds: str, dtype: DType) -> bool:
+    """Whether kernels compute an op to a dtype; `kinds` are those at which its scalar meaning is NumPy's.
+
+    >>> computes("exp", "f", HALF), computes("lerp", "f", HALF), computes("exp", "f", np.dtype(np.int64))
+    (True, False, False)
+    """
+    return dtype.kind in kinds and (dtype != HALF or op not in NOT_IN_HALF)
 
 
 def fold_identity(fold: Fold, dtype: DType) -> bool | int | float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphc.dims import Size
 from graphc.errors import IRError
 from graphc.ir import Graph, TensorType
-from graphc.kernels import KERNEL_DTYPES, Affine
+from graphc.kernels import KERNEL_DTYPES, Affine, computes
 from graphc.ops import TABLE
 from graphc.passes.reading import VIEWS, Nodes, Read
 from graphc.text import labels
@@ -93,7 +93,7 @@ def kernel_node(nodes: Nodes, node: int) -> bool:
         return False
     types = [data["type"], *(nodes[a]["type"] for a in data["args"])]
     return all(isinstance(t, TensorType) and t.dtype in KERNEL_DTYPES for t in types) and (
-        data["type"].dtype.kind in op.kernel_kinds
+        computes(op.name, op.kernel_kinds, data["type"].dtype)
     )
 
 

@@ -38,6 +38,7 @@ from graphc.kernels import (
     Position,
     Store,
     Value,
+    computes,
 )
 from graphc.ops import TABLE
 from graphc.plan import Plan, Step
@@ -69,7 +70,8 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
         return None
     if op.kernel is None and op.fold is None:
         return "an op that no kernel has"
-    return None if types[0].dtype.kind in op.kernel_kinds else "a dtype at which kernels differ"  # type: ignore[union-attr]
+    found = computes(op.name, op.kernel_kinds, types[0].dtype)  # type: ignore[union-attr]
+    return None if found else "a dtype at which kernels differ"
 
 
 def lower(plan: Plan) -> Program:
