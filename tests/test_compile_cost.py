@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import body, code, generator, machine, native, reuse
+from graphc.backends.numpy.llvm import body, code, generator, machine, native, reuse, steps
+from graphc.backends.numpy.llvm.builder import Builder
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.instructions import Program
 from graphc.calling.generators import Search
-from graphc.kernels import Kernel
+from graphc.kernels import Affine, Fixed, Kernel, Store
 
 
 def kernels_of(f: Callable[..., Any], *specs: Any) -> list[Kernel]:
@@ -97,18 +98,54 @@ def test_masks_that_a_processor_lacks_are_loops(target: machine.Machine) -> None
     assert len(object_file) < 40 * lines(found.text)
 
 
+def lowered(f: Callable[..., Any], *specs: Any) -> Program:
+    """A function as a native program."""
+    return steps.lower(graphc.compile(f, *specs, kernels="ufunc").plan)
+
+
 def around(f: Callable[..., Any], *specs: Any) -> Part:
     """The module of the function around the kernels."""
-    from graphc.backends.numpy.llvm import steps
-
     plan = graphc.compile(f, *specs, kernels="ufunc").plan
-    lowered: Program = steps.lower(plan)
-    return native.around(lowered, plan, machine.host())[0]
+    return native.around(steps.lower(plan), plan, machine.host())[0]
 
 
 def test_around_kernels_there_is_only_what_is_used() -> None:
     assert functions(around(lambda x: x + 1, "f64[n]").text) == ["program"]
     assert functions(around(lambda x, s: x + s, "f64[n]", "f64[]").text) == ["number", "program"]
+
+
+def recurrence(length: int) -> Callable[[Any, Any], Any]:
+    """An unrolled loop whose steps are a product and a kernel."""
+
+    def f(w: Any, h: Any) -> Any:
+        for _ in range(length):
+            h = np.tanh(h @ w)
+        return h
+
+    return f
+
+
+def test_steps_that_are_alike_share_their_kernels() -> None:
+    few, many = (lowered(recurrence(n), "f64[40,40]", "f64[40,40]") for n in (4, 12))
+    assert len(few.kernels) == len(many.kernels) < 4
+    assert len(many.planned) == 12
+
+
+def test_kernels_with_zeros_of_other_signs_differ() -> None:
+    """0.0 equals -0.0, and yet they are not the same number."""
+
+    def filled(number: float) -> Kernel:
+        return Kernel((3,), (Fixed(np.dtype(np.float64), number),), (Store(0, -1, Affine.index(0, 1)),))
+
+    made = Builder()
+    assert [made.number(filled(number)) for number in (0.0, -0.0, 1.0, 0.0, -0.0)] == [0, 1, 2, 0, 1]
+
+
+def test_long_programs_are_of_several_blocks() -> None:
+    """LLVM's time for a basic block grows with the square of its length."""
+    texts = [around(recurrence(n), "f64[40,40]", "f64[40,40]").text for n in (40, 400)]
+    short, long = (max(map(lines, re.split(r"^[\w.]+:$", text, flags=re.MULTILINE))) for text in texts)
+    assert long < 1.5 * short
 
 
 def test_what_runs_once_in_a_call_is_compiled_in_a_hurry() -> None:

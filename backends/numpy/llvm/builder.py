@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,13 +21,13 @@ AT_ONCE: Final = 4096  # bytes of an array that are filled whole, though a part 
 class Builder:
     """Lists to which lowering a plan adds; equal kernels are one."""
 
-    def __init__(self, kernels: list[Kernel]) -> None:
+    def __init__(self) -> None:
         self.storages: list[Storage] = []
         self.instructions: list[Instruction] = []
         self.constants: list[Any] = []
         self.dense_copies: dict[Layout, Layout] = {}
-        self.kernels = kernels
-        self.numbers: dict[Kernel, int] = {}
+        self.kernels: list[Kernel] = []
+        self.numbers: dict[tuple[Any, ...], int] = {}
 
     # storages
 
@@ -66,9 +67,10 @@ class Builder:
         self.instructions.append(Run(self.number(kernel), tuple(reads), tuple(writes)))
 
     def number(self, kernel: Kernel) -> int:
-        found = self.numbers.get(kernel)
+        key = (kernel, *_written(kernel))
+        found = self.numbers.get(key)
         if found is None:
-            found = self.numbers[kernel] = len(self.kernels)
+            found = self.numbers[key] = len(self.kernels)
             self.kernels.append(kernel)
         return found
 
@@ -119,6 +121,24 @@ class Builder:
         """Copy what of an array of the same shape lies outside of a slice that is filled next."""
         for box in self.around(target, index):
             self.copy(source.sliced(box, extent(box)), target.sliced(box, extent(box)))
+
+
+def anonymous(kernel: Kernel) -> Kernel:
+    """The same kernel whatever nodes it reads and writes: its roots are -1, -2, ... in their order, its nodes too."""
+    roots = {root: -1 - n for n, root in enumerate(kernel.roots)}
+    nodes = {node: -1 - n for n, node in enumerate(kernel.nodes)}
+    values = [replace(v, root=roots[v.root]) if isinstance(v, Load) else v for v in kernel.values]
+    stores = [Store(s.value, nodes[s.node], s.at) for s in kernel.stores]
+    return Kernel(kernel.sizes, tuple(values), tuple(stores), kernel.reduced)
+
+
+def _written(kernel: Kernel) -> Iterator[str]:
+    """What numbers in a kernel look like: 0.0 equals -0.0, and 1 equals True."""
+    for value in kernel.values:
+        if isinstance(value, Fixed):
+            yield repr(value.number)
+        elif isinstance(value, Apply) and value.attrs:
+            yield repr(value.attrs)
 
 
 def indices(loops: int) -> list[Affine]:

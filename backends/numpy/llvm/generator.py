@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from graphc.backends.numpy.arrays import Arguments
@@ -36,7 +36,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     if not entry.SUPPORTED:
         found = library(modules, machine, names)
         externals.settle(found.addresses)
-        return list(callers(kernels, found))
+        return list(callers(enumerate(kernels), found))
     entries = [entry.function(kernel, f"kernel{number}", f"entry{number}") for number, kernel in enumerate(kernels)]
     words = externals.referred(entries)
     head = [externals.declarations(words, inside), entry.PRELUDE, *map(declaration, numbers)]
@@ -44,13 +44,13 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     names += [*(f"entry{number}" for number in numbers), *(word for word in words if word not in inside)]
     found = library(modules, machine, names)
     externals.settle(found.addresses)
-    slow = callers(kernels, found)
+    slow = callers(enumerate(kernels), found)
     return [entry.builtin(found.addresses[f"entry{number}"], caller) for number, caller in enumerate(slow)]
 
 
-def callers(kernels: Sequence[Kernel], found: Library) -> Iterator[Run]:
-    """Functions that run the kernels of a library, as `load` gives them but that each call costs more."""
-    for number, kernel in enumerate(kernels):
+def callers(kernels: Iterable[tuple[int, Kernel]], found: Library) -> Iterator[Run]:
+    """Functions that run kernels of a library, given with their numbers, as `load` gives them but slower to call."""
+    for number, kernel in kernels:
         yield _Caller(kernel, found.addresses[f"kernel{number}"], found)
 
 

@@ -273,13 +273,18 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A plan in instructions. `constants` are the arrays of the constant storages, by index."""
+    """A plan in instructions.
+
+    `constants` are the arrays of the constant storages, by index; `planned` has the
+    number of the kernel of each step that has one.
+    """
 
     storages: tuple[Storage, ...]
     instructions: tuple[Instruction, ...]
     results: tuple[Result, ...]
     kernels: tuple[Kernel, ...]
     constants: tuple[Any, ...]
+    planned: tuple[int, ...]
 
 
 def same_count(a: Size, b: Size) -> bool:

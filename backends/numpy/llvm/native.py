@@ -79,12 +79,14 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     inside = externals.defined(parts[0].text) if parts else []
     outside, words = around(lowered, plan, machine, inside)
     parts.append(outside)
-    planned = lowered.kernels[: sum(s.kernel is not None for s in plan.steps)]
-    names = [f"kernel{number}" for number in range(len(planned))]
+    planned = dict.fromkeys(lowered.planned)
+    names = [f"kernel{number}" for number in planned]
     library = code.library(parts, machine, ("program", *names, *words))
     externals.settle(library.addresses)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
-    return Native(library, constants, tuple(generator.callers(planned, library)), arrange(lowered).nbytes)
+    callers = generator.callers([(number, lowered.kernels[number]) for number in planned], library)
+    called = dict(zip(planned, callers, strict=True))
+    return Native(library, constants, tuple([called[n] for n in lowered.planned]), arrange(lowered).nbytes)
 
 
 def around(lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str] = ()) -> tuple[code.Part, list[str]]:

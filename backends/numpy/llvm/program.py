@@ -36,6 +36,7 @@ SLOW, SLOT, UNPACKED, HANDLER, STRICT, CONSTANTS = 0, 1, 2, 3, 4, 5
 ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
+TOGETHER: Final = 64  # instructions of a basic block: LLVM's time for one grows with the square of its length
 RELEASE: Final = 400_000.0  # additions, roughly: beyond, other threads may run meanwhile
 
 PRELUDE: Final = """
@@ -75,7 +76,11 @@ class _Function:
         e = self.e
         # the body is written first, since it says which sizes and constants are needed before it
         e.label("body")
-        for instruction in self.program.instructions:
+        for number, instruction in enumerate(self.program.instructions):
+            if number and number % TOGETHER == 0:
+                following = e.fresh("body")
+                e.statement(f"br label %{following}")
+                e.label(following)
             self.body.write(instruction)
         self.take_numbers()
         body, e.lines = e.lines, []

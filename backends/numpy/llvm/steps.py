@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.backends.numpy.llvm import moves, updates
-from graphc.backends.numpy.llvm.builder import Builder, indices
+from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
     Moves,
     Place,
@@ -82,11 +82,11 @@ def lower(plan: Plan) -> Program:
 
 class _Steps(Builder):
     def __init__(self, plan: Plan) -> None:
-        super().__init__([s.kernel for s in plan.steps if s.kernel is not None])
+        super().__init__()
         self.plan = plan
         self.nodes = plan.graph._node
         self.layouts: dict[int, Layout] = {}
-        self.planned = {id(kernel): n for n, kernel in enumerate(self.kernels)}
+        self.planned: list[int] = []
         self.into: Mapping[int, int] = {}  # of the step at hand, the operands that results overwrite
 
     def run(self) -> Program:
@@ -97,7 +97,12 @@ class _Steps(Builder):
             self.step(step)
         results = self.results()
         return Program(
-            tuple(self.storages), tuple(self.instructions), results, tuple(self.kernels), tuple(self.constants)
+            tuple(self.storages),
+            tuple(self.instructions),
+            results,
+            tuple(self.kernels),
+            tuple(self.constants),
+            tuple(self.planned),
         )
 
     # layouts
@@ -177,7 +182,8 @@ class _Steps(Builder):
         writes = tuple(Place.of(self.result(node)) for node in kernel.nodes)
         for node, base in fills.items():
             self.copy_around(self.layout(base), self.layout(node), dict(self.nodes[node]["attrs"])["index"])
-        self.instructions.append(Run(self.planned[id(kernel)], reads, writes))
+        self.planned.append(self.number(anonymous(kernel)))
+        self.instructions.append(Run(self.planned[-1], reads, writes))
 
     def elementwise(self, node: int, data: dict[str, Any]) -> None:
         shape = data["type"].shape
