@@ -305,7 +305,7 @@ def test_kernels_that_ctypes_calls_run_on_threads(counted: pool.Pool) -> None:
     f = graphc.compile(lambda x: np.exp(np.sin(x)), "f64[n,m]", kernels="llvm")
     (kernel,) = [s.kernel for s in f.plan.steps if s.kernel is not None]
     found = code.library(generator.parts([kernel], host()), host(), ("kernel0",))
-    (run,) = generator.callers([kernel], found)
+    (run,) = generator.callers(enumerate([kernel]), found)
     x = values(701, 523)
     for count in COUNTS:
         counted.threads = count
