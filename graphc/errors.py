@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 LONGEST_LINE: Final = 100  # characters of a source line that an error shows
+REAL_PARTS: Final = "compute with real and imaginary parts, z.real and z.imag: complex numbers cannot be traced yet"
+"""What to do with complex numbers inside a traced function."""
 
 
 @dataclass(frozen=True, slots=True)

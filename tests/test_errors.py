@@ -60,6 +60,10 @@ PROGRAMS = (
     Program("reshape", ValueError, 'graphc.trace(lambda x: x.reshape(2, -1), "f64[3]")'),
     Program("concatenate", ValueError, 'graphc.trace(lambda x, y: np.concatenate([x, y]), "f64[2,3]", "f64[2,4]")'),
     Program("bitwise_of_floats", TypeError, 'graphc.trace(lambda x: (x > 0) & x, "f64[3]")'),
+    Program("complex_argument", TypeError, "graphc.jit(lambda z: z.real)(np.array([1 + 2j]))"),
+    Program("complex_spec", TypeError, 'graphc.trace(lambda z: z.imag, "c128[]")'),
+    Program("complex_for_float", TypeError, 'graphc.compile(lambda x: 2 * x, "f64[2]")(np.array([1j, 2]))'),
+    Program("complex_constant", TypeError, 'z = np.array([1j, 2])\ngraphc.trace(lambda x: x * z, "f64[2]")'),
     Program("complex_cast", TypeError, 'graphc.trace(lambda x: x.astype(complex), "f64[3]")'),
     # Python asks for values
     Program("if", TypeError,

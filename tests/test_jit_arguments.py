@@ -451,8 +451,49 @@ def test_numbers_of_every_kind() -> None:
         assert found.value.loc is not None
         with pytest.raises(OverflowError):
             graphc.trace(lambda x: x, large)
-    with pytest.raises(TraceError, match="complex"):
-        f(1j)
+
+
+COMPLEX = (np.array([1 + 2j, 3 - 4j]), np.complex64(1j), [np.ones(2), np.array(1j)], np.zeros((0, 2), np.complex64), 1j)
+
+
+@pytest.mark.parametrize("z", COMPLEX, ids=repr)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda f, z: graphc.jit(f)(z),
+        lambda f, z: graphc.compile(f, z),
+        lambda f, z: graphc.trace(f, z),
+        lambda f, z: graphc.grad(f)(z),
+        lambda f, z: graphc.jvp(f, (z,), (z,)),
+        lambda f, z: graphc.vmap(f)(z),
+    ],
+)
+def test_complex_arguments_are_refused_whatever_the_function_does_with_them(use: Any, z: Any) -> None:
+    def f(z: Any) -> Any:
+        pytest.fail("the function was called")
+
+    with pytest.raises((TraceError, DTypeError), match="complex") as found:
+        use(f, z)
+    assert "pass z.real and z.imag as two arguments" in str(found.value)
+    assert found.value.loc is not None
+
+
+@pytest.mark.parametrize(
+    "spec", ["c128[3]", "c64[]", graphc.Spec(("n",), complex), graphc.Spec((), np.complex64)], ids=repr
+)
+def test_complex_specs_are_refused(spec: Any) -> None:
+    for use in (graphc.trace, graphc.compile, graphc.verify):
+        with pytest.raises(DTypeError, match="an argument of dtype complex"):
+            use(lambda z: z.real, spec)
+
+
+def test_a_function_called_for_floats_before_refuses_complex_numbers_after() -> None:
+    f = graphc.jit(lambda x: (x.real, x.conj()))
+    for x in (np.ones(2), np.float64(1), 1.0):
+        for _ in range(3):
+            f(x)
+        with pytest.raises((TraceError, DTypeError), match="complex"):
+            f(x * 1j)
 
 
 # --- Python values in the arguments of a derivative ---------------------------------------------------------

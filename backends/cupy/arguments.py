@@ -33,7 +33,7 @@ class DeviceSpec(InputSpec):
                     f"argument {self.name}: no safe cast from {array.dtype} to {want.dtype}",
                     expected=f"{want!r}",
                     actual=repr(TensorType(array.shape, array.dtype)) if known else f"an array of {array.dtype}",
-                    fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for this dtype",
+                    fix=self._fix(array.dtype),
                 )
             array = array.astype(want.dtype)
         if array.ndim != want.ndim or any(

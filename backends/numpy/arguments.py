@@ -60,9 +60,7 @@ class InputSpec:
                     f"argument {self.name}: no safe cast from {array.dtype} to {want.dtype}",
                     expected=f"{want!r}",
                     actual=repr(TensorType(array.shape, array.dtype)) if plain else f"a {type(value).__name__}",
-                    fix=f"{self.name}.astype(np.{want.dtype.name}), or compile for this dtype"
-                    if plain
-                    else "pass an array of numbers",
+                    fix=self._fix(array.dtype) if plain else "pass an array of numbers",
                 )
             array = np.asarray(value, want.dtype) if scalar else array.astype(want.dtype)
         if array.ndim != want.ndim or any(
@@ -75,6 +73,12 @@ class InputSpec:
                 fix="pass an array of this shape, or compile for other sizes: a name such as n stands for any",
             )
         return array
+
+    def _fix(self, given: np.dtype[Any]) -> str:
+        """What to do about an array of another dtype, from which no cast is safe."""
+        if given.kind == "c" != self.type.dtype.kind:
+            return f"{self.name}.real; or compile a function of {self.name}.real and {self.name}.imag, if both count"
+        return f"{self.name}.astype(np.{self.type.dtype.name}), or compile for this dtype"
 
     def owned(self, array: np.ndarray[Any, Any], *others: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The array itself if it is the caller's to give away, and no other argument shows its memory; else a copy."""

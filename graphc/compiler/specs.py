@@ -33,7 +33,24 @@ class Spec:
 
 
 def type_of(spec: Any) -> TensorType:
-    """The type a spec stands for: a type text, a Spec, an example array, or a Python number (weak)."""
+    """The type a spec stands for: a type text, a Spec, an example array, or a Python number (weak).
+
+    Raises:
+        DTypeError: it has a dtype that cannot be traced. Complex ones are refused here, whatever stands for them, so
+            that no function of NumPy ever meets a complex traced value: graphs written as text may have them.
+    """
+    type = _any_type_of(spec)
+    if type.dtype.kind == "c":
+        raise DTypeError(
+            f"an argument of dtype {type.dtype} cannot be traced",
+            expected=_REAL,
+            actual=repr(type),
+            fix=_TWO_ARGUMENTS,
+        )
+    return type
+
+
+def _any_type_of(spec: Any) -> TensorType:
     if isinstance(spec, TensorType):
         return spec
     if isinstance(spec, Spec):
@@ -59,7 +76,7 @@ def type_of(spec: Any) -> TensorType:
             return TensorType(tuple(spec.shape), _LONG_NAMES.get(name) or DTYPES[name])
         raise DTypeError(
             f"an array of dtype {spec.dtype} cannot be traced",
-            expected=f"one of {' '.join(REAL_DTYPES)}",
+            expected=_REAL,
             actual=f"{spec.dtype} of shape {tuple(spec.shape)}",
             fix="convert it to another dtype",
         )
@@ -69,7 +86,7 @@ def type_of(spec: Any) -> TensorType:
         if dtype not in DTYPE_NAMES:
             raise DTypeError(
                 f"an array of dtype {array.dtype} cannot be traced",
-                expected=f"one of {' '.join(REAL_DTYPES)}",
+                expected=_REAL,
                 actual=f"{array.dtype} of shape {array.shape}",
                 fix="convert it with astype, or pass parts of it that are numbers",
             )
@@ -91,6 +108,8 @@ def _written(dtype: Any) -> str:
     return f"{'np.' if issubclass(dtype, np.generic) else ''}{dtype.__name__}"
 
 
+_REAL: Final = f"one of {' '.join(REAL_DTYPES)}"
+_TWO_ARGUMENTS: Final = "pass z.real and z.imag as two arguments: complex numbers cannot be traced yet"
 _LONG_NAMES: Final = {dtype.name: dtype for dtype in DTYPES.values()}
 
 
@@ -117,7 +136,7 @@ def not_an_array(given: Any, name: str | None, expected: str = "an array or a nu
     kind = type(given)
     static = f"jit's static_argnames={name!r}" if name is not None and name.isidentifier() else "jit's static_argnames"
     if isinstance(given, complex):
-        fix = "pass real and imaginary parts: complex values cannot be traced yet"
+        fix = _TWO_ARGUMENTS
     elif isinstance(given, (np.random.Generator, np.random.RandomState)):
         fix = "pass a key, which graphc.random.key(seed) makes, and draw with graphc.random's functions"
     elif isinstance(given, (str, bytes, type)) or callable(given):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import UnsupportedError
+from graphc.errors import REAL_PARTS, UnsupportedError
 from graphc.ir import DTYPE_NAMES
 
 
@@ -18,7 +18,7 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
             f"dtype={found} cannot be traced",
             expected="bool, an integer or a real float",
             actual=str(found),
-            fix="compute with real and imaginary parts" if found.kind == "c" else "use a number's dtype",
+            fix=REAL_PARTS if found.kind == "c" else "use a number's dtype",
         )
     return found
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.errors import UnsupportedError
+from graphc.errors import REAL_PARTS, UnsupportedError
 from graphc.ir import DTYPE_NAMES
 from graphc.numpy.checks import memory_order
 from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported
@@ -70,7 +70,10 @@ def convert_operands(
     dtypes = loop_dtypes(ufunc, tuple(kinds), signature, casting)
     for dtype in dtypes:
         if dtype.kind not in "biuf" or dtype not in DTYPE_NAMES:
-            raise UnsupportedError(f"np.{ufunc.__name__}: a loop over {dtype} cannot be traced")
+            raise UnsupportedError(
+                f"np.{ufunc.__name__}: a loop over {dtype} cannot be traced",
+                fix=REAL_PARTS if dtype.kind == "c" else None,
+            )
     return world, [world.convert(x, d) for x, d in zip(lifted, dtypes, strict=False)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Size
-from graphc.errors import DTypeError, GraphcError, UnsupportedError
+from graphc.errors import REAL_PARTS, DTypeError, GraphcError, UnsupportedError
 from graphc.ir import Attrs, Builder, Callback, Constant, Locs, TensorType, Type
 from graphc.ops import lookup
 from graphc.ops.record import Op
@@ -284,7 +284,10 @@ def promotion(types: tuple[Any, ...], to_float: bool = False) -> tuple[np.dtype[
         raise DTypeError("no common dtype", actual=", ".join(map(str, types))) from error
     if dtype.kind not in "biuf":
         raise UnsupportedError(
-            f"dtype {dtype} cannot be traced yet", expected="bool, integer or real float", actual=str(dtype)
+            f"dtype {dtype} cannot be traced yet",
+            expected="bool, integer or real float",
+            actual=str(dtype),
+            fix=REAL_PARTS if dtype.kind == "c" else None,
         )
     if to_float and dtype.kind != "f":
         # true division of integers gives what NumPy's loop for them gives: float64, or float16/32 for small ints

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.dims import Dim
-from graphc.errors import UnsupportedError
+from graphc.errors import REAL_PARTS, UnsupportedError
 from graphc.ir import Builder, TensorType
 from graphc.ops.world import Operand, size_value
 from graphc.tracing.delegates import namespace
@@ -53,6 +53,7 @@ def lift(value: Any, world: TracingWorld) -> Any:
             expected="a bool, integer or real float array",
             actual=repr(value)[:60],
             loc=(user_locs() or (None,))[0],
+            fix=REAL_PARTS if array.dtype.kind == "c" else None,
         )
     return world.constant(array)
 

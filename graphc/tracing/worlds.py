@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from graphc.dims import Size
-from graphc.errors import Loc, UnsupportedError
+from graphc.errors import REAL_PARTS, Loc, UnsupportedError
 from graphc.ir import Builder, Guard, Locs, TensorType, set_name
 from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
@@ -33,7 +33,7 @@ STALE_BYTES: Final = 1 << 16  # a writable closed-over array of this size is lik
 _NO_OPERANDS: Final[dict[type, str]] = {
     list: "np.array([...]), beside which a traced number is an array too",
     tuple: "np.array([...]), beside which a traced number is an array too",
-    complex: "compute with real and imaginary parts: complex values cannot be traced yet",
+    complex: REAL_PARTS,
     str: "numbers, not text",
     bytes: "numbers, not text",
     dict: "take a value out of the dict",
