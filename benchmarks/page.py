@@ -268,10 +268,9 @@ def render(report: Report) -> str:
             f"- {row.name}: arguments and results are {size(row.bytes)}{f'; {row.note}' if row.note else ''}\n"
             for row in report.memory
         ]
+        lead = f"{MEMORY}\n" if any(row.note for row in report.memory) else ""
         table = by_peer(report.memory, report, "bytes")
-        parts.append(
-            f"## Peak memory of a call\n\n{MEMORY}\n{table}\n{''.join(rows)}{picture('memory', 'Peak memory')}"
-        )
+        parts.append(f"## Peak memory of a call\n\n{lead}{table}\n{''.join(rows)}{picture('memory', 'Peak memory')}")
     if report.rows:
         lead = "The largest error of a result, relative to its largest element, in units of its precision's epsilon."
         parts.append(f"## Errors\n\n{lead}\n\n{by_peer(report.rows, report, 'error')}")
