@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.harness import ROOT, Settings, environment
 
-COPY_SIZES = (2**18, 2**21, 2**24, 2**27, 2**28)
-"""Bytes of source and destination together, from what a core's own cache holds to main memory."""
+COPY_SIZES = (2**18, 2**21, 2**24, 2**26, 2**27, 2**28)
+"""Bytes read and written, from what a core's own cache holds to main memory."""
 
 VECTOR_FLAGS = (
     "sse4_2",
@@ -51,16 +51,36 @@ def best_of(work: Callable[[], object], seconds: float) -> float:
 
 
 def copy_bandwidth(size: int, seconds: float = 0.3) -> float:
-    """Bytes read and written per second by a copy between two arrays whose pages are there already."""
+    """Bytes read and written per second from one array to another whose pages are there already.
+
+    The faster of the C library's copy and of a plain loop of vectors: either may be.
+    """
     source = np.ones(size // 16)
     target = np.zeros_like(source)
-    inner = max(1, 2**22 // size)
+    return max(
+        rate(lambda: np.copyto(target, source), 2 * source.nbytes, seconds / 2),
+        rate(lambda: np.negative(source, out=target), 2 * source.nbytes, seconds / 2),
+    )
 
-    def copies() -> None:
+
+def update_bandwidth(size: int, seconds: float = 0.3) -> float:
+    """Bytes read and written per second where each number is replaced in its place.
+
+    That is more than a copy reaches: half as much memory is touched, and no line is fetched only to be overwritten.
+    """
+    array = np.ones(size // 16)
+    return rate(lambda: np.negative(array, out=array), 2 * array.nbytes, seconds)
+
+
+def rate(work: Callable[[], object], nbytes: int, seconds: float) -> float:
+    """Bytes per second, if `work` moves so many."""
+    inner = max(1, 2**22 // nbytes)
+
+    def several() -> None:
         for _ in range(inner):
-            np.copyto(target, source)
+            work()
 
-    return inner * 2 * source.nbytes / best_of(copies, seconds)
+    return inner * nbytes / best_of(several, seconds)
 
 
 def product_rate(dtype: type[np.floating[Any]], n: int = 1024, seconds: float = 0.5) -> float:
@@ -73,6 +93,7 @@ def product_rate(dtype: type[np.floating[Any]], n: int = 1024, seconds: float = 
 def limits() -> dict[str, Any]:
     return {
         "copy": [[size, copy_bandwidth(size)] for size in COPY_SIZES],
+        "update": [[size, update_bandwidth(size)] for size in COPY_SIZES],
         "sgemm": product_rate(np.float32),
         "dgemm": product_rate(np.float64),
     }
@@ -93,17 +114,24 @@ def measured_limits(settings: Settings, caches: Path) -> dict[str, Any]:
 
 def best_limits(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """The higher of two measurements: a machine that was busy for one of them is as fast as in the other."""
-    copies = zip(first["copy"], second["copy"], strict=True)
+
+    def higher(kind: str) -> list[list[float]]:
+        return [[size, max(a, b)] for (size, a), (_, b) in zip(first[kind], second[kind], strict=True)]
+
     return {
-        "copy": [[size, max(rate, other)] for (size, rate), (_, other) in copies],
+        **{kind: higher(kind) for kind in ("copy", "update")},
         **{name: max(first[name], second[name]) for name in ("sgemm", "dgemm")},
     }
 
 
-def copy_limit(found: dict[str, Any], size: float) -> float:
-    """The measured copy bandwidth for a working set of so many bytes: of the nearest size that was measured."""
-    nearest = min(found["copy"], key=lambda point: abs(math.log(point[0] / max(size, 1))))
-    return float(nearest[1])
+def bandwidth(found: dict[str, Any], size: float, in_place: bool = False) -> float:
+    """The measured bandwidth for so many bytes read and written, of a copy or in place.
+
+    Between two sizes that were measured it is interpolated, in the logarithms of both.
+    """
+    points = found["update" if in_place and "update" in found else "copy"]
+    sizes, rates = zip(*points, strict=True)
+    return float(np.exp(np.interp(math.log(max(size, 1)), np.log(sizes), np.log(rates))))
 
 
 def description(settings: Settings) -> dict[str, Any]:

@@ -47,11 +47,31 @@ METHOD = """\
   of the library left out. A second table has both together, from the import of the library to the first results; the
   start of Python and the import of NumPy, which are the same for all, are in neither. All libraries have their modules
   as byte code, graphc too, which is compiled to it before the first process starts, as `pip` does.
-- Peak memory is by how much a fresh process grows during a call, by the system's own count.
-- The copy bandwidth is the best of many copies between two arrays that are in memory already, for several sizes; the
-  limit of a row is that of the size nearest to its own. Its traffic is what has to move at least: arguments and
-  results once. Rows that need no more than that can reach 100%.
+- Peak memory is by how much a fresh process grows during a call, by the system's own count, when all memory that is
+  free has been given back to the system before.
+- The copy bandwidth is the best of many copies between two arrays that are in memory already, by the C library or by a
+  loop of vectors, whichever is faster; the update bandwidth is the best of negating an array in place. Both count each
+  byte that is read and each that is written. They are measured for several sizes, and interpolated between them. The
+  traffic of a row is what has to move at least: its arguments and results, once.
 """
+
+LIMITS = """\
+The limit is what the machine reaches with the row's traffic, its arguments read and its results written once: by a
+copy; by an update in place, where a step replaces its own arguments, which touches half the memory and fetches no
+line only to overwrite it; or, where matrix products dominate, by NumPy's. Rows that compute little come near 100%, and
+may come out a little above it: repeated calls find a part of their data in the processor's cache.
+"""
+
+MEMORY = """\
+What a call adds to its arguments, which are there before: results and temporaries. graphc's is that of the first call
+after compiling. Later ones add less, since memory of results that have been dropped is
+[used again](kernels.md#memory-of-large-results): how much is said below the table. For the others, many of which
+compile in their first call, it is that of a later one, after their allocators have given back what is free. CasADi, and
+steps in place, write into memory that is there: the buffers bound before, or the arguments.
+"""
+
+UNEXAMINED = "not examined yet: only the ratio of this run is known"
+"""What stands beside a row with a faster peer for which nothing was found by measuring."""
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1) -> str:
@@ -68,7 +88,11 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1)
 def circumstances(report: Report) -> str:
     """The machine, the date, the versions."""
     machine, limits = report.machine, report.limits
-    copies = ", ".join(f"{rate / 1e9:.3g} GB/s at {size(amount)}" for amount, rate in limits["copy"])
+    bandwidths = [
+        (f"{kind} bandwidth", ", ".join(f"{rate / 1e9:.3g} GB/s at {size(amount)}" for amount, rate in limits[kind]))
+        for kind in ("copy", "update")
+        if kind in limits
+    ]
     pinned = f", pinned to CPU {', '.join(map(str, machine['pinned']))}" if machine["pinned"] else ""
     memory = f", {size(machine['memory'])} of memory" if machine["memory"] else ""
     facts = [
@@ -77,7 +101,7 @@ def circumstances(report: Report) -> str:
         ("processor", f"{machine['cpu']} ({', '.join(machine['flags'])}), {machine['cores']} cores{memory}"),
         ("threads", f"{machine['threads']} for each peer{pinned}; load average before the run {machine['load']}"),
         ("system", f"{machine['system']}, Python {machine['python']}"),
-        ("copy bandwidth", copies),
+        *bandwidths,
         ("matrix product", f"{limits['sgemm'] / 1e9:.3g} GFLOP/s float32, {limits['dgemm'] / 1e9:.3g} float64"),
     ]
     found = [(peer.title, peer.version, seconds(peer.seconds)) for peer in report.peers.values() if not peer.reason]
@@ -137,7 +161,7 @@ def slower(report: Report) -> str:
         best = row.best_peer()
         value = None if best is None else row.ratio(best)
         if best is not None and value is not None and value < 1:
-            rows.append((row.name, report.peers[best].title, times(value), REASONS.get(row.name, "no reason known")))
+            rows.append((row.name, report.peers[best].title, times(value), REASONS.get(row.name, UNEXAMINED)))
     if not rows:
         return ""
     lead = (
@@ -174,13 +198,13 @@ def workloads(report: Report) -> str:
     rows = []
     for row in report.rows:
         best = row.best_peer()
-        cells = [row.name, row.title, "gemm" if row.flops else "copy"]
+        cells = [row.name, row.title, plots.limit(row)]
         for peer in (BASE, best):
             outcome = row.measured().get(peer or "")
             cells.append(f"{100 * share(row, outcome, report):.0f}%" if outcome else "")
         rows.append([*cells, report.peers[best].title if best else ""])
     headings = ("workload", "what is computed", "limit", "graphc reaches", "best peer reaches", "best peer")
-    return f"## The workloads, and the machine's limits\n\n{table(headings, rows, left=3)}"
+    return f"## The workloads, and the machine's limits\n\n{LIMITS}\n{table(headings, rows, left=3)}"
 
 
 def by_peer(rows: list[Row], report: Report, cell: str) -> str:
@@ -235,11 +259,18 @@ def render(report: Report) -> str:
         table = by_peer(report.latency, report, "seconds")
         if report.start:
             table += f"\nWith the import of the library:\n\n{by_peer(report.start, report, 'seconds')}"
-        parts.append(f"## Compile latency\n\n{table}{picture('latency', 'Compile latency against operations')}")
+        titles = "".join(f"- {row.name}: {row.title}\n" for row in report.latency)
+        parts.append(
+            f"## Compile latency\n\n{table}\n{titles}{picture('latency', 'Compile latency against operations')}"
+        )
     if report.memory:
-        rows = [f"- {row.name}: arguments and results are {size(row.bytes)}\n" for row in report.memory]
+        rows = [
+            f"- {row.name}: arguments and results are {size(row.bytes)}{f'; {row.note}' if row.note else ''}\n"
+            for row in report.memory
+        ]
+        lead = f"{MEMORY}\n" if any(row.note for row in report.memory) else ""
         table = by_peer(report.memory, report, "bytes")
-        parts.append(f"## Peak memory of a call\n\n{table}\n{''.join(rows)}{picture('memory', 'Peak memory')}")
+        parts.append(f"## Peak memory of a call\n\n{lead}{table}\n{''.join(rows)}{picture('memory', 'Peak memory')}")
     if report.rows:
         lead = "The largest error of a result, relative to its largest element, in units of its precision's epsilon."
         parts.append(f"## Errors\n\n{lead}\n\n{by_peer(report.rows, report, 'error')}")

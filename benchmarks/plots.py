@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import copy_limit
+from benchmarks.machine import bandwidth
 from benchmarks.results import BASE, Outcome, Report, Row
+from benchmarks.tables import size
+
+PAGE = 4096
+"""Bytes of a page of memory."""
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; the markers differ as well.
 STYLES = {
@@ -83,9 +87,9 @@ def limits(report: Report) -> Any:
         )
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [f"{row.name} ({'gemm' if row.flops else 'copy'})" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row.name} ({limit(row)})" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("share of the measured limit: copy bandwidth at that size, or matrix product")
+    axes.set_xlabel("share of the measured limit: bandwidth of a copy or an update of that size, or matrix product")
     axes.set_title(f"Machine limits: {_circumstances(report)}", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
@@ -97,21 +101,27 @@ def _limited(report: Report) -> list[Row]:
     return [row for row in report.rows if BASE in row.measured() and (row.flops or row.bytes >= 2**18)]
 
 
+def limit(row: Row) -> str:
+    """What bounds a row: matrix products, or the memory's bandwidth by a copy or by an update in place."""
+    return "gemm" if row.flops else "update" if row.in_place else "copy"
+
+
 def share(row: Row, outcome: Outcome, report: Report) -> float:
     """The part of the row's limit that was reached."""
     seconds = outcome.summary.median
     if row.flops:
         peak: float = report.limits["sgemm" if row.dtype == "float32" else "dgemm"]
         return row.flops / seconds / peak
-    return row.bytes / seconds / copy_limit(report.limits, row.bytes)
+    return row.bytes / seconds / bandwidth(report.limits, row.bytes, row.in_place)
 
 
 def latency(report: Report) -> Any:
     """Compile latency against the number of operations."""
     figure, axes = _figure(8.5, 5)
-    sizes = {row.name: int(re.sub(r"\D", "", row.name)) for row in report.latency}
+    graphs = [row for row in report.latency if re.fullmatch(r"compile-\d+", row.name)]
+    sizes = {row.name: int(row.name.removeprefix("compile-")) for row in graphs}
     for peer in report.peers:
-        found = [row for row in report.latency if peer in row.measured()]
+        found = [row for row in graphs if peer in row.measured()]
         points = [(sizes[row.name], row.outcomes[peer].summary.median) for row in found]
         if points:
             colour, marker = STYLES[peer]
@@ -127,20 +137,31 @@ def latency(report: Report) -> Any:
 
 
 def memory(report: Report) -> Any:
-    """By how much a process grows during a call, beside the results it has to hold."""
-    figure, axes = _figure(8, 1.5 + 0.2 * sum(len(row.measured()) for row in report.memory))
-    labels, y = [], 0.0
-    for row in report.memory:
-        for peer, outcome in row.measured().items():
-            axes.barh(y, outcome.samples[0] / 2**20, color=STYLES[peer][0], alpha=0.8)
-            labels.append((y, f"{report.peers[peer].title}, {row.name}"))
-            y += 1
-        y += 0.8
-    axes.set_yticks([at for at, _ in labels], [text for _, text in labels], fontsize=7)
-    axes.invert_yaxis()
-    axes.set_xlabel("MiB by which the process grows during one call")
+    """By how much a process grows during a call: the rows of the table, a point for each peer."""
+    rows = [row for row in report.memory if row.measured()]
+    figure, axes = _figure(10, 2.6 + 0.5 * len(rows))
+    for place, peer in enumerate(report.peers):
+        # a little apart, or equal ones would hide each other; a page of memory is the least that can be counted
+        offset = 0.6 * (place / max(1, len(report.peers) - 1) - 0.5)
+        points = [
+            (max(row.outcomes[peer].samples[0], PAGE), y + offset)
+            for y, row in enumerate(rows)
+            if peer in row.measured()
+        ]
+        if points:
+            colour, marker = STYLES[peer]
+            axes.scatter(*zip(*points, strict=True), color=colour, marker=marker, s=34, label=report.peers[peer].title)
+    axes.set_xscale("log", base=2)
+    ticks = [2**k for k in range(12, 31, 3)]
+    axes.set_xticks(ticks, ["4 KiB or less", *(size(tick) for tick in ticks[1:])])
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    for y in range(1, len(rows)):
+        axes.axhline(y - 0.5, color="black", linewidth=0.5)
+    axes.set_xlabel("bytes by which the process grows during one call")
     axes.set_title(f"Peak memory: {_circumstances(report)}", fontsize=10)
     axes.grid(alpha=0.3, axis="x")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
 
 
@@ -151,7 +172,7 @@ def figures(report: Report) -> dict[str, Callable[[Report], Any]]:
         found["times"] = times
     if _limited(report):
         found["limits"] = limits
-    if any(row.measured() for row in report.latency):
+    if any(row.measured() and re.fullmatch(r"compile-\d+", row.name) for row in report.latency):
         found["latency"] = latency
     if any(row.measured() for row in report.memory):
         found["memory"] = memory

@@ -40,6 +40,9 @@ class Row:
     flops: float | None = None
     dtype: str = "float64"
     note: str = ""
+    in_place: bool = False
+    """Whether a call replaces its first arguments, so that results need no memory of their own."""
+
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def measured(self) -> dict[str, Outcome]:
@@ -83,7 +86,8 @@ class Report:
     """Samples are seconds from the program to its first results, in a fresh process with empty caches."""
 
     memory: list[Row] = field(default_factory=list)
-    """A sample is the bytes by which the process grew during one call."""
+    """A sample is the bytes by which the process grew during one call. A note says what later calls need."""
+
     threads: list[Row] = field(default_factory=list)
     """graphc alone; the outcomes are those of one thread, "1", and of two, "2"."""
 

@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.machine import copy_limit
+from benchmarks.machine import bandwidth
 from benchmarks.results import BASE, OWN, Outcome, Report, Row
 
 
@@ -34,9 +34,9 @@ def times(value: float) -> str:
 
 
 def traffic(row: Row, outcome: Outcome, limits: dict[str, object]) -> str:
-    """Bytes per second, and their share of what a copy of that size reaches."""
+    """Bytes per second, and their share of what a copy of that size, or an update in place, reaches."""
     rate = row.bytes / outcome.summary.median
-    return f"{rate / 1e9:.3g} GB/s, {100 * rate / copy_limit(limits, row.bytes):.0f}%"
+    return f"{rate / 1e9:.3g} GB/s, {100 * rate / bandwidth(limits, row.bytes, row.in_place):.0f}%"
 
 
 def arithmetic(row: Row, outcome: Outcome, limits: dict[str, object]) -> str:
@@ -57,7 +57,7 @@ def headed(title: str, table: Table) -> RenderableType:
 def row_table(row: Row, report: Report) -> RenderableType:
     """One workload, a line for each peer."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("peer", "time", "±", "× graphc", "traffic, of copy", "arithmetic, of gemm", "error, eps", ""):
+    for heading in ("peer", "time", "±", "× graphc", "traffic, of limit", "arithmetic, of gemm", "error, eps", ""):
         table.add_column(heading, justify="left" if heading in ("peer", "") else "right")
     for peer, outcome in row.outcomes.items():
         title = report.peers[peer].title

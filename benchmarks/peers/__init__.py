@@ -14,6 +14,9 @@ from benchmarks.workload import Workload
 class Peer(ABC):
     """A library in one way of using it."""
 
+    compiles_ahead = False
+    """Whether nothing is left to compile when a program is prepared; else it is at the first call."""
+
     @abstractmethod
     def version(self) -> str:
         """The version of the library, and of what it computes with."""

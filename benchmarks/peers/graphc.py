@@ -19,6 +19,7 @@ class Graphc(Peer):
     """NumPy arrays in and out, results as NumPy's."""
 
     fast_math = False
+    compiles_ahead = True
 
     def version(self) -> str:
         return graphc.__version__
