@@ -306,6 +306,9 @@ def test_memory_that_no_result_can_take_is_reported_when_it_is_compiled() -> Non
     with pytest.warns(DonationWarning, match=r"no result can take the memory.*w: f64\[3\]") as caught:
         f = graphc.compile(lambda w: np.sum(w), "f64[3]", donate_argnums=0)
     assert caught[0].filename == __file__
+    assert str(caught[0].message).endswith("the results are: f64[].")
+    with pytest.warns(DonationWarning, match=r"the results are: f64\[2\], f64\[3\], f64\[4\], f64\[5\], f64\[6\], …"):
+        graphc.compile(lambda w: [np.full(n, 2.0) * w[0] for n in range(2, 9)], "f64[9]", donate_argnums=0)
     w = np.arange(3.0)
     assert f(w) == 3.0
     assert w.tolist() == [0.0, 1.0, 2.0]

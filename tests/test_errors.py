@@ -286,6 +286,37 @@ def test_a_notebook_cell_shows_its_line() -> None:
         graphc.trace(scope["f"], "f64[2,3]")
 
 
+CONDITION = "np.where(condition, a, b)"
+NUMBER = "compute with the traced value itself"
+COUNT = "make the argument static"
+
+
+@pytest.mark.parametrize(("code", "fix"), [
+    ("graphc.jit(lambda x: x if x.sum() > 0 else -x)(np.ones(3))", CONDITION),
+    ("graphc.jit(lambda x: x if x.sum() > 0 else -x)(np.zeros(3))", CONDITION),
+    ("graphc.jit(lambda x: x if x.sum() > 0 else -x)(np.arange(3.))", CONDITION),
+    ("graphc.trace(lambda x: np.ones(3) if x[0] > 0 else np.zeros(3), 'f64[3]')", CONDITION),
+    ("graphc.trace(lambda x: np.ones(3) * x if x[0] > 0 else np.zeros(x.shape[0]), 'f64[n]')", CONDITION),
+    ("graphc.trace(lambda x: np.full(3, float(x[0])), 'f64[3]')", NUMBER),
+    ("graphc.trace(lambda x: np.eye(3) * x.item(), 'f64[1]')", NUMBER),
+    ("graphc.trace(lambda x: np.eye(3).dot(x.item()), 'f64[1]')", NUMBER),
+    ("graphc.trace(lambda x: np.arange(0, float(x), 0.5), 'f64[]')", NUMBER),
+    ("graphc.trace(lambda x, n: [np.ones(3) * x for _ in range(n)], 'f64[3]', 'i64[]')", COUNT),
+    ("graphc.trace(lambda x, n: np.arange(3) * x + [1, 2, 3][n], 'f64[3]', 'i64[]')", "np.asarray(array, like=n)[n]"),
+    # the value is an argument of the function
+    ("graphc.trace(lambda x: x + np.zeros(x.shape[0]), 'f64[n]')", "graphc.numpy.zeros"),
+    ("graphc.trace(lambda x: x @ np.full((3, x.shape[0]), 1.5).T, 'f64[n]')", "graphc.numpy.full"),
+    ("graphc.trace(lambda x: x + np.eye(\n    x.shape[0],\n), 'f64[n]')", "graphc.numpy.eye"),
+    ("from numpy import ones as einsen\ngraphc.trace(lambda x: x + einsen(x.shape[0]), 'f64[n]')", "graphc.numpy.ones"),
+    ("import numpy as xp\nä = 'ä'; graphc.trace(lambda x: x + xp.arange(x.shape[0]), 'f64[n]')", "graphc.numpy.arange"),
+    ("graphc.trace(lambda x, n: np.zeros(n) + x, 'f64[]', 'i64[]')", COUNT),
+])  # fmt: skip
+def test_advice_to_make_arrays_in_the_trace_is_for_arguments_of_their_maker(code: str, fix: str, folder: Path) -> None:
+    with pytest.raises(TraceError) as caught:
+        run(folder / "model.py", HEAD + code)
+    assert str(caught.value.fix).startswith(fix)
+
+
 def test_equal_functions_in_two_files_keep_their_files() -> None:
     """Python compares code objects by their content, in which the file does not count."""
     for file in ("one.py", "two.py"):

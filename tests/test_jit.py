@@ -651,3 +651,16 @@ def test_errors_of_calls_made_before_have_a_line() -> None:
         f(X)
     assert found.value.loc is not None
     assert found.value.loc.source == "f(X)"
+
+
+def test_a_size_guarded_inside_and_outside_a_derivative_is_explained_once() -> None:
+    def loss(w: Any, x: Any, t: Any) -> Any:
+        return np.mean((x @ w)[np.arange(len(x)), t])
+
+    f = graphc.jit(graphc.value_and_grad(loss))
+    x, t = np.ones((5, 2)), np.array([0, 1, 2, 1, 0])
+    for n in (5, 4):
+        f(np.ones((2, 3)), x[:n], t[:n])
+    guards = f.explain().rpartition("guards: ")[2]
+    assert guards.count(" == ") == 1, guards
+    np.testing.assert_array_equal(f(np.ones((2, 3)), x[:3], t[:3])[1], [[1 / 3] * 3] * 2)

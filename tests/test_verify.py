@@ -313,6 +313,16 @@ def test_without_python_flint_nothing_is_certified_that_gf_does_not(monkeypatch:
         assert verify(np.tanh, "f64[]", budget=0).verdict == "refuted"
 
 
+def test_without_python_flint_the_report_says_what_limits_at_edges_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "python-flint" not in str(verify(np.abs, "f64[]", order=1))
+    monkeypatch.setattr(reals_module, "have_flint", lambda: False)
+    report = verify(np.abs, "f64[]", order=1)
+    assert report.edges
+    assert any("limits at edges need python-flint" in note for note in report.notes)
+    assert 'pip install "graphc[verify]"' in str(report)
+    assert "python-flint" not in str(verify(np.abs, "f64[]", order=1, edges=False))
+
+
 def test_an_input_that_nothing_depends_on_is_noted() -> None:
     report = verify(lambda x, y: x * 2, "f64[]", "f64[]", order=1)
     assert report.notes == ("no output depends on y: zeros",)

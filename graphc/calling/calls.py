@@ -19,13 +19,13 @@ def call(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
         result = f(*args, **kwargs)
     except GraphcError as error:
         locate(error)
-        name_maker(error)
+        name_maker(error, error.__traceback__)
         raise
     except Exception as error:
         hidden = hidden_error(error) or failed_maker(error)
         if hidden is None:
             raise
-        name_maker(hidden)
+        name_maker(hidden, error.__traceback__)
         error.__cause__ = None  # the two would name each other as causes
         raise hidden from error
     if watch is not None:

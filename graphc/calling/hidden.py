@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dis
 import re
+from types import TracebackType
 from typing import Final
 
+from graphc.calling.makers import called_maker
 from graphc.errors import GraphcError, TraceError
 from graphc.tracing import WRITABLE, locate, user_frame
 
 _RAISE: Final = dis.opmap["RAISE_VARARGS"]
 # another function is named, or no function is to blame
 _INSIDE: Final = re.compile(r" in (?:np|scipy)\.|^(?:an index|writing) into")
-_MAKER: Final = re.compile(r"\b(?:np|numpy)\.(arange|zeros|ones|empty|full|eye|identity|tri)\(")
 
 
 def hidden_error(error: Exception) -> GraphcError | None:
@@ -32,14 +33,19 @@ def hidden_error(error: Exception) -> GraphcError | None:
     return None
 
 
-def name_maker(error: GraphcError) -> None:
-    """Where NumPy was to make an array of a size that is not known yet, name the function that can."""
-    made = None if error.loc is None or _INSIDE.search(error.problem) else _MAKER.search(error.loc.source)
-    if made is not None and isinstance(error, TraceError) and "known only when the graph runs" in error.problem:
+def name_maker(error: GraphcError, trace: TracebackType | None) -> None:
+    """Where NumPy was to make an array of a size that is not known yet, name the function that can.
+
+    `trace` is the traceback of what left the user's function, which may have replaced the error.
+    """
+    if not isinstance(error, TraceError) or "known only when the graph runs" not in error.problem:
+        return
+    made = None if _INSIDE.search(error.problem) else called_maker(trace)
+    if made is not None:
         error.fix = (
             "make the argument static: graphc.jit(f, static_argnames=...); or take a size of an array, as x.shape[0]"
             if error.problem.startswith("NumPy needs") and "traced " in (error.actual or "")
-            else f"graphc.numpy.{made[1]}, which takes sizes that are known only when the graph runs"
+            else f"graphc.numpy.{made}, which takes sizes that are known only when the graph runs"
         )
 
 

@@ -30,6 +30,7 @@ from graphc.tracing import stacklevel
 if TYPE_CHECKING:
     from graphc.objective import Objective
 
+SHOWN: Final = 5  # results that a warning names
 KERNELS: Final = ("llvm", "ufunc", "none")
 
 
@@ -235,9 +236,11 @@ def _report_unused_donations(graph: Graph, plan: Plan) -> None:
     useless = [k for k in graph.graph["donated"] if k not in plan.donated and inputs[k]["type"].shape]
     if useless:
         shown = ", ".join(f"{dict(inputs[k]['attrs'])['name']}: {inputs[k]['type']!r}" for k in useless)
+        results = ", ".join(map(repr, graph.output_types[:SHOWN])) + (", …" if len(graph.output_types) > SHOWN else "")
         warnings.warn(
             f"{graph.name}: no result can take the memory of what is donated here: {shown}. It takes a result of the "
-            "same dtype and shape that is made when the argument is read no more, after all that may raise an error.",
+            "same dtype and shape that is made when the argument is read no more, after all that may raise an error; "
+            f"the results are: {results or 'none'}.",
             DonationWarning,
             stacklevel=stacklevel(),
         )

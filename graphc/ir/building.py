@@ -218,7 +218,8 @@ def copy_into(
     ids = {} if ids is None else ids
     ids.update(zip(graph.inputs, arguments, strict=True))
     for guard in graph.guards:
-        builder.guards.setdefault(guard)
+        if guard.swapped not in builder.guards:
+            builder.guards.setdefault(guard)
     regions: dict[int, int] = {0: builder.region}
     base = builder.region
     for i, data in graph._node.items():

@@ -25,6 +25,11 @@ class Guard:
     def __str__(self) -> str:
         return f"{self.left} {self.relation} {self.right}"
 
+    @property
+    def swapped(self) -> Guard:
+        """The same fact with its sides exchanged, if that is one; otherwise the guard itself."""
+        return Guard(self.relation, self.right, self.left) if self.relation in ("==", "!=") else self
+
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the fact is true of these sizes."""
         left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement
-from typing import Any
+from typing import Any, Final
 
+from graphc.backends.exact import reals
 from graphc.compiler import trace
 from graphc.errors import DifferentiationError, TraceError
 from graphc.ir import Graph, without_effects
@@ -21,6 +22,8 @@ from graphc.verification.identities import Derived, derive
 from graphc.verification.report import Entry, Report
 from graphc.verification.sampling import choose_sizes, inexact_constant, sample_points
 from graphc.verification.search import Search
+
+WITHOUT_FLINT: Final = 'limits at edges need python-flint, which is not installed: pip install "graphc[verify]"'
 
 
 def verify(
@@ -107,6 +110,8 @@ def verify(
         # what users run is the gradient of the simplified, stabilised forward
         prepared = pipeline.run(graph, pipeline.FORWARD)[-1].graph
         found = audit(graph, vjp_graph(prepared, wrt), wrt, derived.outputs, sampled, sizes, (names, results), roots)
+        if found and not reals.have_flint():
+            notes.append(WITHOUT_FLINT)
     seconds = round(time.monotonic() - started, 3)
     return Report(graph.name, tuple(entries), tuple(found), tuple(notes), seconds)
 
