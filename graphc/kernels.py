@@ -141,12 +141,25 @@ class Load:
     within: tuple[Within, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
-    """A number known when the kernel is made."""
+    """A number known when the kernel is made. Those written alike are equal: 0.0 and -0.0 are not.
+
+    >>> Fixed(SINGLE, 0.0) == Fixed(SINGLE, -0.0), Fixed(SINGLE, 0.0) == Fixed(SINGLE, 0.0)
+    (False, True)
+    """
 
     dtype: DType
     number: bool | int | float
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fixed) and self._written() == other._written()
+
+    def __hash__(self) -> int:
+        return hash(self._written())
+
+    def _written(self) -> tuple[DType, str]:
+        return self.dtype, repr(self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +359,7 @@ class _WithoutHalves:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.values: list[Value] = []
-        self.known: dict[Value, int] = {}
+        self.casts: dict[tuple[int, DType], int] = {}
         self.number: list[int] = []  # of each value of the kernel, the one instead; of halves, in either precision
 
     def run(self) -> Kernel:
@@ -362,18 +375,17 @@ class _WithoutHalves:
         return Kernel(kernel.sizes, tuple(self.values), tuple(stores), kernel.reduced)
 
     def append(self, value: Value) -> int:
-        """The number of a value; an equal cast is there once."""
-        if isinstance(value, Apply) and value in self.known:
-            return self.known[value]
-        if isinstance(value, Apply):
-            self.known[value] = len(self.values)
         self.values.append(value)
         return len(self.values) - 1
 
     def cast(self, number: int, dtype: DType) -> int:
+        """The number of a value at another dtype; an equal cast is there once."""
         if self.values[number].dtype == dtype:
             return number
-        return self.append(Apply(dtype, "cast", (number,), (("dtype", dtype), ("weak", False))))
+        if (number, dtype) not in self.casts:
+            made = Apply(dtype, "cast", (number,), (("dtype", dtype), ("weak", False)))
+            self.casts[number, dtype] = self.append(made)
+        return self.casts[number, dtype]
 
     def operand(self, number: int) -> int:
         """A value of the kernel as it is computed with."""

@@ -38,6 +38,15 @@ def test_functions_that_do_not_wait_for_each_other_are_together() -> None:
     assert sorted(i for part in found for i in part) == list(range(11))
 
 
+def test_zeros_of_other_signs_are_other_constants() -> None:
+    def f(a: Any, b: Any, c: Any, d: Any) -> Any:
+        at_right, at_left = np.arctan2(a, 0.0), np.arctan2(b, -0.0)
+        return at_right + 10 * at_left + 100 * np.arctan2(c, 0.0) + 1000 * np.arctan2(d, -0.0)
+
+    compiled = graphc.compile(f, *["f64[]"] * 4, kernels="llvm")
+    assert compiled(0.0, 0.0, 0.0, 0.0) == f(0.0, 0.0, 0.0, 0.0)
+
+
 def test_a_chain_stays_a_chain() -> None:
     values: list[Value] = numbers(F64, 1)
     for _ in range(6):

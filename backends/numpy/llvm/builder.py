@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class Builder:
         self.constants: list[Any] = []
         self.dense_copies: dict[Layout, Layout] = {}
         self.kernels: list[Kernel] = []
-        self.numbers: dict[tuple[Any, ...], int] = {}
+        self.numbers: dict[Kernel, int] = {}
 
     # storages
 
@@ -67,10 +67,9 @@ class Builder:
         self.instructions.append(Run(self.number(kernel), tuple(reads), tuple(writes)))
 
     def number(self, kernel: Kernel) -> int:
-        key = (kernel, *_written(kernel))
-        found = self.numbers.get(key)
+        found = self.numbers.get(kernel)
         if found is None:
-            found = self.numbers[key] = len(self.kernels)
+            found = self.numbers[kernel] = len(self.kernels)
             self.kernels.append(kernel)
         return found
 
@@ -130,15 +129,6 @@ def anonymous(kernel: Kernel) -> Kernel:
     values = [replace(v, root=roots[v.root]) if isinstance(v, Load) else v for v in kernel.values]
     stores = [Store(s.value, nodes[s.node], s.at) for s in kernel.stores]
     return Kernel(kernel.sizes, tuple(values), tuple(stores), kernel.reduced)
-
-
-def _written(kernel: Kernel) -> Iterator[str]:
-    """What numbers in a kernel look like: 0.0 equals -0.0, and 1 equals True."""
-    for value in kernel.values:
-        if isinstance(value, Fixed):
-            yield repr(value.number)
-        elif isinstance(value, Apply) and value.attrs:
-            yield repr(value.attrs)
 
 
 def indices(loops: int) -> list[Affine]:

@@ -71,7 +71,7 @@ def _key(kernel: Kernel, number: int) -> object:
     if any(o.dtype != value.dtype for o in operands) or not isinstance(TABLE[value.op].kernel, str):
         return None
     # a function of a constant may be another one: a power, say
-    constants = tuple(o.number if isinstance(o, Fixed) else None for o in operands)
+    constants = tuple(o if isinstance(o, Fixed) else None for o in operands)
     return value.op, value.dtype, value.attrs, constants
 
 
