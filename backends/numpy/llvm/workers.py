@@ -57,6 +57,13 @@ def source(platform: str, machine: Machine) -> str:
         return WITHOUT_THREADS
     worker = "i32" if platform == "win32" else "ptr"
     nothing = "0" if platform == "win32" else "null"
+    # a look at the gate was in vain: another one, or sleep
+    idle = f"""idle:
+  call void @{pause}
+  %looked = add i64 %k, 1
+  %again = icmp ult i64 %looked, {spin}
+  br i1 %again, label %look, label %tired
+"""
     return f"""
 {declared}
 declare i64 @llvm.fptosi.sat.i64.f64(double)
@@ -141,12 +148,7 @@ look:
   %places = and i64 %seen, 4294967295
   %open = icmp ne i64 %places, 0
   br i1 %open, label %enter, label %idle
-idle:
-  call void @{pause}
-  %looked = add i64 %k, 1
-  %again = icmp ult i64 %looked, {spin}
-  br i1 %again, label %look, label %tired
-enter:
+{idle}enter:
   ; one place less, one more inside
   %entered = add i64 %seen, 4294967295
   %pair = cmpxchg ptr @gate, i64 %seen, i64 %entered seq_cst monotonic
@@ -298,12 +300,7 @@ look:
   %inside = load atomic i64, ptr @gate acquire, align 8
   %empty = icmp eq i64 %inside, 0
   br i1 %empty, label %finished, label %idle
-idle:
-  call void @{pause}
-  %looked = add i64 %k, 1
-  %again = icmp ult i64 %looked, {spin}
-  br i1 %again, label %look, label %tired
-tired:
+{idle}tired:
   call void @acquire()
   store atomic i64 1, ptr @waiting seq_cst, align 8
   br label %sleep
