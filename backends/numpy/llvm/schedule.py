@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, cmp_to_key
 from itertools import pairwise
@@ -339,51 +339,58 @@ class Schedule:
 
     @cached_property
     def homes(self) -> dict[int, int]:
-        """Values to keep for later sweeps, each in the array of a store: its own, or one that is written later."""
+        """Values to keep for later sweeps, each in the array of a store: its own, or one that is written later.
+
+        An array may have one value after the other: a sweep reads all that it needs of an element before it writes there.
+        """
         kernel, stages = self.kernel, self.kernel.stages
         homes: dict[int, int] = {}
-        if self.last_stage == 0:
+        # of each array that can be a home: its dtype, and of what lies there the value, its first and its last sweep
+        rooms = {
+            n: (kernel.values[store.value].dtype, [(store.value, stages[store.value], self.last_stage + 1)])
+            for n, store in enumerate(kernel.stores if self.last_stage else ())
+            # every point of all loops has an element of its own in the array
+            if self.stored_in_sweeps[n] and all(s != 0 for s in store.at.strides)
+        }
+        if not rooms:
             return homes
-        last_use = self._last_use()
-        taken: set[int] = set()
-        for i, value in enumerate(kernel.values):
-            if not isinstance(value, Apply) or not self.swept[i]:
+        last_use = self._uses()
+        # later values first: what has a home is not computed again, and what it follows from may be needed no longer
+        for i in reversed(range(len(last_use))):
+            value, first, last = kernel.values[i], stages[i], last_use[i]
+            if not isinstance(value, Apply) or not self.swept[i] or last <= first:
                 continue
-            if last_use[i] <= stages[i] or self._repeated(i) < HEAVY:
-                continue
-            for n, store in enumerate(kernel.stores):
-                same = kernel.values[store.value].dtype == value.dtype
-                # every point of all loops has an element of its own in the array
-                covers = all(s != 0 for s in store.at.strides)
-                if n in taken or not same or not covers or not self.stored_in_sweeps[n]:
-                    continue
-                if store.value == i or stages[store.value] >= last_use[i]:
-                    homes[i] = n
-                    taken.add(n)
-                    break
+            if self._repeated(i, last_use) >= HEAVY:
+                for n, (dtype, guests) in rooms.items():
+                    free = all(j == i or last <= comes or first >= goes for j, comes, goes in guests)
+                    if free and dtype == value.dtype:
+                        guests.append((i, first, last))
+                        homes[i] = n
+                        break
+            if i not in homes:
+                for j in value.operands:
+                    last_use[j] = max(last_use[j], last)
         return homes
 
-    def _last_use(self) -> list[int]:
-        """For each value the last sweep in which something that follows from it is computed; 0 if nothing does."""
+    def _uses(self) -> list[int]:
+        """For each value the last sweep in which something is computed from it, if nothing is computed twice."""
         last = [0] * len(self.kernel.values)
-        for i in reversed(range(len(last))):
-            value, stage = self.kernel.values[i], self.kernel.stages[i]
+        for i, (value, stage) in enumerate(zip(self.kernel.values, self.kernel.stages, strict=True)):
             if isinstance(value, Reduce):
                 last[value.operand] = max(last[value.operand], stage - 1)
             elif isinstance(value, Apply):
-                own = max(stage, last[i]) if self.swept[i] else stage
                 for j in value.operands:
-                    last[j] = max(last[j], own)
+                    last[j] = max(last[j], stage)
         return last
 
-    def _repeated(self, i: int) -> int:
-        """What computing a value again would cost."""
+    def _repeated(self, i: int, last_use: Sequence[int]) -> int:
+        """What computing a value again would cost in the last sweep that uses it, with what that one needs anyway."""
         seen: set[int] = set()
         stack = [i]
         total = 0
         while stack:
             j = stack.pop()
-            if j in seen or not self.swept[j]:
+            if j in seen or not self.swept[j] or (j != i and last_use[j] >= last_use[i]):
                 continue
             seen.add(j)
             value = self.kernel.values[j]
