@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, Final
 
 from graphc.dims import Size
@@ -30,7 +32,12 @@ from graphc.passes.groups import (
 from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
 
 SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
-LIMIT: Final = 256  # nodes of a kernel: beyond, registers spill and compiling takes longer than it saves
+# Nodes of a kernel: beyond, registers spill and compiling takes longer than it saves.
+LIMIT: Final = 256
+NEAR: Final = 192  # nodes after which it ends where the fewest values are read by what follows
+MOST: Final = 1024  # where there are far fewer of them further on; each of them may take a vector of the stack
+FEWER: Final = 4  # times
+SWEEPS: Final = 4  # folds one after the other: what each of them needs is in memory, or computed once more
 SHORT: Final = 128  # elements of a row: a function of one number takes as long as the sum of fewer
 MANY: Final = 256  # rows: fewer are done before another step has begun
 LARGE: Final = 1 << 16  # elements: a second sweep over more of them finds nothing left in the cache
@@ -61,9 +68,11 @@ class _Unit:
     reduced: frozenset[int] | None = None
     axes: dict[int, Axes] = field(default_factory=dict)
     across: set[int] = field(default_factory=set)
-    after: set[int] = field(default_factory=set)  # the nodes that need the result of a fold of this kernel
+    stages: dict[int, int] = field(default_factory=dict)  # how many folds of this kernel a node is known after, if any
     users: set[int] = field(default_factory=set)
     kernel: bool = False
+    most: int = LIMIT  # nodes
+    until: int | None = None  # the last position in the graph from which a node may join, once that is decided
 
 
 class _Fuser:
@@ -172,21 +181,66 @@ class _Fuser:
     def fit(self, node: int, number: int, others: set[int]) -> Axes | str:
         """The axes that the node, which reads `others` too, would have in a kernel; or why it cannot join."""
         unit = self.units[number]
-        if len(unit.nodes) >= LIMIT:
-            return f"the kernel has {LIMIT} nodes already"
+        if self.full(node, unit):
+            return f"the kernel has {len(unit.nodes)} nodes already"
         for u in others:
             if self.depends(u, number):
                 return "another step between the two needs the kernel's results first"
         fold = self.fold_of(node)
+        stage = self.stage(node, unit)
+        if fold is not None and (stage >= SWEEPS or (stage >= 2 and self.heavy(unit) > 1)):
+            return "another sweep would compute again what others have computed"
         axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, number)
         if isinstance(axes, str) or fold is not None:
             return axes
-        if unit.reduced is not None and self.needs_fold(node, unit):
+        if unit.reduced is not None and stage:
             if self.sweeps_again(unit, axes):
                 return "a second sweep over so many elements would find nothing left in the cache"
             if self.one_at_a_time(node, unit, axes):
                 return "a function of the sums of short rows is faster for many rows at once"
         return axes
+
+    def full(self, node: int, unit: _Unit) -> bool:
+        """Whether a kernel takes no more nodes: what it leaves to others should be few values."""
+        if len(unit.nodes) < NEAR:
+            return False
+        position = self.positions[node]
+        if unit.until is None:
+            # how many values it would leave to later nodes if it ended here, or after some of them
+            left = self.left(self.positions[unit.nodes[0]], position, MOST - len(unit.nodes))
+            near, far = left[: LIMIT - len(unit.nodes) + 1], left[LIMIT - len(unit.nodes) + 1 :]
+            unit.until = position + len(near) - 1 - near[::-1].index(min(near))
+            if far and FEWER * min(far) <= min(near):
+                unit.most, unit.until = MOST, position + len(near) + far.index(min(far))
+        return position >= unit.until or len(unit.nodes) >= unit.most
+
+    def left(self, start: int, end: int, more: int) -> list[int]:
+        """How many of the values computed from one position on are read from another on, and from some later ones on."""
+        stop = min(end + more, len(self.last_reads))
+        changes = [0] * (stop - start + 2)
+        for position in range(start, stop):
+            last = self.last_reads[position]
+            if last > position:
+                changes[position + 1 - start] += 1
+                changes[min(last, stop) + 1 - start] -= 1
+        return list(accumulate(changes))[end - start : -1]
+
+    @cached_property
+    def positions(self) -> dict[int, int]:
+        """Where in the graph each node stands."""
+        return {i: position for position, i in enumerate(self.nodes)}
+
+    @cached_property
+    def last_reads(self) -> list[int]:
+        """For each node of the graph the last position at which its value is read; -1 for one that is not stored."""
+        last = dict.fromkeys(self.graph.outputs, len(self.nodes))
+        for i in reversed(self.nodes):
+            data = self.nodes[i]
+            read = last.get(i, -1) if data["op"] in VIEWS else self.positions[i]
+            for a in data["args"]:
+                last[a] = max(last.get(a, -1), read)
+        plain = SOURCES | VIEWS
+        return [-1 if data["op"] in plain or i in self.scalars else last.get(i, -1) for i, data in self.nodes.items()]
 
     def one_at_a_time(self, node: int, unit: _Unit, axes: Axes) -> bool:
         """Whether a transcendental function would be computed once for each of many short rows."""
@@ -199,14 +253,32 @@ class _Fuser:
         rows = math.prod(d if isinstance(d, int) else MANY for k, d in enumerate(unit.domain) if k not in unit.reduced)
         return row < SHORT and rows >= MANY
 
-    def needs_fold(self, node: int, unit: _Unit) -> bool:
-        """Whether the node needs the result of a fold of the kernel, so that it cannot be part of the first sweep."""
+    def stage(self, node: int, unit: _Unit) -> int:
+        """After how many folds of the kernel, one after the other, the node's operands are known."""
+        stage = 0
         for a in self.nodes[node]["args"]:
             while self.nodes[a]["op"] in VIEWS:
                 a = self.nodes[a]["args"][0]
-            if a in unit.after or (a in unit.axes and self.fold_of(a) is not None):
-                return True
-        return False
+            stage = max(stage, unit.stages.get(a, 0))
+        return stage
+
+    def know(self, node: int, unit: _Unit) -> None:
+        """Note after how many folds a node is known."""
+        stage = self.stage(node, unit) + (self.fold_of(node) is not None)
+        if stage:
+            unit.stages[node] = stage
+
+    def heavy(self, unit: _Unit) -> int:
+        """How many transcendental functions are computed at each point of the reduced loops."""
+        assert unit.reduced is not None
+        return sum(
+            not unit.reduced.isdisjoint(axes) and TABLE[self.nodes[i]["op"]].work in (None, "transcendental")
+            for i, axes in unit.axes.items()
+        )
+
+    def uses_folds(self, unit: _Unit) -> bool:
+        """Whether a node of the kernel needs the result of a fold."""
+        return any(stage > 1 or self.fold_of(i) is None for i, stage in unit.stages.items())
 
     def sweeps_again(self, unit: _Unit, axes: Axes) -> bool:
         """Whether a node would walk a whole large array again after a reduction of it to one number."""
@@ -366,8 +438,7 @@ class _Fuser:
     def enter(self, node: int, number: int, axes: Axes) -> None:
         """Make the node one of a kernel's, which then comes after all that the node reads."""
         unit = self.units[number]
-        if self.needs_fold(node, unit):
-            unit.after.add(node)
+        self.know(node, unit)
         unit.nodes.append(node)
         unit.axes[node] = axes
         self.unit_of[node] = number
@@ -413,6 +484,7 @@ class _Fuser:
             unit = self.units[number]
             unit.kernel, unit.domain, unit.reduced = True, domain, reduced
             unit.axes[node] = axes
+            self.know(node, unit)
             self.register(node, number)
             return
         unit = self.units[number]
@@ -427,7 +499,7 @@ class _Fuser:
             for known in reversed(self.readers.get((root, domain), ())[-8:]):
                 number = self.current(known)
                 unit = self.units[number]
-                if number in operands or len(unit.nodes) >= LIMIT:
+                if number in operands or self.full(node, unit):
                     continue
                 if reduced is not None and self.role(node, unit, reduced, whole) not in ROLES:
                     continue
@@ -439,7 +511,9 @@ class _Fuser:
     def merge(self, into: int, other: int, node: int) -> None:
         """Make one kernel of two that `node` reads, if they run over the same loops and neither needs the other."""
         a, b = self.units[into], self.units[other]
-        if not b.kernel or a.domain != b.domain or len(a.nodes) + len(b.nodes) > LIMIT:
+        if not b.kernel or a.domain != b.domain or self.full(node, b):
+            return
+        if len(a.nodes) + len(b.nodes) > max(a.most, b.most):
             return
         turned: _Unit | None = None
         if a.reduced is not None and b.reduced is not None and a.reduced != b.reduced:
@@ -460,9 +534,12 @@ class _Fuser:
             turned.across = {i for i in turned.nodes if self.fold_of(i)}
             turned.reduced = a.reduced if turned is b else b.reduced
         a.nodes += b.nodes
+        a.most = max(a.most, b.most)
+        a.until = max((u.until for u in (a, b) if u.until is not None), default=None)
         a.across |= b.across
-        a.after |= b.after
+        a.stages.update(b.stages)
         a.axes.update(b.axes)
+        self.know(node, a)
         a.reduced = a.reduced if a.reduced is not None else b.reduced
         a.bits |= b.bits
         a.users |= b.users
@@ -481,7 +558,7 @@ class _Fuser:
         assert other.reduced is not None
         loops = {k for k, d in enumerate(unit.domain) if d != 1}
         rest = loops - other.reduced
-        if unit.across or unit.after or unit.reduced != rest or max(loops) not in other.reduced:
+        if unit.across or self.uses_folds(unit) or unit.reduced != rest or max(loops) not in other.reduced:
             return False
         if self.folds_halves(unit.nodes):
             return False

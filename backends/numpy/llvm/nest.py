@@ -12,7 +12,7 @@ from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
-from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
 from graphc.dims import Size
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Within
 from graphc.ops import TABLE
@@ -20,6 +20,9 @@ from graphc.ops import TABLE
 # Additions for an element: more are written once for whole vectors and for the rest.
 SHORT: Final = 9
 SHORT_IN_ROWS: Final = 20  # where there is a rest at the end of each row, and the choice is guessed wrong there
+# A read or a write with a choice takes as much text as so many instructions: with few between, all is shorter twice.
+CHOICE: Final = 8
+WRITTEN: Final = 30  # instructions of a transcendental function that is not called
 
 Env = dict[int, Value]  # values of a kernel that have been computed, by number
 
@@ -35,7 +38,8 @@ class Nest:
         self.vector_loop = self.schedule.vector_loop
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)
-        self.k = LlvmScalars(self.e, fast, effort.calls(kernel))
+        self.calls = effort.calls(kernel)
+        self.k = LlvmScalars(self.e, fast, self.calls)
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
         self.bounds: dict[int, tuple[Value, Value]] = {}  # of loops of which only a part runs
@@ -194,17 +198,28 @@ class Nest:
         stop: Value,
         carried: list[Value],
         body: Callable[[list[Value], int, Mask | None], list[Value]],
-        work: int = 0,
+        once: bool = False,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
-        work: what the body costs for an element. A long one is written once, and has a mask for every vector.
+        once: whether it is written once, with a mask for every vector.
         """
-        once = work > (SHORT if len(self.kernel.sizes) == 1 else SHORT_IN_ROWS)
         for first, last in self.parts(self.vector_loop, start, stop):
             carried = self._vectors(first, last, carried, body, once)
         return carried
+
+    def once(self, computed: Iterable[int], accesses: int, times: int = 1) -> bool:
+        """Whether a body is written once for whole vectors and for the rest, rather than once for each.
+
+        It computes some values for `times` vectors together, with as many reads, writes and folds for each.
+        """
+        weights = [weight(self.kernel.values[i]) for i in computed]
+        if times * sum(weights) <= (SHORT if len(self.kernel.sizes) == 1 else SHORT_IN_ROWS):
+            return False
+        transcendental = 1 if self.calls else WRITTEN
+        written = sum(transcendental if w == WEIGHTS["transcendental"] else 1 for w in weights)
+        return written > CHOICE * accesses
 
     def _vectors(
         self,

@@ -310,7 +310,21 @@ class Schedule:
 
     def work(self, stage: int) -> int:
         """What a sweep costs for an element, in additions."""
-        return sum(weight(self.kernel.values[i]) for i in self.needed(stage) if not self.at_home(i, stage))
+        return sum(weight(self.kernel.values[i]) for i in self.computed(stage))
+
+    def computed(self, stage: int) -> list[int]:
+        """What a sweep computes, without what it reads."""
+        return [
+            i for i in self.needed(stage) if isinstance(self.kernel.values[i], Apply) and not self.at_home(i, stage)
+        ]
+
+    def accesses(self, stage: int) -> int:
+        """How often a sweep reads, writes or folds a vector."""
+        written = (
+            len(self.folds(stage)) + len(self.stores(stage)) + sum(self.kernel.stages[i] == stage for i in self.homes)
+        )
+        read = [i for i in self.needed(stage) if isinstance(self.kernel.values[i], Load) or self.at_home(i, stage)]
+        return written + sum(self.vector_loop in self.varies[i] for i in read)
 
     @cached_property
     def _needed(self) -> tuple[tuple[int, ...], ...]:

@@ -77,7 +77,7 @@ class Sweeps:
         start, stop = nest.range(loop)
         env = nest.hoisted(self.schedule.needed(stage), env)
         folds = self.schedule.folds(stage)
-        work = self.schedule.work(stage)
+        once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage))
 
         def body(held: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             here = self._vector(stage, env, lanes, mask)
@@ -90,12 +90,12 @@ class Sweeps:
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body, work)
+            nest.vectors(start, stop, [], body, once)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
             starts = [identity(e, r.fold, r.dtype, nest.lanes) for _, r in folds]
-            vectors = nest.vectors(first, last, starts, body, work)
+            vectors = nest.vectors(first, last, starts, body, once)
             triples = zip(folds, vectors, held[: len(folds)], held[len(folds) :], strict=True)
             pairs = [added(e, r.fold, vector, total, rest) for (_, r), vector, total, rest in triples]
             return [total for total, _ in pairs] + [rest for _, rest in pairs]

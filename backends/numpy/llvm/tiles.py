@@ -174,7 +174,8 @@ class Tiles:
                 self.put(i, combine(e, r.fold, total, e.convert(result[0], total.dtype)), tile, mask)
             return []
 
-        nest.vectors(*tile, [], body, len(indices) * self.schedule.work(stage))
+        once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage), len(indices))
+        nest.vectors(*tile, [], body, once)
 
     def _read(self, stage: int) -> set[int]:
         """The values that a sweep reads or computes."""
@@ -214,4 +215,4 @@ class Tiles:
                 nest.write(n, value, lanes, mask)
             return []
 
-        nest.vectors(*tile, [], body, sum(weight(kernel.values[i]) for i in computed))
+        nest.vectors(*tile, [], body, nest.once(computed, 2 * len(computed) + len(stores)))
