@@ -215,7 +215,7 @@ class _Fuser:
         return position >= unit.until or len(unit.nodes) >= unit.most
 
     def left(self, start: int, end: int, more: int) -> list[int]:
-        """How many of the values computed from one position on are read from another on, and from some later ones on."""
+        """How many of the values computed from `start` on are read at `end` or later; then the same for later ends."""
         stop = min(end + more, len(self.last_reads))
         changes = [0] * (stop - start + 2)
         for position in range(start, stop):

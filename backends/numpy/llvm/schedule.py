@@ -355,7 +355,7 @@ class Schedule:
     def homes(self) -> dict[int, int]:
         """Values to keep for later sweeps, each in the array of a store: its own, or one that is written later.
 
-        An array may have one value after the other: a sweep reads all that it needs of an element before it writes there.
+        One array may hold several in turn: a sweep reads what it needs of an element before it writes there.
         """
         kernel, stages = self.kernel, self.kernel.stages
         homes: dict[int, int] = {}
@@ -389,7 +389,7 @@ class Schedule:
     def _uses(self) -> list[int]:
         """For each value the last sweep in which something is computed from it, if nothing is computed twice."""
         last = [0] * len(self.kernel.values)
-        for i, (value, stage) in enumerate(zip(self.kernel.values, self.kernel.stages, strict=True)):
+        for value, stage in zip(self.kernel.values, self.kernel.stages, strict=True):
             if isinstance(value, Reduce):
                 last[value.operand] = max(last[value.operand], stage - 1)
             elif isinstance(value, Apply):

@@ -11,7 +11,7 @@ from graphc.backends.numpy.llvm.emit import DType, Value
 from graphc.backends.numpy.llvm.folding import combine, identity, wide
 from graphc.backends.numpy.llvm.memory import Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.schedule import COLUMNS, weight
+from graphc.backends.numpy.llvm.schedule import COLUMNS
 from graphc.backends.numpy.llvm.sweeps import BLOCK, vector_values
 from graphc.kernels import Apply, Reduce
 
