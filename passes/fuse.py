@@ -234,7 +234,7 @@ class _Fuser:
     def last_reads(self) -> list[int]:
         """For each node of the graph the last position at which its value is read; -1 for one that is not stored."""
         last = dict.fromkeys(self.graph.outputs, len(self.nodes))
-        for i in reversed(self.nodes):
+        for i in reversed(list(self.nodes)):
             data = self.nodes[i]
             read = last.get(i, -1) if data["op"] in VIEWS else self.positions[i]
             for a in data["args"]:

@@ -23,7 +23,7 @@ from graphc.compiler.statics import named_parameters
 from graphc.compiler.variants import Variant, Variants
 from graphc.compiler.wrapping import Wrapper
 from graphc.errors import GraphcError, TraceError
-from graphc.ir import TensorType
+from graphc.ir import TensorType, paused_gc
 from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, locate, located
 
 CACHE_SIZE = 256
@@ -237,10 +237,11 @@ class Jitted(Wrapper):
     def _build(self, call: Call, types: Sequence[TensorType], hints: Any) -> tuple[Compiled, Traceout]:
         args, kwargs = call.with_leaves(types)
         donated = self._donation.leaves(args, kwargs) if self._donation else ()
-        out = trace_call(call.f, args, kwargs, hints, call.free if call.fixed else None, donated)
-        check_no_captures(out)
-        in_tree = flatten((tuple(types), {}))[1] if call.fixed else out.in_tree
-        return Compiled(out.graph, in_tree, out.out_tree, self._options), out
+        with paused_gc():  # for the whole of it, as each pause ends by looking through all that it has let grow
+            out = trace_call(call.f, args, kwargs, hints, call.free if call.fixed else None, donated)
+            check_no_captures(out)
+            in_tree = flatten((tuple(types), {}))[1] if call.fixed else out.in_tree
+            return Compiled(out.graph, in_tree, out.out_tree, self._options), out
 
     def _add(
         self,

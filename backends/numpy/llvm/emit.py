@@ -372,6 +372,8 @@ class Emitter:
         lanes = self.lanes if lanes is None else lanes
         if lanes == 1:
             return scalar
+        if not scalar.text.startswith("%"):
+            return self.value(f"splat ({ELEMENTS[scalar.dtype]} {scalar.text})", scalar.dtype, lanes)
         vector = llvm_type(scalar.dtype, lanes)
         first = self.instruction(f"insertelement {vector} poison, {scalar!r}, i32 0", scalar.dtype, lanes)
         mask = f"<{lanes} x i32> zeroinitializer"

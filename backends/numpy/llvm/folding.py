@@ -54,7 +54,7 @@ def across(e: Emitter, fold: Fold, vector: Value) -> Value:
 
 def folded(e: Emitter, fold: Fold, total: Value, rest: Value, dtype: DType) -> Value:
     """The result of a reduction, from its total and the rounding errors of it."""
-    if fold == "sum" and total.dtype == F64:
+    if fold == "sum" and total.dtype == F64 and not _is_zero(rest):
         # where the total has overflowed, the errors are no numbers
         exact = total + rest
         total = e.select(e.is_nan(exact), total, exact)
@@ -66,11 +66,18 @@ def added(e: Emitter, fold: Fold, vector: Value, total: Value, rest: Value) -> t
     x = e.convert(across(e, fold, vector), total.dtype)
     if fold != "sum" or total.dtype != F64:
         return combine(e, fold, total, x), rest
+    if _is_zero(total) and _is_zero(rest):
+        return total + x, rest  # nothing is lost
     # the error of a sum is a float: D. E. Knuth, The Art of Computer Programming 2, section 4.2.2
     new = total + x
     back = new - total
     error = (total - (new - back)) + (x - back)
     return new, rest + error
+
+
+def _is_zero(value: Value) -> bool:
+    """Whether a scalar is known to be zero."""
+    return value.text == value.emitter.const(0, value.dtype, 1).text
 
 
 def joined(e: Emitter, fold: Fold, first: tuple[Value, Value], second: tuple[Value, Value]) -> tuple[Value, Value]:
