@@ -11,9 +11,10 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import body, code, generator, machine, native, reuse, steps
-from graphc.backends.numpy.llvm.builder import Builder
+from graphc.backends.numpy.llvm.builder import Builder, anonymous
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.instructions import Program
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.calling.generators import Search
 from graphc.kernels import Affine, Fixed, Kernel, Store
 
@@ -54,6 +55,72 @@ def test_the_text_grows_as_the_program(size: str) -> None:
     assert all(name.startswith("kernel") for name in functions(many.text))
     helpers = [generator.parts(kernels_of(chain(ops), size), machine.X86_AVX2)[1:] for ops in (300, 3000)]
     assert len(helpers[1]) <= 2 * len(helpers[0])
+
+
+def test_what_a_derivative_reads_of_a_function_stays_in_its_kernel() -> None:
+    """Cut in two, a kernel would store hundreds of arrays, and the other read them, each under a mask."""
+    gradient = graphc.grad(lambda x: np.sum(chain(280)(x)))
+    found = kernels_of(gradient, "f64[1000]")
+    assert [len(kernel.stores) for kernel in found] == [1]
+    text = generator.parts(found, machine.X86_AVX2)[0].text
+    assert lines(text) < 1.2 * len(found[0].values)
+
+
+def test_kernels_end_where_few_values_are_read_later() -> None:
+    """So those of an unrolled loop of any length are alike, and one function."""
+
+    def f(x: Any) -> Any:
+        for _ in range(300):
+            y = np.tanh(x)
+            x = (y * x + 1) * (y - x)
+            x = x + np.exp(x * y) * 0.5
+        return x
+
+    found = kernels_of(f, "f64[n]")
+    assert max(len(kernel.roots) for kernel in found) == 1
+    assert len({anonymous(kernel) for kernel in found}) <= 3 < len(found)
+
+
+def centred(layers: int) -> Callable[[Any], Any]:
+    """Reductions that follow one on another, a function of all elements between them."""
+
+    def f(h: Any) -> Any:
+        for _ in range(layers):
+            h = np.tanh(h - h.mean(axis=1, keepdims=True)) + h * 0.1
+        return h
+
+    return f
+
+
+def test_reductions_one_after_the_other_share_their_kernels() -> None:
+    few, many = (lowered(centred(layers), "f64[20,50]").kernels for layers in (12, 120))
+    assert len(many) == len(few)
+    texts = [generator.parts(kernels, machine.X86_AVX2)[0].text for kernels in (few, many)]
+    assert lines(texts[1]) < 1.1 * lines(texts[0])
+
+
+def test_sweeps_compute_nothing_again_that_costs_much() -> None:
+    """What they read of earlier ones lies in the array of the result, one value after the other."""
+    layer = Schedule(kernels_of(centred(1), "f64[20,50]")[0]).work(1)
+    for kernel in kernels_of(centred(9), "f64[20,50]"):
+        schedule = Schedule(kernel)
+        assert all(schedule.work(stage) <= 1.2 * layer for stage in range(schedule.last_stage + 1))
+
+
+def test_bodies_that_mostly_read_and_write_have_no_choices() -> None:
+    """They are written once for whole vectors and once for the rest, with masks."""
+
+    def f(x: Any, y: Any) -> Any:
+        results = [x]
+        for _ in range(20):
+            results.append(results[-1] * y + 1)
+        return results
+
+    def g(x: Any, y: Any) -> Any:
+        return f(x, y)[-1]
+
+    assert "label %yes" not in part_of(f, "f64[n]", "f64[n]").text
+    assert "label %yes" in part_of(g, "f64[n]", "f64[n]").text
 
 
 def test_functions_that_kernels_call_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
