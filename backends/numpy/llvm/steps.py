@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import moves, updates
+from graphc.backends.numpy.llvm import moves, panels, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
     Moves,
@@ -76,8 +76,9 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
 
 def lower(plan: Plan) -> Program:
     """The program of a plan, for whose graph `why_not` gives None."""
-    program = moves.merged(updates.merged(_Steps(plan).run()))
-    return replace(program, kernels=tuple(k if small_product(k) else unrolled(k) for k in program.kernels))
+    program = panels.chosen(moves.merged(updates.merged(_Steps(plan).run())))
+    kernels = (k if small_product(k) or panels.panels(k) else unrolled(k) for k in program.kernels)
+    return replace(program, kernels=tuple(kernels))
 
 
 class _Steps(Builder):
