@@ -36,6 +36,12 @@ class Panels:
         """Whether columns of the second matrix lie in memory as a whole, not its rows."""
         return self.right.at.strides[2] != 1
 
+    @property
+    def apart(self) -> tuple[Size, Size, Size]:
+        """How far apart lines of the matrices lie, that is rows, or columns of a second one that is turned."""
+        right = self.right.at.strides
+        return self.left.at.strides[0], right[2] if self.turned else right[1], self.store.at.strides[0]
+
 
 def panels(kernel: Kernel) -> Panels | None:
     """What a kernel is, if it is one that is multiplied by panels; None if it is something else."""
