@@ -74,7 +74,7 @@ class Native:
 def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
-    lowered = steps.lower(plan)
+    lowered = steps.lower(plan, machine)
     parts = generator.parts(lowered.kernels, machine, fast) if lowered.kernels else []
     inside = externals.defined(parts[0].text) if parts else []
     outside, words = around(lowered, plan, machine, inside)

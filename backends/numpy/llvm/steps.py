@@ -24,6 +24,7 @@ from graphc.backends.numpy.llvm.instructions import (
     same_count,
 )
 from graphc.backends.numpy.llvm.layouts import Layout, extent
+from graphc.backends.numpy.llvm.machine import Machine, host
 from graphc.backends.numpy.llvm.matmul import FLOATS, multiply
 from graphc.backends.numpy.llvm.small_products import small_product
 from graphc.backends.numpy.llvm.unroll import unrolled
@@ -74,9 +75,9 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
     return None if found else "a dtype at which kernels differ"
 
 
-def lower(plan: Plan) -> Program:
-    """The program of a plan, for whose graph `why_not` gives None."""
-    program = panels.chosen(moves.merged(updates.merged(_Steps(plan).run())))
+def lower(plan: Plan, machine: Machine | None = None) -> Program:
+    """The program of a plan, for whose graph `why_not` gives None; for this processor, unless one is given."""
+    program = panels.chosen(moves.merged(updates.merged(_Steps(plan).run())), machine or host())
     kernels = (k if small_product(k) or panels.panels(k) else unrolled(k) for k in program.kernels)
     return replace(program, kernels=tuple(kernels))
 
