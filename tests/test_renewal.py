@@ -98,7 +98,7 @@ def renewal_of(compiled: Any) -> Renewal | None:
 def _adaptive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("GRAPHC_EFFORT", raising=False)
     yield
-    renewal.settle()
+    renewal.wait()
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_both_codes_give_the_same_bits(
     assert waiting is not None
     first = bits(compiled(*args))
     waiting()
-    renewal.settle()
+    renewal.wait()
     assert waiting.library is not None
     assert compiled._run.__self__.definition.function == waiting.library.addresses["program"]
     assert compiled.__call__ is call
@@ -140,7 +140,7 @@ def test_a_program_is_renewed_when_its_budget_is_spent(hurry: Callable[[float], 
         compiled(x)
         calls += 1
     assert 3 < calls < 20  # each costs some thousands
-    renewal.settle()
+    renewal.wait()
     assert waiting.library is not None
 
 
@@ -182,7 +182,7 @@ def test_every_structure_of_arguments_is_renewed(hurry: Callable[[float], None])
     for _ in range(3):
         np.testing.assert_allclose(nested({"x": x})["sum"], wanted, rtol=1e-13)
         np.testing.assert_allclose(nested({"x": x[::-1][::-1]})["sum"], wanted, rtol=1e-13)
-        renewal.settle()
+        renewal.wait()
 
 
 def test_threads_see_the_same_bits_while_it_happens(hurry: Callable[[float], None]) -> None:
@@ -200,7 +200,7 @@ def test_threads_see_the_same_bits_while_it_happens(hurry: Callable[[float], Non
         thread.start()
     for thread in threads:
         thread.join()
-    renewal.settle()
+    renewal.wait()
     assert wrong == [False] * 8
     waiting = renewal_of(compiled)
     assert waiting is not None
@@ -218,7 +218,7 @@ def test_a_donated_argument_is_written_by_both(hurry: Callable[[float], None]) -
         result = compiled(given, x, y)
         assert result is given
         np.testing.assert_allclose(result, once, rtol=1e-12)
-        renewal.settle()
+        renewal.wait()
 
 
 def test_a_function_that_is_gone_is_not_led_anywhere(hurry: Callable[[float], None]) -> None:
@@ -231,7 +231,7 @@ def test_a_function_that_is_gone_is_not_led_anywhere(hurry: Callable[[float], No
     gc.collect()
     assert state() is None
     waiting()
-    renewal.settle()
+    renewal.wait()
     assert waiting.library is not None
 
 
@@ -240,7 +240,7 @@ def test_a_function_held_alone_is_renewed_too(hurry: Callable[[float], None]) ->
     x = draw(10)
     call = graphc.compile(fan(), x, kernels="llvm").__call__
     first = bits(call(x))
-    renewal.settle()
+    renewal.wait()
     gc.collect()
     assert bits(call(x)) == first
 
@@ -279,7 +279,7 @@ def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
     child = os.fork()
     if child == 0:
         same = bits(compiled(x)) == first and bits(graphc.compile(fan(13), x, kernels="llvm")(x)) != first
-        renewal.settle()
+        renewal.wait()
         os._exit(0 if same and not renewal._running else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

@@ -69,7 +69,7 @@ class Renewal:
             _running.discard(threading.current_thread())
 
 
-def settle() -> None:
+def wait() -> None:
     """Wait until all programs have the better code that they have asked for."""
     for thread in [*_running]:
         thread.join(PATIENCE)
@@ -77,4 +77,4 @@ def settle() -> None:
 
 # a child has only the thread that forks: what another one holds meanwhile, LLVM's lock above all, stays locked there
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=settle)
+    os.register_at_fork(before=wait)
