@@ -25,7 +25,7 @@ from graphc.backends.numpy.llvm.pool import pool
 from graphc.backends.numpy.llvm.steps import lower
 
 pytestmark = pytest.mark.skipif(not entry.SUPPORTED, reason="arrays of this interpreter are not laid out as known")
-has_limits = pytest.mark.skipif(host().register not in panels.LIMITS, reason="panels are not measured on this processor")
+has_limits = pytest.mark.skipif(host().register not in panels.LIMITS, reason="panels are not measured here")
 
 DTYPES = (np.float32, np.float64)
 
@@ -154,8 +154,9 @@ def test_layers_of_a_network_are_multiplied_by_panels() -> None:
 
 
 @has_limits
-@pytest.mark.parametrize("rows,inner,columns", [(1, 4000, 4000), (1000, 1000, 1000), (100, 10, 1000), (100, 1000, 10)])
-def test_others_are_left_to_blas(rows: int, inner: int, columns: int) -> None:
+@pytest.mark.parametrize("sizes", [(1, 4000, 4000), (1000, 1000, 1000), (100, 10, 1000), (100, 1000, 10)])
+def test_others_are_left_to_blas(sizes: tuple[int, int, int]) -> None:
+    rows, inner, columns = sizes
     assert not by_panels(
         graphc.compile(lambda a, b: a @ b, f"f32[{rows},{inner}]", f"f32[{inner},{columns}]", kernels="llvm")
     )

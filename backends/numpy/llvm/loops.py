@@ -10,8 +10,8 @@ from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.narrow import Narrow
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.backends.numpy.llvm.strips import Strips
 from graphc.backends.numpy.llvm.panels import panels
+from graphc.backends.numpy.llvm.strips import Strips
 from graphc.backends.numpy.llvm.sweeps import Sweeps
 from graphc.backends.numpy.llvm.tiles import Tiles
 from graphc.kernels import Kernel

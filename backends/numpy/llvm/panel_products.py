@@ -1,11 +1,11 @@
 """Products of matrices by panels: columns of the second matrix that fill the registers are copied, and stay at hand.
 
 A panel is as many columns as one row of a block of the result takes registers for, and so many rows of the second
-matrix that it fits into the second cache. It is copied once, row after row without gaps, and then multiplied by all rows
-of the first matrix, a few at a time. These are read where they lie. While the first of them are multiplied, what the next
-panel consists of is fetched into the cache. This is the inner part of the algorithm of Goto and van de Geijn, "Anatomy of
-High-Performance Matrix Multiplication" (ACM Transactions on Mathematical Software 34, 2008), without its copy of the first
-matrix.
+matrix that it fits into the second cache. It is copied once, row after row without gaps, and then multiplied by all
+rows of the first matrix, a few at a time. These are read where they lie. While the first of them are multiplied, what
+the next panel consists of is fetched into the cache. This is the inner part of the algorithm of Goto and van de Geijn,
+"Anatomy of High-Performance Matrix Multiplication" (ACM Transactions on Mathematical Software 34, 2008), without its
+copy of the first matrix.
 
 Each element of the result is added up in the same order, wherever it stands and whichever thread computes it. The code
 is the same for all sizes: a function for a dtype and a layout of the second matrix, compiled once for all programs.
@@ -219,4 +219,5 @@ class _Writer:
         """Fetch a line of the cache: to read, into the second cache."""
         e = self.e
         e.module.define("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        e.statement(f"call void @llvm.prefetch.p0(ptr {self.element(line, row * self.right_apart)}, i32 0, i32 2, i32 1)")
+        place = self.element(line, row * self.right_apart)
+        e.statement(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 2, i32 1)")

@@ -1,13 +1,13 @@
 """Which products of matrices are computed panel by panel, by a kernel (see `panel_products`), rather than by BLAS.
 
-BLAS copies both matrices into blocks before it multiplies. Where the first has few rows, it has hardly begun to use what
-it copied when it is done with it. The kernel copies a panel of the second matrix alone, as narrow as its registers hold,
-and fetches the next one while it multiplies by this one. With many rows it is BLAS that is faster, which keeps blocks of
-the first matrix at hand too.
+BLAS copies both matrices into blocks before it multiplies. Where the first has few rows, it has hardly begun to use
+what it copied when it is done with it. The kernel copies a panel of the second matrix alone, as narrow as its registers
+hold, and fetches the next one while it multiplies by this one. With many rows it is BLAS that is faster, which keeps
+blocks of the first matrix at hand too.
 
 Measured beside OpenBLAS 0.3.30 on a grid of 4 to 1,000 rows and 10 to 1,000 terms and columns, in both precisions and
-layouts, with registers of 64 bytes (Zen 4) and of 32 (the same, without AVX-512): within these limits 1.2 times as fast
-in geometric mean.
+layouts, with registers of 64 bytes (Zen 4) and of 32 (the same, without AVX-512): within these limits 1.3 times as fast
+in geometric mean in single precision, 1.17 times in double.
 """
 
 from __future__ import annotations
