@@ -136,7 +136,7 @@ def test_a_program_is_renewed_when_its_budget_is_spent(hurry: Callable[[float], 
     waiting = renewal_of(compiled)
     assert waiting is not None
     calls = 0
-    while not waiting._asked:
+    while not waiting.asked:
         compiled(x)
         calls += 1
     assert 3 < calls < 20  # each costs some thousands
@@ -151,9 +151,9 @@ def test_named_sizes_are_counted_as_they_are(hurry: Callable[[float], None]) -> 
     assert waiting is not None
     for _ in range(10):
         compiled(draw(10))
-    assert not waiting._asked
+    assert not waiting.asked
     compiled(draw(10_000))
-    assert waiting._asked
+    assert waiting.asked
 
 
 def test_care_is_taken_at_once_where_it_pays() -> None:
@@ -255,7 +255,7 @@ def test_without_threads_all_goes_on(hurry: Callable[[float], None], monkeypatch
     monkeypatch.setattr(threading.Thread, "start", refuse)
     first = bits(compiled(x))
     assert bits(compiled(x)) == first
-    assert not renewal._running
+    assert renewal._compiler.thread is None
 
 
 def test_pickled_functions_start_again(hurry: Callable[[float], None]) -> None:
@@ -269,7 +269,6 @@ def test_pickled_functions_start_again(hurry: Callable[[float], None]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
     """LLVM's lock would stay locked in the child."""
     hurry(1.0)
@@ -280,8 +279,21 @@ def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
     if child == 0:
         same = bits(compiled(x)) == first and bits(graphc.compile(fan(13), x, kernels="llvm")(x)) != first
         renewal.wait()
-        os._exit(0 if same and not renewal._running else 1)
+        os._exit(0 if same and renewal_of(compiled).library is not None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_many_programs_have_one_thread(hurry: Callable[[float], None]) -> None:
+    hurry(1.0)
+    x = draw(10)
+    before = threading.active_count()
+    functions = [graphc.compile(lambda x, k=k: fan(4)(x * k), x, kernels="llvm") for k in range(8)]
+    for f in functions:
+        f(x)
+        assert threading.active_count() <= before + 1
+    renewal.wait()
+    assert all(waiting is not None and waiting.library is not None for waiting in map(renewal_of, functions))
+    assert threading.active_count() == before
 
 
 ENDS = """
