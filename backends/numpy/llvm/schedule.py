@@ -39,7 +39,7 @@ def weight(value: object) -> int:
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
-SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
+SHARED: Final = 3e6  # additions: kernels that cost more, about 80 microseconds, run on several threads
 MOST_PIECES: Final = 128  # of a kernel that runs in pieces
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
 ENOUGH: Final = 32  # parts of a division
