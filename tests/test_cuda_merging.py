@@ -127,6 +127,7 @@ def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
     module.__dict__.update(
         gather=gathering.gather,
         unslice=lambda *a: machine.keep(numpy_functions.unslice(*a)),
+        fill=copies.fill,
         scatter_add=scatter_add,
         on_device=machine.on_device,
         matmul=products.matmul,
