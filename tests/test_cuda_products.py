@@ -12,8 +12,8 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 from graphc.backends.cupy import cublas, products, tiled_products
-from graphc.backends.cupy.library import PER_THREAD
 from graphc.backends.cupy.launching import Tape, taped
+from graphc.backends.cupy.library import PER_THREAD
 from graphc.backends.cupy.schedule import Device
 from graphc.errors import GraphcError
 from tests.cuda_emulation import COMPILER, ORDERS, Emulator, placed

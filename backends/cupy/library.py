@@ -54,7 +54,7 @@ def current_stream(cp: Any) -> tuple[int, int, int]:
 def resident(array: Any) -> Any:
     """A NumPy array copied to the current device, where every stream may read it from now on.
 
-    The copy is made on a stream of its own, and waited for: the current one may be recorded, and others run ahead of it.
+    It is made on a stream of its own, and waited for: the current one may be recorded, and others run ahead of it.
     """
     cp = cupy()
     with cp.cuda.Stream(non_blocking=True) as stream:
