@@ -1,6 +1,5 @@
 """Compiles the functions that kernels call when graphc is built. All else about the package is in pyproject.toml."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +14,14 @@ class BuildWithMachineCode(build_py):
     def run(self) -> None:
         super().run()
         modules = Path(__file__).parent if self.editable_mode else Path(self.build_lib)
-        paths = [str(modules.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]
-        # no compiled modules are left beside those that go into a wheel
-        command = [sys.executable, "-B", "-m", "graphc.backends.numpy.llvm.prebuilt"]
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+        code = (
+            f"import sys; sys.path.insert(0, {str(modules.resolve())!r})\n"
+            "from graphc.backends.numpy.llvm import prebuilt; prebuilt.main()"
+        )
+        # -B: what this Python makes of the modules is no part of a wheel
+        done = subprocess.run([sys.executable, "-B", "-c", code])
         if done.returncode:
-            self.warn("no machine code comes with graphc: functions that kernels call are compiled when first used")
+            self.warn("graphc comes without machine code: functions that kernels call are compiled when first used")
 
 
 setup(cmdclass={"build_py": BuildWithMachineCode})
