@@ -24,6 +24,7 @@ from graphc.backends.numpy.llvm.machine import BRIEF, Machine, assemble, host
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import MOST_REGISTERS
+from graphc.errors import UnsupportedError
 from graphc.kernels import KERNEL_DTYPES
 
 PLATFORMS: Final = {"linux": "linux", "darwin": "darwin", "windows": "win32"}  # as `sys.platform` names them
@@ -47,21 +48,30 @@ def lanes(dtype: DType, machine: Machine) -> Iterator[int]:
         count *= 2
 
 
-def parts(kind: Kind) -> Iterator[Part]:
-    """All that programs of a kind of processors may share."""
-    machine = kind.machine
+def mathematics(machine: Machine) -> Iterator[Part]:
+    """All functions of vectors, of both tiers."""
     for fast, functions in ((False, ACCURATE), (True, FAST)):
         for function in functions:
             for dtype in (F32, F64):
                 for count in lanes(dtype, machine):
                     yield from called(function, dtype, count, machine, fast)
+
+
+def services(kind: Kind) -> Iterator[Part]:
+    """What programs have beside kernels: a pool of threads, memory that is kept, additions at positions."""
     platform = PLATFORMS[kind.name.rsplit("-", 1)[1]]
     yield Part(workers.WITHOUT_THREADS, BRIEF, shared=True)
-    yield Part(workers.source(platform, machine), BRIEF, shared=True)
+    yield Part(workers.source(platform, kind.machine), BRIEF, shared=True)
     yield Part(reuse.source(platform), BRIEF, shared=True)
     for dtype in KERNEL_DTYPES:
         if dtype.kind != "b":
-            yield Part(positions.source(dtype, machine), shared=True)
+            yield Part(positions.source(dtype, kind.machine), shared=True)
+
+
+def parts(kind: Kind) -> Iterator[Part]:
+    """All that programs of a kind of processors share."""
+    yield from mathematics(kind.machine)
+    yield from services(kind)
 
 
 def build(folder: Path, wanted: Iterable[Kind]) -> list[Path]:
@@ -80,7 +90,11 @@ def build(folder: Path, wanted: Iterable[Kind]) -> list[Path]:
 def wanted(choice: str) -> tuple[Kind, ...]:
     """The kinds that a value of ``GRAPHC_BUILD_FOR`` stands for."""
     if choice not in ("host", "all", "none"):
-        raise ValueError(f"GRAPHC_BUILD_FOR is one of host, all and none, not {choice!r}")
+        raise UnsupportedError(
+            "the variable GRAPHC_BUILD_FOR says for which processors machine code is built",
+            expected="host, all or none",
+            actual=repr(choice),
+        )
     if choice != "host":
         return tuple(kinds.every()) if choice == "all" else ()
     kind = kind_of(host())
@@ -88,8 +102,7 @@ def wanted(choice: str) -> tuple[Kind, ...]:
 
 
 def main() -> None:
-    folder = archive.FOLDER
-    for path in build(folder, wanted(os.environ.get("GRAPHC_BUILD_FOR", "host"))):
+    for path in build(archive.FOLDER, wanted(os.environ.get("GRAPHC_BUILD_FOR", "host"))):
         sys.stdout.write(f"{path}: {path.stat().st_size} bytes\n")
 
 

@@ -38,8 +38,9 @@ STATE: Final = ("graphc_kept", "graphc_limit")
 def source(platform: str) -> str:
     """The handler's functions, in LLVM's language, for an operating system as `sys.platform` names it.
 
-    NumPy calls them while it holds the lock of the interpreter. Blocks lie in a ring: `next` is where the next freed one
-    goes, which is where the oldest lies.
+    NumPy calls them while it holds the lock of the interpreter.
+
+    Blocks lie in a ring: `next` is where the next freed one goes, which is where the oldest lies.
     """
     advise = platform == "linux"
     fresh = f"""
