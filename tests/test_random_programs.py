@@ -7,6 +7,7 @@ far from the exact value as NumPy's own answer.
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import statistics
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import networkx as nx
 import numpy as np
@@ -30,6 +32,7 @@ import graphc
 from graphc import ops, text
 from graphc.backends.exact.fields import Undecided
 from graphc.backends.exact.world import bind, bind_sizes
+from graphc.backends.numpy.llvm import effort
 from graphc.compiler import Compiled, Options, check, parse
 from graphc.dims import Dim, symbol
 from graphc.ir import Graph
@@ -267,9 +270,16 @@ def _optimised(plain: Graph, graph: Graph, inputs: Sequence[Any], law_at_nan: bo
     if problem and not any(d["op"] in LAYOUT for d in rewritten._node.values()):
         yield f"executor: {problem}"
     for kernels in ("none", "ufunc", "llvm"):
-        compiled = Compiled(graph, None, None, Options(kernels=kernels))
-        for problem in accurate(plain, compiled.plan.graph, inputs, compiled(*inputs), law_at_nan):
+        # machine code is made with care, and in a hurry, which gives the same bits
+        with mock.patch.object(effort, "budget", return_value=None):
+            compiled = Compiled(graph, None, None, Options(kernels=kernels))
+        results = compiled(*inputs)
+        for problem in accurate(plain, compiled.plan.graph, inputs, results, law_at_nan):
             yield f"kernels {kernels}: {problem}"
+    with mock.patch.object(effort, "budget", return_value=math.inf):
+        problem = differing(Compiled(graph, None, None, Options(kernels="llvm"))(*inputs), results)
+    if problem:
+        yield f"compiled in a hurry: {problem}"
 
 
 def differentiated(program: Program) -> Iterator[str]:

@@ -6,21 +6,34 @@ Measured on the kernels of the benchmarks, and on chains and fans of elementary 
   that costs a tenth to a half of the speed; where each waits for the one before, nothing.
 - In such a chain nothing else does, either: what lies in memory between two calls is there when it is needed. To choose
   registers with care gains a hundredth of the speed, and takes two thirds of LLVM's time.
+- Kernels that call all functions, and are compiled in a hurry, take LLVM a tenth to a half of the time for the others,
+  and take up to twice as long to run. So programs start with these, and get the others when they have run for as long
+  as making them takes: see `renewal`.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG
 from graphc.backends.numpy.llvm.schedule import WEIGHTS, weight
+from graphc.errors import UnsupportedError
 from graphc.kernels import Apply, Kernel, Reduce
 
 CALLED: Final = 24  # transcendental functions: more of them are called in any case
 REPEATED: Final = 3  # written out again, of those that wait for each other: more of them are called
 WAITING: Final = 0.75  # of the functions follow one on another, at least
 BETWEEN: Final = 4  # other operations for each call, at most, in a chain of calls
+SELECTED: Final = 0.55  # milliseconds that care takes longer for a thousand characters of text
+WRITTEN: Final = 3.0  # milliseconds that LLVM takes for a function that is written out
+ADDITIONS: Final = 1e7  # in a millisecond
+ENOUGH: Final = 8.0  # milliseconds that a hurried start must save
+SHARE: Final = 0.25  # of these milliseconds a program may run before it is compiled with care
+CALLS: Final = 10  # what spends its budget in fewer calls is compiled with care at once
+CALL: Final = re.compile(r"= call .* @\w+_\d+x\w+\(")  # of a function of the mathematics
 MANY: Final = 100  # values of all kernels of a program: from here on a second look at their order gains nothing
 
 
@@ -35,6 +48,35 @@ def level(kernels: Sequence[Kernel]) -> int:
     if all(map(is_chain, kernels)):
         return BRIEF
     return LONG if sum(len(kernel.values) for kernel in kernels) > MANY else BUSY
+
+
+def starts_hurried() -> bool:
+    """Whether programs start in a hurry: ``GRAPHC_EFFORT`` is ``adaptive``, the default, or ``full``."""
+    chosen = os.environ.get("GRAPHC_EFFORT") or "adaptive"
+    if chosen not in ("adaptive", "full"):
+        raise UnsupportedError(
+            f"GRAPHC_EFFORT is {chosen!r}",
+            expected="adaptive or full",
+            actual=repr(chosen),
+            fix="GRAPHC_EFFORT=full to compile with care at once; leave it out to do so when it pays",
+        )
+    return chosen == "adaptive"
+
+
+def budget(kernels: Sequence[Kernel], text: str, around: str, careful_around: bool, work: float | None) -> float | None:
+    """How many additions a program may cost before it is compiled with care; None if it had better be at once.
+
+    text: the module of the kernels, in a hurry; around: that of the function around them, and whether it gains by care
+    as well. work: what a call costs, if that is known.
+    """
+    longer = SELECTED * len(around) / 1000 if careful_around else 0.0
+    if not all(map(is_chain, kernels)):
+        written = 0 if all(map(calls, kernels)) else len(CALL.findall(text))
+        longer += SELECTED * len(text) / 1000 + WRITTEN * written
+    found = SHARE * longer * ADDITIONS
+    if longer < ENOUGH or (work is not None and work * CALLS >= found):
+        return None
+    return found
 
 
 def is_chain(kernel: Kernel) -> bool:

@@ -54,11 +54,12 @@ def callers(kernels: Iterable[tuple[int, Kernel]], found: Library) -> Iterator[R
         yield _Caller(kernel, found.addresses[f"kernel{number}"], found)
 
 
-def parts(kernels: Sequence[Kernel], machine: Machine, fast: bool = False) -> list[Part]:
+def parts(kernels: Sequence[Kernel], machine: Machine, fast: bool = False, hurried: bool = False) -> list[Part]:
     """The kernels as one module, functions `kernel0`, `kernel1`, ...; and those of the functions that they call."""
-    module = Module(machine.features_used)
+    module = Module(machine.features_used, hurried)
     texts = [function(kernel, f"kernel{number}", machine, module, fast) for number, kernel in enumerate(kernels)]
-    return [Part("\n".join([module.text(), *texts]), effort.level(kernels)), *helpers(module)]
+    level = BRIEF if hurried else effort.level(kernels)
+    return [Part("\n".join([module.text(), *texts]), level), *helpers(module)]
 
 
 def declaration(number: int) -> str:

@@ -45,9 +45,11 @@ class Module:
 
     helpers: functions that have a module of their own. They are the same for many programs, and compiled once for all.
     rare: those of them that are seldom called.
+    hurried: whether kernels call all functions that can be called.
     """
 
     features: Features
+    hurried: bool = False
     definitions: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
     rare: set[str] = field(default_factory=set)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from graphc.backends.numpy.arguments import integer_casts
-from graphc.backends.numpy.llvm import body, calling, code, entry, externals, generator, program, reuse, steps
+from graphc.backends.numpy.llvm import body, calling, code, effort, entry, externals, generator, program, reuse, steps
 from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.instructions import Moves, Program, Rows, Running
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.renewal import Renewal
 from graphc.dims import Size
 from graphc.ir import Graph
 from graphc.plan import Plan
@@ -43,12 +44,16 @@ def why_not(graph: Graph) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A plan in machine code. `kernels` run the kernels of its steps; `arena` is the size of its temporaries."""
+    """A plan in machine code. `kernels` run the kernels of its steps; `arena` is the size of its temporaries.
+
+    renewal: better code than that of `library`, for later; None if there is none.
+    """
 
     library: Library
     constants: tuple[Any, ...]
     kernels: tuple[generator.Run, ...]
     arena: Size
+    renewal: Renewal | None = None
 
     def bind(self, fallback: Callable[..., Any], unpacked: bool = False, strict: bool = False) -> Callable[..., Any]:
         """The plan as a built-in function of its inputs.
@@ -67,31 +72,80 @@ class Native:
         state[program.HANDLER] = 0 if kept is None else id(kept.handler)
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
         state.slow, state.native = fallback, self
+        if self.renewal is not None:
+            state.view(np.float64)[program.BUDGET] = self.renewal.budget
+            state[program.RENEW] = id(self.renewal)
         state.flags.writeable = False  # for Python
-        return entry.builtin(self.library.addresses["program"], state)  # type: ignore[no-any-return]
+        function = entry.builtin(self.library.addresses["program"], state)
+        if self.renewal is not None:
+            self.renewal.watch(state)
+        return function  # type: ignore[no-any-return]
+
+
+def _lead(state: State, library: Library) -> None:
+    """Lead a function to other code, which its next call runs."""
+    state.definition.function = library.addresses["program"]
 
 
 def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
     lowered = steps.lower(plan)
-    parts = generator.parts(lowered.kernels, machine, fast) if lowered.kernels else []
-    inside = externals.defined(parts[0].text) if parts else []
-    outside, words = around(lowered, plan, machine, inside)
-    parts.append(outside)
-    planned = dict.fromkeys(lowered.planned)
-    names = [f"kernel{number}" for number in planned]
-    library = code.library(parts, machine, ("program", *names, *words))
-    externals.settle(library.addresses)
+
+    def compiled(hurried: bool) -> _Texts:
+        return _texts(lowered, plan, machine, fast, hurried)
+
+    renewal = None
+    # mathematics that may be rounded otherwise gives bits that depend on how it is compiled
+    first = compiled(hurried=effort.starts_hurried() and not fast)
+    if first.hurried:
+        kernels, outside = (first.parts[0].text if lowered.kernels else ""), first.parts[-1].text
+        budget = effort.budget(lowered.kernels, kernels, outside, _level(lowered) > BRIEF, _work(lowered))
+        if budget is None:
+            first = compiled(hurried=False)
+        else:
+            renewal = Renewal(budget, lambda: compiled(hurried=False).library(machine), _lead)
+    library = first.library(machine)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
+    planned = dict.fromkeys(lowered.planned)
     callers = generator.callers([(number, lowered.kernels[number]) for number in planned], library)
     called = dict(zip(planned, callers, strict=True))
-    return Native(library, constants, tuple([called[n] for n in lowered.planned]), arrange(lowered).nbytes)
+    arena = arrange(lowered).nbytes
+    return Native(library, constants, tuple([called[n] for n in lowered.planned]), arena, renewal)
 
 
-def around(lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str] = ()) -> tuple[code.Part, list[str]]:
+class _Texts(NamedTuple):
+    """A program's modules, the one around the kernels last, and the names to look up in them."""
+
+    parts: list[code.Part]
+    names: tuple[str, ...]
+    hurried: bool
+
+    def library(self, machine: Machine) -> Library:
+        library = code.library(self.parts, machine, self.names)
+        externals.settle(library.addresses)
+        return library
+
+
+def _texts(lowered: Program, plan: Plan, machine: Machine, fast: bool, hurried: bool) -> _Texts:
+    parts = generator.parts(lowered.kernels, machine, fast, hurried) if lowered.kernels else []
+    inside = externals.defined(parts[0].text) if parts else []
+    outside, words = around(lowered, plan, machine, inside, hurried)
+    names = [f"kernel{number}" for number in dict.fromkeys(lowered.planned)]
+    return _Texts([*parts, outside], ("program", *names, *words), hurried)
+
+
+def _work(lowered: Program) -> float | None:
+    """About how many additions a call costs; None if that depends on sizes."""
+    costs = [*program.costs(lowered)]
+    return None if any(cost.sizes for cost in costs) else sum(cost.each for cost in costs)
+
+
+def around(
+    lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str] = (), hurried: bool = False
+) -> tuple[code.Part, list[str]]:
     """The module of the function around the kernels, and all externals; some are `inside` the module of the kernels."""
-    module = Module(machine.features_used)
+    module = Module(machine.features_used, hurried)
     whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
     text, used = program.function(lowered, plan, whole, "program", module)
     words = sorted(used | set(inside))
@@ -102,7 +156,7 @@ def around(lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str]
         program.PRELUDE,
         *(generator.declaration(number) for number in range(len(lowered.kernels))),
     ]
-    return code.Part("\n".join([*head, module.text(), text]), _level(lowered)), words
+    return code.Part("\n".join([*head, module.text(), text]), BRIEF if hurried else _level(lowered)), words
 
 
 def _level(lowered: Program) -> int:

@@ -35,7 +35,7 @@ class Nest:
         self.vector_loop = self.schedule.vector_loop
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)
-        self.k = LlvmScalars(self.e, fast, effort.calls(kernel))
+        self.k = LlvmScalars(self.e, fast, module.hurried or effort.calls(kernel))
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
         self.bounds: dict[int, tuple[Value, Value]] = {}  # of loops of which only a part runs

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from graphc.backends.numpy.arrays import LARGE
@@ -28,18 +29,19 @@ from graphc.backends.numpy.llvm.instructions import (
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.schedule import Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
-from graphc.dims import Size
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
-SLOW, SLOT, UNPACKED, HANDLER, STRICT, CONSTANTS = 0, 1, 2, 3, 4, 5
+SLOW, SLOT, UNPACKED, HANDLER, STRICT, BUDGET, RENEW, CONSTANTS = range(8)
 ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
 TOGETHER: Final = 64  # instructions of a basic block: LLVM's time for one grows with the square of its length
 RELEASE: Final = 400_000.0  # additions, roughly: beyond, other threads may run meanwhile
+CALL: Final = 1000.0  # additions that a call takes in any case
 
 PRELUDE: Final = """
+declare ptr @PyObject_CallNoArgs(ptr)
 declare ptr @PyMem_RawMalloc(i64)
 declare void @PyMem_RawFree(ptr)
 """
@@ -51,9 +53,26 @@ def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, mod
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
     the state: the function to call for everything else; the arena that is kept; whether to return the one result that
     there is and not a tuple of it; NumPy's memory handler for large results; whether Python's numbers are for weak
-    inputs, and these for nothing else; and where the constants lie.
+    inputs, and these for nothing else; what is left of the budget of a hurried program, as a double, and what to call
+    when nothing is; and where the constants lie.
     """
     return _Function(program, plan, whole, name, module).write()
+
+
+def costs(program: Program) -> Iterator[Work]:
+    """About how many additions the instructions of a program cost."""
+    for instruction in usual(program.instructions):
+        match instruction:
+            case Run(kernel=number):
+                yield Work.of(program.kernels[number])
+            case Product(stack=stack, rows=rows, inner=inner, columns=columns):
+                yield Work.times(0.5, (*stack, rows, inner, columns))
+            case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
+                yield Work.times(2.0, (lead, count, row))
+            case Moves(count=count):
+                yield Work.times(1.0, (count,))
+            case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
+                yield Work.times(0.1, (nbytes,))
 
 
 class _Function:
@@ -93,6 +112,8 @@ class _Function:
             e.statement("%strict = load i64, ptr %strict_at")
         self.arguments.take()
         self.bound()
+        if e.module.hurried:
+            self.spend()
         self.outputs()
         self.lease()
         for number, found in self.body.constants.items():
@@ -175,6 +196,27 @@ class _Function:
         else:
             e.statement("br label %fits")
         e.label("fits")
+
+    def spend(self) -> None:
+        """Take what the call costs from the budget; when that is spent, ask for better code for the calls to come."""
+        e = self.e
+        cost = self.work + CALL
+        e.statement(f"%budget_at = getelementptr double, ptr %state, i64 {BUDGET}")
+        e.statement("%budget = load double, ptr %budget_at")
+        left = e.value("%budget", F64, 1) - cost
+        e.statement(f"store {left!r}, ptr %budget_at")
+        e.statement(f"br {left < 0.0!r}, label %spent, label %ready")
+        e.label("spent")
+        e.statement(f"store {e.const(math.inf, F64, 1)!r}, ptr %budget_at")
+        e.statement(f"%renew_at = getelementptr ptr, ptr %state, i64 {RENEW}")
+        e.statement("%renew = load ptr, ptr %renew_at")
+        e.statement("%renewed = call ptr @PyObject_CallNoArgs(ptr %renew)")
+        e.statement("%interrupted = icmp eq ptr %renewed, null")
+        e.statement("br i1 %interrupted, label %failed, label %asked")
+        e.label("asked")
+        e.statement("call void @Py_DecRef(ptr %renewed)")
+        e.statement("br label %ready")
+        e.label("ready")
 
     def outputs(self) -> None:
         """Arrays for the results."""
@@ -324,39 +366,18 @@ class _Function:
 
     def estimate(self) -> Value | float:
         """About how many additions the program costs."""
-        total = 0.0
-        parts: list[Value] = []
+        total, whole = 0.0, None
         e = self.e
-        for instruction in usual(self.program.instructions):
-            sizes: Sequence[Size]
-            match instruction:
-                case Run(kernel=number):
-                    each, sizes = Work.of(self.program.kernels[number])
-                case Product(stack=stack, rows=rows, inner=inner, columns=columns):
-                    sizes, each = (*stack, rows, inner, columns), 0.5
-                case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
-                    sizes, each = (lead, count, row), 2.0
-                case Moves(count=count):
-                    sizes, each = (count,), 1.0
-                case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
-                    sizes, each = (nbytes,), 0.1
-            part: Value | None = None
-            for d in sizes:
-                if isinstance(d, int):
-                    each *= d
-                else:
-                    factor = e.convert(self.sizes.compute(d), F64)
-                    part = factor if part is None else part * factor
-            if part is None:
-                total += each
-            else:
-                parts.append(part * each)
-        if not parts:
-            return total
-        whole = parts[0] + total
-        for part in parts[1:]:
-            whole = whole + part
-        return whole
+        for work in costs(self.program):
+            if not work.sizes:
+                total += work.each
+                continue
+            part = e.convert(self.sizes.compute(work.sizes[0]), F64)
+            for d in work.sizes[1:]:
+                part = part * e.convert(self.sizes.compute(d), F64)
+            part = part * work.each
+            whole = part if whole is None else whole + part
+        return total if whole is None else whole + total
 
     def release(self) -> None:
         """Let other threads run if there is much to do."""

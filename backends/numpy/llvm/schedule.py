@@ -76,13 +76,18 @@ class Work(NamedTuple):
 
     @classmethod
     def of(cls, kernel: Kernel) -> Work:
-        each, sizes = 2.0 + sum(map(weight, kernel.values)), []
-        for size in kernel.sizes:
+        return cls.times(2.0 + sum(map(weight, kernel.values)), kernel.sizes)
+
+    @classmethod
+    def times(cls, each: float, sizes: Iterable[Size]) -> Work:
+        """So much for each element of an array of these sizes."""
+        named = []
+        for size in sizes:
             if isinstance(size, int):
                 each *= size
             else:
-                sizes.append(size)
-        return cls(each, tuple(sizes))
+                named.append(size)
+        return cls(each, tuple(named))
 
     @property
     def may_be_much(self) -> bool:

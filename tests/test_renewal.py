@@ -1,0 +1,320 @@
+"""Programs are compiled in a hurry first, and with care when they have run for long enough: no bit depends on when."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import erf
+
+pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
+
+import graphc
+from graphc.backends.numpy.llvm import effort, entry, generator, machine, renewal
+from graphc.backends.numpy.llvm.renewal import Renewal
+from graphc.errors import UnsupportedError
+
+if not entry.SUPPORTED:
+    pytest.skip("compiled functions are not built in here", allow_module_level=True)
+
+Program = Callable[..., Any]
+
+
+def fan(functions: int = 12) -> Program:
+    """Functions that do not wait for each other: with care they are written out, in a hurry they are called."""
+
+    def f(x: Any) -> Any:
+        return sum(np.exp(-x * k) * np.cos(x + k) for k in range(functions))
+
+    return f
+
+
+def price(spot: Any, strike: Any, years: Any) -> Any:
+    """A call option after Black and Scholes (1973)."""
+    deviation = 0.3 * np.sqrt(years)
+    d = np.log(spot / strike) / deviation + deviation / 2
+
+    def below(x: Any) -> Any:
+        return 0.5 + 0.5 * erf(x / math.sqrt(2))
+
+    return spot * below(d) - strike * below(d - deviation)
+
+
+def rows(x: Any) -> Any:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True), np.tanh(x).mean(axis=0), np.log1p(x * x).sum()
+
+
+def attend(table: Any, positions: Any, w: Any) -> Any:
+    h = table[positions]
+    return np.tanh(h @ w) + np.sin(h).sum(axis=1, keepdims=True)
+
+
+def step(w: Any, x: Any, y: Any) -> Any:
+    def loss(w: Any) -> Any:
+        return np.mean((1 / (1 + np.exp(-(x @ w))) - y) ** 2) + np.sum(np.log1p(np.exp(w)))
+
+    return w - 0.1 * graphc.grad(loss)(w)
+
+
+def draw(*shape: int, dtype: Any = np.float64) -> Any:
+    return np.random.default_rng(3).uniform(0.1, 2.0, shape).astype(dtype)
+
+
+PROGRAMS: dict[str, tuple[Program, tuple[Any, ...]]] = {
+    "fan": (fan(), (draw(37),)),
+    "fan of singles": (fan(), (draw(37, dtype=np.float32),)),
+    "numbers": (fan(), (np.float64(0.7),)),
+    "columns": (fan(), (draw(50, 3).T,)),
+    "price": (price, (draw(101), draw(101), draw(101))),
+    "rows": (rows, (draw(9, 33),)),
+    "rows of singles": (rows, (draw(9, 33, dtype=np.float32),)),
+    "halves": (fan(4), (draw(40, dtype=np.float16),)),
+    "positions": (attend, (draw(7, 5), np.array([1, 6, 1, 0]), draw(5, 5))),
+    "step": (step, (draw(5), draw(20, 5), draw(20))),
+    "gradient": (graphc.grad(lambda x: np.sum(fan()(x))), (draw(23),)),
+}
+
+
+def bits(results: Any) -> list[bytes]:
+    return [np.asarray(r).tobytes() for r in (results if isinstance(results, tuple) else (results,))]
+
+
+def renewal_of(compiled: Any) -> Renewal | None:
+    return compiled._run.__self__.native.renewal
+
+
+@pytest.fixture(autouse=True)
+def _adaptive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("GRAPHC_EFFORT", raising=False)
+    yield
+    renewal.wait()
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Start every program in a hurry, with this budget."""
+    return lambda budget: monkeypatch.setattr(effort, "budget", lambda *_: budget)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_both_codes_give_the_same_bits(
+    name: str, hurry: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f, args = PROGRAMS[name]
+    hurry(math.inf)
+    compiled = graphc.compile(f, *args, kernels="llvm")
+    call, waiting = compiled.__call__, renewal_of(compiled)
+    assert waiting is not None
+    first = bits(compiled(*args))
+    waiting()
+    renewal.wait()
+    assert waiting.library is not None
+    assert compiled._run.__self__.definition.function == waiting.library.addresses["program"]
+    assert compiled.__call__ is call
+    assert bits(compiled(*args)) == first
+    monkeypatch.setenv("GRAPHC_EFFORT", "full")
+    full = graphc.compile(f, *args, kernels="llvm")
+    assert renewal_of(full) is None
+    assert bits(full(*args)) == first
+
+
+def test_a_program_is_renewed_when_its_budget_is_spent(hurry: Callable[[float], None]) -> None:
+    hurry(20_000.0)
+    x = draw(10)
+    compiled = graphc.compile(fan(), x, kernels="llvm")
+    waiting = renewal_of(compiled)
+    assert waiting is not None
+    calls = 0
+    while not waiting.asked:
+        compiled(x)
+        calls += 1
+    assert 3 < calls < 20  # each costs some thousands
+    renewal.wait()
+    assert waiting.library is not None
+
+
+def test_named_sizes_are_counted_as_they_are(hurry: Callable[[float], None]) -> None:
+    hurry(1e6)
+    compiled = graphc.compile(fan(), "f64[n]", kernels="llvm")
+    waiting = renewal_of(compiled)
+    assert waiting is not None
+    for _ in range(10):
+        compiled(draw(10))
+    assert not waiting.asked
+    compiled(draw(10_000))
+    assert waiting.asked
+
+
+def test_care_is_taken_at_once_where_it_pays() -> None:
+    """A small call starts in a hurry, a large one does not, nor what hardly gains."""
+    small, large = (graphc.compile(fan(), f"f64[{n}]", kernels="llvm") for n in (1000, 10**6))
+    assert renewal_of(small) is not None
+    assert renewal_of(large) is None
+    assert renewal_of(graphc.compile(lambda x: x * 2 + 1, "f64[1000]", kernels="llvm")) is None
+    assert renewal_of(graphc.compile(fan(), "f64[1000]", kernels="llvm", fast_math=True)) is None
+
+
+def test_what_is_compiled_in_a_hurry_writes_out_no_function() -> None:
+    """That is what makes it quick."""
+    plan = graphc.compile(fan(), "f64[1000]", kernels="ufunc").plan
+    kernels = [s.kernel for s in plan.steps if s.kernel is not None]
+    hurried, careful = (generator.parts(kernels, machine.X86_AVX2, hurried=hurried)[0] for hurried in (True, False))
+    assert 4 * len(hurried.text) < len(careful.text)
+    assert hurried.level == machine.BRIEF < careful.level
+
+
+def test_every_structure_of_arguments_is_renewed(hurry: Callable[[float], None]) -> None:
+    hurry(1.0)
+    x = draw(10)
+    wanted = fan()(x)
+    nested = graphc.jit(lambda tree: {"sum": fan()(tree["x"])}, kernels="llvm")
+    for _ in range(3):
+        np.testing.assert_allclose(nested({"x": x})["sum"], wanted, rtol=1e-13)
+        np.testing.assert_allclose(nested({"x": x[::-1][::-1]})["sum"], wanted, rtol=1e-13)
+        renewal.wait()
+
+
+def test_threads_see_the_same_bits_while_it_happens(hurry: Callable[[float], None]) -> None:
+    hurry(200_000.0)
+    x = draw(100)
+    compiled = graphc.compile(fan(), x, kernels="llvm")
+    wanted = bits(compiled(x))
+    wrong: list[bool] = []
+
+    def run() -> None:
+        wrong.append(any(bits(compiled(x)) != wanted for _ in range(1000)))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    renewal.wait()
+    assert wrong == [False] * 8
+    waiting = renewal_of(compiled)
+    assert waiting is not None
+    assert waiting.library is not None
+
+
+def test_a_donated_argument_is_written_by_both(hurry: Callable[[float], None]) -> None:
+    hurry(1.0)
+    compiled = graphc.compile(step, draw(5), draw(20, 5), draw(20), donate_argnums=0, kernels="llvm")
+    x, y = draw(20, 5), draw(20)
+    w = draw(5)
+    once = step(w, x, y)
+    for _ in range(2):
+        given = w.copy()
+        result = compiled(given, x, y)
+        assert result is given
+        np.testing.assert_allclose(result, once, rtol=1e-12)
+        renewal.wait()
+
+
+def test_a_function_that_is_gone_is_not_led_anywhere(hurry: Callable[[float], None]) -> None:
+    hurry(math.inf)
+    x = draw(10)
+    compiled = graphc.compile(fan(), x, kernels="llvm")
+    waiting, state = renewal_of(compiled), weakref.ref(compiled._run.__self__)
+    assert waiting is not None
+    del compiled
+    gc.collect()
+    assert state() is None
+    waiting()
+    renewal.wait()
+    assert waiting.library is not None
+
+
+def test_a_function_held_alone_is_renewed_too(hurry: Callable[[float], None]) -> None:
+    hurry(1.0)
+    x = draw(10)
+    call = graphc.compile(fan(), x, kernels="llvm").__call__
+    first = bits(call(x))
+    renewal.wait()
+    gc.collect()
+    assert bits(call(x)) == first
+
+
+def test_without_threads_all_goes_on(hurry: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    hurry(1.0)
+    x = draw(10)
+    compiled = graphc.compile(fan(), x, kernels="llvm")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    first = bits(compiled(x))
+    assert bits(compiled(x)) == first
+    assert renewal._compiler.thread is None
+
+
+def test_pickled_functions_start_again(hurry: Callable[[float], None]) -> None:
+    hurry(1.0)
+    x = draw(10)
+    compiled = graphc.compile(fan(), x, kernels="llvm")
+    first = bits(compiled(x))
+    copy = pickle.loads(pickle.dumps(compiled))
+    assert bits(copy(x)) == first
+    assert renewal_of(copy) is not renewal_of(compiled)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
+    """LLVM's lock would stay locked in the child."""
+    hurry(1.0)
+    x = draw(10)
+    compiled = graphc.compile(fan(), x, kernels="llvm")
+    first = bits(compiled(x))
+    child = os.fork()
+    if child == 0:
+        same = bits(compiled(x)) == first and bits(graphc.compile(fan(13), x, kernels="llvm")(x)) != first
+        renewal.wait()
+        os._exit(0 if same and renewal_of(compiled).library is not None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_many_programs_have_one_thread(hurry: Callable[[float], None]) -> None:
+    hurry(1.0)
+    x = draw(10)
+    before = threading.active_count()
+    functions = [graphc.compile(lambda x, k=k: fan(4)(x * k), x, kernels="llvm") for k in range(8)]
+    for f in functions:
+        f(x)
+        assert threading.active_count() <= before + 1
+    renewal.wait()
+    assert all(waiting is not None and waiting.library is not None for waiting in map(renewal_of, functions))
+    assert threading.active_count() == before
+
+
+ENDS = """
+import numpy as np
+import graphc
+from graphc.backends.numpy.llvm import effort
+effort.budget = lambda *_: 1.0
+functions = [graphc.jit(lambda x, k=k: sum(np.exp(-x * j * k) * np.cos(x) for j in range(20))) for k in range(1, 9)]
+for f in functions:
+    f(np.ones(10))
+"""
+
+
+def test_an_interpreter_that_ends_does_not_crash(tmp_path: Any) -> None:
+    """Nor does it compile what nobody will run."""
+    environment = {**os.environ, "GRAPHC_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", ENDS], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_effort_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_EFFORT", "little")
+    with pytest.raises(UnsupportedError, match="GRAPHC_EFFORT is 'little'"):
+        graphc.compile(lambda x: x + 1, "f64[3]", kernels="llvm")
