@@ -18,7 +18,7 @@ import pytest
 import graphc
 from graphc.backends.cupy import buckets, gathering, philox, scattering, schedule, small_products, tiled_products
 from graphc.backends.cupy.compiling import relaxed
-from graphc.backends.cupy.copies import GATHER, copy_text
+from graphc.backends.cupy.copies import GATHER, ONE, copy_text
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
@@ -472,7 +472,7 @@ def test_elements_of_a_place_are_added_in_order(tmp_path: Path) -> None:
     exact = np.zeros((span, 6))
     few = 0
     for place in range(span):
-        mine = np.flatnonzero(i == place)
+        mine = np.flatnonzero(i % span == place)  # those outside wrap around
         for j in mine:
             exact[place] += values[0, j].astype(np.float64)
         if mine.size <= buckets.SHORT:
@@ -480,8 +480,40 @@ def test_elements_of_a_place_are_added_in_order(tmp_path: Path) -> None:
             np.testing.assert_array_equal(first[0, place], exact[place].astype(np.float32))
     assert few > 3
     size = np.zeros((span, 6))
-    np.add.at(size, i[np.abs(i) < span], np.abs(values[0][np.abs(i) < span]).astype(np.float64))
+    np.add.at(size, i % span, np.abs(values[0]).astype(np.float64))
     assert np.all(np.abs(first[0] - exact) <= 6e-8 * np.abs(exact) + 1e-14 * size)
+
+
+def added(values: Array, indices: Sequence[Array], sizes: tuple[int, ...], folder: Path) -> Iterator[Array]:
+    """What each way to add up at positions gives."""
+    dtype = values.dtype
+    lead, count, rest = values.shape
+    fold, kind, kinds = fold_type("sum", dtype, False), C_TYPES[dtype], tuple(C_TYPES[i.dtype] for i in indices)
+    numbers = [lead, count, math.prod(sizes), rest]
+    few = scattering.few_text(kind, fold, kinds)
+    searched = scattering.searched_text(kind, fold, kinds)
+    for text, more in ((few, []), (searched, [1])):
+        result = np.zeros((lead, *sizes, rest), dtype)
+        run_text(text, folder, [values, result, *indices], [*numbers, *sizes, *more])
+        yield result
+    yield from added_by_buckets(values, indices, sizes, folder)
+
+
+def test_positions_outside_wrap_around(tmp_path: Path) -> None:
+    """As they do where elements are read: an element adds its gradient where it was taken from."""
+    i, j = np.array([0, 3, -4, 7, -9, 1]), np.array([0, -1, 5, -11, 12, 4], np.int32)
+    values = 2.0 ** np.arange(12).reshape(1, 6, 2)
+    expected = np.zeros((1, 3, 5, 2))
+    np.add.at(expected, (slice(None), i % 3, j % 5), values)
+    for result in added(values, [i, j], (3, 5), tmp_path):
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_sums_of_half_precision_at_positions_are_rounded_once(tmp_path: Path) -> None:
+    """A little more than halfway between two numbers, of which single precision does not see that it is more."""
+    values = np.array([1, 2.0**-11, 2.0**-24, 5], np.float16).reshape(1, 4, 1)
+    for result in added(values, [np.array([0, 0, 0, 1])], (2,), tmp_path):
+        np.testing.assert_array_equal(result.ravel(), [1 + 2.0**-10, 5])
 
 
 def test_random_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
@@ -810,9 +842,9 @@ def test_a_sample_compiles_for_gpus() -> None:
         *scattering.gathered_texts("float", "SumF32<double>", ("i32",), "u32", buckets.sharing(20000, 64, 64, 4, 16)),
         *scattering.gathered_texts("float", "SumF32<double>", ("i32",), "u32", buckets.sharing(9, 1, 1, 4, 16)),
         *scattering.gathered_texts("u8", "AnyOf", ("i32",), "u32", buckets.sharing(9, 8, 8, 1, 16)),
-        *scattering.gathered_texts("f16", "SumF32<double>", ("i32",), "u32", buckets.sharing(9, 8, 8, 2, 16)),
+        *scattering.gathered_texts("f16", "SumPlain<f16, double>", ("i32",), "u32", buckets.sharing(9, 8, 8, 2, 16)),
     ]
-    texts += [copy_text(3), GATHER]
+    texts += [copy_text(3), GATHER, ONE]
     texts += [small_products.text("float", 1), small_products.text("float", 4), small_products.text("double", 32)]
     for along, wide in ((False, True), (True, True), (True, False)):
         operands = tiled_products.Operand(along, wide), tiled_products.Operand(not along, wide)

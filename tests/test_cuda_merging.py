@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -127,6 +128,7 @@ def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
     module.__dict__.update(
         gather=gathering.gather,
         unslice=lambda *a: machine.keep(numpy_functions.unslice(*a)),
+        fill=copies.fill,
         scatter_add=scatter_add,
         on_device=machine.on_device,
         matmul=products.matmul,
@@ -204,6 +206,22 @@ def test_a_training_step_is_one_kernel(machine: Machine) -> None:
     for (place, shape, dtype), wanted in zip(block.kinds, apart, strict=True):
         size = math.prod(shape) * dtype.itemsize
         np.testing.assert_array_equal(memory[place : place + size].view(dtype).reshape(shape), wanted)
+
+
+def test_side_by_side_there_is_shared_memory_for_all(machine: Machine) -> None:
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=(40 + k, 30 + k)) for k in range(9)]
+    compiled = graphc.compile(lambda *xs: [np.sum(x, axis=0) for x in xs], *given)
+    with taped(Tape(lambda calls: None)) as tape:
+        results = loaded(compiled, machine)(*[machine.keep(x) for x in given])
+    rooms = [int(room) for call in tape.calls for room in merging.ROOM.findall(call.text)]
+    assert sum(rooms) > merging.MOST_ROOM
+    one = merging.merged(tape.calls, (), machine.piece, merging.MANY_THREADS)
+    (shared,) = re.findall(r"shared\[(\d+)\]", one.text)
+    assert int(shared) <= merging.MOST_ROOM
+    machine.function(one.text)((1, 1, 1), (*one.block, 1), one.arguments)
+    for a, b in zip(results, compiled(*given), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 SMALL_PRODUCTS = {

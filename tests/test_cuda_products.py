@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from graphc.backends.cupy import cublas, products, tiled_products
 from graphc.backends.cupy.launching import Tape, taped
+from graphc.backends.cupy.library import PER_THREAD
 from graphc.backends.cupy.schedule import Device
 from graphc.errors import GraphcError
 from tests.cuda_emulation import COMPILER, ORDERS, Emulator, placed
@@ -227,6 +229,17 @@ def test_a_recording_has_workspaces_of_its_own(library: Library) -> None:
     products.matmul(a, b)
     assert library.used == [1, 2, 2, 1]
     assert len(library.workspaces) == 3
+
+
+def test_default_streams_of_threads_have_workspaces_of_their_own(library: Library) -> None:
+    a, b = wrapped(drawn(3, 4)), wrapped(drawn(4, 5))
+    library.stream = PER_THREAD
+    products.matmul(a, b)
+    thread = threading.Thread(target=products.matmul, args=(a, b))
+    thread.start()
+    thread.join()
+    products.matmul(a, b)
+    assert library.used == [1, 2, 1]
 
 
 def test_few_streams_keep_workspaces(library: Library) -> None:

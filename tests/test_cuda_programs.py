@@ -16,14 +16,16 @@ from graphc.backends.cupy.schedule import Device, Program
 from graphc.backends.numpy.executor import define
 from graphc.compiler.compiled import Compiled
 from graphc.errors import UnsupportedError
+from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.ops import functions as numpy_functions
+from graphc.ops.record import Op
 from graphc.passes import pipeline
 from graphc.passes.fuse import fuse
 from graphc.passes.plan import plan as make_plan
 from tests.cuda_emulation import COMPILER, Emulator, placed
 from tests.test_cuda_kernels import SMALL
-from tests.test_kernels import leaves
+from tests.test_kernels import dtypes_of, leaves, one_node
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
 
@@ -157,6 +159,15 @@ def test_every_op_runs_or_is_refused_by_name() -> None:
         fused = op.kernel is not None or op.fold is not None
         assert fused or name in MEANINGS or name in MISSING or name in ("const", "dim", "pi"), name
         assert not (name in MEANINGS and name in MISSING), name
+
+
+@pytest.mark.parametrize("op", [op for op in TABLE.values() if op.fold is not None], ids=lambda op: op.name)
+@pytest.mark.parametrize("shape", [(1, 33), (1, 1)])
+def test_folds_over_one_element_are_not_refused(op: Op, shape: tuple[int, int]) -> None:
+    """There is no loop for a kernel."""
+    for dtype in dtypes_of(op, 1):
+        graph = one_node(op, [TensorType(shape, dtype)], {"axes": (0,), "keepdims": False})
+        executor.written(plan_of(graphc.compile(graph)))
 
 
 def test_what_cupy_has_not_is_refused_by_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,13 @@ import pytest
 import graphc
 from benchmarks.tree import leaves, rebuilt
 from benchmarks.workloads.learning import ExponentialNetwork
+from graphc.backends.cupy import arguments, executor, merging
 from graphc.backends.cupy.arguments import DeviceSpec
-from graphc.backends.cupy.replaying import Replayed
+from graphc.backends.cupy.replaying import MOST_RECORDINGS, Replayed
+from graphc.errors import UnsupportedError
 from tests.cuda_emulation import COMPILER, instead_of_cupy
 from tests.test_cuda_merging import Machine, loaded
+from tests.test_cuda_programs import plan_of
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
 
@@ -43,6 +47,7 @@ class Ndarray(np.ndarray):  # type: ignore[type-arg]
     """An array in memory that a pointer points to; made as CuPy's are."""
 
     pointer: Any = None
+    device_id = 0
 
     def __new__(cls, shape: Any, dtype: Any, memory: Pointer) -> Ndarray:
         dtype = np.dtype(dtype)
@@ -57,7 +62,7 @@ class Ndarray(np.ndarray):  # type: ignore[type-arg]
 
     @property
     def data(self) -> Any:  # type: ignore[override]
-        return SimpleNamespace(ptr=self.ctypes.data)
+        return SimpleNamespace(ptr=self.ctypes.data, device_id=self.device_id)
 
 
 class Driver(Machine):
@@ -69,8 +74,8 @@ class Driver(Machine):
         self.captured: list[Any] | None = None
         self.made = 0
         self.pieces: list[Pointer] = []
-        runtime = SimpleNamespace(getDevice=lambda: 0)
-        stream = SimpleNamespace(ptr=0, is_capturing=lambda: False, record=lambda: None)
+        runtime = SimpleNamespace(getDevice=lambda: 0, getDeviceCount=lambda: 1)
+        self.stream = stream = SimpleNamespace(ptr=0, is_capturing=lambda: False, record=lambda: None)
         cuda = SimpleNamespace(
             runtime=runtime,
             MemoryPool=lambda: SimpleNamespace(malloc=self.lasting),
@@ -244,6 +249,104 @@ def test_results_that_are_arguments_are_copied(driver: Driver) -> None:
     for a, b in zip(results, first, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.shares_memory(results[0], given)
+
+
+@pytest.mark.parametrize("most", [1 << 17, 10])
+def test_what_a_kernel_writes_a_part_of_is_filled_in_time(
+    most: int, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of it is copied from what an earlier kernel writes."""
+    monkeypatch.setattr(merging, "MOST_WORK", most)
+
+    def f(x: Any, u: Any) -> Any:
+        y = np.exp(x)
+        total = np.sum(y, axis=0)
+        z = y.copy()
+        z[1:3] = np.sin(u) * 2
+        return z, total, y
+
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(300, 50)), rng.normal(size=(2, 50))
+    compiled = graphc.compile(f, *given)
+    run = replayed(compiled, driver)
+    arguments = [driver.keep(x) for x in given]
+    for _ in range(5):
+        for a, b in zip(run(*arguments), compiled(*given), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+    (recording,) = run.recordings.values()
+    assert (recording.whole is None) == (most < 100)
+
+
+def test_a_call_that_the_caller_records_has_memory_of_its_own(driver: Driver) -> None:
+    """The caller runs what it has recorded again, whatever came in between: no array may serve another call."""
+    x = np.arange(12.0).reshape(3, 4)
+    compiled = graphc.compile(lambda x: (np.exp(x), np.sum(np.exp(x).T, axis=1)), x / 30)
+    run = replayed(compiled, driver)
+    bound = run.bind(lambda *_: "otherwise", False, False)
+    given = driver.keep(x / 30)
+    driver.stream.ptr = 8
+    for _ in range(4):
+        run(given)
+    (recording,) = run.recordings.values()
+    ours = [found.memory.ptr for found in recording.given]
+    assert ours
+    assert bound(given) != "otherwise"
+    driver.stream.is_capturing = lambda: True
+    assert bound(given) == "otherwise"
+    results = run(given)
+    for a, b in zip(results, compiled(x / 30), strict=True):
+        np.testing.assert_allclose(a, b)
+        assert not any(found.memory.ptr <= a.ctypes.data < found.memory.ptr + 1024 for found in recording.given)
+
+
+def test_many_kinds_of_calls_do_not_push_each_other_out(driver: Driver) -> None:
+    run = replayed(graphc.compile(lambda x: (np.exp(x), np.sum(np.exp(x).T, axis=1)), "f64[n,m]"), driver)
+    given = [driver.keep(np.ones((2, 1 + k))) for k in range(MOST_RECORDINGS + 2)]
+    for _ in range(3):
+        for x in given:
+            run(x)
+    assert len(run.recordings) == MOST_RECORDINGS
+    assert len(run.plain) == 2
+    recordings = list(run.recordings.values())
+    for _ in range(4):
+        for x in given:
+            run(x)
+    assert list(run.recordings.values()) == recordings
+    assert not run.failures
+
+
+def test_default_streams_of_threads_are_told_apart(driver: Driver) -> None:
+    """They have one number, and run at the same time: none may write to what another's recording reads."""
+    run = replayed(graphc.compile(lambda x: (np.exp(x), np.sum(np.exp(x).T, axis=1)), "f64[2,3]"), driver)
+    given = driver.keep(np.ones((2, 3)))
+
+    def work() -> None:
+        for _ in range(4):
+            run(given)
+
+    for stream, count in ((0, 1), (2, 3)):
+        driver.stream.ptr = stream
+        work()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert len(run.recordings) == count
+
+
+def test_arrays_on_other_devices_are_refused(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "cupy", lambda: driver.cupy)
+    driver.cupy.cuda.runtime.getDeviceCount = lambda: 2
+    compiled = graphc.compile(lambda x: (np.exp(x), np.sum(np.exp(x).T, axis=1)), "f64[2,3]")
+    run = replayed(compiled, driver)
+    here = driver.keep(np.ones((2, 3)))
+    run(here)
+    monkeypatch.setattr(Ndarray, "device_id", 1)
+    bound = run.bind(lambda *_: "otherwise", False, False)
+    assert bound(here) == "otherwise"
+    with pytest.raises(UnsupportedError, match="argument 0: it lies on another GPU"):
+        run(here)
+    _, source = executor.written(plan_of(compiled), several=True)
+    assert "x.data.device_id != cp.cuda.runtime.getDevice()" in source
 
 
 def test_numpy_arrays_are_left_to_others(driver: Driver) -> None:

@@ -320,6 +320,14 @@ def test_scalars_and_nothing(cp: Any) -> None:
         assert float(b) == 4.0
 
 
+def test_folds_over_one_element(cp: Any) -> None:
+    x = np.array([[0.0, -0.0, np.nan, 3.0]])
+    for function in (np.sum, np.prod, np.max, np.min, np.any, np.all):
+        f = graphc.compile(lambda x, g=function: (g(x > 1 if g in (np.any, np.all) else x, axis=0),), x, backend="cupy")
+        wanted = function(x > 1 if function in (np.any, np.all) else x, axis=0)
+        np.testing.assert_array_equal(host(f(cp.asarray(x)))[0], wanted)
+
+
 def test_wrong_arguments_are_refused(cp: Any) -> None:
     f = graphc.compile(lambda x: x + 1, "f32[3]", backend="cupy")
     with pytest.raises(DTypeError, match="no safe cast"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc.backends.cupy.library import cupy
 from graphc.backends.numpy.arguments import InputSpec
-from graphc.errors import DTypeError, ShapeError
+from graphc.errors import DTypeError, ShapeError, UnsupportedError
 from graphc.ir import DTYPE_NAMES, TensorType
 
 
@@ -25,6 +25,14 @@ class DeviceSpec(InputSpec):
         array = value if isinstance(value, cp.ndarray) else on_device(cp, value)
         if array is None:
             return cp.asarray(np.ascontiguousarray(super().convert(value)).reshape(np.shape(value)))
+        here = cp.cuda.runtime.getDevice()
+        if array.nbytes and array.data.device_id != here:
+            raise UnsupportedError(
+                f"argument {self.name}: it lies on another GPU",
+                expected=f"an array on device {here}, the current one",
+                actual=f"an array on device {array.data.device_id}",
+                fix=f"{self.name}.copy() copies it here; or call the function in `with cupy.cuda.Device(...)`",
+            )
         want = self.type
         if array.dtype != want.dtype:
             if not np.can_cast(array.dtype, want.dtype, "safe"):

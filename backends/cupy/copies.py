@@ -1,4 +1,4 @@
-"""Copies of several arrays by one launch: arguments to where a recording reads them, results to the caller's arrays."""
+"""Copies by kernels: of several arrays at once, to where a recording reads them or the caller does, and of one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 
 from graphc.backends.cupy.allocation import Block
 from graphc.backends.cupy.compiling import function
+from graphc.backends.cupy.launching import dense, launch
 from graphc.backends.cupy.library import cupy
-from graphc.backends.cupy.prelude import TYPES
+from graphc.backends.cupy.prelude import PRELUDE, TYPES
 
 THREADS: Final = 256
+PLACE: Final = "(i64)blockIdx.x * blockDim.x + threadIdx.x, (i64)blockDim.x * gridDim.x"
 UNIT: Final = 16  # bytes that a thread copies at a time
 TOGETHER: Final = 4  # units on their way at the same time
 
-COPIED: Final = f"""{TYPES}
+COPIED: Final = f"""
 struct alignas({UNIT}) Unit {{ u64 v[2]; }};
-__device__ void copied(const u8* a, u8* b, i64 n) {{
-  const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)blockDim.x * gridDim.x;
+// the part of a thread, of which there are `step`
+__device__ void copied(const u8* a, u8* b, i64 n, i64 first, i64 step) {{
   const bool aligned = (((u64)a | (u64)b) & {UNIT - 1}) == 0;
   const i64 whole = aligned ? n / {UNIT} : 0;
   i64 at = first;
@@ -40,9 +42,9 @@ def copy_text(count: int) -> str:
     """The text of a kernel that copies so many arrays by bytes, to the addresses in a table, with their sizes."""
     parameters = ", ".join(f"const u8* a{k}" for k in range(count))
     cases = "\n".join(
-        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}]); break;" for k in range(count)
+        f"    case {k}: copied(a{k}, (u8*)table[{2 * k}], table[{2 * k + 1}], {PLACE}); break;" for k in range(count)
     )
-    return f"""{COPIED}
+    return f"""{TYPES}{COPIED}
 extern "C" __global__ void kernel(const i64* table, {parameters}) {{
   switch (blockIdx.y) {{
 {cases}
@@ -52,12 +54,29 @@ extern "C" __global__ void kernel(const i64* table, {parameters}) {{
 
 
 # copies arrays, whose addresses and sizes are in a table, to places of one piece of memory
-GATHER: Final = f"""{COPIED}
+GATHER: Final = f"""{TYPES}{COPIED}
 extern "C" __global__ void kernel(const i64* table, u8* to) {{
   const i64* const row = table + 3 * blockIdx.y;
-  copied((const u8*)row[0], to + row[1], row[2]);
+  copied((const u8*)row[0], to + row[1], row[2], {PLACE});
 }}
 """
+
+
+# copies one array by bytes; it may be joined with other kernels
+ONE: Final = f"""{PRELUDE}{COPIED}
+extern "C" __global__ void kernel(const u8* from, u8* to, i64 bytes) {{
+  copied(from, to, bytes, {PLACE});
+}}
+"""
+
+
+def fill(result: Any, x: Any) -> None:
+    """Write an array of the same dtype, broadcast, to a dense one: a launch like others, in order with them."""
+    source = dense(cupy().broadcast_to(x, result.shape))
+    if result.nbytes:
+        blocks, _, _ = _grid([result])
+        addresses = source.data.ptr, result.data.ptr
+        launch(ONE, (blocks, 1), (THREADS, 1), (*addresses, result.nbytes), result.nbytes // UNIT)
 
 
 def _grid(arrays: Sequence[Any]) -> tuple[int, int, int]:

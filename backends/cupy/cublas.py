@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from graphc.backends.cupy.launching import recording
-from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.library import cupy, current_stream
 from graphc.errors import GraphcError
 
 # Numbers of cublas_api.h.
@@ -63,7 +63,7 @@ class Handles:
     """Handles in no use: those of streams, which stay bound to them, and by device those of none."""
 
     def __init__(self) -> None:
-        self.bound: OrderedDict[tuple[int, int], list[Handle]] = OrderedDict()
+        self.bound: OrderedDict[tuple[int, int, int], list[Handle]] = OrderedDict()
         self.free: dict[int, list[Handle]] = {}
 
     def unbound(self, device: int) -> Handle:
@@ -76,15 +76,15 @@ class Handles:
         handle.memory = None  # what is given this memory next, comes after the product on the stream
         self.free.setdefault(device, []).append(handle)
 
-    def of_stream(self, device: int, stream: int) -> list[Handle]:
-        """The list of free handles that are bound to a stream."""
-        found = self.bound.get((device, stream))
+    def of_stream(self, key: tuple[int, int, int]) -> list[Handle]:
+        """The list of free handles that are bound to a stream; see `current_stream`."""
+        found = self.bound.get(key)
         if found is None:
-            found = self.bound[device, stream] = []
+            found = self.bound[key] = []
             while len(self.bound) > MOST_STREAMS:
-                (number, _), old = self.bound.popitem(last=False)
+                (device, _, _), old = self.bound.popitem(last=False)
                 for handle in old:
-                    self.give_back(number, handle)
+                    self.give_back(device, handle)
         return found
 
 
@@ -93,8 +93,7 @@ _handles: Final = Handles()
 
 def multiply(function: Any, *arguments: Any) -> None:
     """Call a product of cuBLAS on the current stream."""
-    cuda = cupy().cuda
-    device, stream = cuda.runtime.getDevice(), cuda.get_current_stream().ptr
+    key = device, stream, _ = current_stream(cupy())
     if recording():
         handle = _handles.unbound(device)
         try:
@@ -103,7 +102,7 @@ def multiply(function: Any, *arguments: Any) -> None:
         finally:
             _handles.give_back(device, handle)
     else:
-        ready = _handles.of_stream(device, stream)
+        ready = _handles.of_stream(key)
         try:
             handle = ready.pop()
         except IndexError:

@@ -9,7 +9,7 @@ import numpy as np
 from graphc.backends.cupy import functions, replaying, running
 from graphc.backends.cupy.arguments import DeviceSpec
 from graphc.backends.cupy.launching import Ordered, flush, held
-from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.library import cupy, resident, several_devices
 from graphc.backends.cupy.meanings import meaning
 from graphc.backends.numpy.arguments import integer_casts
 from graphc.backends.numpy.executor import Writer, define
@@ -30,8 +30,8 @@ def load(plan: Plan, fast: bool = False) -> Loaded:
     Raises:
         UnsupportedError: an op has no meaning in CuPy; or there is no CuPy, or no GPU.
     """
-    writer, source = written(plan)
     cp = cupy()
+    writer, source = written(plan, several_devices(cp))
     scope = {**writer.scope, "cp": Ordered(cp), "ck": Ordered(functions), "ndarray": cp.ndarray}
     scope.update((name, _Resident(array)) for name, array in writer.constants.items())
     scope.update((f"kernel{i}", run) for i, run in enumerate(running.load(writer.kernels, fast)))
@@ -48,9 +48,9 @@ def load(plan: Plan, fast: bool = False) -> Loaded:
     return Loaded(replayed, source, bind=replayed.bind)
 
 
-def written(plan: Plan) -> tuple[DeviceWriter, str]:
-    """The plan's source, and the writer that knows what it refers to; this needs no GPU."""
-    writer = DeviceWriter(plan)
+def written(plan: Plan, several: bool = False) -> tuple[DeviceWriter, str]:
+    """The plan's source, and the writer that knows what it refers to; this needs no GPU. several: there are some."""
+    writer = DeviceWriter(plan, several)
     source, _ = writer.write()
     return writer, source
 
@@ -68,7 +68,7 @@ class _Resident:
         found = self.copies.get(device)
         if found is None:
             flush()  # its memory may be what a launch noted before still reads
-            found = self.copies[device] = cp.asarray(self.array)
+            found = self.copies[device] = resident(self.array)
         return held(found)
 
 
@@ -77,8 +77,9 @@ class DeviceWriter(Writer):
 
     module = "cp"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, several: bool = False) -> None:
         super().__init__(plan)
+        self.several = several  # whether arrays may lie on another GPU than the current one
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.host: set[int] = set()
         # arrays that are dense whatever they come from
@@ -94,7 +95,8 @@ class DeviceWriter(Writer):
         return DeviceSpec(dict(self.nodes[i]["attrs"])["name"], type, integer_casts(self.graph, i))
 
     def _also(self, name: str) -> str:
-        return f" or not {name}.flags.c_contiguous"
+        elsewhere = f" or {name}.data.device_id != cp.cuda.runtime.getDevice()" if self.several else ""
+        return f" or not {name}.flags.c_contiguous{elsewhere}"
 
     def recordable(self, step: Step) -> bool:
         """Whether a step that is no kernel can be part of a recording."""
@@ -151,6 +153,9 @@ class DeviceWriter(Writer):
         ]
         self.dense.update((*loose, *kernel.nodes))
         return [*lines, *super()._kernel(step, kernel)]
+
+    def _filled(self, name: str, operand: str) -> str:
+        return f"ck.fill({name}, {operand})"
 
     def _results(self) -> list[str]:
         results = []

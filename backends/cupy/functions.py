@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.cupy import philox, scattering
+from graphc.backends.cupy.copies import fill as fill
 from graphc.backends.cupy.gathering import gather as gather
 from graphc.backends.cupy.launching import dense, flush, held
-from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.library import cupy, resident
 from graphc.backends.cupy.products import matmul as matmul
 from graphc.ops import calls
 from graphc.ops.functions import slices as slices
@@ -31,7 +32,7 @@ def on_device(number: Any) -> Array:
 @lru_cache(maxsize=1024)
 def _scalar(kind: str, content: bytes, device: int) -> Array:
     flush()  # its memory may be what a launch noted before still reads
-    return cupy().asarray(np.frombuffer(content, np.dtype(kind)).reshape(()).copy())
+    return resident(np.frombuffer(content, np.dtype(kind)).reshape(()).copy())
 
 
 def unslice(u: Array, index: tuple[tuple[int, int | None, int], ...], shape: tuple[int, ...]) -> Array:

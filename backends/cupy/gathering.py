@@ -30,12 +30,7 @@ def text(indices: tuple[str, ...], width: int, wide: bool) -> str:
     return f"""{PRELUDE}
 typedef {"i64" if wide else "i32"} idx;
 typedef Pack<u{8 * min(width, 8)}, {max(1, width // 8)}> Unit;
-// the remainder takes many operations, and is seldom needed
-__device__ __forceinline__ i64 wrapped(i64 p, i64 n) {{
-  p += p < 0 ? n : 0;
-  if ((u64)p >= (u64)n) p = (p % n + n) % n;
-  return p;
-}}
+{scattering.WRAPPED}
 extern "C" __global__ void kernel(const u8* from, u8* to, i64 lead, i64 count, i64 span, i64 rest{parameters}) {{
   const Unit* const x = (const Unit*)from;
   Unit* const result = (Unit*)to;

@@ -84,7 +84,8 @@ _UFUNCS: Final = (
     *("maximum", "minimum", "fmax", "fmin", "floor", "ceil", "trunc", "rint", "sign"),
     *("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "is_nan"),
 )
-_FOLDS: Final = {"reduce_sum": "sum", "reduce_prod": "prod", "reduce_max": "max", "reduce_min": "min"}
+# folds of complex numbers, and of anything over axes of one element, which no kernel loops over
+_FOLDS: Final = {f"reduce_{name}": name for name in ("sum", "prod", "max", "min", "any", "all")}
 UNFUSED: Final[dict[str, str]] = {
     **{name: TABLE[name].numpy.replace("np.", "cp.") for name in _UFUNCS if name in TABLE and TABLE[name].ufunc},
     **{name: f"cp.{f}({{0}}, axis={{axes}}, keepdims={{keepdims}})" for name, f in _FOLDS.items()},

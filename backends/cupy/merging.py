@@ -23,6 +23,7 @@ MOST_WORK: Final = 1 << 17  # operations of a launch that pays in one block
 MOST_BESIDE: Final = 1 << 15  # of one that is joined to its neighbours, where other launches are beside: it waits less
 MOST_TOTAL: Final = 1 << 20  # of all launches that become one
 MOST_CALLS: Final = 64
+MOST_ROOM: Final = (48 << 10) // 8  # doubles of shared memory that any kernel may have
 ROOM: Final = re.compile(r"ROOM\((\d+)\);")
 HEAD: Final = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(\d+, \d+\) )?kernel\((.*)\) \{')
 BETWEEN: Final = re.compile(r", (?![^<]*>)")  # parameters; not the arguments of a template
@@ -149,13 +150,13 @@ def merged(
                 given.append(f"({kind}){place(argument)}" if pointer else f"({kind}){argument}ll")
             (gx, gy), (bx, by) = call.grid, call.block
             width = bx * by
-            groups = min(threads // width, MOST_GROUPS, gx * gy)
-            if barriers + groups > MOST_GROUPS:
+            wide = max((int(n) for n in ROOM.findall(call.text)), default=0)
+            groups = max(1, min(threads // width, MOST_GROUPS, gx * gy, MOST_ROOM // max(1, wide)))
+            if barriers + groups > MOST_GROUPS or words + groups * wide > MOST_ROOM:
                 lines.append("  __syncthreads();")
                 barriers = first = words = 0
             if first + groups * width > threads:
                 first = 0
-            wide = max((int(n) for n in ROOM.findall(call.text)), default=0)
             index = f"Index{{thread % {bx}u, thread / {bx}u, 0}}"
             lines.append(
                 f"  if (threadIdx.x - {first}u < {groups * width}u) {{\n"

@@ -359,7 +359,10 @@ def fold_type(fold: Fold, dtype: DType, fast: bool) -> str:
         wide = "double" if dtype == F64 or not fast else "float"
         if fold == "prod":
             return f"ProdFloat<{kind}, {wide}>"
-        return "SumF64" if dtype == F64 else f"SumF32<{wide}>"
+        if dtype == F64:
+            return "SumF64"
+        # half precision is rounded to once
+        return f"SumPlain<f16, {wide}>" if dtype == F16 else f"SumF32<{wide}>"
     return f"{'SumInt' if fold == 'sum' else 'ProdInt'}<{kind}, {unsigned(dtype)}>"
 
 

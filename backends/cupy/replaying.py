@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from graphc.backends.cupy.arguments import DeviceSpec
-from graphc.backends.cupy.library import cupy
+from graphc.backends.cupy.library import cupy, current_stream, several_devices
 from graphc.backends.cupy.recording import COUNTED, MOST_BYTES, PATIENCE, Recording, Run
 
 MOST_RECORDINGS: Final = 8  # of a compiled function; each keeps its arrays
@@ -41,9 +41,12 @@ class Replayed:
         # an attribute of CuPy's that costs a small part of what `flags` does
         quick = hasattr(self.cp.ndarray, "_c_contiguous")
         self.dense: Callable[[Any], bool] = attrgetter("_c_contiguous" if quick else "flags.c_contiguous")
+        if several_devices(self.cp):
+            self.dense = _dense_here(self.cp, self.dense)
         self.lock = threading.Lock()
         self.counts: dict[Any, int] = {}
-        self.recordings: OrderedDict[Any, Recording | None] = OrderedDict()
+        self.recordings: OrderedDict[Any, Recording] = OrderedDict()
+        self.plain: set[Any] = set()  # calls that are not recorded, or not any more
         self.failures: list[str] = []  # why calls were not recorded
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
@@ -56,9 +59,9 @@ class Replayed:
         ]
         key = self._key(arguments)
         recording = self.recordings.get(key)
-        if recording is None and key not in self.recordings:
+        if recording is None and key not in self.plain:
             recording = self._consider(key, arguments)
-        found = None if recording is None else self._replayed(recording, arguments)
+        found = None if recording is None else self._replayed(recording, key, arguments)
         return self.run(*arguments) if found is None else found
 
     def bind(self, fallback: Callable[..., Any], unpacked: bool, strict: bool) -> Callable[..., Any]:
@@ -76,10 +79,10 @@ class Replayed:
             key = self._key(args)
             recording = self.recordings.get(key)
             if recording is not None:
-                found = self._replayed(recording, args)
+                found = self._replayed(recording, key, args)
             else:
                 # a call that is not recorded has been made before; it needs no more than these arrays
-                found = self.run(*args) if key in self.recordings else None
+                found = self.run(*args) if key in self.plain else None
             if found is None:
                 return fallback(*args)
             return found[0] if unpacked else found
@@ -87,13 +90,17 @@ class Replayed:
         return bound
 
     def _key(self, arguments: Sequence[Any]) -> Any:
-        cuda = self.cp.cuda
         # the order on one stream is what keeps a call from overwriting what another still reads
-        return cuda.runtime.getDevice(), cuda.get_current_stream().ptr, tuple([a.shape for a in arguments])
+        return *current_stream(self.cp), tuple([a.shape for a in arguments])
 
-    def _replayed(self, recording: Recording, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
-        """The results of a recorded call; None if another thread is about one."""
-        if not recording.lock.acquire(blocking=False):
+    def _captured(self, key: Any) -> bool:
+        """Whether the caller records the current stream, and this call is a part of that."""
+        return bool(key[1]) and bool(self.cp.cuda.get_current_stream().is_capturing())
+
+    def _replayed(self, recording: Recording, key: Any, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The results of a recorded call; None if another thread is about one, or the caller records."""
+        # what the caller records is run whenever it pleases: it has to have memory of its own
+        if self._captured(key) or not recording.lock.acquire(blocking=False):
             return None
         try:
             return recording(arguments)
@@ -104,23 +111,33 @@ class Replayed:
         """Record a call that has been made often enough; None if it is not recorded, now or ever."""
         with self.lock:
             count = self.counts[key] = self.counts.get(key, 0) + 1
-            if count <= PATIENCE or key in self.recordings:
+            if count <= PATIENCE or key in self.recordings or self._captured(key):
                 if len(self.counts) > COUNTED:
                     self.counts.clear()
                 return self.recordings.get(key)
+            del self.counts[key]
+            if len(self.plain) > COUNTED:
+                self.plain.clear()
             found: Recording | None = None
             if sum(a.nbytes for a in arguments) <= MOST_BYTES:
                 try:
-                    if key[1] and self.cp.cuda.get_current_stream().is_capturing():
-                        return None  # the caller records, and this call is a part of that
                     found = Recording(self.run, arguments)
                 except Exception as error:
-                    found = None  # it runs without
-                    self.failures.append(f"{type(error).__name__}: {error}")
+                    # it runs without
+                    self.failures = [*self.failures, f"{type(error).__name__}: {error}"][-MOST_RECORDINGS:]
+            if found is None:
+                self.plain.add(key)
+                return None
             self.recordings[key] = found
-            while len(self.recordings) > MOST_RECORDINGS:
-                self.recordings.popitem(last=False)
+            if len(self.recordings) > MOST_RECORDINGS:
+                # not to be made again soon: of many kinds of calls in turn each would push out another
+                self.plain.add(self.recordings.popitem(last=False)[0])
             return found
+
+
+def _dense_here(cp: Any, dense: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether an array is dense, and on the current device."""
+    return lambda a: a.data.device_id == cp.cuda.runtime.getDevice() and dense(a)
 
 
 def wanted() -> bool:

@@ -26,6 +26,13 @@ MOST_SEARCHED: Final = 1 << 18  # positions times results, where each result loo
 NARROW: Final = 1 << 31  # positions, or places, from which on they take 64 bits
 Array = Any  # a cupy.ndarray
 
+# a position that counts from the end, or is none, as one from 0 to n - 1
+WRAPPED: Final = """\
+__device__ __forceinline__ i64 wrapped(i64 p, i64 n) {
+  p += p < 0 ? n : 0;
+  if ((u64)p >= (u64)n) p = (p % n + n) % n;  // takes many operations, and is seldom needed
+  return p;
+}"""
 HEAD: Final = (
     'extern "C" __global__ void kernel(const {kind}* values, {kind}* result, '
     "i64 lead, i64 count, i64 span, i64 rest{more}) {{"
@@ -46,11 +53,10 @@ def _places(indices: Sequence[str]) -> tuple[str, str]:
 def _place_of(indices: Sequence[str]) -> str:
     """The text of a function that gives the place of an element."""
     parameters, _ = _places(indices)
-    digits = "\n".join(
-        f"  p = (i64)i{k}[j]; place = place * n{k} + (p < 0 ? p + n{k} : p);" for k in range(len(indices))
-    )
-    return f"""__device__ __forceinline__ i64 place_of(i64 j{parameters}) {{
-  i64 place = 0, p;
+    digits = "\n".join(f"  place = place * n{k} + wrapped((i64)i{k}[j], n{k});" for k in range(len(indices)))
+    return f"""{WRAPPED}
+__device__ __forceinline__ i64 place_of(i64 j{parameters}) {{
+  i64 place = 0;
 {digits}
   return place;
 }}"""
@@ -210,8 +216,7 @@ def in_order(indices: Sequence[Array], sizes: Sequence[int]) -> tuple[Array, Arr
         raise RuntimeError("sorting waits for the GPU, and cannot be recorded")
     total = cp.zeros(indices[0].shape, np.int64)
     for one, size in zip(indices, sizes, strict=True):
-        wide = one.astype(np.int64)
-        total = total * size + cp.where(wide < 0, wide + size, wide)
+        total = total * size + one.astype(np.int64) % size  # not below 0: as NumPy's remainder
     order = cp.argsort(total)
     return order, total[order]
 

@@ -321,12 +321,16 @@ class Writer:
             else:
                 lines.append(f"{name} = {self._empty(self.nodes[i]['type'])}")
             if i in step.fills:
-                lines.append(f"{name}[...] = {self._operand(step.fills[i])}")
+                lines.append(self._filled(name, self._operand(step.fills[i])))
         results = [self.names[i] for i in kernel.nodes]
         sizes = [str(self._spelled(s)) for s in kernel.symbolic]
         ops = " ".join(self.nodes[i]["op"] for i in step.nodes[:6]) + (" ..." if len(step.nodes) > 6 else "")
         lines.append(f"kernel{number}({', '.join([*reads, *results, *sizes])})  # {ops}")
         return lines
+
+    def _filled(self, name: str, operand: str) -> str:
+        """The statement that writes an operand to room for a result."""
+        return f"{name}[...] = {operand}"
 
     def _empty(self, type: TensorType) -> str:
         """The call that makes room for a result."""

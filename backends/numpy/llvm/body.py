@@ -192,9 +192,9 @@ class Body:
         match choice.condition:
             case Nonzero(dtype=dtype, place=place):
                 condition = e.load(self.pointer(place), dtype, 1).differs(0.0)
-            case Between(size=size, most=most):
+            case Between(size=size, most=most, least=least):
                 value = self.sizes.value(size)
-                condition = (value >= 1) & (value <= most)
+                condition = (value >= least) & (value <= most)
         usual, otherwise, after = e.fresh("usual"), e.fresh("otherwise"), e.fresh("after")
         e.statement(f"br {condition!r}, label %{usual}, label %{otherwise}")
         for label, instructions in ((usual, choice.usual), (otherwise, choice.otherwise)):

@@ -219,10 +219,11 @@ class Nonzero:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """That a size is at least 1, and at most some number."""
+    """That a size is at least some number, and at most another one."""
 
     size: Size
     most: int
+    least: int = 1
 
 
 @dataclass(frozen=True, slots=True)

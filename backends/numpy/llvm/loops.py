@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm import small_products, together
+from graphc.backends.numpy.llvm import panel_products, small_products, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.full_reductions import FullReduction
@@ -10,6 +10,7 @@ from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.narrow import Narrow
 from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.panels import panels
 from graphc.backends.numpy.llvm.strips import Strips
 from graphc.backends.numpy.llvm.sweeps import Sweeps
 from graphc.backends.numpy.llvm.tiles import Tiles
@@ -28,6 +29,10 @@ def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: 
         return Nest(kernel, machine, module, fast)
 
     nest = opened()
+    large = panels(kernel)
+    if large is not None:
+        panel_products.write(nest, large, machine)
+        return nest.finished(name)
     product = small_products.small_product(kernel)
     if product is not None:
         small_products.write(nest, product, machine)

@@ -90,7 +90,7 @@ def _lead(state: State, library: Library) -> None:
 def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
-    lowered = steps.lower(plan)
+    lowered = steps.lower(plan, machine)
 
     def compiled(hurried: bool) -> _Texts:
         return _texts(lowered, plan, machine, fast, hurried)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from graphc import dims
-from graphc.backends.numpy.llvm import interleave
+from graphc.backends.numpy.llvm import interleave, panels
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.dims import Size
 from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
@@ -40,7 +40,7 @@ def weight(value: object) -> int:
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
-SHARED: Final = 400_000.0  # additions: kernels that cost more run on several threads
+SHARED: Final = 3e6  # additions: kernels that cost more, about 80 microseconds, run on several threads
 MOST_PIECES: Final = 128  # of a kernel that runs in pieces
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
 ENOUGH: Final = 32  # parts of a division
@@ -76,7 +76,8 @@ class Work(NamedTuple):
 
     @classmethod
     def of(cls, kernel: Kernel) -> Work:
-        return cls.times(2.0 + sum(map(weight, kernel.values)), kernel.sizes)
+        each = panels.COST if panels.panels(kernel) else 2.0 + sum(map(weight, kernel.values))
+        return cls.times(each, kernel.sizes)
 
     @classmethod
     def times(cls, each: float, sizes: Iterable[Size]) -> Work:
@@ -128,6 +129,8 @@ class Schedule:
     @cached_property
     def division(self) -> Division | None:
         """What the function's `first` and `last` count; None for a kernel that runs as a whole."""
+        if panels.panels(self.kernel):
+            return Division(self.vector_loop, panels.COLUMNS)
         if self.outer:
             return self._divided_outside()
         if not self.inner or (self.kernel.reduced and not self.tiled):

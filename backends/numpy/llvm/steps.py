@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import moves, updates
+from graphc.backends.numpy.llvm import moves, panels, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
     Moves,
@@ -24,6 +24,7 @@ from graphc.backends.numpy.llvm.instructions import (
     same_count,
 )
 from graphc.backends.numpy.llvm.layouts import Layout, extent
+from graphc.backends.numpy.llvm.machine import Machine, host
 from graphc.backends.numpy.llvm.matmul import FLOATS, multiply
 from graphc.backends.numpy.llvm.small_products import small_product
 from graphc.backends.numpy.llvm.unroll import unrolled
@@ -74,10 +75,11 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
     return None if found else "a dtype at which kernels differ"
 
 
-def lower(plan: Plan) -> Program:
-    """The program of a plan, for whose graph `why_not` gives None."""
-    program = moves.merged(updates.merged(_Steps(plan).run()))
-    return replace(program, kernels=tuple(k if small_product(k) else unrolled(k) for k in program.kernels))
+def lower(plan: Plan, machine: Machine | None = None) -> Program:
+    """The program of a plan, for whose graph `why_not` gives None; for this processor, unless one is given."""
+    program = panels.chosen(moves.merged(updates.merged(_Steps(plan).run())), machine or host())
+    kernels = (k if small_product(k) or panels.panels(k) else unrolled(k) for k in program.kernels)
+    return replace(program, kernels=tuple(kernels))
 
 
 class _Steps(Builder):
