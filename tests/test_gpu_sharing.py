@@ -360,6 +360,24 @@ def test_what_is_written_in_part_when_it_is_recorded(rows: int, cp: Any) -> None
     assert (recording.whole is None) == (rows > 1000), f._run.failures
 
 
+def test_many_arrays_put_together_when_it_is_recorded(cp: Any) -> None:
+    """By launches, and not by a table of addresses from the host, which is gone when a graph runs."""
+
+    def f(x: Any) -> Any:
+        rows = [np.exp(x[k]) * np.sum(x[k]) for k in range(12)]
+        return np.stack(rows), np.stack(rows, axis=1), np.concatenate([x[:, :1], x, x[:, :0], x.T[:1].T], axis=1)
+
+    for columns in (5, 3000):
+        f_on_gpu = graphc.compile(f, f"f64[12,{columns}]", backend="cupy")
+        for seed in range(10):
+            x = np.random.default_rng(seed).normal(size=(12, columns))
+            junk = [cp.asarray(np.full(64, -1)) for _ in range(20)]  # goes over the host's memory of earlier tables
+            for a, b in zip(host(f_on_gpu(cp.asarray(x))), f(x), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+            del junk
+        assert f_on_gpu._run.recordings, f_on_gpu._run.failures
+
+
 def test_many_sums_side_by_side_are_one_kernel(cp: Any) -> None:
     """Their rooms in shared memory are more than a block has: they take turns."""
     rng = np.random.default_rng(8)
