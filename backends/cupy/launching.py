@@ -18,18 +18,10 @@ from graphc.backends.cupy.library import cupy
 
 # Functions of CuPy and of `graphc.backends.cupy.functions` that send nothing to the GPU, or note what they send.
 HARMLESS: Final = frozenset(
-    {
-        "empty",
-        "transpose",
-        "broadcast_to",
-        "on_device",
-        "matmul",
-        "gather",
-        "scatter_add",
-        "fill",
-        "concatenate",
-        "slices",
-    }
+    (
+        *("empty", "transpose", "broadcast_to", "on_device", "slices"),
+        *("matmul", "gather", "scatter_add", "fill", "concatenate"),
+    )
 )
 
 
