@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import body, code, generator, machine, native, reuse, steps
+from graphc.backends.numpy.llvm import archive, body, code, generator, machine, native, reuse, steps
 from graphc.backends.numpy.llvm.builder import Builder
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.instructions import Program
@@ -56,8 +57,9 @@ def test_the_text_grows_as_the_program(size: str) -> None:
     assert len(helpers[1]) <= 2 * len(helpers[0])
 
 
-def test_functions_that_kernels_call_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are modules of their own, which the next program finds."""
+def test_functions_that_kernels_call_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are modules of their own, which the next program finds; here none comes with the package."""
+    monkeypatch.setattr(archive, "FOLDER", tmp_path)
     texts: list[str] = []
     assemble = code.assemble
     monkeypatch.setattr(code, "assemble", lambda text, *rest: texts.append(text) or assemble(text, *rest))

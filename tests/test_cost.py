@@ -454,7 +454,7 @@ def test_kernels_say_how_many_threads_they_are_worth() -> None:
     assert [load.threads for load in small.kernels] == [1] * len(small.kernels)
     counts = {load.ops[0]: load.threads for load in large.kernels}
     assert counts["exp"] is not None
-    assert counts["exp"] > 100
+    assert counts["exp"] > 30
     assert f"up to {counts['exp']:,}" in str(large)
     assert all(load.threads <= load.parts for load in large.kernels if load.threads is not None)
     assert json.loads(large.to_json())["kernels"][0]["threads"] == large.kernels[0].threads
@@ -465,13 +465,13 @@ def test_kernels_say_how_many_threads_they_are_worth() -> None:
 @pytest.mark.parametrize(
     ("function", "spec", "threads"),
     [
-        (lambda x: np.sum(x, axis=0), "f64[1000000,20]", 128),  # rows are cut
+        (lambda x: np.sum(x, axis=0), "f64[10000000,20]", 128),  # rows are cut
         (lambda x: np.sum(x, axis=0), "f64[10000,1000]", 2),  # columns are
-        (lambda x: np.sum(x), "f64[1000000]", 10),
+        (lambda x: np.sum(x), "f64[10000000]", 13),
         (lambda x: np.sum(x), "f64[100000000]", 128),
-        (lambda x: np.exp(x), "f64[3,5000000]", 900),
-        (lambda x: np.exp(x) + np.arange(3.0)[:, None], "f64[3,5000000]", 975),  # its first loop has three points
-        (lambda x: np.sum(np.exp(x), axis=2) + np.arange(50.0), "f64[3,50,10000]", 50),
+        (lambda x: np.exp(x), "f64[3,5000000]", 120),
+        (lambda x: np.exp(x) + np.arange(3.0)[:, None], "f64[3,5000000]", 130),  # its first loop has three points
+        (lambda x: np.sum(np.exp(x), axis=2) + np.arange(50.0), "f64[3,50,100000]", 50),
         (lambda x: np.exp(x), "f64[1000]", 1),
     ],
 )

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,18 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels canno
 
 import graphc
 from graphc import dims
-from graphc.backends.numpy.llvm import code, entry, generator, machine, pool, threads, workers
+from graphc.backends.numpy.llvm import (
+    body,
+    code,
+    entry,
+    generator,
+    machine,
+    pieces,
+    pool,
+    schedule,
+    threads,
+    workers,
+)
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.errors import UnsupportedError
@@ -30,12 +42,21 @@ COUNTS = (1, 2, 3, 7)
 KNOWN = sys.platform in ("linux", "darwin", "win32")
 
 
+@lru_cache(maxsize=1)
+def eager() -> pool.Pool:
+    """A pool that wakes threads for little work."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(workers, "SHARE", 200_000.0)
+        return pool.Pool(2)
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pool.Pool]:
-    """The pool, which takes part whatever else the machine does; its number of threads is put back."""
-    if pool.pool().threads == 1:  # of a machine with one CPU: it can't have more
-        monkeypatch.setitem(pool._made, True, pool.Pool(2))
-    found = pool.pool()
+    """A pool that takes part whatever else the machine does, in kernels that cost an eighth of what is worth it."""
+    found = eager()
+    monkeypatch.setitem(pool._made, True, found)
+    for module in (schedule, body, pieces, entry, generator):
+        monkeypatch.setattr(module, "SHARED", 400_000.0)
     before = found.threads
     found.wary = False
     yield found

@@ -10,7 +10,7 @@ from typing import Final
 from graphc.backends.numpy.llvm import systems
 from graphc.backends.numpy.llvm.machine import Machine
 
-SHARE: Final = 200_000.0  # additions, roughly, for which another thread is worth waking
+SHARE: Final = 1.5e6  # additions, roughly, for which another thread is worth waking
 PARTS: Final = 8  # pieces for each thread, so that none waits long for another
 SPIN: Final = {"x86": 300, "arm": 1500}  # looks at the gate before a worker sleeps: about 10 microseconds
 SLACK: Final = 50_000.0  # nanoseconds that a call may be slower than alone
