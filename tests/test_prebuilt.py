@@ -405,7 +405,7 @@ def test_an_archive_that_is_out_of_date_has_nothing(change: str, folder: Path, c
     elif change == "level":
         parts = [part._replace(level=1) for part in parts]
     else:
-        kind = replace(kind, machine=replace(kind.machine, cpu="", features=host().features))
+        kind = kind._replace(machine=replace(kind.machine, cpu="", features=host().features))
     write(folder, kind, parts)
     run()
     assert any(name.startswith("sin") for name in compiled)

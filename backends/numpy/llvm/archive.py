@@ -12,10 +12,9 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from graphc.backends.numpy.cache import replace, sealed, unsealed
 
@@ -27,8 +26,7 @@ NAME: Final = 32  # bytes
 PLACE: Final = struct.Struct("<II")  # begin and end
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(NamedTuple):
     """The index of an archive: of each object file the name and the place."""
 
     path: Path
