@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from graphc.backends.numpy.llvm import archive, kinds, positions, reuse, workers
+from graphc.backends.numpy.llvm import archive, kinds, panel_products, positions, reuse, workers
 from graphc.backends.numpy.llvm.code import Part, helpers, name
 from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
 from graphc.backends.numpy.llvm.kinds import Kind, kind_of
 from graphc.backends.numpy.llvm.machine import BRIEF, Machine, assemble, host
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.panels import LIMITS
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import MOST_REGISTERS
 from graphc.errors import UnsupportedError
@@ -57,6 +58,15 @@ def mathematics(machine: Machine) -> Iterator[Part]:
                     yield from called(function, dtype, count, machine, fast)
 
 
+def products(machine: Machine) -> Iterator[Part]:
+    """What multiplies matrices by panels."""
+    for dtype in (F32, F64) if machine.register in LIMITS else ():
+        for turned in (False, True):
+            module = Module(machine.features_used)
+            panel_products.declared(module, dtype, turned, machine)
+            yield from helpers(module)
+
+
 def services(kind: Kind) -> Iterator[Part]:
     """What programs have beside kernels: a pool of threads, memory that is kept, additions at positions."""
     platform = PLATFORMS[kind.name.rsplit("-", 1)[1]]
@@ -71,6 +81,7 @@ def services(kind: Kind) -> Iterator[Part]:
 def parts(kind: Kind) -> Iterator[Part]:
     """All that programs of a kind of processors share."""
     yield from mathematics(kind.machine)
+    yield from products(kind.machine)
     yield from services(kind)
 
 
