@@ -11,7 +11,7 @@ BENCH := $(BENCH_VENV)/bin/python -m benchmarks.run
 BENCH_INSTALLED := $(BENCH_VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fuzz lint format types docs bench bench-quick bench-publish clean
+.PHONY: help demo test test-all fuzz lint format types docs objects bench bench-quick bench-publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ types: $(INSTALLED) ## check types with mypy --strict, on the installed layout
 docs: $(INSTALLED) ## write docs/numpy-support.md again, from the tables in the code
 	$(BIN)/python docs/numpy_support.py
 
+objects: $(INSTALLED) ## compile again what kernels call, after a change to it
+	$(BIN)/python -m graphc.backends.numpy.llvm.prebuilt
+
 bench: $(BENCH_INSTALLED) ## measure beside jax, PyTorch, PyTensor and others; writes to out/ (most of an hour)
 	$(BENCH)
 	$(BENCH_VENV)/bin/python benchmarks/compile_time.py
@@ -56,15 +59,16 @@ bench-publish: $(BENCH_INSTALLED) ## the same, and renew docs/benchmarks.md
 clean: ## remove everything that make made, the virtual environment too
 	rm -rf $(VENV) $(BENCH_VENV) out build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f backends/numpy/llvm/*.objects
 
-# One editable install with every development extra; it is renewed when pyproject.toml changes.
-$(INSTALLED): pyproject.toml
+# One editable install with every development extra; it is renewed when pyproject.toml or setup.py changes.
+$(INSTALLED): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	@touch $@
 
 # The peers of the benchmarks have demands of their own on NumPy, and PyTorch is large: another environment.
-$(BENCH_INSTALLED): pyproject.toml
+$(BENCH_INSTALLED): pyproject.toml setup.py
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -e ".[bench]"
 	@touch $@

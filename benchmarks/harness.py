@@ -101,6 +101,12 @@ def make_byte_code() -> None:
         compileall.compile_dir(ROOT / folder, quiet=2)  # where it can't be written, imports take longer
 
 
+def make_machine_code() -> None:
+    """Compile what graphc's kernels call, as installing graphc does."""
+    command = [sys.executable, "-m", "graphc.backends.numpy.llvm.prebuilt"]
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+
+
 def environment(threads: int, caches: Path) -> dict[str, str]:
     """The variables of a worker: how many threads a library may have, and where it keeps what it compiled."""
     single = " --xla_cpu_multi_thread_eigen=false" if threads == 1 else ""

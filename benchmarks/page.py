@@ -46,7 +46,8 @@ METHOD = """\
 - Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
   of the library left out. A second table has both together, from the import of the library to the first results; the
   start of Python and the import of NumPy, which are the same for all, are in neither. All libraries have their modules
-  as byte code, graphc too, which is compiled to it before the first process starts, as `pip` does.
+  as byte code, graphc too, which is compiled to it before the first process starts, as `pip` does; and the functions
+  that its kernels call, as building it does.
 - Peak memory is by how much a fresh process grows during a call, by the system's own count, when all memory that is
   free has been given back to the system before.
 - The copy bandwidth is the best of many copies between two arrays that are in memory already, by the C library or by a

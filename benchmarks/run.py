@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import page, plots, tables
-from benchmarks.harness import Missing, Process, Settings, interleave, last_cpus, make_byte_code
+from benchmarks.harness import Missing, Process, Settings, interleave, last_cpus, make_byte_code, make_machine_code
 from benchmarks.machine import best_limits, description, measured_limits
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Array
@@ -216,6 +216,8 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
 
     machine = description(settings)  # the load before we add to it
     make_byte_code()
+    if not settings.quick:
+        make_machine_code()
     limits = measured_limits(settings, caches)
     titles = {name: PEERS[name].title for name in peers}
     with closing(Crew(titles, start, caches)) as crew:

@@ -7,7 +7,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -164,3 +166,16 @@ def _counts(terminalreporter: pytest.TerminalReporter) -> dict[str, Counter[str]
                 if name.startswith("counts: "):
                     found.setdefault(name.removeprefix("counts: "), Counter()).update(counts)
     return found
+
+
+@pytest.fixture(scope="session")
+def cp() -> Any:
+    """CuPy, with a GPU; without one the test is skipped."""
+    try:
+        cupy = import_module("cupy")
+        found = cupy.cuda.runtime.getDeviceCount()
+    except Exception:
+        found = 0
+    if not found:
+        pytest.skip("there is no GPU that CuPy can use")
+    return cupy

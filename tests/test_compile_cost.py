@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import body, code, generator, machine, native, reuse, steps
+from graphc.backends.numpy.llvm import archive, body, code, generator, machine, native, reuse, steps
 from graphc.backends.numpy.llvm.builder import Builder, anonymous
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.instructions import Program
@@ -123,8 +124,9 @@ def test_bodies_that_mostly_read_and_write_have_no_choices() -> None:
     assert "label %yes" in part_of(g, "f64[n]", "f64[n]").text
 
 
-def test_functions_that_kernels_call_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are modules of their own, which the next program finds."""
+def test_functions_that_kernels_call_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are modules of their own, which the next program finds; here none comes with the package."""
+    monkeypatch.setattr(archive, "FOLDER", tmp_path)
     texts: list[str] = []
     assemble = code.assemble
     monkeypatch.setattr(code, "assemble", lambda text, *rest: texts.append(text) or assemble(text, *rest))

@@ -204,7 +204,7 @@ FAMILIES: dict[str, tuple[Any, ...]] = {
 }
 
 # what is recorded as a graph, whoever multiplies
-GRAPHS = {"positions and products", "many look-ups", "joined"}
+GRAPHS = {"positions and products", "many look-ups"}
 
 
 @pytest.mark.parametrize("multiplier", ["small ones by us", "all by cuBLAS"])

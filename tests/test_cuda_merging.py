@@ -129,6 +129,7 @@ def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
         gather=gathering.gather,
         unslice=lambda *a: machine.keep(numpy_functions.unslice(*a)),
         fill=copies.fill,
+        concatenate=copies.concatenate,
         scatter_add=scatter_add,
         on_device=machine.on_device,
         matmul=products.matmul,

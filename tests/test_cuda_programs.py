@@ -83,6 +83,7 @@ def on_processor(compiled: Compiled, folder: Path) -> Callable[..., Any]:
         scatter_add = staticmethod(numpy_functions.scatter_add)
         on_device = staticmethod(np.asarray)
         matmul = staticmethod(np.matmul)
+        concatenate = staticmethod(np.concatenate)
 
     kernels = Kernels(writer.kernels, folder, SMALL)
     scope = {**writer.scope, "cp": np, "ck": Functions, "ndarray": np.ndarray}

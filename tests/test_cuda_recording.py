@@ -18,6 +18,7 @@ from benchmarks.tree import leaves, rebuilt
 from benchmarks.workloads.learning import ExponentialNetwork
 from graphc.backends.cupy import arguments, executor, merging
 from graphc.backends.cupy.arguments import DeviceSpec
+from graphc.backends.cupy.recording import PATIENCE
 from graphc.backends.cupy.replaying import MOST_RECORDINGS, Replayed
 from graphc.errors import UnsupportedError
 from tests.cuda_emulation import COMPILER, instead_of_cupy
@@ -198,27 +199,26 @@ def test_a_small_step_is_a_launch(driver: Driver) -> None:
 
 def test_what_is_no_kernel_makes_a_graph(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     def f(x: Any, i: Any) -> Any:
-        y = np.exp(x @ x.T)
-        z = np.concatenate([y, 2 * y], axis=0)  # by CuPy
+        k = i[:, None] + np.arange(3)
+        z = np.exp(x @ x.T) + (k.T @ k)[:1, :1]  # whole numbers are multiplied by CuPy
         return np.sum(np.take(z, i, axis=0) ** 2, axis=1), z, x.T + 1
 
     rng = np.random.default_rng(0)
-    x, i = rng.normal(size=(4, 3)), np.array([1, 7, -2])
+    x, i = rng.normal(size=(8, 3)), np.array([1, 7, -2])
     compiled = graphc.compile(f, x, i)
 
-    def concatenate(arrays: Any, axis: int) -> Any:
-        shape = [sum(a.shape[0] for a in arrays), *arrays[0].shape[1:]]
-        result = driver.cupy.empty(tuple(shape), arrays[0].dtype)
+    def matmul(a: Any, b: Any) -> Any:
+        result = driver.cupy.empty((a.shape[0], b.shape[1]), a.dtype)
 
-        def copy(*_: Any) -> None:
-            result[...] = np.concatenate(arrays, axis)
+        def multiply(*_: Any) -> None:
+            result[...] = np.matmul(a, b)
 
         if driver.captured is not None:
-            driver.captured.append((copy, ()))
-        copy()
+            driver.captured.append((multiply, ()))
+        multiply()
         return result
 
-    monkeypatch.setattr(driver.cupy, "concatenate", concatenate)
+    monkeypatch.setattr(driver.cupy, "matmul", matmul, raising=False)
     run = replayed(compiled, driver)
     given = [driver.keep(a) for a in (x, i)]
     first = [np.array(r) for r in run(*given)]
@@ -249,6 +249,37 @@ def test_results_that_are_arguments_are_copied(driver: Driver) -> None:
     for a, b in zip(results, first, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.shares_memory(results[0], given)
+
+
+def test_no_recording_has_a_table_from_the_host(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where arrays are many, CuPy copies their addresses to the GPU: what a graph copies when it runs is not those."""
+
+    def f(x: Any) -> Any:
+        rows = [np.exp(x[k]) * np.sum(x[k]) for k in range(12)]
+        return np.stack(rows), np.stack(rows, axis=1), np.concatenate([x[:, :1], x, x[:, :0], x.T[:1].T], axis=1)
+
+    x = np.random.default_rng(1).normal(size=(12, 5))
+    compiled = graphc.compile(f, x)
+    calls: list[int] = []
+
+    def concatenate(arrays: Any, axis: int) -> Any:
+        calls.append(len(arrays))
+        return driver.keep(np.concatenate(arrays, axis))
+
+    monkeypatch.setattr(driver.cupy, "concatenate", concatenate)
+    run = replayed(compiled, driver)
+    given = driver.keep(x)
+    for k in range(5):
+        for a, b in zip(run(given), compiled(x), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+        if k == PATIENCE - 1:
+            before = len(calls)
+            assert before
+    assert len(calls) == before
+    assert run.recordings
+    driver.stream.ptr, driver.stream.is_capturing = 8, lambda: True
+    run(given)
+    assert len(calls) == before
 
 
 @pytest.mark.parametrize("most", [1 << 17, 10])

@@ -1,11 +1,10 @@
-"""The CuPy backend on a real GPU, against the NumPy meaning: ops, programs, sizes, streams, recordings."""
+"""The CuPy backend on a real GPU, against the NumPy meaning: ops, programs, sizes, products, functions."""
 
 from __future__ import annotations
 
 import doctest
 import math
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ import scipy.special
 
 import graphc
 import graphc.random as gr
-from benchmarks.tree import leaves as arrays_of
-from benchmarks.tree import mapped
-from benchmarks.workloads.learning import ExponentialNetwork
 from graphc.backends.cupy import products, small_products, tiled_products
 from graphc.backends.cupy.library import device
 from graphc.backends.cupy.meanings import MEANINGS, MISSING
@@ -45,24 +41,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:a writable array:UserWarning", "ignore::RuntimeWarning"),
 ]
 Array = np.ndarray[Any, Any]
-
-
-def _gpus() -> int:
-    try:
-        import cupy
-
-        return int(cupy.cuda.runtime.getDeviceCount())
-    except Exception:
-        return 0
-
-
-@pytest.fixture(scope="module")
-def cp() -> Any:
-    if not _gpus():
-        pytest.skip("there is no GPU that CuPy can use")
-    import cupy
-
-    return cupy
 
 
 def host(value: Any) -> Any:
@@ -338,46 +316,7 @@ def test_wrong_arguments_are_refused(cp: Any) -> None:
         graphc.compile(lambda x: x + 1, "f32[3]", backend="cupy", exact_order=True)
 
 
-# --- what results and arguments share, recordings, streams, threads -------------------------------------------------
-
-
-def step(w: Any, v: Any, x: Any, t: Any) -> Any:
-    def loss(w: Any, v: Any) -> Any:
-        return np.mean((np.tanh(x @ w) @ v - t) ** 2)
-
-    value, (gw, gv) = graphc.value_and_grad(loss, argnums=(0, 1))(w, v)
-    return value, w - 0.1 * gw, v - 0.1 * gv
-
-
-def step_arguments(cp: Any, seed: int = 0) -> list[Any]:
-    rng = np.random.default_rng(seed)
-    return [cp.asarray(rng.normal(size=s).astype(np.float32)) for s in ((1, 10), (10, 1), (64, 1), (64, 1))]
-
-
-def test_recorded_calls_give_what_plain_calls_give(cp: Any) -> None:
-    given = step_arguments(cp)
-    specs = [TensorType(x.shape, x.dtype) for x in map(cp.asnumpy, given)]
-    f = graphc.compile(step, *specs, backend="cupy")
-    wanted = graphc.compile(step, *specs)(*map(cp.asnumpy, given))
-    kept = []
-    for _ in range(8):
-        results = f(*given)
-        kept.append(results)
-        for a, b in zip(host(results), wanted, strict=True):
-            assert a.shape == np.shape(b)
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    recordings = f._run.recordings
-    assert [r for r in recordings.values() if r is not None], "no call was recorded"
-    first = host(kept[-2])
-    other = step_arguments(cp, 1)
-    changed = host(f(*other))
-    assert not np.allclose(changed[1], first[1])
-    for a, b in zip(host(kept[-2]), first, strict=True):
-        np.testing.assert_array_equal(a, b)  # results are the caller's own
-    for a, b in zip(host(f(*given)), first, strict=True):
-        np.testing.assert_array_equal(a, b)
-    pointers = {r.data.ptr for results in kept for r in results}
-    assert len(pointers) == 3 * len(kept)
+# --- products, sums, functions ---------------------------------------------------------------------------------------
 
 
 def network_step(w: Any, v: Any, x: Any, t: Any) -> Any:
@@ -416,36 +355,6 @@ def test_products_are_recorded(cp: Any) -> None:
     (recording,) = f._run.recordings.values()
     assert recording is not None, f._run.failures
     assert recording.whole is None  # the first product is too much for a kernel of one block
-
-
-@pytest.mark.parametrize("n", [8, 100])
-def test_a_small_training_step_is_one_kernel(n: int, cp: Any) -> None:
-    """It goes on giving the bits of the first calls, which launch each kernel by itself."""
-    inputs = ExponentialNetwork().inputs()
-    inputs = (*inputs[:2], inputs[2][:n], inputs[3][:n])
-    f = graphc.compile(ExponentialNetwork().graphc(), *inputs, backend="cupy")
-    given = mapped(cp.asarray, inputs)
-    runs = [[cp.asnumpy(x) for x in arrays_of(f(*given))] for _ in range(6)]
-    (recording,) = f._run.recordings.values()
-    assert recording is not None, f._run.failures
-    assert recording.whole is not None
-    for run in runs[1:]:
-        for a, b in zip(run, runs[0], strict=True):
-            np.testing.assert_array_equal(a, b)
-    on_host = graphc.compile(ExponentialNetwork().graphc(), *inputs)
-    slow = inputs
-    for _ in range(50):
-        params, state, _ = f(*given)
-        given = (params, state, *given[2:])
-        slow = (*on_host(*slow)[:2], *slow[2:])
-    for a, b in zip(arrays_of(given[0]), arrays_of(slow[0]), strict=True):
-        np.testing.assert_allclose(cp.asnumpy(a), b, rtol=1e-3, atol=1e-4)
-    # arguments where 16 bytes at a time cannot be read
-    odd = cp.zeros(n + 1, np.float32)
-    odd[1:] = given[2][:, 0]
-    moved = (*given[:2], odd[1:].reshape(n, 1), given[3])
-    for a, b in zip(arrays_of(f(*moved)), arrays_of(f(*given)), strict=True):
-        np.testing.assert_allclose(cp.asnumpy(a), cp.asnumpy(b), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -617,121 +526,10 @@ def test_products_of_tiles(sizes: tuple[int, int, int], cp: Any) -> None:
             np.testing.assert_array_equal(cp.asnumpy(matmul(x, y)), found)
 
 
-def test_products_on_several_streams(cp: Any) -> None:
-    rng = np.random.default_rng(8)
-    a, b = (cp.asarray(rng.normal(size=s).astype(np.float32)) for s in ((8, 256, 64), (8, 64, 256)))
-    f = graphc.compile(lambda a, b: np.tanh(a @ b) @ np.exp(a), "f32[k,n,m]", "f32[k,m,n]", backend="cupy")
-    wanted = cp.asnumpy(f(a, b))
-    cp.cuda.get_current_stream().synchronize()
-    streams = [cp.cuda.Stream(non_blocking=True) for _ in range(4)]
-    found = []
-    for _ in range(10):
-        for stream in streams:
-            with stream:
-                found.append(f(a, b))
-    for stream in streams:
-        stream.synchronize()
-    for y in found:
-        np.testing.assert_array_equal(cp.asnumpy(y), wanted)
-
-
-def wide_step(w: Any, v: Any, x: Any, t: Any) -> Any:
-    """A step of which no part is small, and one product is shared by several blocks."""
-
-    def loss(w: Any, v: Any) -> Any:
-        return np.mean((np.tanh(x @ w.T) @ v - t) ** 2)
-
-    value, (gw, gv) = graphc.value_and_grad(loss, argnums=(0, 1))(w, v)
-    return w - 0.1 * gw, v - 0.1 * gv, value
-
-
-def test_a_loop_that_trains_needs_no_copies(cp: Any) -> None:
-    rng = np.random.default_rng(9)
-    given = [rng.normal(size=s).astype(np.float32) / 10 for s in ((500, 600), (500, 40), (100, 600), (100, 40))]
-    f = graphc.compile(wide_step, *given, backend="cupy")
-    plain = graphc.compile(wide_step, *given)
-    arguments, slow = [cp.asarray(x) for x in given], given
-    kept = None
-    for k in range(16):
-        results = f(*arguments)
-        if k == 11:
-            kept, copy = results[0], cp.asnumpy(results[0])
-        wanted = plain(*slow)
-        for a, b in zip(host(results), wanted, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-        arguments, slow = [*results[:2], *arguments[2:]], [*wanted[:2], *slow[2:]]
-    (recording,) = f._run.recordings.values()
-    assert recording is not None, f._run.failures
-    assert recording.whole is None
-    assert recording.direct, recording.numbers
-    np.testing.assert_array_equal(cp.asnumpy(kept), copy)  # what the caller holds is left alone
-    # where results and arguments lie makes no difference
-    other = [cp.asarray(x) for x in given]
-    first = host(f(*other))
-    for _ in range(6):
-        for a, b in zip(host(f(*other)), first, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
 def _alike(cp: Any, values: Any, model: Any) -> Any:
     """An array on the GPU whose axes lie in memory in the same order."""
     order = np.argsort([-abs(s) for s in model.strides], kind="stable")
     return cp.asarray(np.ascontiguousarray(values.transpose(order))).transpose(np.argsort(order))
-
-
-def test_training_goes_the_same_way(cp: Any) -> None:
-    rng = np.random.default_rng(5)
-    x = rng.uniform(-1, 1, size=(64, 1))
-    t = np.exp(x)
-    w, v = rng.normal(size=(1, 10)), rng.normal(size=(10, 1))
-    specs = [TensorType(a.shape, a.dtype) for a in (w, v, x, t)]
-    on_host, on_device = graphc.compile(step, *specs), graphc.compile(step, *specs, backend="cupy")
-    a, b = (w, v), (cp.asarray(w), cp.asarray(v))
-    xd, td = cp.asarray(x), cp.asarray(t)
-    before, *_ = on_host(*a, x, t)
-    for _ in range(200):
-        loss, *a = on_host(*a, x, t)
-        device_loss, *b = on_device(*b, xd, td)
-    np.testing.assert_allclose(float(device_loss), loss, rtol=1e-8)
-    assert loss < 0.9 * before
-    for one, other in zip(host(b), a, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-7)
-
-
-def test_results_share_storage_with_nothing(cp: Any) -> None:
-    f = graphc.compile(lambda x: (x, x.T, x[1:], x + 1, (x + 1).T), "f64[4,4]", backend="cupy")
-    x = cp.arange(16.0).reshape(4, 4)
-    results = f(x)
-    expected = host(results)
-    for r in results:
-        r[...] = -1
-    np.testing.assert_array_equal(cp.asnumpy(x), np.arange(16.0).reshape(4, 4))
-    for a, b in zip(host(f(x)), expected, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_streams_and_threads(cp: Any) -> None:
-    given = step_arguments(cp)
-    f = graphc.compile(step, *[TensorType(x.shape, x.dtype) for x in given], backend="cupy")
-    wanted = host(f(*given))
-    failures: list[str] = []
-    cp.cuda.get_current_stream().synchronize()
-
-    def work() -> None:
-        with cp.cuda.Stream(non_blocking=True) as stream:
-            for _ in range(30):
-                results = f(*given)
-                stream.synchronize()
-                for a, b in zip(host(results), wanted, strict=True):
-                    if not np.array_equal(a, b):
-                        failures.append(f"{a} {b}")
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert not failures
 
 
 def test_results_are_the_same_bits_every_time(cp: Any) -> None:
@@ -753,19 +551,6 @@ def test_results_are_the_same_bits_every_time(cp: Any) -> None:
     exact = np.zeros((50, 700))
     np.add.at(exact, cp.asnumpy(indices), cp.asnumpy(x).astype(np.float64))
     np.testing.assert_allclose(first[-1], exact, rtol=1e-5, atol=1e-4)
-
-
-def test_memory_does_not_grow(cp: Any) -> None:
-    pool = cp.get_default_memory_pool()
-    x = cp.ones((1000, 1000), np.float32)
-    f = graphc.compile(PROGRAMS["gradient of layernorm"][0], "f32[n,m]", backend="cupy")
-    for _ in range(3):
-        f(x)
-    before = pool.used_bytes()
-    for _ in range(20):
-        f(x)
-    cp.cuda.get_current_stream().synchronize()
-    assert pool.used_bytes() <= before
 
 
 # --- random numbers, jit, other libraries ---------------------------------------------------------------------------

@@ -36,19 +36,25 @@ def fresh_python(code: str, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+def copied(root: Path, source: Path) -> Path:
+    """A copy of what graphc is built from, as a clone has it."""
+    source.mkdir()
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(root / name, source)
+    for folder in ("graphc", "passes", "backends"):
+        shutil.copytree(root / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__", "*.objects"))
+    return source
+
+
 @pytest.fixture(scope="session")
 def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which a copy of the source tree is installed as a wheel."""
     base = tmp_path_factory.mktemp("installed")
-    source, target = base / "source", base / "target"
-    source.mkdir()
-    for path in (root / "pyproject.toml", root / "README.md", root / "LICENSE"):
-        shutil.copy(path, source)
-    for folder in ("graphc", "passes", "backends"):
-        shutil.copytree(root / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    source, target = copied(root, base / "source"), base / "target"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     offline = ["--no-deps", "--no-index", "--no-build-isolation"]
-    done = subprocess.run([*pip, *offline, "--target", target, source], capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "GRAPHC_BUILD_FOR"}
+    done = subprocess.run([*pip, *offline, "--target", target, source], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return target
 
@@ -146,6 +152,40 @@ def test_every_module_is_installed(installed: Path, source_modules: tuple[Any, .
     assert (installed / "graphc" / "py.typed").is_file()
     assert not (installed / "passes").exists()
     assert not (installed / "backends").exists()
+
+
+USE = """
+import sys, numpy, graphc
+from graphc.backends.numpy.llvm import code
+assemble, texts = code.assemble, []
+code.assemble = lambda text, *rest: texts.append(text) or assemble(text, *rest)
+def f(x):
+    for _ in range(20):
+        x = numpy.sin(x) * x
+    return x
+graphc.compile(f, "f64[n]")(numpy.ones(1_000_000))
+print(code.__file__, len(texts))
+"""
+
+
+def test_what_kernels_call_is_installed_compiled(installed: Path, tmp_path: Path) -> None:
+    """A first process, with nothing in its cache, compiles the kernel and what is around it.
+
+    It does not compile the threads and the kept memory, either, that large arrays take.
+    """
+    pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
+    from graphc.backends.numpy.llvm.kinds import kind_of
+    from graphc.backends.numpy.llvm.machine import host
+
+    kind = kind_of(host())
+    found = [path.name for path in installed.rglob("*.objects")]
+    assert found == ([] if kind is None else [f"{kind.name}.objects"])
+    assert list(installed.rglob("setup.py")) == []
+    code = LOOK_IN.format(folder=str(installed)) + USE
+    variables = {"GRAPHC_CACHE_DIR": "off", "GRAPHC_KERNELS": "llvm", "GRAPHC_NUM_THREADS": "2"}
+    file, count = fresh_python(code, cwd=tmp_path, **variables).split()
+    assert Path(file).is_relative_to(installed)
+    assert (int(count) == 2) == (kind is not None)
 
 
 def test_the_mapped_folders_refuse_their_bare_names() -> None:

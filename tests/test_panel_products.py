@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import entry, panels
+from graphc.backends.numpy.llvm import code, entry, panels, prebuilt
 from graphc.backends.numpy.llvm.instructions import Choice, Product, usual
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import (
@@ -179,6 +179,19 @@ def test_every_machine_has_them(dtype: Any, machine: Machine, everywhere: None) 
         assert len(assemble(f"{module.text()}\n{text}", machine)) > 200
         (helper,) = module.helpers.values()
         assert len(assemble(helper, machine)) > 2000
+
+
+@pytest.mark.parametrize("machine", [X86_AVX2, X86_AVX512], ids=lambda m: m.cpu)
+def test_they_come_with_the_package(machine: Machine) -> None:
+    built = {code.name(part, machine) for part in prebuilt.products(machine)}
+    assert len(built) == 4
+    for f in (lambda a, b: a @ b, lambda a, b: a @ b.T):
+        compiled = graphc.compile(f, "f32[100,500]", "f32[500,500]", kernels="llvm")
+        (kernel,) = (k for k in lower(compiled.plan, machine).kernels if panels.panels(k))
+        module = Module(machine.features_used)
+        function(kernel, "kernel", machine, module)
+        (part,) = code.helpers(module)
+        assert code.name(part, machine) in built
 
 
 def test_registers_that_were_not_measured_leave_all_to_blas() -> None:

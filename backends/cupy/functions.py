@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.cupy import philox, scattering
+from graphc.backends.cupy.copies import concatenate as concatenate
 from graphc.backends.cupy.copies import fill as fill
 from graphc.backends.cupy.gathering import gather as gather
 from graphc.backends.cupy.launching import dense, flush, held

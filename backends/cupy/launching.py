@@ -18,7 +18,10 @@ from graphc.backends.cupy.library import cupy
 
 # Functions of CuPy and of `graphc.backends.cupy.functions` that send nothing to the GPU, or note what they send.
 HARMLESS: Final = frozenset(
-    {"empty", "transpose", "broadcast_to", "on_device", "matmul", "gather", "scatter_add", "fill", "slices"}
+    (
+        *("empty", "transpose", "broadcast_to", "on_device", "slices"),
+        *("matmul", "gather", "scatter_add", "fill", "concatenate"),
+    )
 )
 
 
@@ -77,6 +80,14 @@ def flush() -> None:
 def recording() -> bool:
     """Whether this thread's launches are noted, to be made again."""
     return _here.tape is not None
+
+
+def captured() -> bool:
+    """Whether what reaches the GPU now is made again later, without the host: we record, or the caller does."""
+    if recording():
+        return True
+    stream = cupy().cuda.get_current_stream()
+    return bool(stream.ptr) and bool(stream.is_capturing())
 
 
 def launch(text: str, grid: tuple[int, int], block: tuple[int, int], arguments: Sequence[int], work: int) -> None:

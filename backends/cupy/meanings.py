@@ -24,7 +24,7 @@ MEANINGS: Final[dict[str, str]] = {
     "broadcast_to": "cp.broadcast_to({0}, {shape})",
     "slice": "{0}[{index!slice}]",
     "get": "{0}[{index}]",
-    "concatenate": "cp.concatenate(({*},), axis={axis})",
+    "concatenate": "ck.concatenate(({*},), {axis})",
     "unslice": "ck.unslice({0}, {index}, {shape})",
     "insert_slice": "ck.insert_slice({0}, {1}, {index})",
     "gather": "ck.gather({0}, ({1*},), {axis})",

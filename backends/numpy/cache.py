@@ -53,12 +53,34 @@ def get(name: str) -> bytes | None:
             os.close(descriptor)
     except OSError:
         return None
-    digest, code = content[:DIGEST], content[DIGEST:]
-    if hashlib.sha256(name.encode() + code).digest() != digest:
-        return None
-    with suppress(OSError):
-        os.utime(path)
+    code = unsealed(name, content)
+    if code is not None:
+        with suppress(OSError):
+            os.utime(path)
     return code
+
+
+def sealed(name: str, code: bytes) -> bytes:
+    """Code with a digest before it, by which it is known to be what was stored under a name."""
+    return hashlib.sha256(name.encode() + code).digest() + code
+
+
+def unsealed(name: str, content: bytes) -> bytes | None:
+    """The code; None if it is not what was stored under that name."""
+    code = content[DIGEST:]
+    return code if sealed(name, code) == content else None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file in place of one that may be there; whoever opens it meanwhile finds the one or the other."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def put(name: str, code: bytes) -> None:
@@ -66,17 +88,9 @@ def put(name: str, code: bytes) -> None:
     folder = usable()
     if folder is None:
         return
-    digest = hashlib.sha256(name.encode() + code).digest()
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+        replace(folder / (name + SUFFIX), sealed(name, code))
     except OSError:
-        return
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(digest + code)
-        os.replace(temporary, folder / (name + SUFFIX))
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
         return
     _since.written += len(code)
     # a digest is as good as a draw, and processes that store a few files each have the folder looked at in turn

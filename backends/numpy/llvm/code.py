@@ -1,4 +1,4 @@
-"""Code in memory, from this process's own memory, from disk, or compiled."""
+"""Code in memory: from this process's own memory, from the package, from the cache on disk, or compiled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from graphc.backends.numpy import cache
+from graphc.backends.numpy.llvm import archive
+from graphc.backends.numpy.llvm.kinds import kind_of
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, Library, Machine, assemble, link, llvm_version
 from graphc.backends.numpy.llvm.module import Module
 
@@ -35,13 +37,24 @@ def helpers(module: Module) -> list[Part]:
     return [Part(text, BRIEF if name in module.rare else BUSY, shared=True) for name, text in module.helpers.items()]
 
 
+def name(part: Part, machine: Machine) -> str:
+    """A digest of all that decides on a part's code, but for the version of LLVM."""
+    return cache.key(part.text, str(part.level), *map(str, astuple(machine)))
+
+
 def _object(part: Part, machine: Machine) -> bytes:
-    name = cache.key(part.text, str(part.level), *map(str, astuple(machine)), llvm_version())
-    object_file = cache.get(name)
+    key = cache.key(name(part, machine), llvm_version())
+    object_file = cache.get(key)
     if object_file is None:
         object_file = assemble(part.text, machine, part.level)
-        cache.put(name, object_file)
+        cache.put(key, object_file)
     return object_file
 
 
-_shared = lru_cache(maxsize=1024)(_object)
+@lru_cache(maxsize=1024)
+def _shared(part: Part, machine: Machine) -> bytes:
+    """What other programs have too is compiled for a kind of processors, and comes with the package."""
+    kind = kind_of(machine)
+    if kind is None:
+        return _object(part, machine)
+    return archive.find(kind.name, name(part, kind.machine)) or _object(part, kind.machine)

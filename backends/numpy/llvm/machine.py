@@ -36,9 +36,14 @@ class Machine:
         return Features.of(self.triple, self.features)
 
 
+# What is in levels 3 and 4 of x86-64 beyond the baseline, as the "x86-64 psABI" defines them.
+LEVEL_3: Final = (
+    "+sse3,+ssse3,+sse4.1,+sse4.2,+crc32,+cx16,+popcnt,+sahf,+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+xsave"
+)
+LEVEL_4: Final = f"{LEVEL_3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 X86_BASELINE: Final = Machine("x86_64-unknown-linux-gnu", "x86-64", "", 16)
-X86_AVX2: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v3", "+sse4.1,+avx2,+fma,+f16c", 32)
-X86_AVX512: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v4", "+sse4.1,+avx2,+fma,+f16c,+avx512f", 64)
+X86_AVX2: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v3", LEVEL_3, 32)
+X86_AVX512: Final = Machine("x86_64-unknown-linux-gnu", "x86-64-v4", LEVEL_4, 64)
 ARM_NEON: Final = Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16)
 
 
@@ -68,7 +73,7 @@ def host() -> Machine:
 
 @lru_cache(maxsize=16)
 def _target(machine: Machine, level: int = BUSY) -> Any:
-    if machine.triple != host().triple:
+    if machine.triple.split("-")[0] != host().triple.split("-")[0]:
         _foreign()
     target = _llvm().Target.from_triple(machine.triple)
     return target.create_target_machine(

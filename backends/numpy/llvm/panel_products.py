@@ -21,7 +21,7 @@ from graphc.backends.numpy.llvm.emit import ELEMENTS, F64, I32, I64, DType, Emit
 from graphc.backends.numpy.llvm.interleave import interleaved
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import LINE, Tail
-from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.module import Features, Module
 from graphc.backends.numpy.llvm.nest import Nest
 from graphc.backends.numpy.llvm.panels import COLUMNS, Panels
 
@@ -31,13 +31,13 @@ ARRAYS: Final = ("left", "right", "result")
 SIZES: Final = ("rows", "inner", "columns", "left_apart", "right_apart", "result_apart", "first", "last")
 
 
+PARAMETERS: Final = ", ".join([*(f"ptr %{x}" for x in ARRAYS), *(f"i64 %{x}" for x in SIZES)])
+
+
 def write(nest: Nest, product: Panels, machine: Machine) -> None:
     """The columns that a call is for, of all rows."""
     e, loads = nest.e, (product.left, product.right)
-    name = f"graphc.panels.{product.left.dtype.name}{'.turned' if product.turned else ''}"
-    parameters = ", ".join([*(f"ptr %{x}" for x in ARRAYS), *(f"i64 %{x}" for x in SIZES)])
-    text, inside = _helper(name, parameters, product.left.dtype, product.turned, machine)
-    e.module.help(name, f"declare void @{name}({parameters})", inside, text)
+    name = declared(e.module, product.left.dtype, product.turned, machine)
     nest.index = dict.fromkeys(range(3), nest.zero)
     places = [memory.element(e, nest.source(x.root), nest.affine(x.at), x.dtype) for x in loads]
     places.append(memory.element(e, nest.target(0), nest.affine(product.store.at), product.left.dtype))
@@ -46,11 +46,19 @@ def write(nest: Nest, product: Panels, machine: Machine) -> None:
     e.statement(f"call void @{name}({', '.join(arguments)})")
 
 
+def declared(module: Module, dtype: DType, turned: bool, machine: Machine) -> str:
+    """The name of the function for a dtype, and a second matrix that is turned or not, once a module has it."""
+    name = f"graphc.panels.{dtype.name}{'.turned' if turned else ''}"
+    text, inside = _helper(name, dtype, turned, machine.features_used, machine.register)
+    module.help(name, f"declare void @{name}({PARAMETERS})", inside, text)
+    return name
+
+
 @lru_cache(maxsize=16)
-def _helper(name: str, parameters: str, dtype: DType, turned: bool, machine: Machine) -> tuple[str, Module]:
+def _helper(name: str, dtype: DType, turned: bool, features: Features, register: int) -> tuple[str, Module]:
     """The function, and what its module has besides it."""
-    inside = Module(machine.features_used)
-    return _Writer(inside, dtype, turned, machine.register).text(name, parameters), inside
+    inside = Module(features)
+    return _Writer(inside, dtype, turned, register).text(name), inside
 
 
 class _Panel(NamedTuple):
@@ -79,7 +87,7 @@ class _Writer:
         self.first, self.last = ends
         self.zero = e.const(0, I64, 1)
 
-    def text(self, name: str, parameters: str) -> str:
+    def text(self, name: str) -> str:
         """The text of the function."""
         e = self.e
         e.label("entry")
@@ -99,7 +107,7 @@ class _Writer:
 
         e.span(start, stop, self.width, panels)
         e.statement("ret void")
-        return "\n".join([f"define void @{name}({parameters}) nounwind {{", *e.lines, "}"]) + "\n"
+        return "\n".join([f"define void @{name}({PARAMETERS}) nounwind {{", *e.lines, "}"]) + "\n"
 
     def least(self, a: Value, b: Value) -> Value:
         return self.e.select(a < b, a, b)

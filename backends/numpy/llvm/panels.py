@@ -61,16 +61,24 @@ class Panels:
         return self.left.at.strides[0], right[2] if self.turned else right[1], self.store.at.strides[0]
 
 
-def panels(kernel: Kernel) -> Panels | None:
-    """What a kernel is, if it is multiplied by panels: two matrices of more than a few elements; else None."""
-    if len(kernel.values) != 4 or len(kernel.stores) != 1 or len(kernel.sizes) != 3 or kernel.reduced != {1}:
+def factors(kernel: Kernel) -> tuple[Load, Load, Store] | None:
+    """The factors and the result of a kernel that adds up products of floats along a loop; None if it is another."""
+    if len(kernel.values) != 4 or len(kernel.stores) != 1 or len(kernel.reduced) != 1:
         return None
     a, b, product, total = kernel.values
     if not (isinstance(a, Load) and isinstance(b, Load) and isinstance(product, Apply) and isinstance(total, Reduce)):
         return None
     if product.op != "mul" or total.fold != "sum" or total.across or a.within or b.within or a.dtype.kind != "f":
         return None
-    (store,) = kernel.stores
+    return a, b, kernel.stores[0]
+
+
+def panels(kernel: Kernel) -> Panels | None:
+    """What a kernel is, if it is multiplied by panels: two matrices of more than a few elements; else None."""
+    found = factors(kernel)
+    if found is None or len(kernel.sizes) != 3 or kernel.reduced != {1}:
+        return None
+    a, b, store = found
     if a.dtype.itemsize < 4 or a.at.loops != {0, 1} or b.at.loops != {1, 2} or store.at.loops != {0, 2}:
         return None
     if a.at.strides[1] != 1 or store.at.strides[2] != 1 or 1 not in b.at.strides[1:]:

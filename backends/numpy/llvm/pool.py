@@ -29,7 +29,7 @@ class Pool:
     def __init__(self, count: int) -> None:
         self.alone = count == 1  # for good
         text = workers.WITHOUT_THREADS if self.alone else workers.source(sys.platform, host())
-        library = code.library((code.Part(text, BRIEF),), host(), workers.NAMES)
+        library = code.library((code.Part(text, BRIEF, shared=True),), host(), workers.NAMES)
         # workers sleep in this code until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self.address = library.addresses["graphc_parallel"]

@@ -100,7 +100,7 @@ def source(dtype: DType, machine: Machine) -> str:
 
 @lru_cache(maxsize=len(KERNEL_DTYPES))
 def _function(dtype: DType) -> Any:
-    library = code.library((code.Part(source(dtype, host())),), host(), ("scatter_add",))
+    library = code.library((code.Part(source(dtype, host()), shared=True),), host(), ("scatter_add",))
     kinds = [*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * len(SIZES)]
     function = ctypes.CFUNCTYPE(None, *kinds)(library.addresses["scatter_add"])
     function.library = library  # type: ignore[attr-defined]  # the code stays as long as the function does

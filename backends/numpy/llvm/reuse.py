@@ -35,12 +35,14 @@ NAMES: Final = ("graphc_malloc", "graphc_calloc", "graphc_realloc", "graphc_free
 STATE: Final = ("graphc_kept", "graphc_limit")
 
 
-def source() -> str:
-    """The handler's functions, in LLVM's language. NumPy calls them while it holds the lock of the interpreter.
+def source(platform: str) -> str:
+    """The handler's functions, in LLVM's language, for an operating system as `sys.platform` names it.
+
+    NumPy calls them while it holds the lock of the interpreter.
 
     Blocks lie in a ring: `next` is where the next freed one goes, which is where the oldest lies.
     """
-    advise = sys.platform == "linux"
+    advise = platform == "linux"
     fresh = f"""
   %address = ptrtoint ptr %new to i64
   %up = add i64 %address, {PAGE - 1}
@@ -200,7 +202,7 @@ class Store:
     """The kept blocks, and how to make arrays of them."""
 
     def __init__(self, limit: int) -> None:
-        library = code.library((code.Part(source(), BRIEF),), host(), (*NAMES, *STATE))
+        library = code.library((code.Part(source(sys.platform), BRIEF, shared=True),), host(), (*NAMES, *STATE))
         # arrays may outlive everything else in the process, and are freed by this code
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self._state = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in STATE}

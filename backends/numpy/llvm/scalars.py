@@ -90,7 +90,10 @@ class LlvmScalars:
 
     def pow(self, a: Value, b: Value) -> Value:
         exponent = _known(b)
-        return pow_constant(self.e, a, exponent) if exponent is not None else ACCURATE["pow"](self.e, a, b)
+        if exponent is not None:
+            return pow_constant(self.e, a, exponent)
+        function = ACCURATE["pow"]
+        return self._called("pow", function, (a, b)) if self.calls else function(self.e, a, b)
 
     # Whole numbers and remainders
 

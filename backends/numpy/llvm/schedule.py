@@ -25,6 +25,7 @@ from graphc.ops import TABLE
 
 TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
 STACK: Final = 1 << 17  # bytes of all rows of a tile: threads may have small stacks
+MOST_REGISTERS: Final = 4  # of a vector
 HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
 
 # what an operation costs, in additions
@@ -231,7 +232,7 @@ class Schedule:
         work = [v for v, loops in zip(kernel.values, kernel.varies, strict=True) if last in loops or not loops]
         widest = max((v.dtype.itemsize for v in work), default=8)
         total = sum(map(weight, kernel.values))
-        registers = 4 if total <= 12 else 2 if total <= 400 or together else 1
+        registers = MOST_REGISTERS if total <= 12 else 2 if total <= 400 or together else 1
         apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
         lanes = max(1, registers * machine.register // widest)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from graphc.backends.numpy.llvm import memory
+from graphc.backends.numpy.llvm import memory, panels
 from graphc.backends.numpy.llvm.emit import ELEMENTS, I64, Value
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Nest
-from graphc.kernels import Apply, Kernel, Load, Reduce
+from graphc.kernels import Kernel, Load
 
 MANY: Final = 1 << 20  # rows: as if there were so many, where their number is not known
 UNROLLED: Final = 64  # multiplications of vectors for a block: fewer are written out
@@ -35,14 +35,10 @@ def small_product(kernel: Kernel) -> SmallProduct | None:
 
     There may be any number of rows: those of a stack of matrices, all times the same one, follow each other.
     """
-    if len(kernel.values) != 4 or len(kernel.stores) != 1 or len(kernel.reduced) != 1:
+    factors = panels.factors(kernel)
+    if factors is None:
         return None
-    a, b, product, total = kernel.values
-    if not (isinstance(a, Load) and isinstance(b, Load) and isinstance(product, Apply) and isinstance(total, Reduce)):
-        return None
-    if product.op != "mul" or total.fold != "sum" or total.across or a.within or b.within or a.dtype.kind != "f":
-        return None
-    (store,) = kernel.stores
+    a, b, store = factors
     (inner,) = kernel.reduced
     columns = len(kernel.sizes) - 1
     if columns in (inner, -1) or (columns in a.at.loops) == (columns in b.at.loops) or store.at.strides[columns] != 1:
