@@ -43,6 +43,12 @@ class Scalar:
     value: float | None = None
     accept: Callable[[float], bool] | None = None
 
+    def takes(self, value: Any) -> bool:
+        if self.value is None:
+            return self.accept is None or self.accept(float(value))
+        # the sign of zero counts
+        return bool(value == self.value) and not (self.value == 0 and bool(np.signbit(value)))
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -62,6 +68,8 @@ class Attr:
 
 Term = Pattern | Var | Scalar
 Match = dict[str, Any]
+CONSTANTS: Final = ("const", "broadcast_to")  # what may hold one value
+REMEMBERED: Final = 4096  # combinations of ops and values, at most
 COMMUTATIVE: Final = frozenset(
     {"add", "mul", "maximum", "minimum", "eq", "ne", "logical_and", "logical_or", "hypot", "logaddexp"}
 )
@@ -113,36 +121,48 @@ class Procedure:
 class Rows:
     """Rows by what stands at the root of their patterns and one level below, in the order given.
 
-    Nearly every node matches no row; remembering which rows a combination of ops could match makes that one lookup.
+    Nearly every node matches no row; remembering which rows a combination of ops, and of constants of one value, could
+    match makes that one lookup.
     """
 
     def __init__(self, rows: Sequence[Rewrite]) -> None:
         self._by_root: dict[str, list[Rewrite]] = {}
-        self._possible: dict[tuple[str, ...], tuple[Rewrite, ...]] = {}
+        self._possible: dict[tuple[Any, ...], tuple[Rewrite, ...]] = {}
         for row in rows:
             self._by_root.setdefault(row.pattern.op, []).append(row)
 
     def possible(self, nodes: Nodes, data: dict[str, Any]) -> tuple[Rewrite, ...]:
-        """The rows that the node's op and its operands' ops allow."""
+        """The rows that the node's op, and its operands' ops or values, allow."""
         root = data["op"]
         if root not in self._by_root:
             return ()
-        key = (root, *[nodes[a]["op"] for a in data["args"]])
-        found = self._possible.get(key)
+        key: list[Any] = [root]
+        values: list[Any] = []
+        for a in data["args"]:
+            op = nodes[a]["op"]
+            value = scalar_value(nodes, a) if op in CONSTANTS else None
+            # of bits, as NaN and zeros of both signs are values too
+            key.append(op if value is None else (op, value.dtype.char, value.tobytes()))
+            values.append((op, value))
+        found = self._possible.get(tuple(key))
         if found is None:
-            found = self._possible[key] = tuple(r for r in self._by_root[root] if _allows(r.pattern, key[1:]))
+            if len(self._possible) > REMEMBERED:
+                self._possible.clear()
+            found = tuple(r for r in self._by_root[root] if _allows(r.pattern, values))
+            self._possible[tuple(key)] = found
         return found
 
 
-def _allows(pattern: Pattern, ops: tuple[str, ...]) -> bool:
-    orders = (ops, ops[::-1]) if pattern.op in COMMUTATIVE else (ops,)
-    return len(ops) == len(pattern.args) and any(all(map(_fits, pattern.args, order)) for order in orders)
+def _allows(pattern: Pattern, operands: Sequence[tuple[str, Any]]) -> bool:
+    orders = (operands, operands[::-1]) if pattern.op in COMMUTATIVE else (operands,)
+    return len(operands) == len(pattern.args) and any(all(map(_fits, pattern.args, order)) for order in orders)
 
 
-def _fits(term: Term, op: str) -> bool:
+def _fits(term: Term, operand: tuple[str, Any]) -> bool:
+    op, value = operand
     if isinstance(term, Pattern):
         return term.op == op
-    return isinstance(term, Var) or op in ("const", "broadcast_to")
+    return isinstance(term, Var) or (value is not None and term.takes(value))
 
 
 def scalar_value(nodes: Nodes, node: int) -> Any:
@@ -167,14 +187,8 @@ def matches(nodes: Nodes, node: int, term: Term, match: Match) -> Iterator[Match
         return
     if isinstance(term, Scalar):
         value = scalar_value(nodes, node)
-        if value is None:
-            return
-        if term.value is not None:
-            # the sign of zero counts
-            if value == term.value and not (term.value == 0 and np.signbit(value)):
-                yield match
-        elif term.accept is None or term.accept(float(value)):
-            yield {**match, term.name: node}
+        if value is not None and term.takes(value):
+            yield match if term.value is not None else {**match, term.name: node}
         return
     data = nodes[node]
     args = data["args"]

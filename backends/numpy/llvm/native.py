@@ -96,11 +96,13 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
         return _texts(lowered, plan, machine, fast, hurried)
 
     renewal = None
+    careful_around = _level(lowered) > BRIEF
+    gains = careful_around or effort.level(lowered.kernels) > BRIEF
     # mathematics that may be rounded otherwise gives bits that depend on how it is compiled
-    first = compiled(hurried=effort.starts_hurried() and not fast)
+    first = compiled(hurried=effort.starts_hurried() and gains and not fast)
     if first.hurried:
         kernels, outside = (first.parts[0].text if lowered.kernels else ""), first.parts[-1].text
-        budget = effort.budget(lowered.kernels, kernels, outside, _level(lowered) > BRIEF, _work(lowered))
+        budget = effort.budget(lowered.kernels, kernels, outside, careful_around, _work(lowered))
         if budget is None:
             first = compiled(hurried=False)
         else:
