@@ -221,7 +221,7 @@ def test_a_donated_argument_is_written_by_both(hurry: Callable[[float], None]) -
         renewal.wait()
 
 
-def test_a_function_that_is_gone_is_not_led_anywhere(hurry: Callable[[float], None]) -> None:
+def test_what_nobody_has_any_more_is_not_compiled(hurry: Callable[[float], None]) -> None:
     hurry(math.inf)
     x = draw(10)
     compiled = graphc.compile(fan(), x, kernels="llvm")
@@ -232,7 +232,85 @@ def test_a_function_that_is_gone_is_not_led_anywhere(hurry: Callable[[float], No
     assert state() is None
     waiting()
     renewal.wait()
+    assert waiting.library is None
+    assert not waiting.asked
+
+
+def test_a_function_that_is_gone_is_not_led_anywhere(hurry: Callable[[float], None]) -> None:
+    hurry(math.inf)
+    x = draw(10)
+    compiled = graphc.compile(fan(), x, kernels="llvm")
+    waiting = renewal_of(compiled)
+    assert waiting is not None
+    native = compiled._run.__self__.native
+    another = native.bind(compiled._run.__self__.slow)
+    state = weakref.ref(another.__self__)
+    del another
+    gc.collect()
+    assert state() is None
+    waiting()
+    renewal.wait()
     assert waiting.library is not None
+    assert compiled._run.__self__.definition.function == waiting.library.addresses["program"]
+
+
+def test_the_compiler_goes_on_after_an_error(hurry: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be compiled goes on as it is; others are renewed, and a fork waits for nobody who is gone."""
+
+    def fail() -> Any:
+        raise MemoryError("no room")
+
+    reported: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
+    hurry(1.0)
+    x = draw(10)
+    unlucky = graphc.compile(fan(5), x, kernels="llvm")
+    waiting = renewal_of(unlucky)
+    assert waiting is not None
+    monkeypatch.setattr(waiting, "_compile", fail)
+    first = bits(unlucky(x))
+    renewal.wait()
+    assert [str(error) for error in reported] == ["no room"]
+    assert renewal._compiler.thread is None
+    assert bits(unlucky(x)) == first
+    lucky = graphc.compile(fan(6), x, kernels="llvm")
+    lucky(x)
+    renewal.wait()
+    assert renewal_of(lucky).library is not None  # type: ignore[union-attr]
+
+
+def test_a_thread_that_started_as_ctrl_c_came_leaves_the_work_to_another(
+    hurry: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not known to be at work, so that a fork would not wait for it."""
+    start, at_work = threading.Thread.start, threading.Event()
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    hurry(1.0)
+    x = draw(10)
+    first, second = (graphc.compile(fan(k), x, kernels="llvm") for k in (5, 6))
+    waiting = renewal_of(first)
+    assert waiting is not None
+    compile, threads = waiting._compile, []
+
+    def noted() -> Any:
+        threads.append(threading.current_thread())
+        at_work.set()
+        return compile()
+
+    monkeypatch.setattr(waiting, "_compile", noted)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first(x)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert at_work.wait(60)
+    assert renewal._compiler.thread in (None, threads[0])
+    second(x)
+    renewal.wait()
+    assert all(renewal_of(f).library is not None for f in (first, second))  # type: ignore[union-attr]
 
 
 def test_a_function_held_alone_is_renewed_too(hurry: Callable[[float], None]) -> None:
@@ -281,6 +359,46 @@ def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
         renewal.wait()
         os._exit(0 if same and renewal_of(compiled).library is not None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+import numpy as np
+import graphc
+from graphc.backends.numpy.llvm import effort
+effort.budget = lambda *_: 1.0
+f = graphc.compile(lambda x: sum(np.exp(-x * j) * np.cos(x + j) for j in range(20)), np.ones(10), kernels="llvm")
+f._run.__self__.native.renewal._compile = lambda: at_work.set() or time.sleep(2)
+at_work = threading.Event()
+f(np.ones(10))
+at_work.wait()
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+child = os.fork()
+if child == 0:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(20)
+    grandchild = os.fork()
+    if grandchild == 0:
+        os._exit(0)
+    os.waitpid(grandchild, 0)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_that_was_not_waited_for_leaves_a_child_that_can_fork() -> None:
+    """Ctrl-C ends the waiting, not the fork: the child does not wait for a thread that it lacks."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.stdout.strip() == "0"
 
 
 def test_many_programs_have_one_thread(hurry: Callable[[float], None]) -> None:

@@ -3,7 +3,8 @@
 A program in a hurry takes what each of its calls costs from a budget. The call that spends the last of it asks for
 better code, and goes on. A thread compiles that, mostly inside of LLVM, without the interpreter's lock; then
 the built-in functions of the program are led to it. They stay the same objects, so whoever holds them runs the better
-code too. Both codes give the same bits: nothing shows when it happened, but time.
+code too. Both codes give the same bits, but for the sign and payload of NaN, which depend on the order in which LLVM
+hands over operands: nothing else shows when it happened, but time.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ class Renewal:
             _compiler.ask(self)
 
     def renew(self) -> None:
-        """Make the better code, and lead all functions to it."""
+        """Make the better code, and lead all functions to it; nothing, if nobody has any of them any more."""
+        if all(reference() is None for reference in self._owners):
+            self.asked = False  # the next one that is made may ask again
+            return
         self.library = self._compile()
         for reference in self._owners:
             owner = reference()
@@ -78,14 +82,27 @@ class _Compiler:
                 self.thread = thread
 
     def work(self) -> None:
-        while True:
-            with self.changing:
-                # the interpreter waits for its threads when it ends, and then there is nothing to gain
-                if self.paused or not self.queue or not threading.main_thread().is_alive():
-                    self.thread = None
-                    return
-                renewal = self.queue.popleft()
-            renewal.renew()
+        while (renewal := self.next()) is not None:
+            try:
+                renewal.renew()
+            except Exception as error:
+                # what there is goes on, and the next one has its turn: no fork waits for a thread that is gone
+                here = threading.current_thread()
+                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, here)))
+
+    def next(self) -> Renewal | None:
+        """What this thread compiles next; None if it ends."""
+        here = threading.current_thread()
+        with self.changing:
+            # one that was started when Ctrl-C came is not known to be at work, and another one may be instead
+            if self.thread not in (None, here):
+                return None
+            # the interpreter waits for its threads when it ends, and then there is nothing to gain
+            if self.paused or not self.queue or not threading.main_thread().is_alive():
+                self.thread = None
+                return None
+            self.thread = here
+            return self.queue.popleft()
 
     # A child has only the thread that forks: a lock that another one holds, LLVM's too, is locked there for ever.
 
@@ -105,7 +122,8 @@ class _Compiler:
 
     def in_child(self) -> None:
         self.paused = False  # what is in the queue waits until the child asks for more
-        self.changing.release()
+        # Ctrl-C ends what comes before a fork, but not the fork: then the parent's thread may be at work
+        self.thread, self.changing = None, threading.RLock()
 
 
 _compiler = _Compiler()
