@@ -28,6 +28,7 @@ if not entry.SUPPORTED:
     pytest.skip("compiled functions are not built in here", allow_module_level=True)
 
 Program = Callable[..., Any]
+forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 def fan(functions: int = 12) -> Program:
@@ -268,7 +269,7 @@ def test_pickled_functions_start_again(hurry: Callable[[float], None]) -> None:
     assert renewal_of(copy) is not renewal_of(compiled)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@forking
 def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
     """LLVM's lock would stay locked in the child."""
     hurry(1.0)
@@ -294,6 +295,35 @@ def test_many_programs_have_one_thread(hurry: Callable[[float], None]) -> None:
     renewal.wait()
     assert all(waiting is not None and waiting.library is not None for waiting in map(renewal_of, functions))
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("forks", [False, pytest.param(True, marks=forking)])
+def test_an_error_keeps_nobody_waiting(forks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown as those of threads are; other programs get their better code, and forks come back."""
+    errors: list[Any] = []
+    led: list[Any] = []
+    better: Any = object()
+
+    def fail() -> Any:
+        raise MemoryError
+
+    def lead(owner: Any, library: Any) -> None:
+        led.append(library)
+
+    monkeypatch.setattr(threading, "excepthook", lambda found: errors.append(found.exc_type))
+    owner = fan()
+    other = Renewal(1.0, lambda: better, lead)
+    other.watch(owner)
+    for waiting in (Renewal(1.0, fail, lead), other):
+        waiting()
+    if forks:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    renewal.wait()
+    assert errors == [MemoryError]
+    assert led == [better]
 
 
 ENDS = """

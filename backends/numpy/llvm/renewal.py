@@ -36,7 +36,8 @@ class Renewal:
         self._owners: list[weakref.ref[Any]] = []
 
     def watch(self, owner: Any) -> None:
-        """Lead a function to the better code: now if it is there, else when it is. It must exist by now."""
+        """Lead a function, given its owner, to the better code: now if it is there, else when it is."""
+        # `renew` does it the other way round: whatever comes in between, one of the two leads the function
         self._owners.append(weakref.ref(owner))
         if self.library is not None:
             self._lead(owner, self.library)
@@ -85,7 +86,14 @@ class _Compiler:
                     self.thread = None
                     return
                 renewal = self.queue.popleft()
-            renewal.renew()
+            try:
+                renewal.renew()
+            except BaseException:
+                # it is shown as errors of threads are; the other programs, and whoever forks, must not wait for this one
+                with self.changing:
+                    self.thread = None
+                    self.start()
+                raise
 
     # A child has only the thread that forks: a lock that another one holds, LLVM's too, is locked there for ever.
 
@@ -119,6 +127,5 @@ if hasattr(os, "register_at_fork"):
 
 def wait() -> None:
     """Wait until all programs have the better code that they have asked for."""
-    thread = _compiler.thread
-    if thread is not None:
+    while (thread := _compiler.thread) is not None:
         thread.join()
