@@ -89,7 +89,7 @@ class _Compiler:
             try:
                 renewal.renew()
             except BaseException:
-                # it is shown as errors of threads are; the other programs, and whoever forks, must not wait for this one
+                # it is shown as errors of threads are; neither other programs nor whoever forks must wait for this one
                 with self.changing:
                     self.thread = None
                     self.start()
