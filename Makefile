@@ -42,7 +42,7 @@ types: $(INSTALLED) ## check types with mypy --strict, on the installed layout
 docs: $(INSTALLED) ## write docs/numpy-support.md again, from the tables in the code
 	$(BIN)/python docs/numpy_support.py
 
-objects: $(INSTALLED) ## compile again what kernels call, after a change to it
+objects: $(INSTALLED) ## compile again what comes compiled, after a change to it
 	$(BIN)/python -m graphc.backends.numpy.llvm.prebuilt
 
 bench: $(BENCH_INSTALLED) ## measure beside jax, PyTorch, PyTensor and others; writes to out/ (most of an hour)

@@ -1,4 +1,4 @@
-"""Compiles the functions that kernels call when graphc is built. All else about the package is in pyproject.toml."""
+"""Compiles what all programs share when graphc is built. All else about the package is in pyproject.toml."""
 
 import subprocess
 import sys

@@ -216,7 +216,7 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
 
     machine = description(settings)  # the load before we add to it
     make_byte_code()
-    if not settings.quick:
+    if not settings.quick:  # it takes seconds
         make_machine_code()
     limits = measured_limits(settings, caches)
     titles = {name: PEERS[name].title for name in peers}

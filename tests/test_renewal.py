@@ -28,6 +28,7 @@ if not entry.SUPPORTED:
     pytest.skip("compiled functions are not built in here", allow_module_level=True)
 
 Program = Callable[..., Any]
+forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 def fan(functions: int = 12) -> Program:
@@ -254,31 +255,6 @@ def test_a_function_that_is_gone_is_not_led_anywhere(hurry: Callable[[float], No
     assert compiled._run.__self__.definition.function == waiting.library.addresses["program"]
 
 
-def test_the_compiler_goes_on_after_an_error(hurry: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be compiled goes on as it is; others are renewed, and a fork waits for nobody who is gone."""
-
-    def fail() -> Any:
-        raise MemoryError("no room")
-
-    reported: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
-    hurry(1.0)
-    x = draw(10)
-    unlucky = graphc.compile(fan(5), x, kernels="llvm")
-    waiting = renewal_of(unlucky)
-    assert waiting is not None
-    monkeypatch.setattr(waiting, "_compile", fail)
-    first = bits(unlucky(x))
-    renewal.wait()
-    assert [str(error) for error in reported] == ["no room"]
-    assert renewal._compiler.thread is None
-    assert bits(unlucky(x)) == first
-    lucky = graphc.compile(fan(6), x, kernels="llvm")
-    lucky(x)
-    renewal.wait()
-    assert renewal_of(lucky).library is not None  # type: ignore[union-attr]
-
-
 def test_a_thread_that_started_as_ctrl_c_came_leaves_the_work_to_another(
     hurry: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,7 +322,7 @@ def test_pickled_functions_start_again(hurry: Callable[[float], None]) -> None:
     assert renewal_of(copy) is not renewal_of(compiled)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@forking
 def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
     """LLVM's lock would stay locked in the child."""
     hurry(1.0)
@@ -390,7 +366,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@forking
 def test_a_fork_that_was_not_waited_for_leaves_a_child_that_can_fork() -> None:
     """Ctrl-C ends the waiting, not the fork: the child does not wait for a thread that it lacks."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -412,6 +388,35 @@ def test_many_programs_have_one_thread(hurry: Callable[[float], None]) -> None:
     renewal.wait()
     assert all(waiting is not None and waiting.library is not None for waiting in map(renewal_of, functions))
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("forks", [False, pytest.param(True, marks=forking)])
+def test_an_error_keeps_nobody_waiting(forks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown as those of threads are; other programs get their better code, and forks come back."""
+    errors: list[Any] = []
+    led: list[Any] = []
+    better: Any = object()
+
+    def fail() -> Any:
+        raise MemoryError
+
+    def lead(owner: Any, library: Any) -> None:
+        led.append(library)
+
+    monkeypatch.setattr(threading, "excepthook", lambda found: errors.append(found.exc_type))
+    owner = fan()
+    other = Renewal(1.0, lambda: better, lead)
+    other.watch(owner)
+    for waiting in (Renewal(1.0, fail, lead), other):
+        waiting()
+    if forks:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    renewal.wait()
+    assert errors == [MemoryError]
+    assert led == [better]
 
 
 ENDS = """

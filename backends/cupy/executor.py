@@ -49,7 +49,10 @@ def load(plan: Plan, fast: bool = False) -> Loaded:
 
 
 def written(plan: Plan, several: bool = False) -> tuple[DeviceWriter, str]:
-    """The plan's source, and the writer that knows what it refers to; this needs no GPU. several: there are some."""
+    """The plan's source, and the writer that knows what it refers to; this needs no GPU.
+
+    several: whether arrays may lie on another GPU than the current one.
+    """
     writer = DeviceWriter(plan, several)
     source, _ = writer.write()
     return writer, source

@@ -7,8 +7,8 @@ Measured on the kernels of the benchmarks, and on chains and fans of elementary 
 - In such a chain nothing else does, either: what lies in memory between two calls is there when it is needed. To choose
   registers with care gains a hundredth of the speed, and takes two thirds of LLVM's time.
 - Kernels that call all functions, and are compiled in a hurry, take LLVM a tenth to a half of the time for the others,
-  and take up to twice as long to run. So programs start with these, and get the others when they have run for as long
-  as making them takes: see `renewal`.
+  and take up to twice as long to run. So programs start with these, and get the others when they have run for a part
+  of the time that making them takes: see `renewal`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WAITING: Final = 0.75  # of the functions follow one on another, at least
 BETWEEN: Final = 4  # other operations for each call, at most, in a chain of calls
 SELECTED: Final = 0.55  # milliseconds that care takes longer for a thousand characters of text
 WRITTEN: Final = 3.0  # milliseconds that LLVM takes for a function that is written out
-ADDITIONS: Final = 1e7  # in a millisecond
+ADDITIONS: Final = 1e7  # in a millisecond: between what `WEIGHTS` says of single and of double precision
 ENOUGH: Final = 8.0  # milliseconds that a hurried start must save
 SHARE: Final = 0.25  # of these milliseconds a program may run before it is compiled with care
 CALLS: Final = 10  # what spends its budget in fewer calls is compiled with care at once

@@ -29,8 +29,6 @@ DEPTH: Final = 256  # rows of a panel, and terms that are added up one after the
 BLOCKS: Final = (6, 4, 2, 1)  # rows of blocks of the result: as many of the first as there are, and the rest by others
 ARRAYS: Final = ("left", "right", "result")
 SIZES: Final = ("rows", "inner", "columns", "left_apart", "right_apart", "result_apart", "first", "last")
-
-
 PARAMETERS: Final = ", ".join([*(f"ptr %{x}" for x in ARRAYS), *(f"i64 %{x}" for x in SIZES)])
 
 

@@ -37,7 +37,8 @@ class Renewal:
         self._owners: list[weakref.ref[Any]] = []
 
     def watch(self, owner: Any) -> None:
-        """Lead a function to the better code: now if it is there, else when it is. It must exist by now."""
+        """Lead a function, given its owner, to the better code: now if it is there, else when it is."""
+        # `renew` does it the other way round: whatever comes in between, one of the two leads the function
         self._owners.append(weakref.ref(owner))
         if self.library is not None:
             self._lead(owner, self.library)
@@ -85,10 +86,12 @@ class _Compiler:
         while (renewal := self.next()) is not None:
             try:
                 renewal.renew()
-            except Exception as error:
-                # what there is goes on, and the next one has its turn: no fork waits for a thread that is gone
-                here = threading.current_thread()
-                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, here)))
+            except BaseException:
+                # it is shown as errors of threads are; neither other programs nor whoever forks must wait for this one
+                with self.changing:
+                    self.thread = None
+                    self.start()
+                raise
 
     def next(self) -> Renewal | None:
         """What this thread compiles next; None if it ends."""
@@ -137,6 +140,5 @@ if hasattr(os, "register_at_fork"):
 
 def wait() -> None:
     """Wait until all programs have the better code that they have asked for."""
-    thread = _compiler.thread
-    if thread is not None:
+    while (thread := _compiler.thread) is not None:
         thread.join()
