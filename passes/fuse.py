@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import accumulate
 from typing import Any, Final
 
 from graphc.dims import Size
@@ -29,9 +27,10 @@ from graphc.passes.groups import (
     operand_index,
     whole_axes,
 )
+from graphc.passes.liveness import Liveness
 from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
 
-SOURCES: Final = frozenset({"input", "const", "dim", "iota", "pi"})
+GIVEN: Final = VIEWS | {"input", "const", "dim", "iota", "pi"}
 # Nodes of a kernel: beyond, registers spill and compiling takes longer than it saves.
 LIMIT: Final = 256
 NEAR: Final = 192  # nodes after which it ends where the fewest values are read by what follows
@@ -81,6 +80,7 @@ class _Fuser:
         self.every = every
         self.nodes: Nodes = graph._node
         self.scalars = cheap_scalars(graph)
+        self.liveness = Liveness(graph, self.unstored)
         self.units: list[_Unit] = []
         self.unit_of: dict[int, int] = {}
         self.merged: dict[int, int] = {}
@@ -88,10 +88,8 @@ class _Fuser:
         self.refusals: list[Refusal] = []
 
     def run(self) -> Fusion:
-        for i, data in self.nodes.items():
-            if data["op"] in SOURCES or i in self.scalars:
-                continue
-            if data["op"] in VIEWS:
+        for i in self.nodes:
+            if self.unstored(i):
                 continue
             if kernel_node(self.nodes, i):
                 self.place(i)
@@ -103,6 +101,10 @@ class _Fuser:
             if u.kernel and number not in self.merged and self.worthwhile(u)
         ]
         return Fusion(self.graph, tuple(groups), tuple(self.refusals))
+
+    def unstored(self, node: int) -> bool:
+        """Whether no step computes a node: it is there already, or in the memory of another, or a number."""
+        return self.nodes[node]["op"] in GIVEN or node in self.scalars
 
     def worthwhile(self, unit: _Unit) -> bool:
         """Whether a kernel gains anything: NumPy does a single cheap operation as fast, and without compiling."""
@@ -204,43 +206,15 @@ class _Fuser:
         """Whether a kernel takes no more nodes: what it leaves to others should be few values."""
         if len(unit.nodes) < NEAR:
             return False
-        position = self.positions[node]
+        position = self.liveness.positions[node]
         if unit.until is None:
             # how many values it would leave to later nodes if it ended here, or after some of them
-            left = self.left(self.positions[unit.nodes[0]], position, MOST - len(unit.nodes))
+            left = self.liveness.left(unit.nodes[0], node, MOST - len(unit.nodes))
             near, far = left[: LIMIT - len(unit.nodes) + 1], left[LIMIT - len(unit.nodes) + 1 :]
             unit.until = position + len(near) - 1 - near[::-1].index(min(near))
             if far and FEWER * min(far) <= min(near):
                 unit.most, unit.until = MOST, position + len(near) + far.index(min(far))
         return position >= unit.until or len(unit.nodes) >= unit.most
-
-    def left(self, start: int, end: int, more: int) -> list[int]:
-        """How many of the values computed from `start` on are read at `end` or later; then the same for later ends."""
-        stop = min(end + more, len(self.last_reads))
-        changes = [0] * (stop - start + 2)
-        for position in range(start, stop):
-            last = self.last_reads[position]
-            if last > position:
-                changes[position + 1 - start] += 1
-                changes[min(last, stop) + 1 - start] -= 1
-        return list(accumulate(changes))[end - start : -1]
-
-    @cached_property
-    def positions(self) -> dict[int, int]:
-        """Where in the graph each node stands."""
-        return {i: position for position, i in enumerate(self.nodes)}
-
-    @cached_property
-    def last_reads(self) -> list[int]:
-        """For each node of the graph the last position at which its value is read; -1 for one that is not stored."""
-        last = dict.fromkeys(self.graph.outputs, len(self.nodes))
-        for i in reversed(list(self.nodes)):
-            data = self.nodes[i]
-            read = last.get(i, -1) if data["op"] in VIEWS else self.positions[i]
-            for a in data["args"]:
-                last[a] = max(last.get(a, -1), read)
-        plain = SOURCES | VIEWS
-        return [-1 if data["op"] in plain or i in self.scalars else last.get(i, -1) for i, data in self.nodes.items()]
 
     def one_at_a_time(self, node: int, unit: _Unit, axes: Axes) -> bool:
         """Whether a transcendental function would be computed once for each of many short rows."""

@@ -22,6 +22,7 @@ from graphc.backends.cupy import (
     cublas,
     functions,
     gathering,
+    joining,
     launching,
     products,
     recording,
@@ -43,7 +44,7 @@ Array = np.ndarray[Any, Any]
 def instead_of_cupy(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the backend see `double.cupy` for CuPy, `double.function` for what compiles kernels, and no cuBLAS."""
     memory = allocation, copies, recording, replaying
-    for module in (*memory, cublas, functions, gathering, launching, products, scattering):
+    for module in (*memory, cublas, functions, gathering, joining, launching, products, scattering):
         monkeypatch.setattr(module, "cupy", lambda: double.cupy)
     for module in (copies, launching, recording):
         monkeypatch.setattr(module, "function", double.function)

@@ -16,9 +16,18 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.cupy import buckets, gathering, philox, scattering, schedule, small_products, tiled_products
+from graphc.backends.cupy import (
+    buckets,
+    gathering,
+    joining,
+    philox,
+    scattering,
+    schedule,
+    small_products,
+    tiled_products,
+)
 from graphc.backends.cupy.compiling import relaxed
-from graphc.backends.cupy.copies import GATHER, ONE, copy_text, rows_text
+from graphc.backends.cupy.copies import GATHER, ONE, copy_text
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
@@ -844,7 +853,7 @@ def test_a_sample_compiles_for_gpus() -> None:
         *scattering.gathered_texts("u8", "AnyOf", ("i32",), "u32", buckets.sharing(9, 8, 8, 1, 16)),
         *scattering.gathered_texts("f16", "SumPlain<f16, double>", ("i32",), "u32", buckets.sharing(9, 8, 8, 2, 16)),
     ]
-    texts += [copy_text(3), GATHER, ONE, rows_text(1), rows_text(16)]
+    texts += [copy_text(3), GATHER, ONE, joining.rows_text(1), joining.rows_text(16)]
     texts += [small_products.text("float", 1), small_products.text("float", 4), small_products.text("double", 32)]
     for along, wide in ((False, True), (True, True), (True, False)):
         operands = tiled_products.Operand(along, wide), tiled_products.Operand(not along, wide)

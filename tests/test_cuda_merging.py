@@ -17,7 +17,7 @@ import pytest
 import graphc
 from benchmarks.tree import leaves
 from benchmarks.workloads.learning import ExponentialNetwork
-from graphc.backends.cupy import copies, executor, gathering, launching, merging, products, recording
+from graphc.backends.cupy import copies, executor, gathering, joining, launching, merging, products, recording
 from graphc.backends.cupy.allocation import Block
 from graphc.backends.cupy.functions import scatter_add
 from graphc.backends.cupy.launching import Call, Ordered, Tape, taped
@@ -129,7 +129,7 @@ def loaded(compiled: Any, machine: Machine) -> Callable[..., Any]:
         gather=gathering.gather,
         unslice=lambda *a: machine.keep(numpy_functions.unslice(*a)),
         fill=copies.fill,
-        concatenate=copies.concatenate,
+        concatenate=joining.concatenate,
         scatter_add=scatter_add,
         on_device=machine.on_device,
         matmul=products.matmul,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.cupy import philox, scattering
-from graphc.backends.cupy.copies import concatenate as concatenate
 from graphc.backends.cupy.copies import fill as fill
 from graphc.backends.cupy.gathering import gather as gather
+from graphc.backends.cupy.joining import concatenate as concatenate
 from graphc.backends.cupy.launching import dense, flush, held
 from graphc.backends.cupy.library import cupy, resident
 from graphc.backends.cupy.products import matmul as matmul
