@@ -443,6 +443,19 @@ def test_building_takes_away_what_was_there(folder: Path, monkeypatch: pytest.Mo
     assert prebuilt.build(folder, ()) == list(folder.iterdir()) == []
 
 
+def test_two_builds_of_one_folder_take_away_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stale = folder / "x86_64-avx2-linux.objects"
+    stale.write_bytes(b"")
+    unlink = Path.unlink
+
+    def twice(path: Path, missing_ok: bool = False) -> None:
+        unlink(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", twice)
+    assert prebuilt.build(folder, ()) == list(folder.iterdir()) == []
+
+
 BUILD = """
 import os, sys
 from setuptools import build_meta

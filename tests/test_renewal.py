@@ -405,9 +405,9 @@ def test_an_error_keeps_nobody_waiting(forks: bool, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(threading, "excepthook", lambda found: errors.append(found.exc_type))
     owner = fan()
-    other = Renewal(1.0, lambda: better, lead)
-    other.watch(owner)
-    for waiting in (Renewal(1.0, fail, lead), other):
+    for compile in (fail, lambda: better):
+        waiting = Renewal(1.0, compile, lead)
+        waiting.watch(owner)
         waiting()
     if forks:
         child = os.fork()

@@ -88,7 +88,7 @@ def parts(kind: Kind) -> Iterator[Part]:
 def build(folder: Path, wanted: Iterable[Kind]) -> list[Path]:
     """Write the archives of some kinds, in place of all that a folder has."""
     for old in folder.glob("*" + archive.SUFFIX):
-        old.unlink()
+        old.unlink(missing_ok=True)  # another build may have been quicker
     written = []
     for kind in wanted:
         found = {name(part, kind.machine): part for part in parts(kind)}
