@@ -32,7 +32,7 @@ import graphc
 from graphc import ops, text
 from graphc.backends.exact.fields import Undecided
 from graphc.backends.exact.world import bind, bind_sizes
-from graphc.backends.numpy.llvm import effort
+from graphc.backends.numpy.llvm import code, effort
 from graphc.compiler import Compiled, Options, check, parse
 from graphc.dims import Dim, symbol
 from graphc.ir import Graph
@@ -276,7 +276,8 @@ def _optimised(plain: Graph, graph: Graph, inputs: Sequence[Any], law_at_nan: bo
         results = compiled(*inputs)
         for problem in accurate(plain, compiled.plan.graph, inputs, results, law_at_nan):
             yield f"kernels {kernels}: {problem}"
-    with mock.patch.object(effort, "budget", return_value=math.inf):
+    hurried = mock.patch.object(effort, "budget", return_value=math.inf)
+    with hurried, mock.patch.object(code, "are_kept", return_value=False):
         problem = differing(Compiled(graph, None, None, Options(kernels="llvm"))(*inputs), results)
     if problem:
         yield f"compiled in a hurry: {problem}"

@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.special import erf
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 import graphc
-from graphc.backends.numpy.llvm import effort, entry, generator, machine, renewal
+from graphc.backends.numpy.llvm import code, effort, entry, generator, machine, renewal
 from graphc.backends.numpy.llvm.renewal import Renewal
 from graphc.errors import UnsupportedError
 
@@ -98,6 +99,7 @@ def renewal_of(compiled: Any) -> Renewal | None:
 @pytest.fixture(autouse=True)
 def _adaptive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("GRAPHC_EFFORT", raising=False)
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")  # where earlier tests would have left better code
     yield
     renewal.wait()
 
@@ -128,6 +130,33 @@ def test_both_codes_give_the_same_bits(
     full = graphc.compile(f, *args, kernels="llvm")
     assert renewal_of(full) is None
     assert bits(full(*args)) == first
+
+
+def test_better_code_from_an_earlier_process_is_there_at_once(
+    hurry: Callable[[float], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
+    hurry(math.inf)
+    x = draw(10)
+
+    def again() -> Any:
+        code._linked.cache_clear()
+        return graphc.compile(fan(), x, kernels="llvm")
+
+    first = again()
+    wanted = bits(first(x))
+    assert renewal_of(again()) is not None  # in a hurry again, as that is all there is
+    waiting = renewal_of(first)
+    assert waiting is not None
+    waiting()
+    renewal.wait()
+    assembled: list[str] = []
+    assemble = code.assemble
+    monkeypatch.setattr(code, "assemble", lambda text, *rest: assembled.append(text) or assemble(text, *rest))
+    better = again()
+    assert renewal_of(better) is None
+    assert bits(better(x)) == wanted
+    assert not assembled
 
 
 def test_a_program_is_renewed_when_its_budget_is_spent(hurry: Callable[[float], None]) -> None:

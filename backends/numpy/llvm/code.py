@@ -42,8 +42,17 @@ def name(part: Part, machine: Machine) -> str:
     return cache.key(part.text, str(part.level), *map(str, astuple(machine)))
 
 
+def are_kept(parts: Sequence[Part], machine: Machine) -> bool:
+    """Whether the cache on disk has those of the parts that other programs have not."""
+    return all(cache.get(_key(part, machine)) is not None for part in parts if not part.shared)
+
+
+def _key(part: Part, machine: Machine) -> str:
+    return cache.key(name(part, machine), llvm_version())
+
+
 def _object(part: Part, machine: Machine) -> bytes:
-    key = cache.key(name(part, machine), llvm_version())
+    key = _key(part, machine)
     object_file = cache.get(key)
     if object_file is None:
         object_file = assemble(part.text, machine, part.level)

@@ -103,9 +103,12 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     if first.hurried:
         kernels, outside = (first.parts[0].text if lowered.kernels else ""), first.parts[-1].text
         budget = effort.budget(lowered.kernels, kernels, outside, careful_around, _work(lowered))
-        if budget is None:
-            first = compiled(hurried=False)
-        else:
+        # what was compiled in a hurry before may have been compiled with care since
+        if budget is None or code.are_kept(first.parts, machine):
+            careful = compiled(hurried=False)
+            if budget is None or code.are_kept(careful.parts, machine):
+                first, budget = careful, None
+        if budget is not None:
             renewal = Renewal(budget, lambda: compiled(hurried=False).library(machine), _lead)
     library = first.library(machine)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
