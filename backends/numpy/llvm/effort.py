@@ -34,6 +34,7 @@ ENOUGH: Final = 8.0  # milliseconds that a hurried start must save
 SHARE: Final = 0.25  # of these milliseconds a program may run before it is compiled with care
 CALLS: Final = 10  # what spends its budget in fewer calls is compiled with care at once
 CALL: Final = re.compile(r"= call .* @\w+_\d+x\w+\(")  # of a function of the mathematics
+KERNEL: Final = re.compile(r"^define .*@kernel(\d+)\(", re.MULTILINE)
 MANY: Final = 100  # values of all kernels of a program: from here on a second look at their order gains nothing
 
 
@@ -71,12 +72,20 @@ def budget(kernels: Sequence[Kernel], text: str, around: str, careful_around: bo
     """
     longer = SELECTED * len(around) / 1000 if careful_around else 0.0
     if not all(map(is_chain, kernels)):
-        written = 0 if all(map(calls, kernels)) else len(CALL.findall(text))
-        longer += SELECTED * len(text) / 1000 + WRITTEN * written
+        longer += SELECTED * len(text) / 1000 + WRITTEN * _written(kernels, text)
     found = SHARE * longer * ADDITIONS
     if longer < ENOUGH or (work is not None and work * CALLS >= found):
         return None
     return found
+
+
+def _written(kernels: Sequence[Kernel], text: str) -> int:
+    """How many of the calls in a module would be written out with care."""
+    _, *functions = KERNEL.split(text)
+    numbers, bodies = map(int, functions[::2]), functions[1::2]
+    return sum(
+        len(CALL.findall(body)) for number, body in zip(numbers, bodies, strict=True) if not calls(kernels[number])
+    )
 
 
 def is_chain(kernel: Kernel) -> bool:

@@ -41,6 +41,7 @@ def weight(value: object) -> int:
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
+ALONE: Final = 8  # what an operation on one number costs, of those that go by vectors and wait for nothing
 SHARED: Final = 3e6  # additions: kernels that cost more, 80 microseconds in single precision, run on several threads
 MOST_PIECES: Final = 128  # of a kernel that runs in pieces
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
@@ -78,7 +79,7 @@ class Work(NamedTuple):
     @classmethod
     def of(cls, kernel: Kernel) -> Work:
         each = panels.COST if panels.panels(kernel) else 2.0 + sum(map(weight, kernel.values))
-        return cls.times(each, kernel.sizes)
+        return cls.times(each if kernel.sizes else ALONE * each, kernel.sizes)
 
     @classmethod
     def times(cls, each: float, sizes: Iterable[Size]) -> Work:
