@@ -11,6 +11,7 @@ from graphc.dims import Size
 from graphc.ir import Graph, TensorType, Type
 from graphc.kernels import Kernel
 
+COMPILER: Final = "graphc-compiler"  # a thread of a backend's own has this name: it runs nothing of the user's
 MOST_CANDIDATES: Final = 32  # formulas of which the largest depends on the named sizes
 
 

@@ -18,6 +18,7 @@ import graphc
 from graphc.calling.advice import DRAWS, draw_in
 from graphc.calling.generators import MOST, Search
 from graphc.errors import TraceError
+from graphc.plan import COMPILER
 
 RNG = np.random.default_rng(1)
 LEGACY = np.random.RandomState(2)
@@ -183,6 +184,20 @@ def company() -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def test_the_compilers_thread_draws_nothing() -> None:
+    """While it runs, the line that draws is still found, as where there is no other thread."""
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait, name=COMPILER)
+    thread.start()
+    try:
+        with pytest.raises(TraceError) as caught:
+            graphc.trace(DRAWN["in a table"][0], "f64[3]")
+    finally:
+        done.set()
+        thread.join()
+    assert caught.value.problem.startswith("a draw from TABLE")
 
 
 @pytest.mark.parametrize("name", DRAWN)

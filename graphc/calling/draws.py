@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from graphc.calling.advice import draw_in
 from graphc.calling.generators import Search, Source
 from graphc.errors import Loc, TraceError
+from graphc.plan import COMPILER
 from graphc.tracing import STACK, tracing, user_frame
 
 
@@ -32,7 +33,8 @@ class Watch:
     def check(self) -> None:
         """Raise TraceError if the function drew random numbers, and does so every time."""
         changed = [source for source, state in self.before if source.state() != state]
-        if changed and threading.active_count() == 1:
+        alone = sum(thread.name != COMPILER for thread in threading.enumerate()) == 1
+        if changed and alone:
             self._look_at_lines(changed)
         elif changed or self.makers:
             self._look_at_constants()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from graphc.backends.numpy.llvm.machine import Library
+from graphc.plan import COMPILER
 
 
 class Renewal:
@@ -76,7 +77,7 @@ class _Compiler:
 
     def start(self) -> None:
         if self.queue and self.thread is None and not self.paused:
-            thread = threading.Thread(target=self.work, name="graphc-compiler")
+            thread = threading.Thread(target=self.work, name=COMPILER)
             # no more threads, or the interpreter ends: what there is goes on
             with suppress(RuntimeError):
                 thread.start()
