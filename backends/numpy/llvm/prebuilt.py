@@ -15,7 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from graphc.backends.numpy.llvm import archive, kinds, panel_products, positions, reuse, workers
+import numpy as np
+
+from graphc.backends.numpy.llvm import archive, kinds, panel_products, positions, reuse, transposes, workers
 from graphc.backends.numpy.llvm.code import Part, helpers, name
 from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
@@ -67,6 +69,14 @@ def products(machine: Machine) -> Iterator[Part]:
             yield from helpers(module)
 
 
+def transposed(machine: Machine) -> Iterator[Part]:
+    """What transposes blocks of arrays."""
+    for size in (1, 2, 4, 8):
+        module = Module(machine.features_used)
+        transposes.declared(module, np.dtype(f"u{size}"), machine.register)
+        yield from helpers(module)
+
+
 def services(kind: Kind) -> Iterator[Part]:
     """What programs have beside kernels: a pool of threads, memory that is kept, additions at positions."""
     platform = PLATFORMS[kind.name.rsplit("-", 1)[1]]
@@ -82,6 +92,7 @@ def parts(kind: Kind) -> Iterator[Part]:
     """All that programs of a kind of processors share."""
     yield from mathematics(kind.machine)
     yield from products(kind.machine)
+    yield from transposed(kind.machine)
     yield from services(kind)
 
 
