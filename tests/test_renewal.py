@@ -24,6 +24,7 @@ import graphc
 from graphc.backends.numpy.llvm import code, effort, entry, generator, machine, renewal
 from graphc.backends.numpy.llvm.renewal import Renewal
 from graphc.errors import UnsupportedError
+from graphc.plan import COMPILER
 
 if not entry.SUPPORTED:
     pytest.skip("compiled functions are not built in here", allow_module_level=True)
@@ -444,6 +445,10 @@ def test_an_error_keeps_nobody_waiting(forks: bool, monkeypatch: pytest.MonkeyPa
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     renewal.wait()
+    # a thread that failed has handed on its work before it says so
+    for thread in threading.enumerate():
+        if thread.name == COMPILER:
+            thread.join()
     assert errors == [MemoryError]
     assert led == [better]
 
