@@ -6,9 +6,9 @@ Measured on the kernels of the benchmarks, and on chains and fans of elementary 
   that costs a tenth to a half of the speed; where each waits for the one before, nothing.
 - In such a chain nothing else does, either: what lies in memory between two calls is there when it is needed. To choose
   registers with care gains a hundredth of the speed, and takes two thirds of LLVM's time.
-- Kernels that call all functions, have vectors of one register, and are compiled in a hurry, take LLVM a tenth to a half
-  of the time for the others, and take up to twice as long to run. So programs start with these, and get the others when
-  they have run for a part of the time that making them takes: see `renewal`.
+- Kernels that call all functions, have vectors of one register, and are compiled in a hurry, take LLVM a tenth to a
+  half of the time for the others, and take up to twice as long to run. So programs start with these, and get the others
+  when they have run for a part of the time that making them takes: see `renewal`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ def function(
 
     look: what `effort` finds, if that is known.
     """
-
     found = look or effort.look(kernel)
 
     def opened() -> Nest:
