@@ -110,8 +110,8 @@ class Nodes(Protocol):
 class Procedure:
     """A rewrite that is not a pattern. It looks at nodes that no row changed.
 
-    `may_apply(nodes, data)` is a cheap test of whether `apply(world, id, data)` could give a value. It is asked of nodes
-    with this `op` alone, if one is given.
+    `may_apply(nodes, data)` is a cheap test of whether `apply(world, id, data)` could give a value. It is asked of
+    nodes with this `op` alone, if one is given.
     """
 
     name: str
