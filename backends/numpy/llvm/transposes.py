@@ -10,14 +10,14 @@ programs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm import interleave, memory
+from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Value
 from graphc.backends.numpy.llvm.interleave import shuffled
 from graphc.backends.numpy.llvm.module import Features, Module
@@ -46,12 +46,14 @@ class Turned:
     width: int
 
 
-def turned(kernel: Kernel) -> Turned | None:
-    """The loads of which a kernel had better transpose blocks first; None if there are none, or it folds."""
+def turned(kernel: Kernel, apart: Collection[int]) -> Turned | None:
+    """The loads of which a kernel had better transpose blocks first; None if there are none, or it folds.
+
+    apart: loads whose lanes lie so near to each other that shuffles of whole vectors give them.
+    """
     last = len(kernel.sizes) - 1
     if last < 1 or not _long(kernel, last) or any(isinstance(v, Reduce) for v in kernel.values):
         return None
-    apart = interleave.loads(kernel)
     found = {i: _outer_loop(kernel, v) for i, v in enumerate(kernel.values) if isinstance(v, Load) and i not in apart}
     loops = Counter(loop for loop in found.values() if loop is not None)
     if not loops:
