@@ -165,8 +165,8 @@ class Schedule:
         known = [size if isinstance(size, int) else math.inf for size in self.kernel.sizes]
         enough = [k for k in self.outer if known[k] >= ENOUGH]
         if enough:
-            in_blocks = self.turned is not None and self.turned.loop == enough[0]
-            return Division(enough[0], 1, self.turned.height if in_blocks else 1)
+            turned = self.turned
+            return Division(enough[0], 1, 1 if turned is None or turned.loop != enough[0] else turned.height)
         if not self.kernel.reduced and known[self.vector_loop] >= ENOUGH * LINE:
             return Division(self.vector_loop, 1, LINE)
         return Division(max(self.outer, key=lambda k: known[k]), 1)
