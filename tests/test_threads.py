@@ -31,6 +31,7 @@ from graphc.backends.numpy.llvm import (
     pieces,
     pool,
     schedule,
+    systems,
     threads,
     workers,
 )
@@ -491,6 +492,52 @@ def test_the_pool_compiles_for_other_systems(name: str) -> None:
     listing = assembly(text, other)
     assert ("CreateThread" if platform == "win32" else "pthread_create") in listing
     assert ("pause" if "x86" in name else "isb") in listing
+
+
+PLACES = """
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+
+; the CPU before, and the one after stepping aside from a job that runs on it, or that runs nowhere
+define void @places(ptr %where, i1 %crowded) {
+entry:
+  br i1 %crowded, label %first, label %aside
+first:
+  call void @occupy_first()
+  br label %aside
+aside:
+  %before = call i32 @sched_getcpu()
+  store i32 %before, ptr %where
+  call void @step_aside()
+  %after = call i32 @sched_getcpu()
+  %after_at = getelementptr i32, ptr %where, i64 1
+  store i32 %after, ptr %after_at
+  ret void
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads are not moved")
+def test_a_thread_on_the_cpu_of_another_one_of_its_job_is_moved() -> None:
+    """It may run wherever it might before, and stays where there is nowhere else."""
+    library = code.library((code.Part(systems.LINUX_PLACES + PLACES),), host(), ("places",))
+    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_bool)(library.addresses["places"])
+    allowed = os.sched_getaffinity(0)
+    where = (ctypes.c_int32 * 2)()
+    try:
+        for cpu in sorted(allowed)[:4]:
+            os.sched_setaffinity(0, {cpu})
+            run(where, False)
+            assert tuple(where) == (cpu, cpu)
+            run(where, True)
+            assert tuple(where) == (cpu, cpu)
+            assert os.sched_getaffinity(0) == {cpu}
+            os.sched_setaffinity(0, allowed)
+            run(where, True)
+            assert os.sched_getaffinity(0) == allowed
+            if len(allowed) > 1:
+                assert where[0] != where[1]
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_a_system_that_is_not_known_runs_on_one_thread() -> None:

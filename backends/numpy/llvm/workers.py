@@ -55,6 +55,7 @@ def source(platform: str, machine: Machine) -> str:
         declared = "declare void @llvm.aarch64.isb(i32)"
     else:
         return WITHOUT_THREADS
+    places = systems.LINUX_PLACES if platform == "linux" else systems.NO_PLACES
     worker = "i32" if platform == "win32" else "ptr"
     nothing = "0" if platform == "win32" else "null"
     # a look at the gate was in vain: another one, or sleep
@@ -87,7 +88,7 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
 @graphc_wary = global i64 1
-{system}{rounding}
+{system}{rounding}{places}
 
 ; how many workers are inside, times 2^32, and how many more may come: that is the gate
 
@@ -149,12 +150,14 @@ look:
   %open = icmp ne i64 %places, 0
   br i1 %open, label %enter, label %idle
 {idle}enter:
+  call void @step_aside()
   ; one place less, one more inside
   %entered = add i64 %seen, 4294967295
   %pair = cmpxchg ptr @gate, i64 %seen, i64 %entered seq_cst monotonic
   %inside = extractvalue {{ i64, i1 }} %pair, 1
   br i1 %inside, label %help, label %awake
 help:
+  call void @occupy()
   ; workers wake each other, so that the caller wakes but one
   %others = icmp ugt i64 %places, 1
   %sleepers = load atomic i64, ptr @asleep monotonic, align 8
@@ -276,6 +279,7 @@ share:
   %piece_at = getelementptr i64, ptr @job, i64 4
   store i64 %piece, ptr %piece_at
   call void @note_rounding()
+  call void @occupy_first()
   store atomic i64 0, ptr @following monotonic, align 8
   store atomic i64 %helpers, ptr @gate seq_cst, align 8
   %asleep = load atomic i64, ptr @asleep seq_cst, align 8
