@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.limit import limit
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Array, Prepared
 from benchmarks.workload import Unavailable
@@ -51,6 +52,11 @@ class Worker:
             return self.prepared.results()
         finally:
             run_on(self.cpus)
+
+    def limit(self, name: str, nbytes: int) -> None:
+        """Get ready what the machine can do at most of a row's work, instead of a program."""
+        self.release()
+        self.prepared = limit(self.rows[name], nbytes)
 
     def calibrate(self, seconds: float) -> int:
         """Choose how many calls make a batch of about so many seconds; that many."""
