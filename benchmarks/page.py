@@ -68,7 +68,8 @@ It copies as many bytes from one array to another (by the C library or a loop of
 began), negates as many in place, or multiplies with NumPy, by as many operations, matrices that are nearly square and
 of the shape that was the fastest of five. Of what is less than 256 KiB, it is that part of the time for 256 KiB. The
 share is the median over rounds of its time divided by the row's, as all ratios here are; so it may differ from what the
-rates at the top of the page say, which are the best of many runs before and after all rows.
+rates at the top of the page say, which are the best of many runs before and after all rows. Before a batch a call is
+made that is not timed, unless one takes more than 50 ms: other processes have filled the caches meanwhile.
 """
 
 PAIRS = """\
