@@ -395,6 +395,58 @@ def test_no_worker_is_forgotten_while_it_falls_asleep(counted: pool.Pool) -> Non
     assert np.all(counts == 3000)
 
 
+SLOW = """
+declare i64 @pthread_self()
+declare i32 @usleep(i32)
+@caller = internal global i64 0
+
+; the caller's pieces take 0.2 milliseconds, and those of others, which are counted, 50
+define i32 @slow(ptr %count, ptr %unused, i64 %first, i64 %last) {
+entry:
+  %before = load i64, ptr @caller
+  %self = call i64 @pthread_self()
+  %own = icmp eq i64 %before, %self
+  br i1 %own, label %short, label %long
+short:
+  %a = call i32 @usleep(i32 200)
+  ret i32 0
+long:
+  %more = atomicrmw add ptr %count, i64 1 seq_cst
+  %b = call i32 @usleep(i32 50000)
+  ret i32 0
+}
+define void @begin() {
+  %self = call i64 @pthread_self()
+  store i64 %self, ptr @caller
+  ret void
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no usleep")
+def test_after_a_call_that_lost_time_others_run_alone_for_a_while(counted: pool.Pool) -> None:
+    library = code.library((code.Part(SLOW),), host(), ("slow", "begin"))
+    ctypes.CFUNCTYPE(None)(library.addresses["begin"])()
+    helped = np.zeros(1, np.int64)
+    counted.threads = 2
+    counted.wary = True
+
+    def helps() -> bool:
+        before = helped[0]
+        counted.run(library.addresses["slow"], helped.ctypes.data, None, 16, 1e9, 1)
+        return bool(helped[0] > before)
+
+    def comes() -> bool:
+        """A worker may be late."""
+        return any(helps() for _ in range(100))
+
+    assert comes()
+    assert not any(helps() for _ in range(10))  # 16 times as long as the loss, of more than 40 milliseconds
+    threading.Event().wait(workers.LONGEST / 1e9)
+    assert comes()
+    threading.Event().wait(workers.LONGEST / 1e9)  # whoever uses the pool next finds it ready
+
+
 def test_who_finds_the_pool_busy_runs_alone(counted: pool.Pool) -> None:
     run = tally()
     counted.threads = 3

@@ -15,6 +15,7 @@ PARTS: Final = 8  # pieces for each thread, so that none waits long for another
 SPIN: Final = {"x86": 300, "arm": 1500}  # looks at the gate before a worker sleeps: about 10 microseconds
 SLACK: Final = 50_000.0  # nanoseconds that a call may be slower than alone
 PAUSE: Final = (16, 128)  # times what a call has lost, for which others run alone, at first and at most
+LONGEST: Final = 1_000_000_000  # nanoseconds for which they do: a process that was halted has lost nothing
 WORDS: Final = ("graphc_threads", "graphc_started", "graphc_wary")
 NAMES: Final = ("graphc_parallel", "graphc_forget", *WORDS)
 
@@ -347,7 +348,9 @@ finished:
   %penalty = select i1 %slower, i64 %most, i64 0
   store i64 %penalty, ptr @penalty
   %loss = call i64 @llvm.fptosi.sat.i64.f64(double %lost)
-  %length = mul i64 %most, %loss
+  %counted = call i64 @llvm.smin.i64(i64 %loss, i64 {LONGEST})
+  %wanted = mul i64 %most, %counted
+  %length = call i64 @llvm.smin.i64(i64 %wanted, i64 {LONGEST})
   %later = add i64 %joined, %length
   %until = select i1 %slower, i64 %later, i64 0
   store i64 %until, ptr @due
