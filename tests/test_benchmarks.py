@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import cache_from_source
@@ -19,10 +20,11 @@ from benchmarks import harness, machine, page, plots, run, tables, workloads
 from benchmarks.harness import Missing, Process, Settings, Summary, interleave, last_cpus, ratio
 from benchmarks.limit import Limit, limit, products
 from benchmarks.peers import PEERS
-from benchmarks.prepared import Calls, Steps
+from benchmarks.prepared import Array, Calls, Prepared, Steps
 from benchmarks.reasons import REASONS
 from benchmarks.results import Gain, Outcome, Peer, Report, Row, pair
 from benchmarks.tree import leaves, mapped, rebuilt
+from benchmarks.worker import Worker
 from benchmarks.workload import Workload
 
 ROWS = {**workloads.timed(quick=True), **workloads.compiled(quick=True)}
@@ -172,6 +174,34 @@ def test_steps_feed_themselves_and_start_again() -> None:
     assert steps.args[0] == 3
     assert [float(result[0]) for result in steps.results()] == [1, 1]
     assert steps.args[0] == 0
+
+
+class Pausing(Prepared):
+    """A program that takes some time; `ran` has the calls of each run."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.ran: list[int] = []
+
+    def reset(self) -> None:
+        self.ran.append(0)
+
+    def run(self, calls: int) -> None:
+        self.ran.append(calls)
+        time.sleep(calls * self.seconds)
+
+    def results(self) -> list[Array]:
+        return []
+
+
+@pytest.mark.parametrize(("seconds", "before"), [(0.06, []), (0.001, [1])])
+def test_a_call_that_is_not_timed_comes_first_unless_calls_are_long(seconds: float, before: list[int]) -> None:
+    found = Worker("numpy", quick=True, cpus=[])
+    found.prepared = program = Pausing(seconds)
+    assert found.calibrate(0.001) == 1
+    program.ran.clear()
+    assert found.batch() > 0
+    assert program.ran == [0, *before, 1]
 
 
 # --- workloads
