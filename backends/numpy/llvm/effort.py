@@ -18,7 +18,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG
+from graphc.backends.numpy.llvm import latency
+from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Machine
 from graphc.backends.numpy.llvm.schedule import WEIGHTS, weight
 from graphc.errors import UnsupportedError
 from graphc.kernels import Apply, Kernel, Reduce
@@ -29,6 +30,7 @@ WAITING: Final = 0.75  # of the functions follow one on another, at least
 BETWEEN: Final = 4  # other operations for each call, at most, in a chain of calls
 SELECTED: Final = 0.55  # milliseconds that care takes longer for a thousand characters of text
 WRITTEN: Final = 3.0  # milliseconds that LLVM takes for a function that is written out
+ABREAST: Final = 0.02  # and for an instruction of vectors side by side, which hurried kernels do without
 ADDITIONS: Final = 1e7  # in a millisecond: between what `WEIGHTS` says of single and of double precision
 ENOUGH: Final = 8.0  # milliseconds that a hurried start must save
 SHARE: Final = 0.25  # of these milliseconds a program may run before it is compiled with care
@@ -64,7 +66,9 @@ def starts_hurried() -> bool:
     return chosen == "adaptive"
 
 
-def budget(kernels: Sequence[Kernel], text: str, around: str, careful_around: bool, work: float | None) -> float | None:
+def budget(
+    kernels: Sequence[Kernel], machine: Machine, text: str, around: str, careful_around: bool, work: float | None
+) -> float | None:
     """How many additions a program may cost before it is compiled with care; None if it had better be at once.
 
     text: the module of the kernels, in a hurry; around: that of the function around them, and whether it gains by care
@@ -73,6 +77,7 @@ def budget(kernels: Sequence[Kernel], text: str, around: str, careful_around: bo
     longer = SELECTED * len(around) / 1000 if careful_around else 0.0
     if not all(map(is_chain, kernels)):
         longer += SELECTED * len(text) / 1000 + WRITTEN * _written(kernels, text)
+        longer += ABREAST * sum(latency.instructions(kernel, machine) for kernel in kernels)
     found = SHARE * longer * ADDITIONS
     if longer < ENOUGH or (work is not None and work * CALLS >= found):
         return None

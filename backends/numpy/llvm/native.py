@@ -102,7 +102,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     first = compiled(hurried=effort.starts_hurried() and gains and not fast)
     if first.hurried:
         kernels, outside = (first.parts[0].text if lowered.kernels else ""), first.parts[-1].text
-        budget = effort.budget(lowered.kernels, kernels, outside, careful_around, _work(lowered))
+        budget = effort.budget(lowered.kernels, machine, kernels, outside, careful_around, _work(lowered))
         # what was compiled in a hurry before may have been compiled with care since
         if budget is None or code.are_kept(first.parts, machine):
             careful = compiled(hurried=False)

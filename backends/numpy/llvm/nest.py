@@ -39,6 +39,7 @@ class Nest:
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)
         self.calls = module.hurried or effort.calls(kernel)
+        self.abreast = 0 if module.hurried else self.schedule.abreast(machine, self.lanes)
         self.k = LlvmScalars(self.e, fast, self.calls)
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
@@ -364,13 +365,11 @@ class Nest:
     def wide(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else self.e.splat(value, lanes)
 
-    def hoisted(self, needed: Iterable[int], env: Env) -> Env:
-        """The same values, those that vectors will use in every lane already spread."""
+    def hoisted(self, needed: Iterable[int], env: Env, lanes: int) -> Env:
+        """The same values, those that vectors of so many lanes will use in every lane already spread."""
         wanted = {j for i in needed if isinstance(v := self.kernel.values[i], Apply) for j in v.operands}
         return {
-            i: self.e.splat(v, self.lanes)
-            if i in wanted and v.lanes == 1 and self.lanes > 1 and v.text.startswith("%")
-            else v
+            i: self.e.splat(v, lanes) if i in wanted and v.lanes == 1 and lanes > 1 and v.text.startswith("%") else v
             for i, v in env.items()
         }
 
