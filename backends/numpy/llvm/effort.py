@@ -33,6 +33,7 @@ WRITTEN: Final = 3.0  # milliseconds that LLVM takes for a function that is writ
 ABREAST: Final = 0.02  # and for an instruction of vectors side by side, which hurried kernels do without
 ADDITIONS: Final = 1e7  # in a millisecond: between what `WEIGHTS` says of single and of double precision
 ENOUGH: Final = 8.0  # milliseconds that a hurried start must save
+ENOUGH_ABREAST: Final = 4.0  # the same if it saves vectors side by side, and nothing else runs much longer without care
 SHARE: Final = 0.25  # of these milliseconds a program may run before it is compiled with care
 CALLS: Final = 10  # what spends its budget in fewer calls is compiled with care at once
 CALL: Final = re.compile(r"= call .* @\w+_\d+x\w+\(")  # of a function of the mathematics
@@ -75,11 +76,12 @@ def budget(
     as well. work: what a call costs, if that is known.
     """
     longer = SELECTED * len(around) / 1000 if careful_around else 0.0
+    abreast = 0
     if not all(map(is_chain, kernels)):
-        longer += SELECTED * len(text) / 1000 + WRITTEN * _written(kernels, text)
-        longer += ABREAST * sum(latency.instructions(kernel, machine) for kernel in kernels)
+        abreast = sum(latency.instructions(kernel, machine) for kernel in kernels)
+        longer += SELECTED * len(text) / 1000 + WRITTEN * _written(kernels, text) + ABREAST * abreast
     found = SHARE * longer * ADDITIONS
-    if longer < ENOUGH or (work is not None and work * CALLS >= found):
+    if longer < (ENOUGH_ABREAST if abreast else ENOUGH) or (work is not None and work * CALLS >= found):
         return None
     return found
 
