@@ -21,7 +21,7 @@ READ: Final = 7  # from the first cache
 STARTED: Final = 2  # operations in a cycle
 OCCUPIED: Final = {"add": 1, "mul": 1, "other": 1, "div": 16}  # of these starts
 AHEAD: Final = 100  # operations that a processor holds until their operands are there, about
-MOST: Final = 8  # vectors
+MOST: Final = 8  # vectors: enough for sums and products that wait for one another
 BODY: Final = 1024  # instructions: more take LLVM too long, and the processor has to decode them again each time
 VALUES: Final = 0.75  # of the registers; the others are for results on their way, and constants
 MASKS: Final = 6  # of eight registers of masks
@@ -104,7 +104,7 @@ def demand(kernel: Kernel, machine: Machine) -> Demand | None:
                     return None
                 ready.append(READ)
             case Apply() if varies:
-                kinds = _kinds(kernel, value)
+                kinds = _kinds(value)
                 if kinds is None:
                     return None
                 operations += len(kinds)
@@ -122,7 +122,7 @@ def demand(kernel: Kernel, machine: Machine) -> Demand | None:
     return Demand(max(ready), operations, starts, values, masks, len(fixed))
 
 
-def _kinds(kernel: Kernel, value: Apply) -> tuple[str, ...] | None:
+def _kinds(value: Apply) -> tuple[str, ...] | None:
     """The operations that one stands for, each waiting for the one before; None if that is not known."""
     if value.op == "integer_pow":
         size = abs(exponent := dict(value.attrs)["exponent"])
