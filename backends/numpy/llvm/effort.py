@@ -33,7 +33,7 @@ WRITTEN: Final = 3.0  # milliseconds that LLVM takes for a function that is writ
 ABREAST: Final = 0.02  # and for an instruction of vectors side by side, which hurried kernels do without
 ADDITIONS: Final = 1e7  # in a millisecond: between what `WEIGHTS` says of single and of double precision
 ENOUGH: Final = 8.0  # milliseconds that a hurried start must save
-ENOUGH_ABREAST: Final = 4.0  # the same where vectors go side by side: what that gains can wait until a program has run a while
+ENOUGH_ABREAST: Final = 4.0  # the same where vectors go side by side: what that gains can wait a while
 SHARE: Final = 0.25  # of these milliseconds a program may run before it is compiled with care
 CALLS: Final = 10  # what spends its budget in fewer calls is compiled with care at once
 CALL: Final = re.compile(r"= call .* @\w+_\d+x\w+\(")  # of a function of the mathematics
