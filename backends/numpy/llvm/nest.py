@@ -358,6 +358,18 @@ class Nest:
         others = memory.load(self.e, source, start + lanes, 1, load.dtype, group.places[-1], None)
         env.update(zip(group.members, interleave.moved(self.e, first, others, group.places), strict=True))
 
+    def read_abreast(self, i: int, env: Env, lanes: int) -> None:
+        """A load of several vectors, as they lie: in LLVM's own order, the cache does not see which ones come next."""
+        value = self.kernel.values[i]
+        assert isinstance(value, Load)
+        each = self.register // value.dtype.itemsize
+        if i in env or i in self.beside or self.stride(value.at) != 1 or value.dtype == BOOL or lanes <= each:
+            self.compute((i,), env, lanes)
+            return
+        e, source, start = self.e, self.source(value.root), self.affine(value.at)
+        places = [memory.element(e, source, start + k, value.dtype) for k in range(0, lanes, each)]
+        env[i] = interleave.joined(e, [e.load(place, value.dtype, each, in_order=True) for place in places])
+
     def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
         return memory.load(self.e, self.source(root), self.affine(at), stride, dtype, lanes, mask)

@@ -126,7 +126,8 @@ class Sweeps:
         def several(index: Value) -> None:
             nest.index[loop] = index
             here = dict(env)
-            nest.compute(reads, here, lanes)
+            for i in reads:
+                nest.read_abreast(i, here, lanes)
             # Within a block LLVM may put instructions in another order: if registers are scarce, all of one vector
             # before the next is read. So the block ends here, on a condition that always holds, which LLVM can't know.
             following = e.fresh("read")
