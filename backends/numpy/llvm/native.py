@@ -10,7 +10,19 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from graphc.backends.numpy.arguments import integer_casts
-from graphc.backends.numpy.llvm import body, calling, code, effort, entry, externals, generator, program, reuse, steps
+from graphc.backends.numpy.llvm import (
+    body,
+    calling,
+    code,
+    effort,
+    entry,
+    externals,
+    generator,
+    latency,
+    program,
+    reuse,
+    steps,
+)
 from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.instructions import Moves, Program, Rows, Running
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
@@ -91,18 +103,21 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
     lowered = steps.lower(plan, machine)
+    looks = [*map(effort.look, lowered.kernels)]
 
     def compiled(hurried: bool) -> _Texts:
-        return _texts(lowered, plan, machine, fast, hurried)
+        return _texts(lowered, looks, plan, machine, fast, hurried)
 
     renewal = None
     careful_around = _level(lowered) > BRIEF
-    gains = careful_around or effort.level(lowered.kernels) > BRIEF
+    work = _work(lowered)
+    gains = careful_around or effort.may_gain(looks, work)
     # mathematics that may be rounded otherwise gives bits that depend on how it is compiled
     first = compiled(hurried=effort.starts_hurried() and gains and not fast)
     if first.hurried:
         kernels, outside = (first.parts[0].text if lowered.kernels else ""), first.parts[-1].text
-        budget = effort.budget(lowered.kernels, machine, kernels, outside, careful_around, _work(lowered))
+        abreast = sum(latency.instructions(kernel, machine) for kernel in lowered.kernels)
+        budget = effort.budget(looks, kernels, outside, careful_around, work, abreast)
         # what was compiled in a hurry before may have been compiled with care since
         if budget is None or code.are_kept(first.parts, machine):
             careful = compiled(hurried=False)
@@ -132,8 +147,10 @@ class _Texts(NamedTuple):
         return library
 
 
-def _texts(lowered: Program, plan: Plan, machine: Machine, fast: bool, hurried: bool) -> _Texts:
-    parts = generator.parts(lowered.kernels, machine, fast, hurried) if lowered.kernels else []
+def _texts(
+    lowered: Program, looks: Sequence[effort.Look], plan: Plan, machine: Machine, fast: bool, hurried: bool
+) -> _Texts:
+    parts = generator.parts(lowered.kernels, machine, fast, hurried, looks) if lowered.kernels else []
     inside = externals.defined(parts[0].text) if parts else []
     outside, words = around(lowered, plan, machine, inside, hurried)
     names = [f"kernel{number}" for number in dict.fromkeys(lowered.planned)]

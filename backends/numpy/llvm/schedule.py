@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, cmp_to_key
+from functools import cached_property, cmp_to_key, lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -37,7 +37,21 @@ def weight(value: object) -> int:
     """About how many additions a value costs."""
     if not isinstance(value, Apply):
         return 0
-    work = TABLE[value.op].work
+    return _weight(value.op)
+
+
+def is_transcendental(op: str) -> bool:
+    """Whether an elementwise op is an elementary function that takes tens of instructions.
+
+    >>> is_transcendental("tanh"), is_transcendental("sqrt")
+    (True, False)
+    """
+    return _weight(op) == WEIGHTS["transcendental"]
+
+
+@lru_cache(maxsize=1024)
+def _weight(op: str) -> int:
+    work = TABLE[op].work
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
@@ -223,10 +237,11 @@ class Schedule:
         """For each load along whose vectors elements lie a few apart, its group."""
         return interleave.loads(self.kernel)
 
-    def lanes(self, machine: Machine, together: bool = False) -> int:
+    def lanes(self, machine: Machine, together: bool = False, hurried: bool = False) -> int:
         """Lanes of the vectors: some registers' worth, fewer the more values live, and no more than there is work.
 
-        together: whether no more values live, as their number grows: all wait for the same ones.
+        together: whether no more values live, as their number grows: all wait for the same ones. hurried: as few as
+        the bits of the results allow, as LLVM takes half as long where each vector is one register.
         """
         kernel, last = self.kernel, self.vector_loop
         if not kernel.sizes:
@@ -235,6 +250,8 @@ class Schedule:
         registers = MOST_REGISTERS if total <= 12 else 2 if total <= 400 or together else 1
         apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
+        if hurried and total > 12 and not any(isinstance(v, Reduce) for v in kernel.values):
+            registers = 1
         lanes = max(1, registers * machine.register // self._widest)
         size = kernel.sizes[last]
         while isinstance(size, int) and lanes >= 2 * max(size, 1):
