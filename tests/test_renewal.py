@@ -181,7 +181,7 @@ def test_better_code_from_an_earlier_process_is_there_at_once(
 
 
 def test_a_program_is_renewed_when_its_budget_is_spent(hurry: Callable[[float], None]) -> None:
-    hurry(20_000.0)
+    hurry(40_000.0)
     x = draw(10)
     compiled = graphc.compile(fan(), x, kernels="llvm")
     waiting = renewal_of(compiled)

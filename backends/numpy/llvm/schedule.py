@@ -85,7 +85,7 @@ class Division(NamedTuple):
 
 
 class Work(NamedTuple):
-    """About how many additions a kernel costs: `each`, times every one of the sizes."""
+    """About how many additions in single precision a kernel costs: `each`, times every one of the sizes."""
 
     each: float
     sizes: tuple[Size, ...]
@@ -93,6 +93,8 @@ class Work(NamedTuple):
     @classmethod
     def of(cls, kernel: Kernel) -> Work:
         each = panels.COST if panels.panels(kernel) else 2.0 + sum(map(weight, kernel.values))
+        # half as many of twice the width fit into a register, and into a line of the cache
+        each *= max([1.0, *(value.dtype.itemsize / 4 for value in kernel.values)])
         return cls.times(each if kernel.sizes else ALONE * each, kernel.sizes)
 
     @classmethod
