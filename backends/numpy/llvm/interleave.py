@@ -130,7 +130,7 @@ def joined(e: Emitter, vectors: Sequence[Value]) -> Value:
     """One vector of the lanes of several, of which there is a power of two."""
     while len(vectors) > 1:
         pairs = zip(vectors[::2], vectors[1::2], strict=True)
-        vectors = [_shuffle(e, a, b, range(2 * a.lanes)) for a, b in pairs]
+        vectors = [shuffled(e, a, b, range(2 * a.lanes)) for a, b in pairs]
     return vectors[0]
 
 
