@@ -63,10 +63,10 @@ def erf_near(e: Emitter, x: Value) -> Value:
 
 def erf(e: Emitter, x: Value) -> Value:
     size = e.abs(x)
-    g = e.estrin(e.at_most(ERF_HIGHEST[x.dtype], size) - 1.0, coefficients.ERF_FAR[x.dtype])
-    r, n = reduce(e, g, format_of(x).bias)
-    power = power_of_two(e, n, x)
-    far = 1.0 - e.fma(expm1_near(e, r), power, power)
+    g = e.horner(e.at_most(ERF_HIGHEST[x.dtype], size) - 1.0, coefficients.ERF_FAR[x.dtype])
+    # the polynomial gives twice the exponential
+    r, n = reduce(e, g, format_of(x).bias - 1)
+    far = e.fma(-e.horner(r, coefficients.EXP[x.dtype]), power_of_two(e, n, x), 1.0)
     return e.copysign(e.select(size < 1.0, erf_near(e, size), far), x)
 
 
