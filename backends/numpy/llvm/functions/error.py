@@ -52,7 +52,7 @@ class Short:
 
 # values at 0 are exact
 SHORT_ERFC: Final = Short(1.0, coefficients.ERFC_SHORT[F32], 1.8125, 1.0, 1.4)
-SHORT_TAIL: Final = Short(0.5, coefficients.NORMAL_TAIL[F32], 2.515625, 0.5, 1.5)
+SHORT_TAIL: Final = Short(0.5, coefficients.NORMAL_TAIL[F32], 2.515625, 0.5, 1.7)
 
 
 def erf_near(e: Emitter, x: Value) -> Value:
