@@ -30,9 +30,7 @@ REASONS: Final[dict[str, str]] = {
         "arithmetic, in which every division and square root is rounded correctly. 1 + erf(x) becomes erfc(-x), which "
         "keeps its digits where the sum cancels: 0.52 ns each in the cache, and the whole price, with two, 2.4 ns"
     ),
-    "greeks-f32": (
-        "as for black-scholes-f32: of 3.7 ns in the cache, two complementary error functions take 1.0 ns"
-    ),
+    "greeks-f32": ("as for black-scholes-f32: of 3.7 ns in the cache, two complementary error functions take 1.0 ns"),
     "standardise-columns": (
         "squares of single precision are added up in double. An element takes 0.27 ns in the cache, and 0.25 ns in "
         "Numba; with totals of double precision and a division, as here, Numba takes 0.28 ns there"

@@ -296,7 +296,7 @@ FITS: Final = (
     ),
     Fit(
         "ERFC_SHORT",
-        "exp(x**2) erfc(x) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x from 0 to 10.11, with c = 1.8125",
+        "exp(x**2) erfc(x) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 10.11, with c = 1.8125",
         lambda h: erfc_times_sum(h, 1.8125, 1.0) - 1,
         lambda: (-mp.mpf("0.5"), unit_place(10.11, 1.8125) / 2),
         lambda h: 1 / erfc_times_sum(h, 1.8125, 1.0),
@@ -304,7 +304,7 @@ FITS: Final = (
     ),
     Fit(
         "NORMAL_TAIL",
-        "exp(x**2 / 2) erfc(x / sqrt(2)) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x from 0 to 14.3, with c = 2.515625",
+        "exp(x**2 / 2) erfc(x / sqrt(2)) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 14.3, with c = 2.515625",
         lambda h: erfc_times_sum(h, 2.515625, 0.5) - 1,
         lambda: (-mp.mpf("0.5"), unit_place(14.3, 2.515625) / 2),
         lambda h: 1 / erfc_times_sum(h, 2.515625, 0.5),

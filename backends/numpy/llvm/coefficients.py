@@ -485,7 +485,7 @@ ERFC_DOUBLE: Final[Table] = {
     ),
 }
 
-# exp(x**2) erfc(x) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x from 0 to 10.11, with c = 1.8125
+# exp(x**2) erfc(x) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 10.11, with c = 1.8125
 ERFC_SHORT: Final[Table] = {
     F32: (  # degree 9, 2**-26.9
         0.0041204048320651054,
@@ -501,7 +501,7 @@ ERFC_SHORT: Final[Table] = {
     ),
 }
 
-# exp(x**2 / 2) erfc(x / sqrt(2)) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x from 0 to 14.3, with c = 2.515625
+# exp(x**2 / 2) erfc(x / sqrt(2)) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 14.3, with c = 2.515625
 NORMAL_TAIL: Final[Table] = {
     F32: (  # degree 9, 2**-25.9
         0.41500818729400635,

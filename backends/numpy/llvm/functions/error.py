@@ -100,25 +100,25 @@ def complement(e: Emitter, x: Value, square: Value, rest: Value, unit: float = 1
     return exp_of_pair(e, -square, -rest, *scaled(e, x, unit, clipped=True))
 
 
-def short_complement(e: Emitter, x: Value, form: Short) -> Value:
+def short_complement(e: Emitter, x: Value, short: Short) -> Value:
     """The same, times a factor, by one quotient: what that and the sum below it lack goes into the exponent."""
-    share, format = form.share, format_of(x)
-    inverse = 1.0 / (x + form.centre)
-    part = e.fma(inverse, -form.centre, 1.0)
+    share, form = short.share, format_of(x)
+    inverse = 1.0 / (x + short.centre)
+    part = e.fma(inverse, -short.centre, 1.0)
     lost = e.fma(-inverse, x, part)
-    g = e.horner(part - 0.5, form.table)
+    g = e.horner(part - 0.5, short.table)
     square, rest = two_product(e, x, x)
     # square = r - n log(2) / share
-    shifter = format.shifter + RAISED
+    shifter = form.shifter + RAISED
     shifted = e.fma(square, -share * LOG2E, shifter)
     n = shifted - shifter
-    r = e.fma(n, format.log2_high / share, square)
-    r = r + e.fma(n, format.log2_low / share, e.fma(lost, -form.slope / share, rest))
+    r = e.fma(n, form.log2_high / share, square)
+    r = r + e.fma(n, form.log2_low / share, e.fma(lost, -short.slope / share, rest))
     # exp(-share r) - 1
     u = r * e.horner(r, [(-share) ** k * c for k, c in enumerate((1.0, *coefficients.EXP_TAIL[x.dtype]), 1)])
     # the inverse and its product with a power of two are normal numbers; where it is NaN, u is too
-    y = e.bitcast(e.bits(inverse) + (e.bits(shifted) << format.digits), x.dtype)
-    return e.fma(y, e.fma(u, g, u) + g, y) * (form.factor * 2.0**-RAISED)
+    y = e.bitcast(e.bits(inverse) + (e.bits(shifted) << form.digits), x.dtype)
+    return e.fma(y, e.fma(u, g, u) + g, y) * (short.factor * 2.0**-RAISED)
 
 
 def erfc(e: Emitter, x: Value) -> Value:

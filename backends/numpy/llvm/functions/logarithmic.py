@@ -2,7 +2,8 @@
 
 x = 2**k m with m between sqrt(1/2) and sqrt(2), f = m - 1, and s = f / (2 + f), so that log(m) = 2 atanh(s). The sum is
 arranged as in the log of 4.3BSD and FreeBSD (K. C. Ng): the leading terms f - f**2 / 2 stand apart from the polynomial,
-so that nothing cancels near 1. The natural logarithm in single precision is a polynomial in f, for m between 2/3 and 4/3.
+so that nothing cancels near 1. The natural logarithm in single precision is a polynomial in f, with m between 2/3 and
+4/3.
 """
 
 from __future__ import annotations
