@@ -30,9 +30,9 @@ from graphc.backends.numpy.llvm import (
     machine,
     pieces,
     pool,
-    schedule,
     systems,
     threads,
+    work,
     workers,
 )
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host
@@ -56,7 +56,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pool.Pool]:
     """A pool that takes part whatever else the machine does, in kernels that cost an eighth of what is worth it."""
     found = eager()
     monkeypatch.setitem(pool._made, True, found)
-    for module in (schedule, body, pieces, entry, generator):
+    for module in (work, body, pieces, entry, generator):
         monkeypatch.setattr(module, "SHARED", 400_000.0)
     before = found.threads
     found.wary = False
