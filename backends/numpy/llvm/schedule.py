@@ -25,6 +25,8 @@ from graphc.kernels import Apply, Kernel, Load, Reduce, Store
 TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
 STACK: Final = 1 << 17  # bytes of all rows of a tile: threads may have small stacks
 MOST_REGISTERS: Final = 4  # of a vector
+FEW: Final = 12  # additions that an element costs, for which so many pay
+MANY: Final = 400  # additions from which on more values live at a time than there are registers for two of each
 HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
 
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
@@ -188,10 +190,10 @@ class Schedule:
         if not kernel.sizes:
             return 1
         total = sum(map(weight, kernel.values))
-        registers = MOST_REGISTERS if total <= 12 else 2 if total <= 400 or together else 1
+        registers = MOST_REGISTERS if total <= FEW else 2 if total <= MANY or together else 1
         apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
-        if hurried and total > 12 and not any(isinstance(v, Reduce) for v in kernel.values):
+        if hurried and total > FEW and not any(isinstance(v, Reduce) for v in kernel.values):
             registers = 1
         lanes = max(1, registers * machine.register // self._widest)
         size = kernel.sizes[last]
