@@ -102,7 +102,8 @@ class Product:
     """Matrix products by BLAS: for each index of `stack`, c = alpha a b + beta c.
 
     They have `rows` and `columns`, and `inner` in between. `alpha` may be a number that is known only at run time, at a
-    place; it must not be 0 there, where BLAS reads neither a nor b.
+    place; it must not be 0 there, where BLAS reads neither a nor b. `gram`: that b is a, turned, and only one triangle
+    of the result is computed; see `grams`.
     """
 
     dtype: DType
@@ -115,6 +116,7 @@ class Product:
     c: Matrix
     alpha: float | Place = 1.0
     beta: float = 0.0
+    gram: bool = False
 
     @property
     def reads(self) -> tuple[Place, ...]:

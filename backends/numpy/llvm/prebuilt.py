@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from graphc.backends.numpy.llvm import archive, kinds, panel_products, positions, reuse, workers
+from graphc.backends.numpy.llvm import archive, grams, kinds, panel_products, positions, reuse, workers
 from graphc.backends.numpy.llvm.code import Part, helpers, name
 from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
@@ -59,7 +59,11 @@ def mathematics(machine: Machine) -> Iterator[Part]:
 
 
 def products(machine: Machine) -> Iterator[Part]:
-    """What multiplies matrices by panels."""
+    """What multiplies matrices by panels, and what completes symmetric products."""
+    for dtype in (F32, F64):
+        module = Module(machine.features_used)
+        grams.declared(module, dtype)
+        yield from helpers(module)
     for dtype in (F32, F64) if machine.register in LIMITS else ():
         for turned in (False, True):
             module = Module(machine.features_used)

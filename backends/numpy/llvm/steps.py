@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import moves, panels, updates
+from graphc.backends.numpy.llvm import grams, moves, panels, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
     Moves,
@@ -77,7 +77,7 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
 
 def lower(plan: Plan, machine: Machine | None = None) -> Program:
     """The program of a plan, for whose graph `why_not` gives None; for this processor, unless one is given."""
-    program = panels.chosen(moves.merged(updates.merged(_Steps(plan).run())), machine or host())
+    program = panels.chosen(grams.chosen(moves.merged(updates.merged(_Steps(plan).run()))), machine or host())
     kernels = (k if small_product(k) or panels.panels(k) else unrolled(k) for k in program.kernels)
     return replace(program, kernels=tuple(kernels))
 
