@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import grams
+from graphc.backends.numpy.llvm import grams, searching
 from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
@@ -27,11 +27,13 @@ from graphc.backends.numpy.llvm.instructions import (
     Rows,
     Run,
     Running,
+    Search,
 )
 from graphc.backends.numpy.llvm.pool import is_alone
 from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
+from graphc.kernels import HALF
 
 INT32: Final = (1 << 31) - 1  # sizes that BLAS takes
 
@@ -105,6 +107,8 @@ class Body:
                 self.product(instruction)
             case Rows():
                 self.rows(instruction)
+            case Search():
+                self.search(instruction)
             case Moves():
                 self.moves(instruction)
             case Running():
@@ -312,13 +316,18 @@ class Body:
         beside = self.sizes.value(rows.count * rows.row * width)
 
         def lead(first: Value) -> None:
-            here, there = self.moved(array, first * block), self.moved(other, first * beside)
+            here = self.moved(array, first * block)
+            there = other if rows.same else self.moved(other, first * beside)
 
             def each(number: Value) -> None:
                 found = self.position(rows, positions, number)
-                inside, outside = self.moved(here, found * nbytes), self.moved(there, number * nbytes)
+                inside = self.moved(here, found * nbytes)
+                outside = there if rows.same else self.moved(there, number * nbytes)
                 if rows.kernel is None:
                     self.copy(inside, outside, rows.row * width)
+                elif rows.row == 1 and rows.dtype not in (BOOL, HALF):
+                    total = e.load(inside, rows.dtype, 1) + e.load(outside, rows.dtype, 1)
+                    e.store(total, inside)
                 else:
                     self.call(rows.kernel, [inside, outside, inside])
 
@@ -328,6 +337,12 @@ class Body:
             lead(e.const(0, I64, 1))
         else:
             self.count(rows.lead, lead)
+
+    def search(self, search: Search) -> None:
+        name = searching.declared(self.e.module, search.dtype, search.right)
+        pointers = [f"ptr {self.pointer(place)}" for place in (search.edges, search.values, search.target)]
+        sizes = [repr(self.sizes.value(size)) for size in (search.count, search.number)]
+        self.e.statement(f"call void @{name}({', '.join([*pointers, *sizes])})")
 
     def moves(self, moves: Moves) -> None:
         e, kind = self.e, ELEMENTS[moves.dtype if moves.zero else np.dtype(f"u{moves.dtype.itemsize}")]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from graphc.backends.numpy.llvm import archive, grams, kinds, panel_products, positions, reuse, workers
+from graphc.backends.numpy.llvm import archive, grams, kinds, panel_products, positions, reuse, searching, workers
 from graphc.backends.numpy.llvm.code import Part, helpers, name
 from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
@@ -71,6 +71,15 @@ def products(machine: Machine) -> Iterator[Part]:
             yield from helpers(module)
 
 
+def searches(machine: Machine) -> Iterator[Part]:
+    """What searches ascending arrays."""
+    for dtype in KERNEL_DTYPES:
+        for right in (False, True):
+            module = Module(machine.features_used)
+            searching.declared(module, dtype, right)
+            yield from helpers(module)
+
+
 def services(kind: Kind) -> Iterator[Part]:
     """What programs have beside kernels: a pool of threads, memory that is kept, additions at positions."""
     platform = PLATFORMS[kind.name.rsplit("-", 1)[1]]
@@ -86,6 +95,7 @@ def parts(kind: Kind) -> Iterator[Part]:
     """All that programs of a kind of processors share."""
     yield from mathematics(kind.machine)
     yield from products(kind.machine)
+    yield from searches(kind.machine)
     yield from services(kind)
 
 
