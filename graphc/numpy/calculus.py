@@ -170,8 +170,8 @@ def _slope(x: Any, axis: int, step: Any, edge_order: int) -> Any:
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Values at points x of the line that joins samples (xp, fp); constant beyond the first and the last.
 
-    At a sample the derivative is that of the piece to its right. `period` needs samples that are known when the graph is
-    traced.
+    At a sample the derivative is that of the piece to its right. `period` needs samples that are known when the graph
+    is traced.
     """
     world = common_world(x, xp, fp, left, right, period)
     kind = np.dtype(np.float64)

@@ -1,4 +1,4 @@
-"""Products of a matrix with its own transpose, such as ``x @ x.T``: BLAS computes one triangle, the other is its mirror.
+"""Products of a matrix with its own transpose, such as ``x @ x.T``: a triangle by BLAS, and its mirror image.
 
 That is half of the multiplications (BLAS calls it `syrk`), and a result that is symmetric to the bit. The triangle is
 turned over by squares that fit into registers, each of which is read and written by whole lines.

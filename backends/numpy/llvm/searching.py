@@ -1,9 +1,9 @@
 """Searches in an ascending array: where each of many values goes, by halving, without a branch that depends on them.
 
-Which half a value lies in cannot be foretold, so a search that branches waits for a wrong guess at every other step. Here
-each step adds the half or adds nothing, and all values take as many steps. So several searches go side by side, and while
-one waits for an element the others get on: "interleaved" searches, as in G. Psaropoulos, T. Legler, N. May, A. Ailamaki,
-"Interleaving with coroutines: a practical approach for robust index joins" (PVLDB 11, 2017), without the coroutines.
+Which half a value lies in cannot be foretold, so a search that branches waits for a wrong guess at every other step.
+Here each step adds the half or adds nothing, and all values take as many steps. So several searches go side by side,
+and while one waits for an element the others get on: "interleaved" searches, as in G. Psaropoulos, T. Legler, N. May,
+A. Ailamaki, "Interleaving with coroutines: a practical approach for robust index joins" (PVLDB 11, 2017).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ PARAMETERS: Final = ", ".join([*(f"ptr %{x}" for x in ARRAYS), *(f"i64 %{x}" for
 def declared(module: Module, dtype: DType, right: bool) -> str:
     """The name of the function for a dtype and a side, once a module has it.
 
-    It writes a place for each of `number` values: how many of `count` edges are less, or if `right` are not greater. NaN
-    is greater than all other numbers, as where NumPy sorts.
+    It writes a place for each of `number` values: how many of `count` edges are less, or if `right` are not greater.
+    NaN is greater than all other numbers, as where NumPy sorts.
     """
     name = f"graphc.search.{dtype.name}.{'right' if right else 'left'}"
     text, inside = _helper(name, dtype, right, module.features)
