@@ -7,10 +7,9 @@ from pathlib import Path
 
 from benchmarks import plots
 from benchmarks.harness import ROOT
-from benchmarks.plots import share
 from benchmarks.reasons import MEASURED_ON, REASONS
-from benchmarks.results import BASE, FAST, Outcome, Report, Row
-from benchmarks.tables import seconds, size, times
+from benchmarks.results import BASE, FAST, Gain, Outcome, Report, Row
+from benchmarks.tables import percent, seconds, size, span, times
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
@@ -61,6 +60,22 @@ The limit is what the machine reaches with the row's traffic, its arguments read
 copy; by an update in place, where a step replaces its own arguments, which touches half the memory and fetches no
 line only to overwrite it; or, where matrix products dominate, by NumPy's. Rows that compute little come near 100%, and
 may come out a little above it: repeated calls find a part of their data in the processor's cache.
+"""
+
+IN_TURN = """\
+Each limit was measured with its row: a process of its own, on the same CPU, takes its batches in turn with the peers.
+It copies as many bytes from one array to another (by the C library or a loop of vectors, whichever was faster when it
+began), negates as many in place, or multiplies with NumPy, by as many operations, matrices that are nearly square and
+of the shape that was the fastest of five. Of what is less than 256 KiB, it is that part of the time for 256 KiB. The
+share is the median over rounds of its time divided by the row's, as all ratios here are; so it may differ from what the
+rates at the top of the page say, which are the best of many runs before and after all rows. Before a batch a call is
+made that is not timed, unless one takes more than 50 ms: other processes have filled the caches meanwhile.
+"""
+
+PAIRS = """\
+Two processes with the same program differ by some hundredths, as their memory lies: so there are several pairs of
+processes, all taking their batches in turn. Times are medians over processes of the median of their batches; the gain
+is the median over pairs, beside the lowest and the highest of them.
 """
 
 MEMORY = """\
@@ -176,22 +191,20 @@ def two_threads(report: Report) -> str:
     """What a second thread brings; empty if that was not measured."""
     rows = []
     for row in report.threads:
-        gain = row.ratio("1", own="2")
-        if gain is None:
-            continue
-        cells = [row.name]
-        for count in ("1", "2"):
-            summary = row.measured()[count].summary
-            cells += [seconds(summary.median), f"±{100 * summary.spread:.0f}%"]
-        rows.append([*cells, times(gain)])
+        if gain := Gain.of(row):
+            cells = [text for found in gain.times for text in (seconds(found.median), f"±{percent(found.spread)}")]
+            rows.append([row.name, *cells, times(gain.ratio), span(gain.ratios)])
     if not rows:
         return ""
     lead = (
         "graphc alone, with `GRAPHC_NUM_THREADS` (and the threads of BLAS) 1 and 2, pinned to as many CPUs; batches\n"
         "are taken in turn. Above 1, two threads are faster. Small kernels run on one thread in either case.\n"
     )
-    headings = ("workload", "one thread", "spread", "two threads", "spread", "gain")
-    return f"## Two threads\n\n{lead}\n{table(headings, rows)}"
+    headings = ["workload", "one thread", "spread", "two threads", "spread", "gain"]
+    if any(cells[-1] for cells in rows):
+        lead += PAIRS
+        headings.append("of pairs")
+    return f"## Two threads\n\n{lead}\n{table(headings, (cells[: len(headings)] for cells in rows))}"
 
 
 def workloads(report: Report) -> str:
@@ -199,13 +212,14 @@ def workloads(report: Report) -> str:
     rows = []
     for row in report.rows:
         best = row.best_peer()
-        cells = [row.name, row.title, plots.limit(row)]
+        cells = [row.name, row.title, row.bound]
         for peer in (BASE, best):
             outcome = row.measured().get(peer or "")
-            cells.append(f"{100 * share(row, outcome, report):.0f}%" if outcome else "")
+            cells.append(percent(report.share(row, outcome)) if outcome else "")
         rows.append([*cells, report.peers[best].title if best else ""])
+    lead = f"{LIMITS}\n{IN_TURN}" if all(row.limit for row in report.rows) else LIMITS
     headings = ("workload", "what is computed", "limit", "graphc reaches", "best peer reaches", "best peer")
-    return f"## The workloads, and the machine's limits\n\n{LIMITS}\n{table(headings, rows, left=3)}"
+    return f"## The workloads, and the machine's limits\n\n{lead}\n{table(headings, rows, left=3)}"
 
 
 def by_peer(rows: list[Row], report: Report, cell: str) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import bandwidth
-from benchmarks.results import BASE, Outcome, Report, Row
+from benchmarks.results import BASE, Report, Row
 from benchmarks.tables import size
 
 PAGE = 4096
@@ -78,7 +77,7 @@ def limits(report: Report) -> Any:
         ("best peer", ("#D55E00", "o"), best),
     ):
         axes.scatter(
-            [share(row, outcome, report) for row, outcome in found],
+            [report.share(row, outcome) for row, outcome in found],
             [rows.index(row) for row, _ in found],
             color=colour,
             marker=marker,
@@ -87,7 +86,7 @@ def limits(report: Report) -> Any:
         )
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [f"{row.name} ({limit(row)})" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row.name} ({row.bound})" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("share of the measured limit: bandwidth of a copy or an update of that size, or matrix product")
     axes.set_title(f"Machine limits: {_circumstances(report)}", fontsize=10)
@@ -99,20 +98,6 @@ def limits(report: Report) -> Any:
 def _limited(report: Report) -> list[Row]:
     """The rows that are not so small that a call costs more than the work."""
     return [row for row in report.rows if BASE in row.measured() and (row.flops or row.bytes >= 2**18)]
-
-
-def limit(row: Row) -> str:
-    """What bounds a row: matrix products, or the memory's bandwidth by a copy or by an update in place."""
-    return "gemm" if row.flops else "update" if row.in_place else "copy"
-
-
-def share(row: Row, outcome: Outcome, report: Report) -> float:
-    """The part of the row's limit that was reached."""
-    seconds = outcome.summary.median
-    if row.flops:
-        peak: float = report.limits["sgemm" if row.dtype == "float32" else "dgemm"]
-        return row.flops / seconds / peak
-    return row.bytes / seconds / bandwidth(report.limits, row.bytes, row.in_place)
 
 
 def latency(report: Report) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Summary, geometric_mean, ratio
+from benchmarks.machine import bandwidth
 
 BASE = "graphc"
 FAST = "graphc-fast"
@@ -28,6 +29,13 @@ class Outcome:
         return Summary.of(self.samples)
 
 
+def relative(times: list[float], base: list[float]) -> float:
+    """How many times as long as `base`: within rounds, where both have the same ones."""
+    if len(times) == len(base):
+        return ratio(times, base)
+    return Summary.of(times).median / Summary.of(base).median
+
+
 @dataclass(slots=True)
 class Row:
     """One workload: its size, and what each peer made of it."""
@@ -43,7 +51,18 @@ class Row:
     in_place: bool = False
     """Whether a call replaces its first arguments, so that results need no memory of their own."""
 
+    limit: list[float] = field(default_factory=list)
+    """Seconds in which the machine does nothing but move these bytes, or multiply as much: see `bound`.
+
+    A sample for each round of the peers. Results of old have none.
+    """
+
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def bound(self) -> str:
+        """What bounds it: matrix products, or the memory's bandwidth by a copy or by an update in place."""
+        return "gemm" if self.flops else "update" if self.in_place else "copy"
 
     def measured(self) -> dict[str, Outcome]:
         return {peer: outcome for peer, outcome in self.outcomes.items() if outcome.samples}
@@ -53,15 +72,48 @@ class Row:
         found = self.measured()
         if peer not in found or own not in found:
             return None
-        times, base = found[peer].samples, found[own].samples
-        if len(times) == len(base):
-            return ratio(times, base)
-        return Summary.of(times).median / Summary.of(base).median
+        return relative(found[peer].samples, found[own].samples)
 
     def best_peer(self) -> str | None:
         """The fastest but graphc."""
         found = {peer: outcome for peer, outcome in self.measured().items() if peer not in OWN}
         return min(found, key=lambda peer: found[peer].summary.median) if found else None
+
+
+def pair(number: int) -> tuple[str, str]:
+    """The names of the outcomes of one thread and of two in a pair of processes: "1" and "2" in the first."""
+    suffix = f", {number + 1}" if number else ""
+    return f"1{suffix}", f"2{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a second thread brings, by one or more pairs of processes."""
+
+    times: tuple[Summary, Summary]
+    """Of one thread and of two: over the medians of the processes; of a single one, over its samples."""
+
+    ratios: list[float]
+    """How many times as fast two threads are, in each pair."""
+
+    @classmethod
+    def of(cls, row: Row) -> Gain | None:
+        """What the outcomes of a row say; None unless a pair was measured."""
+        found = row.measured()
+        names = [pair(number) for number in range(len(found))]
+        pairs = [(found[one].samples, found[two].samples) for one, two in names if {one, two} <= found.keys()]
+        if not pairs:
+            return None
+        several = len(pairs) > 1
+        one, two = (
+            Summary.of([Summary.of(samples).median for samples in processes] if several else processes[0])
+            for processes in zip(*pairs, strict=True)
+        )
+        return cls((one, two), [relative(first, second) for first, second in pairs])
+
+    @property
+    def ratio(self) -> float:
+        return Summary.of(self.ratios).median
 
 
 @dataclass(slots=True)
@@ -89,7 +141,7 @@ class Report:
     """A sample is the bytes by which the process grew during one call. A note says what later calls need."""
 
     threads: list[Row] = field(default_factory=list)
-    """graphc alone; the outcomes are those of one thread, "1", and of two, "2"."""
+    """graphc alone; the outcomes are those of one thread and of two, named by `pair`."""
 
     start: list[Row] = field(default_factory=list)
     """As `latency`, with the seconds that importing the library took before, in the same process."""
@@ -105,6 +157,16 @@ class Report:
         tables = {name: [_row(entry) for entry in found.get(name, ())] for name in names}
         peers = {name: Peer(**entry) for name, entry in found["peers"].items()}
         return cls(found["machine"], found["limits"], peers, **tables)
+
+    def share(self, row: Row, outcome: Outcome) -> float:
+        """The part of the row's limit that was reached: as it was measured in turn, or else once for the machine."""
+        if row.limit:
+            return relative(row.limit, outcome.samples)
+        seconds = outcome.summary.median
+        if row.flops:
+            peak: float = self.limits["sgemm" if row.dtype == "float32" else "dgemm"]
+            return row.flops / seconds / peak
+        return row.bytes / seconds / bandwidth(self.limits, row.bytes, row.in_place)
 
     def mean_ratio(self, peer: str) -> tuple[float, int] | None:
         """The geometric mean of a peer's ratios, and how many there are."""

@@ -26,7 +26,7 @@ from benchmarks.harness import Missing, Process, Settings, interleave, last_cpus
 from benchmarks.machine import best_limits, description, measured_limits
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Array
-from benchmarks.results import BASE, Outcome, Peer, Report, Row
+from benchmarks.results import BASE, Outcome, Peer, Report, Row, pair
 from benchmarks.tree import leaves
 from benchmarks.workload import Workload
 from benchmarks.workloads import compiled, timed
@@ -36,6 +36,12 @@ BATCH = 0.01
 
 REPEATS = 3
 """How often a compile latency is measured, unless it is long."""
+
+PAIRS = 3
+"""Of processes with one thread and with two, unless the run is quick."""
+
+LIMIT = "limit"
+"""The name of the worker that does what the machine can at most. It is NumPy's own."""
 
 Start = Callable[[str, Path], Process]
 
@@ -124,8 +130,8 @@ def prepared(crew: Crew, workload: Workload, settings: Settings, reference: list
     return outcomes
 
 
-def measure(crew: Crew, workload: Workload, settings: Settings) -> Row:
-    """One row: check, calibrate, and take the batches of all peers in turn."""
+def measure(crew: Crew, workload: Workload, settings: Settings, bound: Crew | None = None) -> Row:
+    """One row: check, calibrate, and take the batches of all peers in turn, and of its limit with them."""
     reference = workload.reference()
     row = described(workload, reference)
     row.outcomes = prepared(crew, workload, settings, reference)
@@ -137,11 +143,19 @@ def measure(crew: Crew, workload: Workload, settings: Settings) -> Row:
                 batches[name] = partial(crew.workers[name].ask, "batch")
             except Missing as reason:
                 outcome.reason = str(reason)
+    if bound is not None and (worker := bound.ready().get(LIMIT)) is not None:
+        with suppress(Missing):  # then the share is that of what was measured once
+            worker.ask("limit", workload.name, row.bytes)
+            worker.ask("calibrate", BATCH)
+            batches[LIMIT] = partial(worker.ask, "batch")
     samples, lost = interleave(batches, settings.rounds, settings.budget)
+    row.limit = samples.pop(LIMIT, [])
     for name, outcome in row.outcomes.items():
         outcome.samples = samples.get(name, [])
         outcome.reason = lost.get(name, outcome.reason)
     crew.release()
+    if bound is not None:
+        bound.release()
     return row
 
 
@@ -194,12 +208,13 @@ def with_threads(workloads: list[Workload], settings: Settings, caches: Path) ->
     """graphc on one thread and on two, in turn; nothing where there are no two CPUs to pin them to."""
     if len(last_cpus(2)) < 2:
         return []
+    counts = {name: k for number in range(1 if settings.quick else PAIRS) for k, name in enumerate(pair(number), 1)}
 
-    def start(count: str, folder: Path) -> Process:
-        number = int(count)
+    def start(name: str, folder: Path) -> Process:
+        number = counts[name]
         return Process(BASE, replace(settings, threads=number, cpus=last_cpus(number)), folder)
 
-    with closing(Crew({"1": "one thread", "2": "two threads"}, start, caches)) as crew:
+    with closing(Crew({name: name for name in counts}, start, caches)) as crew:
         return [measure(crew, workload, settings) for workload in workloads]
 
 
@@ -220,10 +235,11 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
         make_machine_code()
     limits = measured_limits(settings, caches)
     titles = {name: PEERS[name].title for name in peers}
-    with closing(Crew(titles, start, caches)) as crew:
+    bound = Crew({LIMIT: "the limit"}, lambda _, folder: start("numpy", folder), caches)
+    with closing(Crew(titles, start, caches)) as crew, closing(bound):
         report = Report(machine, limits, crew.found)
         for workload in chosen(timed(settings.quick), only):
-            row = measure(crew, workload, settings)
+            row = measure(crew, workload, settings, bound)
             report.rows.append(row)
             report.save(results)
             console.print(tables.row_table(row, report), "")

@@ -6,8 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.machine import bandwidth
-from benchmarks.results import BASE, OWN, Outcome, Report, Row
+from benchmarks.results import BASE, OWN, Gain, Outcome, Report, Row
 
 
 def seconds(value: float) -> str:
@@ -33,20 +32,20 @@ def times(value: float) -> str:
     return f"{value:.2f}×" if value < 9.995 else f"{value:.0f}×"
 
 
-def traffic(row: Row, outcome: Outcome, limits: dict[str, object]) -> str:
-    """Bytes per second, and their share of what a copy of that size, or an update in place, reaches."""
-    rate = row.bytes / outcome.summary.median
-    return f"{rate / 1e9:.3g} GB/s, {100 * rate / bandwidth(limits, row.bytes, row.in_place):.0f}%"
+def rate(row: Row, outcome: Outcome, report: Report) -> str:
+    """Operations of products per second, where those dominate, or bytes; and the part of the row's limit that is."""
+    per_second = (row.flops or row.bytes) / outcome.summary.median
+    unit = "GFLOP/s" if row.flops else "GB/s"
+    return f"{per_second / 1e9:.3g} {unit}, {percent(report.share(row, outcome))}"
 
 
-def arithmetic(row: Row, outcome: Outcome, limits: dict[str, object]) -> str:
-    """Operations per second, and their share of the machine's matrix product; empty if products do not dominate."""
-    if row.flops is None:
-        return ""
-    peak = limits["sgemm" if row.dtype == "float32" else "dgemm"]
-    assert isinstance(peak, float)
-    rate = row.flops / outcome.summary.median
-    return f"{rate / 1e9:.3g} GFLOP/s, {100 * rate / peak:.0f}%"
+def percent(value: float) -> str:
+    return f"{100 * value:.0f}%"
+
+
+def span(ratios: list[float]) -> str:
+    """The lowest and the highest of several ratios; empty if there is but one."""
+    return f"{times(min(ratios))} to {times(max(ratios))}" if len(ratios) > 1 else ""
 
 
 def headed(title: str, table: Table) -> RenderableType:
@@ -57,21 +56,20 @@ def headed(title: str, table: Table) -> RenderableType:
 def row_table(row: Row, report: Report) -> RenderableType:
     """One workload, a line for each peer."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("peer", "time", "±", "× graphc", "traffic, of limit", "arithmetic, of gemm", "error, eps", ""):
+    for heading in ("peer", "time", "±", "× graphc", f"rate, of {row.bound}", "error, eps", ""):
         table.add_column(heading, justify="left" if heading in ("peer", "") else "right")
     for peer, outcome in row.outcomes.items():
         title = report.peers[peer].title
         if not outcome.samples:
-            table.add_row(title, "", "", "", "", "", "", ("wrong: " if outcome.wrong else "") + (outcome.reason or ""))
+            table.add_row(title, "", "", "", "", "", ("wrong: " if outcome.wrong else "") + (outcome.reason or ""))
             continue
         compared = row.ratio(peer)
         table.add_row(
             title,
             seconds(outcome.summary.median),
-            f"{100 * outcome.summary.spread:.0f}%",
+            percent(outcome.summary.spread),
             times(compared) if compared is not None else "",
-            traffic(row, outcome, report.limits),
-            arithmetic(row, outcome, report.limits),
+            rate(row, outcome, report),
             f"{outcome.error:.3g}" if outcome.error is not None else "",
             "",
         )
@@ -118,15 +116,12 @@ def plain_table(title: str, rows: list[Row], report: Report, shown: str) -> Rend
 def threads_table(report: Report) -> RenderableType:
     """graphc on one thread and on two."""
     table = Table(pad_edge=False)
-    for heading in ("", "one thread", "±", "two threads", "±", "gain"):
+    for heading in ("", "one thread", "±", "two threads", "±", "gain", "of pairs"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in report.threads:
-        gain, cells = row.ratio("1", own="2"), []
-        for count in ("1", "2"):
-            outcome = row.measured().get(count)
-            summary = None if outcome is None else outcome.summary
-            cells += ["", ""] if summary is None else [seconds(summary.median), f"{100 * summary.spread:.0f}%"]
-        table.add_row(row.name, *cells, times(gain) if gain is not None else "")
+        if gain := Gain.of(row):
+            cells = [text for found in gain.times for text in (seconds(found.median), percent(found.spread))]
+            table.add_row(row.name, *cells, times(gain.ratio), span(gain.ratios))
     return headed("one thread and two", table)
 
 

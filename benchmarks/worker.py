@@ -13,12 +13,16 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from benchmarks.limit import limit
 from benchmarks.peers import PEERS
 from benchmarks.prepared import Array, Prepared
 from benchmarks.workload import Unavailable
 from benchmarks.workloads import compiled, timed
+
+LONG: Final = 0.05
+"""Seconds of a call that finds the caches as it may: it works for much longer than they take to fill."""
 
 
 def run_on(cpus: list[int]) -> None:
@@ -41,6 +45,9 @@ class Worker:
         self.hello = {"version": self.peer.version(), "import": time.perf_counter() - start}
         self.prepared: Prepared | None = None
         self.calls = 1
+        """Of a batch."""
+        self.before = 1
+        """Calls before a batch that are not timed."""
 
     def prepare(self, name: str) -> list[Array]:
         """Compile on any CPU; the results of a first call."""
@@ -52,11 +59,17 @@ class Worker:
         finally:
             run_on(self.cpus)
 
+    def limit(self, name: str, nbytes: int) -> None:
+        """Get ready what the machine can do at most of a row's work, instead of a program."""
+        self.release()
+        self.prepared = limit(self.rows[name], nbytes)
+
     def calibrate(self, seconds: float) -> int:
         """Choose how many calls make a batch of about so many seconds; that many."""
         self.calls = 1
         while True:
             elapsed = min(self.batch(), self.batch()) * self.calls
+            self.before = 0 if self.calls == 1 and elapsed > LONG else max(1, self.calls // 100)
             if elapsed >= 0.8 * seconds:
                 return self.calls
             growth = 1.1 * seconds / max(elapsed, 1e-9)
@@ -66,8 +79,8 @@ class Worker:
         """Seconds per call of one batch."""
         prepared = self.ready()
         prepared.reset()
-        if self.calls > 1:
-            prepared.run(max(1, self.calls // 100))  # other processes have filled the caches meanwhile
+        if self.before:
+            prepared.run(self.before)  # other processes have filled the caches meanwhile
         start = time.perf_counter_ns()
         prepared.run(self.calls)
         return (time.perf_counter_ns() - start) / self.calls / 1e9

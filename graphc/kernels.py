@@ -249,12 +249,12 @@ class Kernel:
                     found.append(0)
         return tuple(found)
 
-    @property
+    @cached_property
     def roots(self) -> tuple[int, ...]:
         """Graph nodes whose arrays are read, in order of their first read."""
         return tuple(dict.fromkeys(v.root for v in self.values if isinstance(v, Load)))
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[int, ...]:
         """Graph nodes whose arrays are written."""
         return tuple(dict.fromkeys(s.node for s in self.stores))

@@ -47,8 +47,6 @@ def _as_node(w: RewritingWorld, result: Any, data: dict[str, Any]) -> Any:
 
 def may_multiply(nodes: Nodes, data: dict[str, Any]) -> bool:
     """Whether the node is a product of matrices of which one is a row or a column, at a dtype that kernels add up."""
-    if data["op"] != "matmul":
-        return False
     a, b = (nodes[i]["type"] for i in data["args"])
     return a.dtype in KERNEL_DTYPES and a.dtype.kind != "b" and 1 in (a.shape[-1], b.shape[-1], a.shape[-2])
 
@@ -91,4 +89,4 @@ def _transposed(nodes: Nodes, node: int) -> bool:
 
 
 EXPAND: Final = Procedure("expand", may_expand, expand)
-MULTIPLY: Final = Procedure("multiply", may_multiply, multiply)
+MULTIPLY: Final = Procedure("multiply", may_multiply, multiply, "matmul")

@@ -68,7 +68,7 @@ class Attr:
 
 Term = Pattern | Var | Scalar
 Match = dict[str, Any]
-CONSTANTS: Final = ("const", "broadcast_to")  # what may hold one value
+CONSTANTS: Final = frozenset(("const", "broadcast_to"))  # what may hold one value
 REMEMBERED: Final = 4096  # combinations of ops and values, at most
 COMMUTATIVE: Final = frozenset(
     {"add", "mul", "maximum", "minimum", "eq", "ne", "logical_and", "logical_or", "hypot", "logaddexp"}
@@ -110,12 +110,14 @@ class Nodes(Protocol):
 class Procedure:
     """A rewrite that is not a pattern. It looks at nodes that no row changed.
 
-    `may_apply(nodes, data)` is a cheap test of whether `apply(world, id, data)` could give a value.
+    `may_apply(nodes, data)` is a cheap test of whether `apply(world, id, data)` could give a value. It is asked of
+    nodes with this `op` alone, if one is given.
     """
 
     name: str
     may_apply: Callable[[Nodes, dict[str, Any]], bool]
     apply: Callable[[RewritingWorld, int, dict[str, Any]], Value | None]
+    op: str | None = None
 
 
 class Rows:
@@ -136,20 +138,24 @@ class Rows:
         root = data["op"]
         if root not in self._by_root:
             return ()
-        key: list[Any] = [root]
-        values: list[Any] = []
-        for a in data["args"]:
-            op = nodes[a]["op"]
-            value = scalar_value(nodes, a) if op in CONSTANTS else None
-            # of bits, as NaN and zeros of both signs are values too
-            key.append(op if value is None else (op, value.dtype.char, value.tobytes()))
-            values.append((op, value))
-        found = self._possible.get(tuple(key))
+        key: list[Any] = [nodes[a]["op"] for a in data["args"]]
+        values: list[Any] = [None] * len(key)
+        if not CONSTANTS.isdisjoint(key):
+            for k, a in enumerate(data["args"]):
+                value = scalar_value(nodes, a) if key[k] in CONSTANTS else None
+                if value is not None:
+                    values[k] = value
+                    # of bits, as NaN and zeros of both signs are values too
+                    key[k] = key[k], value.dtype.char, value.tobytes()
+        key.append(root)
+        known = tuple(key)
+        found = self._possible.get(known)
         if found is None:
             if len(self._possible) > REMEMBERED:
                 self._possible.clear()
-            found = tuple(r for r in self._by_root[root] if _allows(r.pattern, values))
-            self._possible[tuple(key)] = found
+            operands = [(nodes[a]["op"], value) for a, value in zip(data["args"], values, strict=True)]
+            found = tuple(r for r in self._by_root[root] if _allows(r.pattern, operands))
+            self._possible[known] = found
         return found
 
 
@@ -261,7 +267,7 @@ class RewritingWorld(GraphWorld):
                     self.applied[row.name] = self.applied.get(row.name, 0) + 1
                     return new.id
         for procedure in self.procedures:
-            if not procedure.may_apply(self.builder.nodes, data):
+            if procedure.op not in (None, data["op"]) or not procedure.may_apply(self.builder.nodes, data):
                 continue
             value = procedure.apply(self, node, data)
             if value is not None and value.id != node:
@@ -330,11 +336,13 @@ def rewrite_graph(
 def _may_change(graph: Graph, rows: Rows, procedures: Sequence[Procedure]) -> bool:
     """Whether anything in the graph as it stands matches; looking costs far less than copying."""
     nodes = graph._node
+    anywhere = [p for p in procedures if p.op is None]
+    at_op = {op: [p for p in procedures if p.op == op] for op in {p.op for p in procedures}}
     for i, data in nodes.items():
         for row in rows.possible(nodes, data):
             if next(matches(nodes, i, row.pattern, {}), None) is not None:
                 return True
-        for procedure in procedures:
+        for procedure in (*anywhere, *at_op.get(data["op"], ())):
             if procedure.may_apply(nodes, data):
                 return True
     return False

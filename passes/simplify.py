@@ -186,9 +186,12 @@ MARKERS: Final = (
 
 def may_drop_broadcast(nodes: Nodes, data: dict[str, Any]) -> bool:
     args = data["args"]
-    if len(args) < 2 or not is_elementwise(data["op"]):
+    if len(args) < 2:
         return False
-    return any(nodes[a]["op"] == "broadcast_to" for a in args)
+    for a in args:
+        if nodes[a]["op"] == "broadcast_to":
+            return is_elementwise(data["op"])
+    return False
 
 
 def drop_broadcast(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
@@ -208,7 +211,7 @@ DROP_BROADCAST: Final = Procedure("drop_broadcast", may_drop_broadcast, drop_bro
 
 
 def may_strengthen(nodes: Nodes, data: dict[str, Any]) -> bool:
-    if data["op"] != "cast" or data["type"].weak:
+    if data["type"].weak:
         return False
     operand = nodes[data["args"][0]]
     op, type = operand["op"], operand["type"]
@@ -230,4 +233,4 @@ def strengthen(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | No
     return w.apply(inner["op"], strong, **dict(inner["attrs"]))  # type: ignore[no-any-return]
 
 
-STRENGTHEN: Final = Procedure("strengthen", may_strengthen, strengthen)
+STRENGTHEN: Final = Procedure("strengthen", may_strengthen, strengthen, "cast")

@@ -341,8 +341,8 @@ def moved_log(w: GraphWorld, node: int) -> Value:
 
 
 def may_move_log(nodes: Nodes, data: dict[str, Any]) -> bool:
-    operand = data["args"][0] if data["op"] == "log" else None
-    return operand is not None and nodes[operand]["op"] in MOVES and has_stable_log(nodes, operand)
+    (operand,) = data["args"]
+    return nodes[operand]["op"] in MOVES and has_stable_log(nodes, operand)
 
 
 def move_log(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
@@ -351,8 +351,6 @@ def move_log(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None
 
 
 def may_divide_exponentials(nodes: Nodes, data: dict[str, Any]) -> bool:
-    if data["op"] != "div":
-        return False
     above, below = (behind_moves(nodes, a) for a in data["args"])
     return bool(above["op"] == "exp" and below["op"] == "reduce_sum" and nodes[below["args"][0]]["op"] == "exp")
 
@@ -372,8 +370,6 @@ def overflows(nodes: Nodes, data: dict[str, Any]) -> bool:
 
 
 def may_move_units(nodes: Nodes, data: dict[str, Any]) -> bool:
-    if data["op"] != "reshape":
-        return False
     inner = nodes[data["args"][0]]
     if not overflows(nodes, inner) or inner["region"] != data["region"]:
         return False
@@ -394,9 +390,9 @@ def move_units(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | No
     return w.apply(inner["op"], operands, **dict(inner["attrs"]))  # type: ignore[no-any-return]
 
 
-MOVE_UNITS: Final = Procedure("exp(x)[:, None] -> exp(x[:, None])", may_move_units, move_units)
-MOVE_LOG: Final = Procedure("log(move(y)) -> move(log(y))", may_move_log, move_log)
+MOVE_UNITS: Final = Procedure("exp(x)[:, None] -> exp(x[:, None])", may_move_units, move_units, "reshape")
+MOVE_LOG: Final = Procedure("log(move(y)) -> move(log(y))", may_move_log, move_log, "log")
 DIVIDE_EXPONENTIALS: Final = Procedure(
-    "exp(x) / sum(exp(y)) -> exp(x - logsumexp(y))", may_divide_exponentials, divide_exponentials
+    "exp(x) / sum(exp(y)) -> exp(x - logsumexp(y))", may_divide_exponentials, divide_exponentials, "div"
 )
 PROCEDURES: Final = (MOVE_UNITS, MOVE_LOG, DIVIDE_EXPONENTIALS)

@@ -79,7 +79,7 @@ def index_of(data: Mapping[str, Any]) -> Index:
 
 
 def may_read(nodes: Nodes, data: dict[str, Any]) -> bool:
-    return bool(data["op"] == "slice" and nodes[data["args"][0]]["op"] == "insert_slice")
+    return bool(nodes[data["args"][0]]["op"] == "insert_slice")
 
 
 def read(w: RewritingWorld, node: int, data: dict[str, Any]) -> Value | None:
@@ -142,7 +142,7 @@ def joined(w: GraphWorld, pieces: list[Piece], axis: int | None, shape: tuple[An
     return parts[0] if len(parts) == 1 else w.apply("concatenate", parts, axis=axis or 0)  # type: ignore[no-any-return]
 
 
-READ: Final = Procedure("slice(insert_slice(x, u)) -> what it shows", may_read, read)
+READ: Final = Procedure("slice(insert_slice(x, u)) -> what it shows", may_read, read, "slice")
 NO_ROWS: Final = Rows(())
 
 

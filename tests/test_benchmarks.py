@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import cache_from_source
 from io import StringIO
 from pathlib import Path
@@ -16,11 +18,13 @@ from rich.console import Console
 
 from benchmarks import harness, machine, page, plots, run, tables, workloads
 from benchmarks.harness import Missing, Process, Settings, Summary, interleave, last_cpus, ratio
+from benchmarks.limit import Limit, limit, products
 from benchmarks.peers import PEERS
-from benchmarks.prepared import Calls, Steps
+from benchmarks.prepared import Array, Calls, Prepared, Steps
 from benchmarks.reasons import REASONS
-from benchmarks.results import Outcome, Peer, Report, Row
+from benchmarks.results import Gain, Outcome, Peer, Report, Row, pair
 from benchmarks.tree import leaves, mapped, rebuilt
+from benchmarks.worker import Worker
 from benchmarks.workload import Workload
 
 ROWS = {**workloads.timed(quick=True), **workloads.compiled(quick=True)}
@@ -172,6 +176,34 @@ def test_steps_feed_themselves_and_start_again() -> None:
     assert steps.args[0] == 0
 
 
+class Pausing(Prepared):
+    """A program that takes some time; `ran` has the calls of each run."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.ran: list[int] = []
+
+    def reset(self) -> None:
+        self.ran.append(0)
+
+    def run(self, calls: int) -> None:
+        self.ran.append(calls)
+        time.sleep(calls * self.seconds)
+
+    def results(self) -> list[Array]:
+        return []
+
+
+@pytest.mark.parametrize(("seconds", "before"), [(0.06, []), (0.001, [1])])
+def test_a_call_that_is_not_timed_comes_first_unless_calls_are_long(seconds: float, before: list[int]) -> None:
+    found = Worker("numpy", quick=True, cpus=[])
+    found.prepared = program = Pausing(seconds)
+    assert found.calibrate(0.001) == 1
+    program.ran.clear()
+    assert found.batch() > 0
+    assert program.ran == [0, *before, 1]
+
+
 # --- workloads
 
 
@@ -275,6 +307,95 @@ def test_the_first_call_of_graphc_counts_its_results(tmp_path: Path) -> None:
     assert re.fullmatch(r"a later call of graphc adds [\d.]+ (B|KiB)", row.note)
 
 
+# --- the limits of rows
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+
+
+def test_a_limit_that_does_several_calls_at_once_runs_less_often() -> None:
+    work = Counted()
+    Limit(work, calls_at_once=4.0).run(100)
+    assert work.calls == 25
+    Limit(work, calls_at_once=4.0).run(1)
+    assert work.calls == 26
+
+
+@pytest.mark.parametrize(("flops", "rounding"), [(16.0, 0.5), (2.0e4, 0.05), (2.0e8, 0.005)])
+def test_the_products_of_a_limit_have_as_many_operations(flops: float, rounding: float) -> None:
+    ways = [way for way in products(flops, np.float32) if isinstance(way, partial)]
+    assert len(ways) == 5
+    for way in ways:
+        (rows, inner), (_, columns) = (a.shape for a in way.args)
+        assert 2 * rows * inner * columns == pytest.approx(flops, rel=rounding)
+        way()
+        assert way.keywords["out"].dtype == np.float32
+        np.testing.assert_allclose(way.keywords["out"], way.args[0] @ way.args[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["chain-f64", "chain-f64-carried", "call-overhead", "mlp-mnist-step"])
+def test_the_limit_of_a_row_moves_what_the_row_moves(name: str) -> None:
+    """Or that part of it that a row of a few bytes counts for."""
+    workload = ROWS[name]
+    row = run.described(workload, workload.reference())
+    found = limit(workload, row.bytes)
+    assert isinstance(found.work, partial)
+    arrays = {id(a): a for a in (*found.work.args, *found.work.keywords.values()) if isinstance(a, np.ndarray)}
+    assert row.bound == {"chain-f64-carried": "update", "mlp-mnist-step": "gemm"}.get(name, "copy")
+    if row.bound == "gemm":
+        assert found.calls_at_once == 1
+    else:
+        assert len(arrays) == (1 if row.bound == "update" else 2)
+        moved = sum(a.nbytes for a in arrays.values()) * (2 if row.bound == "update" else 1)
+        assert moved == pytest.approx(found.calls_at_once * row.bytes, abs=16)
+    found.run(2)
+
+
+def test_a_share_is_that_of_the_limit_in_the_same_round() -> None:
+    """Or, without one in turn, that of the machine."""
+    found = report()
+    first = found.rows[0]
+    assert found.share(first, first.outcomes["graphc"]) == pytest.approx(
+        2**20 / 2e-3 / machine.bandwidth(found.limits, 2**20)
+    )
+    first.limit = [1e-3, 1e-3, 2e-3]
+    assert found.share(first, first.outcomes["graphc"]) == 0.5
+    assert found.share(first, first.outcomes["jax"]) == 1.0
+    assert found.share(first, Outcome([4e-3])) == 0.25
+
+
+# --- pairs of processes
+
+
+def test_a_gain_is_the_median_of_pairs() -> None:
+    row = Row("first", "", 0)
+    for number, (one, two) in enumerate([([4.0, 6.0, 5.0], [5.0] * 3), ([3.0] * 3, [1.5] * 3), ([9.0] * 3, [3.0] * 3)]):
+        for name, samples in zip(pair(number), (one, two), strict=True):
+            row.outcomes[name] = Outcome(samples)
+    gain = Gain.of(row)
+    assert gain is not None
+    assert gain.ratios == [1.0, 2.0, 3.0]
+    assert gain.ratio == 2.0
+    assert [summary.median for summary in gain.times] == [5.0, 3.0]
+    row.outcomes[pair(1)[0]] = Outcome(reason="crashed")
+    gain = Gain.of(row)
+    assert gain is not None
+    assert gain.ratios == [1.0, 3.0]
+
+
+def test_a_gain_of_one_pair_has_the_spread_of_its_samples() -> None:
+    gain = Gain.of(report().threads[0])
+    assert gain is not None
+    assert gain.times == (Summary.of([3e-3] * 3), Summary.of([2e-3] * 3))
+    assert gain.ratio == pytest.approx(1.5)
+    assert Gain.of(Row("none", "", 0, outcomes={"1": Outcome([1.0])})) is None
+
+
 # --- the report
 
 
@@ -350,6 +471,22 @@ def test_the_page_says_all() -> None:
     assert "20%" in text  # 1e6 operations in 1e-4 s are 1e10 of 5e10 per second
     for fact in ("2030-01-02 03:04 UTC", "a processor (avx2)", "1 for each peer, pinned to CPU 1", "Python 3.12.0"):
         assert fact in text
+
+
+def test_the_page_says_how_limits_and_threads_were_measured() -> None:
+    found = report()
+    before = page.render(found)
+    assert page.IN_TURN not in before
+    assert page.PAIRS not in before
+    for row in found.rows:
+        row.limit = [5e-4]
+    for name in pair(1):
+        found.threads[0].outcomes[name] = Outcome([3e-3] * 3)
+    text = page.render(found)
+    assert page.IN_TURN in text
+    assert page.PAIRS in text
+    assert "| first | the first row | copy | 25% | 50% | jax |" in text
+    assert "| first | 3 ms | ±0% | 2.5 ms | ±10% | 1.25× | 1.00× to 1.50× |" in text
 
 
 def test_a_row_with_a_faster_peer_has_a_reason_or_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -459,6 +596,7 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     found = Report.load(tmp_path / "partial.json")
     (row,) = found.rows
     assert {peer: len(outcome.samples) for peer, outcome in row.outcomes.items()} == {"graphc": 7, "numpy": 7}
+    assert len(row.limit) == 7
     assert [set(row.measured()) for row in found.latency] == [{"graphc"}]
     if len(last_cpus(2)) > 1:
         assert [set(row.measured()) for row in found.threads] == [{"1", "2"}]

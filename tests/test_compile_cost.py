@@ -131,6 +131,7 @@ def test_functions_that_kernels_call_are_compiled_once(tmp_path: Path, monkeypat
     assemble = code.assemble
     monkeypatch.setattr(code, "assemble", lambda text, *rest: texts.append(text) or assemble(text, *rest))
     monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
+    monkeypatch.setenv("GRAPHC_EFFORT", "full")
     code._shared.cache_clear()
     for factor in (2.0, 3.0):
         graphc.compile(lambda x, c=factor: np.sin(x * c), np.ones(10), kernels="llvm")

@@ -467,10 +467,10 @@ def test_kernels_say_how_many_threads_they_are_worth() -> None:
     [
         (lambda x: np.sum(x, axis=0), "f64[10000000,20]", 128),  # rows are cut
         (lambda x: np.sum(x, axis=0), "f64[10000,1000]", 2),  # columns are
-        (lambda x: np.sum(x), "f64[10000000]", 13),
+        (lambda x: np.sum(x), "f64[10000000]", 26),
         (lambda x: np.sum(x), "f64[100000000]", 128),
-        (lambda x: np.exp(x), "f64[3,5000000]", 120),
-        (lambda x: np.exp(x) + np.arange(3.0)[:, None], "f64[3,5000000]", 130),  # its first loop has three points
+        (lambda x: np.exp(x), "f64[3,5000000]", 240),
+        (lambda x: np.exp(x) + np.arange(3.0)[:, None], "f64[3,5000000]", 260),  # its first loop has three points
         (lambda x: np.sum(np.exp(x), axis=2) + np.arange(50.0), "f64[3,50,100000]", 50),
         (lambda x: np.exp(x), "f64[1000]", 1),
     ],

@@ -12,6 +12,7 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels canno
 
 import graphc
 from graphc.backends.numpy.llvm import code, effort
+from graphc.backends.numpy.llvm.effort import Look
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG
 
 Program = Callable[[Any], Any]
@@ -63,9 +64,8 @@ SHAPES = ((37,), (16,), (5, 33), (40, 3), (3, 4, 8))
 
 def results(program: Program, x: Any, monkeypatch: pytest.MonkeyPatch, level: int, calls: bool) -> list[bytes]:
     """What a program gives if everything is compiled so, as bits."""
-    monkeypatch.setattr(effort, "level", lambda kernels: level)
-    monkeypatch.setattr(effort, "calls", lambda kernel: calls)
-    monkeypatch.setattr(effort, "is_chain", lambda kernel: calls)
+    monkeypatch.setattr(effort, "level", lambda looks: level)
+    monkeypatch.setattr(effort, "look", lambda kernel: Look(calls=calls, chain=calls, values=len(kernel.values)))
     code._linked.cache_clear()
     found = graphc.compile(program, x, kernels="llvm")(x)
     return [np.asarray(part).tobytes() for part in (found if isinstance(found, tuple) else (found,))]

@@ -217,11 +217,17 @@ def every(x: Any) -> Any:
     return total
 
 
+def calling(calls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether kernels call their functions."""
+    look = effort.look
+    monkeypatch.setattr(effort, "look", lambda kernel: look(kernel)._replace(calls=calls))
+
+
 @pytest.mark.parametrize("calls", [True, False])
 @pytest.mark.parametrize("dtype", ["f16", "f32", "f64"])
 def test_archives_have_every_function(dtype: str, calls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none of them is called, too: the rare branches are."""
-    monkeypatch.setattr(effort, "calls", lambda kernel: calls)
+    calling(calls, monkeypatch)
     for fast in (False, True):
         called = check_archives_have(every, f"{dtype}[n]", fast=fast)
         stems = {name.split("_")[0] for name in called if "." not in name}
@@ -242,7 +248,7 @@ ALONE: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("name", ALONE)
 def test_archives_have_every_number_of_lanes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(effort, "calls", lambda kernel: True)
+    calling(True, monkeypatch)
     sizes = ("[1]", "[2]", "[3]", "[7]", "[n]", "[n,3]", "[3,n]", "[1000]", *(["[]"] if name != "reduced" else []))
     for size in sizes:
         for dtype in ("f16", "f32", "f64"):

@@ -24,6 +24,7 @@ import graphc
 from graphc.backends.numpy.llvm import code, effort, entry, generator, machine, renewal
 from graphc.backends.numpy.llvm.renewal import Renewal
 from graphc.errors import UnsupportedError
+from graphc.plan import COMPILER
 
 if not entry.SUPPORTED:
     pytest.skip("compiled functions are not built in here", allow_module_level=True)
@@ -37,6 +38,18 @@ def fan(functions: int = 12) -> Program:
 
     def f(x: Any) -> Any:
         return sum(np.exp(-x * k) * np.cos(x + k) for k in range(functions))
+
+    return f
+
+
+def chain(gates: int) -> Program:
+    """Functions each of which waits for the one before: called in any case, in narrower vectors in a hurry."""
+
+    def f(x: Any) -> Any:
+        start = x
+        for _ in range(gates):
+            x = np.tanh(x) * x + start
+        return x
 
     return f
 
@@ -75,6 +88,9 @@ def draw(*shape: int, dtype: Any = np.float64) -> Any:
 
 PROGRAMS: dict[str, tuple[Program, tuple[Any, ...]]] = {
     "fan": (fan(), (draw(37),)),
+    "chain": (chain(12), (draw(37),)),
+    "chain of singles": (chain(12), (draw(3, 70, dtype=np.float32),)),
+    "chain of sums": (lambda x: np.sum(chain(12)(x), axis=1), (draw(5, 37),)),
     "fan of singles": (fan(), (draw(37, dtype=np.float32),)),
     "numbers": (fan(), (np.float64(0.7),)),
     "columns": (fan(), (draw(50, 3).T,)),
@@ -107,7 +123,12 @@ def _adaptive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Start every program in a hurry, with this budget."""
-    return lambda budget: monkeypatch.setattr(effort, "budget", lambda *_: budget)
+
+    def start(budget: float) -> None:
+        monkeypatch.setattr(effort, "may_gain", lambda *_: True)
+        monkeypatch.setattr(effort, "budget", lambda *_: budget)
+
+    return start
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -160,7 +181,7 @@ def test_better_code_from_an_earlier_process_is_there_at_once(
 
 
 def test_a_program_is_renewed_when_its_budget_is_spent(hurry: Callable[[float], None]) -> None:
-    hurry(20_000.0)
+    hurry(40_000.0)
     x = draw(10)
     compiled = graphc.compile(fan(), x, kernels="llvm")
     waiting = renewal_of(compiled)
@@ -193,6 +214,18 @@ def test_care_is_taken_at_once_where_it_pays() -> None:
     assert renewal_of(large) is None
     assert renewal_of(graphc.compile(lambda x: x * 2 + 1, "f64[1000]", kernels="llvm")) is None
     assert renewal_of(graphc.compile(fan(), "f64[1000]", kernels="llvm", fast_math=True)) is None
+
+
+def test_a_long_chain_starts_with_narrow_vectors() -> None:
+    """LLVM splits each wider one in two, which takes twice as long."""
+    short, long = (graphc.compile(chain(gates), "f64[100]", kernels="llvm") for gates in (10, 200))
+    assert renewal_of(short) is None
+    assert renewal_of(long) is not None
+    kernels = [s.kernel for s in long.plan.steps if s.kernel is not None]
+    hurried, careful = (generator.parts(kernels, machine.X86_AVX2, hurried=hurried)[0] for hurried in (True, False))
+    assert "<4 x double>" in hurried.text
+    assert "<8 x double>" not in hurried.text
+    assert "<8 x double>" in careful.text
 
 
 def test_what_is_compiled_in_a_hurry_writes_out_no_function() -> None:
@@ -444,6 +477,10 @@ def test_an_error_keeps_nobody_waiting(forks: bool, monkeypatch: pytest.MonkeyPa
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     renewal.wait()
+    # a thread that failed has handed on its work before it says so
+    for thread in threading.enumerate():
+        if thread.name == COMPILER:
+            thread.join()
     assert errors == [MemoryError]
     assert led == [better]
 

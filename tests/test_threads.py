@@ -31,6 +31,7 @@ from graphc.backends.numpy.llvm import (
     pieces,
     pool,
     schedule,
+    systems,
     threads,
     workers,
 )
@@ -394,6 +395,58 @@ def test_no_worker_is_forgotten_while_it_falls_asleep(counted: pool.Pool) -> Non
     assert np.all(counts == 3000)
 
 
+SLOW = """
+declare i64 @pthread_self()
+declare i32 @usleep(i32)
+@caller = internal global i64 0
+
+; the caller's pieces take 0.2 milliseconds, and those of others, which are counted, 50
+define i32 @slow(ptr %count, ptr %unused, i64 %first, i64 %last) {
+entry:
+  %before = load i64, ptr @caller
+  %self = call i64 @pthread_self()
+  %own = icmp eq i64 %before, %self
+  br i1 %own, label %short, label %long
+short:
+  %a = call i32 @usleep(i32 200)
+  ret i32 0
+long:
+  %more = atomicrmw add ptr %count, i64 1 seq_cst
+  %b = call i32 @usleep(i32 50000)
+  ret i32 0
+}
+define void @begin() {
+  %self = call i64 @pthread_self()
+  store i64 %self, ptr @caller
+  ret void
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no usleep")
+def test_after_a_call_that_lost_time_others_run_alone_for_a_while(counted: pool.Pool) -> None:
+    library = code.library((code.Part(SLOW),), host(), ("slow", "begin"))
+    ctypes.CFUNCTYPE(None)(library.addresses["begin"])()
+    helped = np.zeros(1, np.int64)
+    counted.threads = 2
+    counted.wary = True
+
+    def helps() -> bool:
+        before = helped[0]
+        counted.run(library.addresses["slow"], helped.ctypes.data, None, 16, 1e9, 1)
+        return bool(helped[0] > before)
+
+    def comes() -> bool:
+        """A worker may be late."""
+        return any(helps() for _ in range(100))
+
+    assert comes()
+    assert not any(helps() for _ in range(10))  # 16 times as long as the loss, of more than 40 milliseconds
+    threading.Event().wait(workers.LONGEST / 1e9)
+    assert comes()
+    threading.Event().wait(workers.LONGEST / 1e9)  # whoever uses the pool next finds it ready
+
+
 def test_who_finds_the_pool_busy_runs_alone(counted: pool.Pool) -> None:
     run = tally()
     counted.threads = 3
@@ -491,6 +544,52 @@ def test_the_pool_compiles_for_other_systems(name: str) -> None:
     listing = assembly(text, other)
     assert ("CreateThread" if platform == "win32" else "pthread_create") in listing
     assert ("pause" if "x86" in name else "isb") in listing
+
+
+PLACES = """
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+
+; the CPU before, and the one after stepping aside from a job that runs on it, or that runs nowhere
+define void @places(ptr %where, i1 %crowded) {
+entry:
+  br i1 %crowded, label %first, label %aside
+first:
+  call void @occupy_first()
+  br label %aside
+aside:
+  %before = call i32 @sched_getcpu()
+  store i32 %before, ptr %where
+  call void @step_aside()
+  %after = call i32 @sched_getcpu()
+  %after_at = getelementptr i32, ptr %where, i64 1
+  store i32 %after, ptr %after_at
+  ret void
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads are not moved")
+def test_a_thread_on_the_cpu_of_another_one_of_its_job_is_moved() -> None:
+    """It may run wherever it might before, and stays where there is nowhere else."""
+    library = code.library((code.Part(systems.LINUX_PLACES + PLACES),), host(), ("places",))
+    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_bool)(library.addresses["places"])
+    allowed = os.sched_getaffinity(0)
+    where = (ctypes.c_int32 * 2)()
+    try:
+        for cpu in sorted(allowed)[:4]:
+            os.sched_setaffinity(0, {cpu})
+            run(where, False)
+            assert tuple(where) == (cpu, cpu)
+            run(where, True)
+            assert tuple(where) == (cpu, cpu)
+            assert os.sched_getaffinity(0) == {cpu}
+            os.sched_setaffinity(0, allowed)
+            run(where, True)
+            assert os.sched_getaffinity(0) == allowed
+            if len(allowed) > 1:
+                assert where[0] != where[1]
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_a_system_that_is_not_known_runs_on_one_thread() -> None:

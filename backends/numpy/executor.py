@@ -72,10 +72,13 @@ def runs_natively(graph: Graph, kernels: str | None) -> bool:
     return kernels == "llvm" and import_module(PROGRAM).why_not(graph) is None
 
 
-def load(plan: Plan, kernels: str = "ufunc", fast: bool = False) -> Loaded:
-    """Make a plan ready to run; `kernels` names the generator of its kernels."""
+def load(plan: Plan, kernels: str = "ufunc", fast: bool = False, natively: bool = False) -> Loaded:
+    """Make a plan ready to run; `kernels` names the generator of its kernels.
+
+    natively: whether it runs as one native function, which `runs_natively` allows.
+    """
     source, scope, described = generate(plan, kernels)
-    native = import_module(PROGRAM).load(plan, fast) if runs_natively(plan.graph, kernels) else None
+    native = import_module(PROGRAM).load(plan, fast) if natively else None
     functions: Sequence[Any] = ()
     if native is not None:
         functions = native.kernels

@@ -106,11 +106,8 @@ class Compiled:
             generator = options.generator
             backend = backend_module(options.backend)
             on_gpu = generator == "cuda"
-            if generator is None:
-                self.fusion = Fusion(optimised, (), ())
-            else:
-                every = on_gpu or backend.runs_natively(optimised, generator)
-                self.fusion = fuse(optimised, every)
+            natively = not on_gpu and backend.runs_natively(optimised, generator)
+            self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised, on_gpu or natively)
             # on a GPU storage is taken from a pool, at no cost: results that overwrite operands would gain nothing
             overwrite = not options.exact_order and not on_gpu
             self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)
@@ -118,7 +115,7 @@ class Compiled:
                 _report_unused_donations(optimised, self.plan)
             settings: dict[str, Any] = {} if generator is None else {"fast": options.fast_math}
             if generator is not None and not on_gpu:
-                settings["kernels"] = generator
+                settings.update(kernels=generator, natively=natively)
             self._loaded: Loaded = backend.load(self.plan, **settings)
         self._run, self.source = self._loaded.run, self._loaded.source
         self.flat = in_tree is None or _is_flat(in_tree)

@@ -18,7 +18,7 @@ OPS: Final = 6  # that a line names
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The work of a kernel, in additions that would take about as long; and into how many parts it can be divided."""
+    """The work of a kernel, in additions of float32 that take as long; and into how many parts it can be divided."""
 
     ops: tuple[str, ...]
     work: Size

@@ -54,11 +54,24 @@ def callers(kernels: Iterable[tuple[int, Kernel]], found: Library) -> Iterator[R
         yield _Caller(kernel, found.addresses[f"kernel{number}"], found)
 
 
-def parts(kernels: Sequence[Kernel], machine: Machine, fast: bool = False, hurried: bool = False) -> list[Part]:
-    """The kernels as one module, functions `kernel0`, `kernel1`, ...; and those of the functions that they call."""
+def parts(
+    kernels: Sequence[Kernel],
+    machine: Machine,
+    fast: bool = False,
+    hurried: bool = False,
+    looks: Sequence[effort.Look] = (),
+) -> list[Part]:
+    """The kernels as one module, functions `kernel0`, `kernel1`, ...; and those of the functions that they call.
+
+    looks: what `effort` finds in the kernels, if that is known.
+    """
     module = Module(machine.features_used, hurried)
-    texts = [function(kernel, f"kernel{number}", machine, module, fast) for number, kernel in enumerate(kernels)]
-    level = BRIEF if hurried else effort.level(kernels)
+    looks = looks or [effort.look(kernel) for kernel in kernels]
+    texts = [
+        function(kernel, f"kernel{number}", machine, module, fast, look)
+        for number, (kernel, look) in enumerate(zip(kernels, looks, strict=True))
+    ]
+    level = BRIEF if hurried else effort.level(looks)
     return [Part("\n".join([module.text(), *texts]), level), *helpers(module)]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm import panel_products, small_products, together
+from graphc.backends.numpy.llvm import effort, panel_products, small_products, together
 from graphc.backends.numpy.llvm.across import Across
+from graphc.backends.numpy.llvm.effort import Look
 from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.full_reductions import FullReduction
 from graphc.backends.numpy.llvm.machine import Machine
@@ -17,16 +18,21 @@ from graphc.backends.numpy.llvm.tiles import Tiles
 from graphc.kernels import Kernel
 
 
-def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: bool = False) -> str:
+def function(
+    kernel: Kernel, name: str, machine: Machine, module: Module, fast: bool = False, look: Look | None = None
+) -> str:
     """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``, and of the functions that it calls.
 
     `arrays` points to the data of the kernel's roots, then of its results, then a word that the function may use;
     `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run. The function gives
     0, or 1 if there was not enough memory.
+
+    look: what `effort` finds, if that is known.
     """
+    found = look or effort.look(kernel)
 
     def opened() -> Nest:
-        return Nest(kernel, machine, module, fast)
+        return Nest(kernel, found, machine, module, fast)
 
     nest = opened()
     large = panels(kernel)

@@ -91,18 +91,20 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     """Compile a plan, of a graph for which `why_not` gives None."""
     machine = machine or host()
     lowered = steps.lower(plan, machine)
+    looks = [*map(effort.look, lowered.kernels)]
 
     def compiled(hurried: bool) -> _Texts:
-        return _texts(lowered, plan, machine, fast, hurried)
+        return _texts(lowered, looks, plan, machine, fast, hurried)
 
     renewal = None
     careful_around = _level(lowered) > BRIEF
-    gains = careful_around or effort.level(lowered.kernels) > BRIEF
+    work = _work(lowered)
+    gains = careful_around or effort.may_gain(looks, work)
     # mathematics that may be rounded otherwise gives bits that depend on how it is compiled
     first = compiled(hurried=effort.starts_hurried() and gains and not fast)
     if first.hurried:
         kernels, outside = (first.parts[0].text if lowered.kernels else ""), first.parts[-1].text
-        budget = effort.budget(lowered.kernels, kernels, outside, careful_around, _work(lowered))
+        budget = effort.budget(looks, kernels, outside, careful_around, work)
         # what was compiled in a hurry before may have been compiled with care since
         if budget is None or code.are_kept(first.parts, machine):
             careful = compiled(hurried=False)
@@ -132,8 +134,10 @@ class _Texts(NamedTuple):
         return library
 
 
-def _texts(lowered: Program, plan: Plan, machine: Machine, fast: bool, hurried: bool) -> _Texts:
-    parts = generator.parts(lowered.kernels, machine, fast, hurried) if lowered.kernels else []
+def _texts(
+    lowered: Program, looks: Sequence[effort.Look], plan: Plan, machine: Machine, fast: bool, hurried: bool
+) -> _Texts:
+    parts = generator.parts(lowered.kernels, machine, fast, hurried, looks) if lowered.kernels else []
     inside = externals.defined(parts[0].text) if parts else []
     outside, words, called = around(lowered, plan, machine, inside, hurried)
     names = [f"kernel{number}" for number in dict.fromkeys(lowered.planned)]

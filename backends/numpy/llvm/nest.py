@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from graphc.backends.numpy.llvm import effort, interleave, memory
+from graphc.backends.numpy.llvm import interleave, memory
+from graphc.backends.numpy.llvm.effort import Look
 from graphc.backends.numpy.llvm.emit import BOOL, I32, I64, DType, Emitter, Value, llvm_type
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
@@ -30,15 +31,15 @@ Env = dict[int, Value]  # values of a kernel that have been computed, by number
 class Nest:
     """A kernel's loop nest being written: what is open, and where its arrays and sizes are."""
 
-    def __init__(self, kernel: Kernel, machine: Machine, module: Module, fast: bool) -> None:
+    def __init__(self, kernel: Kernel, look: Look, machine: Machine, module: Module, fast: bool) -> None:
         self.kernel = kernel
         self.schedule = Schedule(kernel)
         self.register = machine.register
-        self.lanes = self.schedule.lanes(machine, together=effort.is_chain(kernel))
+        self.lanes = self.schedule.lanes(machine, look.chain, module.hurried)
         self.vector_loop = self.schedule.vector_loop
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)
-        self.calls = module.hurried or effort.calls(kernel)
+        self.calls = module.hurried or look.calls
         self.k = LlvmScalars(self.e, fast, self.calls)
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []

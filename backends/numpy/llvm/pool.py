@@ -6,7 +6,9 @@ A worker that finds the gate closed looks again for some microseconds, then slee
 others meanwhile run on their own threads.
 
 Where other processes want the CPUs, the system may stop a worker in the middle of a piece, for longer than all the work
-takes. A call that would have been faster alone leaves the next few calls alone, more of them if it happens again.
+takes. After a call that would have been faster alone, others run alone for many times as long as it has lost, and for
+longer if it happens again: so that little is lost where it goes on. And where the system puts a worker on the CPU of
+another thread of the job, the worker has itself moved: see `systems`.
 
 Threads are made when they are first wanted. After a fork the child has none, and makes its own.
 """
@@ -51,7 +53,7 @@ class Pool:
 
     @property
     def wary(self) -> bool:
-        """Whether a call that was slower than alone leaves the next ones alone."""
+        """Whether others run alone for a while after a call that was slower than alone."""
         return bool(self._words["graphc_wary"].value)
 
     @wary.setter

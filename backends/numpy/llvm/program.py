@@ -67,8 +67,8 @@ def costs(program: Program) -> Iterator[Work]:
         match instruction:
             case Run(kernel=number):
                 yield Work.of(program.kernels[number])
-            case Product(stack=stack, rows=rows, inner=inner, columns=columns, gram=gram):
-                yield Work.times(0.25 if gram else 0.5, (*stack, rows, inner, columns))
+            case Product(stack=stack, rows=rows, inner=inner, columns=columns, dtype=dtype, gram=gram):
+                yield Work.times(dtype.itemsize / (16 if gram else 8), (*stack, rows, inner, columns))
             case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
                 yield Work.times(2.0, (lead, count, row))
             case Search(count=count, number=number):

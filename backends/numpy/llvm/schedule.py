@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, cmp_to_key
+from functools import cached_property, cmp_to_key, lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -37,7 +37,21 @@ def weight(value: object) -> int:
     """About how many additions a value costs."""
     if not isinstance(value, Apply):
         return 0
-    work = TABLE[value.op].work
+    return _weight(value.op)
+
+
+def is_transcendental(op: str) -> bool:
+    """Whether an elementwise op is an elementary function that takes tens of instructions.
+
+    >>> is_transcendental("tanh"), is_transcendental("sqrt")
+    (True, False)
+    """
+    return _weight(op) == WEIGHTS["transcendental"]
+
+
+@lru_cache(maxsize=1024)
+def _weight(op: str) -> int:
+    work = TABLE[op].work
     return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
 
 
@@ -71,7 +85,7 @@ class Division(NamedTuple):
 
 
 class Work(NamedTuple):
-    """About how many additions a kernel costs: `each`, times every one of the sizes."""
+    """About how many additions in single precision a kernel costs: `each`, times every one of the sizes."""
 
     each: float
     sizes: tuple[Size, ...]
@@ -79,6 +93,8 @@ class Work(NamedTuple):
     @classmethod
     def of(cls, kernel: Kernel) -> Work:
         each = panels.COST if panels.panels(kernel) else 2.0 + sum(map(weight, kernel.values))
+        # half as many of twice the width fit into a register, and into a line of the cache
+        each *= max([1.0, *(value.dtype.itemsize / 4 for value in kernel.values)])
         return cls.times(each if kernel.sizes else ALONE * each, kernel.sizes)
 
     @classmethod
@@ -223,10 +239,11 @@ class Schedule:
         """For each load along whose vectors elements lie a few apart, its group."""
         return interleave.loads(self.kernel)
 
-    def lanes(self, machine: Machine, together: bool = False) -> int:
+    def lanes(self, machine: Machine, together: bool = False, hurried: bool = False) -> int:
         """Lanes of the vectors: some registers' worth, fewer the more values live, and no more than there is work.
 
-        together: whether no more values live, as their number grows: all wait for the same ones.
+        together: whether no more values live, as their number grows: all wait for the same ones. hurried: as few as
+        the bits of the results allow, as LLVM takes half as long where each vector is one register.
         """
         kernel, last = self.kernel, self.vector_loop
         if not kernel.sizes:
@@ -237,6 +254,8 @@ class Schedule:
         registers = MOST_REGISTERS if total <= 12 else 2 if total <= 400 or together else 1
         apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
+        if hurried and total > 12 and not any(isinstance(v, Reduce) for v in kernel.values):
+            registers = 1
         lanes = max(1, registers * machine.register // widest)
         size = kernel.sizes[last]
         while isinstance(size, int) and lanes >= 2 * max(size, 1):

@@ -55,15 +55,15 @@ def why_not(graph: Graph) -> str | None:
         if any(not dims.symbols(d) <= bound for d in t.shape):
             return "a named size stands only inside other sizes"
     for i, data in graph._node.items():
-        why = _refused(graph, data)
+        why = _refused(data)
         if why is not None:
             return f"%{i} {data['op']}: {why}"
     return None
 
 
-def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
-    types: list[Type] = [data["type"], *(graph._node[a]["type"] for a in data["args"])]
-    if not all(isinstance(t, TensorType) and t.dtype in KERNEL_DTYPES for t in types):
+def _refused(data: dict[str, Any]) -> str | None:
+    type: Type = data["type"]
+    if not isinstance(type, TensorType) or type.dtype not in KERNEL_DTYPES:
         return "a dtype that kernels do not hold"
     if data["op"] in ("input", "const") or data["op"] in STEPS:
         return None
@@ -72,8 +72,7 @@ def _refused(graph: Graph, data: dict[str, Any]) -> str | None:
         return None
     if op.kernel is None and op.fold is None:
         return "an op that no kernel has"
-    found = computes(op.name, op.kernel_kinds, types[0].dtype)  # type: ignore[union-attr]
-    return None if found else "a dtype at which kernels differ"
+    return None if computes(op.name, op.kernel_kinds, type.dtype) else "a dtype at which kernels differ"
 
 
 def lower(plan: Plan, machine: Machine | None = None) -> Program:

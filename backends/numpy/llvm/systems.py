@@ -1,4 +1,4 @@
-"""Locks, threads, a clock and modes of rounding, by system and processor, in the language of LLVM: for the pool."""
+"""Locks, threads, CPUs, a clock and modes of rounding, by system and processor, in LLVM's language: for the pool."""
 
 from __future__ import annotations
 
@@ -161,6 +161,123 @@ close:
 end:
   ret i1 %made
 }}
+"""
+
+CPUS: Final = 1024  # that are told apart, as many as C libraries have in a `cpu_set_t`
+
+# Which CPUs the threads of a job run on. A worker that wakes on one of them stops another thread of the job, and takes
+# its pieces while another CPU may have nothing to do; and as it sleeps again at once, Linux would leave it there for
+# long. So it has itself moved to a CPU where the job is not yet, if it may run on one.
+LINUX_PLACES: Final = f"""
+@occupied = internal global [{CPUS // 64} x i64] zeroinitializer, align 64
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @sched_setaffinity(i32, i64, ptr)
+
+; the word of `occupied` for a CPU, and its bit there
+define internal {{ ptr, i64 }} @bit_of(i32 %cpu) nounwind {{
+  %number = zext i32 %cpu to i64
+  %word = lshr i64 %number, 6
+  %at = getelementptr i64, ptr @occupied, i64 %word
+  %place = and i64 %number, 63
+  %bit = shl i64 1, %place
+  %one = insertvalue {{ ptr, i64 }} poison, ptr %at, 0
+  %both = insertvalue {{ ptr, i64 }} %one, i64 %bit, 1
+  ret {{ ptr, i64 }} %both
+}}
+
+; a job runs on this CPU, too
+define internal void @occupy() nounwind {{
+entry:
+  %cpu = call i32 @sched_getcpu()
+  %known = icmp ult i32 %cpu, {CPUS}
+  br i1 %known, label %mark, label %end
+mark:
+  %both = call {{ ptr, i64 }} @bit_of(i32 %cpu)
+  %at = extractvalue {{ ptr, i64 }} %both, 0
+  %bit = extractvalue {{ ptr, i64 }} %both, 1
+  %before = atomicrmw or ptr %at, i64 %bit monotonic
+  br label %end
+end:
+  ret void
+}}
+
+; a job runs on this CPU alone
+define internal void @occupy_first() nounwind {{
+entry:
+  br label %head
+head:
+  %k = phi i64 [ 0, %entry ], [ %next, %head ]
+  %at = getelementptr i64, ptr @occupied, i64 %k
+  store atomic i64 0, ptr %at monotonic, align 8
+  %next = add i64 %k, 1
+  %more = icmp ult i64 %next, {CPUS // 64}
+  br i1 %more, label %head, label %end
+end:
+  call void @occupy()
+  ret void
+}}
+
+; if the job runs on this CPU already, be moved to another one
+define internal void @step_aside() nounwind {{
+entry:
+  %allowed = alloca [{CPUS // 64} x i64], align 16
+  %free = alloca [{CPUS // 64} x i64], align 16
+  %cpu = call i32 @sched_getcpu()
+  %known = icmp ult i32 %cpu, {CPUS}
+  br i1 %known, label %check, label %end
+check:
+  %both = call {{ ptr, i64 }} @bit_of(i32 %cpu)
+  %word = extractvalue {{ ptr, i64 }} %both, 0
+  %bit = extractvalue {{ ptr, i64 }} %both, 1
+  %marked = load atomic i64, ptr %word monotonic, align 8
+  %shared = and i64 %marked, %bit
+  %crowded = icmp ne i64 %shared, 0
+  br i1 %crowded, label %ask, label %end
+ask:
+  call void @llvm.memset.p0.i64(ptr %allowed, i8 0, i64 {CPUS // 8}, i1 false)
+  %lacking = call i32 @sched_getaffinity(i32 0, i64 {CPUS // 8}, ptr %allowed)
+  %told = icmp sge i32 %lacking, 0
+  br i1 %told, label %head, label %end
+head:
+  %k = phi i64 [ 0, %ask ], [ %next, %head ]
+  %any = phi i64 [ 0, %ask ], [ %so_far, %head ]
+  %allowed_at = getelementptr i64, ptr %allowed, i64 %k
+  %may = load i64, ptr %allowed_at
+  %occupied_at = getelementptr i64, ptr @occupied, i64 %k
+  %taken = load atomic i64, ptr %occupied_at monotonic, align 8
+  %not_taken = xor i64 %taken, -1
+  %better = and i64 %may, %not_taken
+  %free_at = getelementptr i64, ptr %free, i64 %k
+  store i64 %better, ptr %free_at
+  %so_far = or i64 %any, %better
+  %next = add i64 %k, 1
+  %more = icmp ult i64 %next, {CPUS // 64}
+  br i1 %more, label %head, label %found
+found:
+  %some = icmp ne i64 %so_far, 0
+  br i1 %some, label %move, label %end
+move:
+  ; the first moves it, and the second lets it run everywhere again
+  %moved = call i32 @sched_setaffinity(i32 0, i64 {CPUS // 8}, ptr %free)
+  %freed = call i32 @sched_setaffinity(i32 0, i64 {CPUS // 8}, ptr %allowed)
+  br label %end
+end:
+  ret void
+}}
+"""
+
+# where a thread can't be moved
+NO_PLACES: Final = """
+define internal void @occupy() nounwind {
+  ret void
+}
+define internal void @occupy_first() nounwind {
+  ret void
+}
+define internal void @step_aside() nounwind {
+  ret void
+}
 """
 
 # how the calling thread rounds, and what it does with subnormal numbers: workers do likewise

@@ -14,7 +14,8 @@ SHARE: Final = 1.5e6  # additions, roughly, for which another thread is worth wa
 PARTS: Final = 8  # pieces for each thread, so that none waits long for another
 SPIN: Final = {"x86": 300, "arm": 1500}  # looks at the gate before a worker sleeps: about 10 microseconds
 SLACK: Final = 50_000.0  # nanoseconds that a call may be slower than alone
-ALONE: Final = (4, 64)  # calls that run alone after one that was slower, at first and at most
+PAUSE: Final = (16, 128)  # times what a call has lost, for which others run alone, at first and at most
+LONGEST: Final = 1_000_000_000  # nanoseconds for which they do: a process that was halted has lost nothing
 WORDS: Final = ("graphc_threads", "graphc_started", "graphc_wary")
 NAMES: Final = ("graphc_parallel", "graphc_forget", *WORDS)
 
@@ -39,7 +40,7 @@ def source(platform: str, machine: Machine) -> str:
     `graphc_parallel(f, a, b, count, work, step)` runs ``f(a, b, first, last)`` for pieces that make up 0 to `count`,
     each but the last a multiple of `step`; `work` is what all of them cost, in additions. `graphc_threads` holds how
     many threads may run, the caller's among them, `graphc_started` how many workers there are, and `graphc_wary`
-    whether calls that were slower leave others alone. `graphc_forget` is for the child after a fork.
+    whether others run alone for a while after a call that was slower. `graphc_forget` is for the child after a fork.
     """
     if platform == "win32":
         system = systems.WINDOWS
@@ -55,6 +56,7 @@ def source(platform: str, machine: Machine) -> str:
         declared = "declare void @llvm.aarch64.isb(i32)"
     else:
         return WITHOUT_THREADS
+    places = systems.LINUX_PLACES if platform == "linux" else systems.NO_PLACES
     worker = "i32" if platform == "win32" else "ptr"
     nothing = "0" if platform == "win32" else "null"
     # a look at the gate was in vain: another one, or sleep
@@ -83,11 +85,12 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @asleep = internal global i64 0
 @waiting = internal global i64 0
 @penalty = internal global i64 0
-@alone = internal global i64 0
+; until when calls run alone
+@due = internal global i64 0
 @graphc_started = global i64 0
 @graphc_threads = global i64 1
 @graphc_wary = global i64 1
-{system}{rounding}
+{system}{rounding}{places}
 
 ; how many workers are inside, times 2^32, and how many more may come: that is the gate
 
@@ -149,12 +152,14 @@ look:
   %open = icmp ne i64 %places, 0
   br i1 %open, label %enter, label %idle
 {idle}enter:
+  call void @step_aside()
   ; one place less, one more inside
   %entered = add i64 %seen, 4294967295
   %pair = cmpxchg ptr @gate, i64 %seen, i64 %entered seq_cst monotonic
   %inside = extractvalue {{ i64, i1 }} %pair, 1
   br i1 %inside, label %help, label %awake
 help:
+  call void @occupy()
   ; workers wake each other, so that the caller wakes but one
   %others = icmp ugt i64 %places, 1
   %sleepers = load atomic i64, ptr @asleep monotonic, align 8
@@ -246,15 +251,17 @@ alone:
   %whole = call i32 %f(ptr %a, ptr %b, i64 0, i64 %count)
   ret i32 %whole
 lead:
-  %due = load i64, ptr @alone
+  %due = load i64, ptr @due
   %wariness = load i64, ptr @graphc_wary
   %on_guard = icmp ne i64 %wariness, 0
-  %some_due = icmp sgt i64 %due, 0
+  %some_due = icmp ne i64 %due, 0
   %wary = and i1 %some_due, %on_guard
-  br i1 %wary, label %count_down, label %share
-count_down:
-  %fewer = sub i64 %due, 1
-  store i64 %fewer, ptr @alone
+  br i1 %wary, label %pause, label %share
+pause:
+  %early = call i64 @now()
+  %still_early = icmp slt i64 %early, %due
+  br i1 %still_early, label %leave, label %share
+leave:
   store atomic i64 0, ptr @busy release, align 8
   br label %alone
 share:
@@ -276,6 +283,7 @@ share:
   %piece_at = getelementptr i64, ptr @job, i64 4
   store i64 %piece, ptr %piece_at
   call void @note_rounding()
+  call void @occupy_first()
   store atomic i64 0, ptr @following monotonic, align 8
   store atomic i64 %helpers, ptr @gate seq_cst, align 8
   %asleep = load atomic i64, ptr @asleep seq_cst, align 8
@@ -335,11 +343,17 @@ finished:
   %slower = and i1 %slow, %on_guard
   %last_time = load i64, ptr @penalty
   %twice = mul i64 %last_time, 2
-  %longer = call i64 @llvm.smax.i64(i64 %twice, i64 {ALONE[0]})
-  %most = call i64 @llvm.smin.i64(i64 %longer, i64 {ALONE[1]})
+  %longer = call i64 @llvm.smax.i64(i64 %twice, i64 {PAUSE[0]})
+  %most = call i64 @llvm.smin.i64(i64 %longer, i64 {PAUSE[1]})
   %penalty = select i1 %slower, i64 %most, i64 0
   store i64 %penalty, ptr @penalty
-  store i64 %penalty, ptr @alone
+  %loss = call i64 @llvm.fptosi.sat.i64.f64(double %lost)
+  %counted = call i64 @llvm.smin.i64(i64 %loss, i64 {LONGEST})
+  %wanted = mul i64 %most, %counted
+  %length = call i64 @llvm.smin.i64(i64 %wanted, i64 {LONGEST})
+  %later = add i64 %joined, %length
+  %until = select i1 %slower, i64 %later, i64 0
+  store i64 %until, ptr @due
   store atomic i64 0, ptr @busy release, align 8
   ret i32 0
 }}
@@ -351,7 +365,7 @@ define void @graphc_forget() nounwind {{
   store i64 0, ptr @asleep
   store i64 0, ptr @waiting
   store i64 0, ptr @penalty
-  store i64 0, ptr @alone
+  store i64 0, ptr @due
   store i64 0, ptr @graphc_started
   call void @llvm.memset.p0.i64(ptr @lock, i8 0, i64 128, i1 false)
   call void @llvm.memset.p0.i64(ptr @wake, i8 0, i64 128, i1 false)
