@@ -259,7 +259,7 @@ def cumprod(x: Array, axis: int, reverse: bool) -> Array:
 
 def partition_from(dtype: np.dtype[Any]) -> int:
     """The length from which on a partition at a few places is faster than sorting, by NumPy 2.4 with AVX-512."""
-    return 2048 if dtype.itemsize == 8 else 8192
+    return 2048 if dtype.itemsize == 8 else 4096
 
 
 def sorted_at(x: Array, places: tuple[int, ...], axis: int) -> Array:
