@@ -36,6 +36,7 @@ def logic(name: str, arity: int, exact: Rule, doc: str) -> Op:
         type=elementwise(name, "b"),
         numpy=f"np.{name}",
         kernel=name,
+        work="other",
         exact=exact,
         domains=("bool",) * arity,
         errors=(ErrorSample(("f64[2]",) * arity, {}, DTypeError, "not defined for f64"),),
