@@ -9,7 +9,7 @@ it does not use itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
@@ -309,37 +309,47 @@ def _conditional(kernel: Kernel, k: int) -> bool:
 
 def _joined(kernel: Kernel, k: int) -> Kernel:
     sizes = (*kernel.sizes[:k], kernel.sizes[k] * kernel.sizes[k + 1], *kernel.sizes[k + 2 :])
-    return _rewritten(kernel, sizes, k, lambda strides: (*strides[:k], *strides[k + 1 :]))
+    return _over(kernel, sizes, _others(kernel, k))
 
 
 def _without(kernel: Kernel, k: int) -> Kernel:
-    sizes = (*kernel.sizes[:k], *kernel.sizes[k + 1 :])
-    return _rewritten(kernel, sizes, k, lambda strides: (*strides[:k], *strides[k + 1 :]))
+    return _over(kernel, (*kernel.sizes[:k], *kernel.sizes[k + 1 :]), _others(kernel, k))
 
 
-def _rewritten(
-    kernel: Kernel,
-    sizes: tuple[Size, ...],
-    gone: int,
-    strides: Callable[[tuple[Size, ...]], tuple[Size, ...]],
-) -> Kernel:
-    def loop(k: int) -> int:
-        return k - (k > gone)
+def _others(kernel: Kernel, k: int) -> tuple[int, ...]:
+    return tuple(loop for loop in range(len(kernel.sizes)) if loop != k)
+
+
+def reordered(kernel: Kernel, order: Sequence[int]) -> Kernel:
+    """The same kernel with its loops in another order: their numbers, outermost first.
+
+    >>> here = Affine.row_major((2, 3), (Affine.index(0, 2), Affine.index(1, 2)), 2)
+    >>> kernel = Kernel((2, 3), (Load(SINGLE, -1, here),), (Store(0, -1, here),))
+    >>> turned = reordered(kernel, (1, 0))
+    >>> turned.sizes, turned.stores[0].at.strides
+    ((3, 2), (1, 3))
+    """
+    return _over(kernel, tuple([kernel.sizes[k] for k in order]), order)
+
+
+def _over(kernel: Kernel, sizes: tuple[Size, ...], loops: Sequence[int]) -> Kernel:
+    """The kernel over other loops: for each of them its size, and that of the old ones whose strides it has."""
+    place = {old: new for new, old in enumerate(loops)}
 
     def affine(a: Affine) -> Affine:
-        return Affine(a.offset, strides(a.strides))
+        return Affine(a.offset, tuple([a.strides[k] for k in loops]))
 
     values: list[Value] = []
     for value in kernel.values:
         match value:
             case Load(dtype=dtype, root=root, at=at, within=within):
-                kept = tuple(Within(loop(w.loop), w.start, w.stop) for w in within)
+                kept = tuple(Within(place[w.loop], w.start, w.stop) for w in within)
                 value = Load(dtype, root, affine(at), kept)
             case Position(dtype=dtype, at=at):
                 value = Position(dtype, affine(at))
         values.append(value)
     stores = tuple(Store(s.value, s.node, affine(s.at)) for s in kernel.stores)
-    return Kernel(sizes, tuple(values), stores, frozenset(loop(k) for k in kernel.reduced if k != gone))
+    return Kernel(sizes, tuple(values), stores, frozenset(place[k] for k in kernel.reduced if k in place))
 
 
 def without_halves(kernel: Kernel) -> Kernel:

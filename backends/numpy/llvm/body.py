@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import grams, searching
+from graphc.backends.numpy.llvm import chains, grams, searching
 from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
@@ -366,6 +366,11 @@ class Body:
     def running(self, running: Running) -> None:
         e = self.e
         source, target = self.pointer(running.source), self.pointer(running.target)
+        kernel = running.kernel
+        if kernel is None:
+            some = self.sizes.value(running.count) > 0
+            self.when(some, lambda: chains.write(e, running, source, target, self.sizes.value))
+            return
         width = running.dtype.itemsize
         row = self.sizes.value(running.row * width)
         block = self.sizes.value(running.count * running.row * width)
@@ -383,7 +388,7 @@ class Body:
                 if running.reverse:
                     before, after = -before, -after
                 result = self.moved(there, after)
-                self.call(running.kernel, [self.moved(there, before), self.moved(here, after), result])
+                self.call(kernel, [self.moved(there, before), self.moved(here, after), result])
 
             self.count(running.count - 1, each)
 

@@ -211,9 +211,10 @@ class Moves:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Running results along an axis: each row of `target` by `kernel` from the one before it and a row of `source`.
+    """Running results along an axis: each row of `target` by an op from the one before it and a row of `source`.
 
     Both have the shape (lead, count, row). With `reverse` the first row is the last one of the array. They may be one.
+    `kernel` does that for a row; None for rows of few numbers, which are computed one by one.
     """
 
     dtype: DType
@@ -223,7 +224,8 @@ class Running:
     source: Place
     target: Place
     reverse: bool
-    kernel: int
+    op: str
+    kernel: int | None
 
     @property
     def reads(self) -> tuple[Place, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm import effort, panel_products, small_products, together
+from graphc.backends.numpy.llvm import blocks, effort, panel_products, small_products, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.effort import Look
 from graphc.backends.numpy.llvm.emit import Value
@@ -69,7 +69,15 @@ def _open(nest: Nest, inner: Sweeps | Tiles, depth: int, env: Env) -> None:
     if depth == len(schedule.outer):
         inner.write(env)
         return
-    loop = schedule.outer[depth]
+    if schedule.turned is None or depth < len(schedule.outer) - 1:
+        _along(nest, inner, depth, env)
+    else:
+        blocks.walk(nest, schedule.turned, lambda: _along(nest, inner, depth, env))
+
+
+def _along(nest: Nest, inner: Sweeps | Tiles, depth: int, env: Env) -> None:
+    """The next outer loop, or the part of it that runs."""
+    loop = nest.schedule.outer[depth]
 
     def body(_: list[Value]) -> list[Value]:
         _open(nest, inner, depth + 1, dict(env))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -38,13 +38,14 @@ class Tail:
     """The first lanes, `left` of them. `whole` is a scalar, whether these are all; None where they never are.
 
     Reads and writes of a whole vector have a way of their own, so the mask is made where it is needed. It is made from
-    integers of dtype `counts`, which should be as wide as the elements.
+    integers of dtype `counts`, which should be as wide as the elements. `reverse`: these are the last lanes instead.
     """
 
     left: Value
     lanes: int
     counts: DType
     whole: Value | None = None
+    reverse: bool = False
 
     @classmethod
     def of(cls, left: Value, lanes: int, counts: DType) -> Tail:
@@ -53,7 +54,10 @@ class Tail:
 
     def mask(self) -> Value:
         e = self.left.emitter
-        return lane_numbers(e, self.lanes, self.counts) < e.splat(e.convert(self.at_most(), self.counts), self.lanes)
+        lanes = lane_numbers(e, self.lanes, self.counts)
+        if self.reverse:
+            return lanes >= e.splat(e.convert(self.lanes - self.at_most(), self.counts), self.lanes)
+        return lanes < e.splat(e.convert(self.at_most(), self.counts), self.lanes)
 
     def of_elements(self, each: int, before: int, lanes: int) -> Tail:
         """Of a vector of adjacent elements, `each` to a lane of this one: which of its lanes those that are left fill.
@@ -71,6 +75,20 @@ class Tail:
 
 
 Mask: TypeAlias = Value | Tail
+
+
+def backwards(e: Emitter, vector: Value) -> Value:
+    """The lanes of a vector, the last one first."""
+    order = ", ".join(f"i32 {lane}" for lane in reversed(range(vector.lanes)))
+    text = f"shufflevector {vector!r}, {vector.type} poison, <{vector.lanes} x i32> <{order}>"
+    return e.instruction(text, vector.dtype, vector.lanes)
+
+
+def _reversed(mask: Mask | None) -> Mask | None:
+    """The mask for lanes in the opposite order."""
+    if mask is None:
+        return None
+    return replace(mask, reverse=not mask.reverse) if isinstance(mask, Tail) else backwards(mask.emitter, mask)
 
 
 def masked(e: Emitter, mask: Mask, value: Value, other: Value) -> Value:
@@ -93,7 +111,10 @@ def load(
         assert not isinstance(mask, Tail), "of vectors alone"
         pointer = element(e, base, index, dtype)
         return e.load(pointer, dtype, 1) if mask is None else _guarded(e, pointer, dtype, mask)
-    if isinstance(mask, Tail):
+    if stride == -1:
+        ascending = load(e, base, index - (lanes - 1), 1, kept, lanes, _reversed(mask))
+        result = backwards(e, ascending)
+    elif isinstance(mask, Tail):
         some = mask.mask
 
         def partly() -> Value:
@@ -161,6 +182,9 @@ def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int
     dtype, lanes = value.dtype, value.lanes
     if lanes == 1 or (stride == 1 and mask is None):
         e.store(value, element(e, base, index, dtype))
+        return
+    if stride == -1:
+        store(e, backwards(e, value), base, index - (lanes - 1), 1, _reversed(mask))
         return
     kind = llvm_type(dtype, lanes)
     if isinstance(mask, Tail):

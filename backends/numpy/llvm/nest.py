@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from graphc.backends.numpy.llvm import interleave, memory
 from graphc.backends.numpy.llvm.effort import Look
@@ -28,6 +28,17 @@ WRITTEN: Final = 30  # instructions of a transcendental function that is not cal
 Env = dict[int, Value]  # values of a kernel that have been computed, by number
 
 
+class Copied(NamedTuple):
+    """Elements that a load finds in a copy of a part of its array, adjacent ones along the vector loop.
+
+    at: where, counted from the element that all indices of 0 would find; `first` is the place of the copy's first one.
+    """
+
+    array: str
+    at: Affine
+    first: Value
+
+
 class Nest:
     """A kernel's loop nest being written: what is open, and where its arrays and sizes are."""
 
@@ -45,6 +56,7 @@ class Nest:
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
         self.bounds: dict[int, tuple[Value, Value]] = {}  # of loops of which only a part runs
+        self.copies: dict[int, Copied] = {}  # of what some loads find
         self.decided: dict[Within, bool] = {}  # conditions known to hold, or not, in the segment being written
         self.e.label("entry")
         self._bases: dict[int, str] = {}
@@ -303,6 +315,10 @@ class Nest:
                     return e.const(number, dtype, lanes)
                 case Position(dtype=dtype, at=at):
                     return e.convert(self._position(at, lanes), dtype)
+                case Load(dtype=dtype) if i in self.copies:
+                    copied = self.copies[i]
+                    place = self.affine(copied.at) - copied.first
+                    return memory.load(e, copied.array, place, 1, dtype, lanes, mask)
                 case Load(dtype=dtype, root=root, at=at, within=within):
                     if any(self.decided.get(w) is False for w in within):
                         return e.const(0, dtype, lanes)

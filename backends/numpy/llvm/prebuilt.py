@@ -15,7 +15,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from graphc.backends.numpy.llvm import archive, grams, kinds, panel_products, positions, reuse, searching, workers
+import numpy as np
+
+from graphc.backends.numpy.llvm import (
+    archive,
+    grams,
+    kinds,
+    panel_products,
+    positions,
+    reuse,
+    searching,
+    transposes,
+    workers,
+)
 from graphc.backends.numpy.llvm.code import Part, helpers, name
 from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
@@ -80,6 +92,14 @@ def searches(machine: Machine) -> Iterator[Part]:
             yield from helpers(module)
 
 
+def transposed(machine: Machine) -> Iterator[Part]:
+    """What transposes blocks of arrays."""
+    for size in (1, 2, 4, 8):
+        module = Module(machine.features_used)
+        transposes.declared(module, np.dtype(f"u{size}"), machine.register)
+        yield from helpers(module)
+
+
 def services(kind: Kind) -> Iterator[Part]:
     """What programs have beside kernels: a pool of threads, memory that is kept, additions at positions."""
     platform = PLATFORMS[kind.name.rsplit("-", 1)[1]]
@@ -96,6 +116,7 @@ def parts(kind: Kind) -> Iterator[Part]:
     yield from mathematics(kind.machine)
     yield from products(kind.machine)
     yield from searches(kind.machine)
+    yield from transposed(kind.machine)
     yield from services(kind)
 
 

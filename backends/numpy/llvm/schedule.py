@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from graphc import dims
-from graphc.backends.numpy.llvm import interleave, latency, panels
+from graphc.backends.numpy.llvm import interleave, latency, panels, transposes
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.dims import Size
 from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
@@ -134,8 +134,15 @@ class Schedule:
 
     @cached_property
     def outer(self) -> tuple[int, ...]:
-        """The loops that run one point at a time."""
-        return tuple(k for k in range(len(self.kernel.sizes)) if k not in self.inner)
+        """The loops that run one point at a time, outermost first: last the one of which blocks are transposed."""
+        turned = None if self.turned is None else self.turned.loop
+        loops = (k for k in range(len(self.kernel.sizes)) if k not in self.inner)
+        return tuple(sorted(loops, key=lambda k: k == turned))
+
+    @cached_property
+    def turned(self) -> transposes.Turned | None:
+        """The loads of which blocks are transposed first."""
+        return transposes.turned(self.kernel, self.loads_apart)
 
     @cached_property
     def inner(self) -> tuple[int, ...]:
@@ -160,7 +167,8 @@ class Schedule:
         known = [size if isinstance(size, int) else math.inf for size in self.kernel.sizes]
         enough = [k for k in self.outer if known[k] >= ENOUGH]
         if enough:
-            return Division(enough[0], 1)
+            turned = self.turned
+            return Division(enough[0], 1, 1 if turned is None or turned.loop != enough[0] else turned.height)
         if not self.kernel.reduced and known[self.vector_loop] >= ENOUGH * LINE:
             return Division(self.vector_loop, 1, LINE)
         return Division(max(self.outer, key=lambda k: known[k]), 1)

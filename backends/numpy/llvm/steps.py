@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import grams, moves, panels, updates
+from graphc.backends.numpy.llvm import chains, grams, moves, panels, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
     Moves,
@@ -320,6 +320,7 @@ class _Steps(Builder):
         target = self.result(node)
         axis, shape, dtype = attrs["axis"], target.shape, target.dtype
         row = dims.product(shape[axis + 1 :])
+        op = RUNNING[data["op"]]
         self.instructions.append(
             Running(
                 dtype,
@@ -329,7 +330,8 @@ class _Steps(Builder):
                 source=Place.of(source),
                 target=Place.of(target),
                 reverse=attrs.get("reverse", False),
-                kernel=self.of_rows(RUNNING[data["op"]], dtype, row),
+                op=op,
+                kernel=None if chains.apart(row) else self.of_rows(op, dtype, row),
             )
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from graphc.backends.numpy.llvm.schedule import weight
-from graphc.kernels import Affine, Apply, Fixed, Fold, Kernel, Load, Position, Reduce, Store, Value, Within
+from graphc.kernels import Affine, Apply, Fixed, Fold, Kernel, Load, Position, Reduce, Store, Value, Within, reordered
 
 LONGEST: Final = 8  # points of a loop that is written out
 FEWEST: Final = 16  # points of the loop that runs by vectors instead
@@ -25,10 +25,14 @@ OPS: Final[dict[Fold, str]] = {
 
 
 def unrolled(kernel: Kernel) -> Kernel:
-    """The kernel without its last loop, if that is short and the one before it is not; else as it is."""
-    if not _worth_it(kernel):
+    """The kernel without its last loop, if that is short and the one before it is not; else as it is.
+
+    A short loop along which arrays are read that lie apart along the last one takes the place of the last.
+    """
+    written = _short_last(kernel)
+    if not _worth_it(written):
         return kernel
-    found = _Unrolling(kernel).run()
+    found = _Unrolling(written).run()
     # callers know the arguments of the kernel as it was: arrays that are read at no point, and named strides, would
     # change them
     same = found.roots == kernel.roots and found.nodes == kernel.nodes and found.symbolic == kernel.symbolic
@@ -50,6 +54,20 @@ def _worth_it(kernel: Kernel) -> bool:
     return last * sum(weight(v) for v, loops in zip(kernel.values, kernel.varies, strict=True) if loop in loops) <= (
         HEAVIEST
     )
+
+
+def _short_last(kernel: Kernel) -> Kernel:
+    """The kernel with the loop last along whose points all elements of some array lie that are read together."""
+    last = len(kernel.sizes) - 1
+    if last < 1 or any(isinstance(v, Reduce) for v in kernel.values):
+        return kernel
+    for value in kernel.values:
+        apart = value.at.strides[last] if isinstance(value, Load) else None
+        if isinstance(value, Load) and isinstance(apart, int) and 2 <= apart <= LONGEST:
+            short = (k for k in range(last) if kernel.sizes[k] == apart and value.at.strides[k] == 1)
+            if (loop := next(short, None)) is not None:
+                return reordered(kernel, (*(k for k in range(last + 1) if k != loop), loop))
+    return kernel
 
 
 def _pairs_up(kernel: Kernel, reduce: Reduce) -> bool:
