@@ -35,6 +35,7 @@ def logic(name: str, arity: int, exact: Rule, doc: str) -> Op:
         name,
         type=elementwise(name, "b"),
         numpy=f"np.{name}",
+        work="other",
         kernel=name,
         exact=exact,
         domains=("bool",) * arity,
