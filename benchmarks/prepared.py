@@ -94,8 +94,11 @@ class Steps(Prepared):
 
     def run(self, calls: int) -> None:
         call, args, carry = self.call, self.args, self.carry
+        # as in a loop of a user's, a state that was passed on is held no more: its memory is free for the next result
+        self.args = ()
         if carry == 1 and len(args) == 1:
             (state,) = args
+            del args
             for _ in range(calls):
                 state = call(state)
             result: Any = state
@@ -103,6 +106,7 @@ class Steps(Prepared):
         else:
             rest = args[carry:]
             kept = args[:carry]
+            del args
             for _ in range(calls):
                 result = call(*kept, *rest)
                 kept = result[:carry]

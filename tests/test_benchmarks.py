@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import cache_from_source
@@ -174,6 +175,22 @@ def test_steps_feed_themselves_and_start_again() -> None:
     assert steps.args[0] == 3
     assert [float(result[0]) for result in steps.results()] == [1, 1]
     assert steps.args[0] == 0
+
+
+@pytest.mark.parametrize("rest", [(), (2.0,)])
+def test_steps_hold_no_state_but_the_newest(rest: tuple[float, ...]) -> None:
+    """As a loop of a user's: with more of them alive, a step would not find the memory of the last but one."""
+    states: list[weakref.ref[Any]] = []
+
+    def step(x: Any, *others: Any) -> Any:
+        states.append(weakref.ref(x))
+        assert [state() is not None for state in states] == [False] * (len(states) - 1) + [True]
+        return x + 1 if not others else (x + 1, 0)
+
+    steps = Steps(step, lambda: (np.zeros(3), *rest), carry=1)
+    steps.run(3)
+    steps.run(2)
+    assert len(states) == 5
 
 
 class Pausing(Prepared):

@@ -37,6 +37,7 @@ def logic(name: str, arity: int, exact: Rule, doc: str) -> Op:
         numpy=f"np.{name}",
         work="other",
         kernel=name,
+        work="other",
         exact=exact,
         domains=("bool",) * arity,
         errors=(ErrorSample(("f64[2]",) * arity, {}, DTypeError, "not defined for f64"),),

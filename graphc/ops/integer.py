@@ -46,6 +46,7 @@ def integers(
         type=elementwise(name, "iu", result=result),
         numpy=f"np.{name}",
         kernel=None if name in BY_LIBRARY else name,
+        work="other",
         exact=exact,
         domains=("real",) * arity,
         samples=(Sample((A, B)[:arity]), Sample((B, np.array(3))[:arity]), *more),

@@ -91,6 +91,13 @@ def erfcx_times_sum(t: Real, c: float) -> Real:
     return 2 * scaled_erfcx(t, c) * (x + c) / (1 + mp.mpf("1.128173828125") * x)
 
 
+def erfc_times_sum(h: Real, c: float, share: float) -> Real:
+    """(x + c) exp(z**2) erfc(z), where z**2 is a share of x**2, and h = x / (x + c) - 1/2."""
+    x = c * (1 + 2 * h) / (1 - 2 * h)
+    z = x * mp.sqrt(share)
+    return (x + c) * mp.exp(z * z) * mp.erfc(z)
+
+
 def stirling_rest(t: Real) -> Real:
     """z times what Stirling's formula lacks of log(gamma(z)), where t = 1 / z**2; https://dlmf.nist.gov/5.11."""
     z = 1 / mp.sqrt(t)
@@ -286,6 +293,22 @@ FITS: Final = (
         lambda: (-mp.mpf(1), unit_place(27.3, 2.125)),
         lambda t: 1 / erfcx_times_sum(t, 2.125),
         {F64: 24},
+    ),
+    Fit(
+        "ERFC_SHORT",
+        "exp(x**2) erfc(x) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 10.11, with c = 1.8125",
+        lambda h: erfc_times_sum(h, 1.8125, 1.0) - 1,
+        lambda: (-mp.mpf("0.5"), unit_place(10.11, 1.8125) / 2),
+        lambda h: 1 / erfc_times_sum(h, 1.8125, 1.0),
+        {F32: 9},
+    ),
+    Fit(
+        "NORMAL_TAIL",
+        "exp(x**2 / 2) erfc(x / sqrt(2)) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 14.3, with c = 2.515625",
+        lambda h: erfc_times_sum(h, 2.515625, 0.5) - 1,
+        lambda: (-mp.mpf("0.5"), unit_place(14.3, 2.515625) / 2),
+        lambda h: 1 / erfc_times_sum(h, 2.515625, 0.5),
+        {F32: 9},
     ),
     Fit(
         "COSH",

@@ -29,6 +29,7 @@ WAITING: Final = 0.75  # of the functions follow one on another, at least
 BETWEEN: Final = 4  # other operations for each call, at most, in a chain of calls
 SELECTED: Final = 0.55  # milliseconds that care takes longer for a thousand characters of text
 WRITTEN: Final = 3.0  # milliseconds that LLVM takes for a function that is written out
+ABREAST: Final = 0.02  # and for an instruction of vectors side by side, which hurried kernels do without
 NARROWER: Final = 0.012  # milliseconds that it takes longer for a value of a chain in two registers than in one
 ADDITIONS: Final = 2e7  # in a millisecond: between what `WEIGHTS` says of single and of double precision
 ENOUGH: Final = 3.0  # milliseconds that a hurried start must save
@@ -99,15 +100,17 @@ def starts_hurried() -> bool:
     return chosen == "adaptive"
 
 
-def budget(looks: Sequence[Look], text: str, around: str, careful_around: bool, work: float | None) -> float | None:
+def budget(
+    looks: Sequence[Look], text: str, around: str, careful_around: bool, work: float | None, abreast: int
+) -> float | None:
     """How many additions a program may cost before it is compiled with care; None if it had better be at once.
 
     text: the module of the kernels, in a hurry; around: that of the function around them, and whether it gains by care
-    as well. work: what a call costs, if that is known.
+    as well. work: what a call costs, if that is known. abreast: how many instructions go to vectors side by side.
     """
     longer = SELECTED * len(around) / 1000 if careful_around else 0.0
     if level(looks) > BRIEF:
-        longer += SELECTED * len(text) / 1000 + WRITTEN * _written(looks, text)
+        longer += SELECTED * len(text) / 1000 + WRITTEN * _written(looks, text) + ABREAST * abreast
     else:
         longer += _narrower(looks)
     return _share(longer, work)

@@ -387,12 +387,16 @@ class Emitter:
 
     # Memory
 
-    def load(self, pointer: str, dtype: DType, lanes: int | None = None) -> Value:
-        """Adjacent elements in memory, aligned as their dtype; booleans are bytes there."""
+    def load(self, pointer: str, dtype: DType, lanes: int | None = None, in_order: bool = False) -> Value:
+        """Adjacent elements in memory, aligned as their dtype; booleans are bytes there.
+
+        in_order: after all others that were written so, and alone.
+        """
         if dtype == BOOL:
-            return self.load(pointer, np.dtype(np.uint8), lanes).differs(0)
+            return self.load(pointer, np.dtype(np.uint8), lanes, in_order).differs(0)
         kind = llvm_type(dtype, self.lanes if lanes is None else lanes)
-        return self.instruction(f"load {kind}, ptr {pointer}, align {dtype.itemsize}", dtype, lanes, pure=False)
+        name = "load volatile" if in_order else "load"
+        return self.instruction(f"{name} {kind}, ptr {pointer}, align {dtype.itemsize}", dtype, lanes, pure=False)
 
     def store(self, value: Value, pointer: str) -> None:
         if value.dtype == BOOL:

@@ -126,6 +126,14 @@ def moved(e: Emitter, first: Value, others: Value, places: Sequence[int]) -> lis
     return [first if p == 0 else shuffled(e, first, more, range(p, p + lanes)) for p in places]
 
 
+def joined(e: Emitter, vectors: Sequence[Value]) -> Value:
+    """One vector of the lanes of several, of which there is a power of two."""
+    while len(vectors) > 1:
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [shuffled(e, a, b, range(2 * a.lanes)) for a, b in pairs]
+    return vectors[0]
+
+
 def interleaved(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
     """The inverse of `deinterleaved`."""
     stride, lanes = len(vectors), vectors[0].lanes

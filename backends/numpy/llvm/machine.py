@@ -35,6 +35,11 @@ class Machine:
     def features_used(self) -> Features:
         return Features.of(self.triple, self.features)
 
+    @property
+    def registers(self) -> int:
+        """How many vector registers there are."""
+        return 16 if self.triple.startswith("x86_64") and self.register < 64 else 32
+
 
 # What is in levels 3 and 4 of x86-64 beyond the baseline, as the "x86-64 psABI" defines them.
 LEVEL_3: Final = (

@@ -10,7 +10,19 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from graphc.backends.numpy.arguments import integer_casts
-from graphc.backends.numpy.llvm import body, calling, code, effort, entry, externals, generator, program, reuse, steps
+from graphc.backends.numpy.llvm import (
+    body,
+    calling,
+    code,
+    effort,
+    entry,
+    externals,
+    generator,
+    latency,
+    program,
+    reuse,
+    steps,
+)
 from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.instructions import Moves, Program, Rows, Running
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG, Library, Machine, host
@@ -104,7 +116,8 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     first = compiled(hurried=effort.starts_hurried() and gains and not fast)
     if first.hurried:
         kernels, outside = (first.parts[0].text if lowered.kernels else ""), first.parts[-1].text
-        budget = effort.budget(looks, kernels, outside, careful_around, work)
+        abreast = sum(latency.instructions(kernel, machine) for kernel in lowered.kernels)
+        budget = effort.budget(looks, kernels, outside, careful_around, work, abreast)
         # what was compiled in a hurry before may have been compiled with care since
         if budget is None or code.are_kept(first.parts, machine):
             careful = compiled(hurried=False)

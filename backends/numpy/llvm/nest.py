@@ -51,6 +51,7 @@ class Nest:
         self.counts = I64 if any(v.dtype.itemsize == 8 for v in kernel.values) else I32
         self.e = Emitter(module, lanes=1)
         self.calls = module.hurried or look.calls
+        self.abreast = 0 if module.hurried else self.schedule.abreast(machine, self.lanes)
         self.k = LlvmScalars(self.e, fast, self.calls)
         self.index: dict[int, Value] = {}  # of the loops that are open
         self.slots: list[str] = []
@@ -375,6 +376,18 @@ class Nest:
         others = memory.load(self.e, source, start + lanes, 1, load.dtype, group.places[-1], None)
         env.update(zip(group.members, interleave.moved(self.e, first, others, group.places), strict=True))
 
+    def read_abreast(self, i: int, env: Env, lanes: int) -> None:
+        """A load of several vectors, as they lie: in LLVM's own order, the cache does not see which ones come next."""
+        value = self.kernel.values[i]
+        assert isinstance(value, Load)
+        each = self.register // value.dtype.itemsize
+        if i in env or i in self.beside or self.stride(value.at) != 1 or value.dtype == BOOL or lanes <= each:
+            self.compute((i,), env, lanes)
+            return
+        e, source, start = self.e, self.source(value.root), self.affine(value.at)
+        places = [memory.element(e, source, start + k, value.dtype) for k in range(0, lanes, each)]
+        env[i] = interleave.joined(e, [e.load(place, value.dtype, each, in_order=True) for place in places])
+
     def _load(self, root: int, at: Affine, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         stride = self.stride(at) if lanes > 1 else 1
         return memory.load(self.e, self.source(root), self.affine(at), stride, dtype, lanes, mask)
@@ -382,13 +395,11 @@ class Nest:
     def wide(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else self.e.splat(value, lanes)
 
-    def hoisted(self, needed: Iterable[int], env: Env) -> Env:
-        """The same values, those that vectors will use in every lane already spread."""
+    def hoisted(self, needed: Iterable[int], env: Env, lanes: int) -> Env:
+        """The same values, those that vectors of so many lanes will use in every lane already spread."""
         wanted = {j for i in needed if isinstance(v := self.kernel.values[i], Apply) for j in v.operands}
         return {
-            i: self.e.splat(v, self.lanes)
-            if i in wanted and v.lanes == 1 and self.lanes > 1 and v.text.startswith("%")
-            else v
+            i: self.e.splat(v, lanes) if i in wanted and v.lanes == 1 and lanes > 1 and v.text.startswith("%") else v
             for i, v in env.items()
         }
 

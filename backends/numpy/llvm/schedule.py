@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from graphc import dims
-from graphc.backends.numpy.llvm import interleave, panels, transposes
+from graphc.backends.numpy.llvm import interleave, latency, panels, transposes
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.dims import Size
 from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
@@ -256,19 +256,32 @@ class Schedule:
         kernel, last = self.kernel, self.vector_loop
         if not kernel.sizes:
             return 1
-        work = [v for v, loops in zip(kernel.values, kernel.varies, strict=True) if last in loops or not loops]
-        widest = max((v.dtype.itemsize for v in work), default=8)
         total = sum(map(weight, kernel.values))
         registers = MOST_REGISTERS if total <= 12 else 2 if total <= 400 or together else 1
         apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
         if hurried and total > 12 and not any(isinstance(v, Reduce) for v in kernel.values):
             registers = 1
-        lanes = max(1, registers * machine.register // widest)
+        lanes = max(1, registers * machine.register // self._widest)
         size = kernel.sizes[last]
         while isinstance(size, int) and lanes >= 2 * max(size, 1):
             lanes //= 2
         return lanes
+
+    def abreast(self, machine: Machine, lanes: int) -> int:
+        """Lanes of vectors side by side, for a loop before that of vectors of `lanes`; 0 where that gains nothing."""
+        found = latency.side_by_side(self.kernel, machine) * machine.register // self._widest
+        size = self.kernel.sizes[self.vector_loop] if self.kernel.sizes else 0
+        while isinstance(size, int) and found > size // 2:
+            found //= 2
+        return found if found > lanes else 0
+
+    @cached_property
+    def _widest(self) -> int:
+        """Bytes of the largest elements that vectors have."""
+        kernel, last = self.kernel, self.vector_loop
+        work = (v for v, loops in zip(kernel.values, kernel.varies, strict=True) if last in loops or not loops)
+        return max((v.dtype.itemsize for v in work), default=8)
 
     @cached_property
     def varies(self) -> tuple[frozenset[int], ...]:

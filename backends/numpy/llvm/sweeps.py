@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from graphc.backends.numpy.llvm.across import Across
-from graphc.backends.numpy.llvm.emit import Value
+from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
 from graphc.backends.numpy.llvm.memory import Mask, masked
 from graphc.backends.numpy.llvm.nest import Env, Nest
-from graphc.kernels import Reduce
+from graphc.kernels import Load, Reduce
 
 BLOCK: Final = 4096  # elements summed in vectors before the sum moves to a wider total
 
@@ -75,7 +75,12 @@ class Sweeps:
     def _vector_loop(self, stage: int, env: Env, carried: list[Value]) -> list[Value]:
         nest, e, loop = self.nest, self.nest.e, self.nest.vector_loop
         start, stop = nest.range(loop)
-        env = nest.hoisted(self.schedule.needed(stage), env)
+        if nest.abreast:
+            rest = self._abreast(stage, env, start, stop)
+            if rest is None:
+                return carried
+            start = rest
+        env = nest.hoisted(self.schedule.needed(stage), env, nest.lanes)
         folds = self.schedule.folds(stage)
         once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage))
 
@@ -109,6 +114,36 @@ class Sweeps:
             return block(index, e.select(end < stop, end, stop), held)
 
         return nest.e.loop(start, stop, BLOCK, carried, blocks)
+
+    def _abreast(self, stage: int, env: Env, start: Value, stop: Value) -> Value | None:
+        """The vector loop, vectors side by side, while there are enough; gives where the rest begins, if any."""
+        nest, e, lanes, loop = self.nest, self.nest.e, self.nest.abreast, self.nest.vector_loop
+        needed = self.schedule.needed(stage)
+        env = nest.hoisted(needed, env, lanes)
+        reads = [i for i in needed if isinstance(self.kernel.values[i], Load)]
+        rest = e.fresh("rest")
+
+        def several(index: Value) -> None:
+            nest.index[loop] = index
+            here = dict(env)
+            for i in reads:
+                nest.read_abreast(i, here, lanes)
+            # Within a block LLVM may put instructions in another order: if registers are scarce, all of one vector
+            # before the next is read. So the block ends here, on a condition that always holds, which LLVM can't know.
+            following = e.fresh("read")
+            e.statement(f"br {index < stop!r}, label %{following}, label %{rest}")
+            e.label(following)
+            self._vector(stage, here, lanes, None)
+
+        size = self.kernel.sizes[loop]
+        if isinstance(size, int) and start.text == "0" and stop.text == str(size):
+            end = e.const(size - size % lanes, I64, 1)
+        else:
+            end = start + e.binary("sdiv", stop - start, lanes) * lanes
+        e.span(start, end, lanes, several)
+        e.statement(f"br label %{rest}")
+        e.label(rest)
+        return None if end.text == stop.text else end
 
     def _vector(self, stage: int, env: Env, lanes: int, mask: Mask | None) -> Env:
         """One vector of a sweep: its values and stores."""

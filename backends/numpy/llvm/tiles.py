@@ -154,7 +154,7 @@ class Tiles:
             nest.index[loop] = index
             here = dict(env)
             self._compute_columnless(stage, here, frozenset(self.reduced))
-            starts.append(nest.hoisted(needed, here))
+            starts.append(nest.hoisted(needed, here, nest.lanes))
 
         def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             results: list[list[Value]] = [[] for _ in folds]

@@ -2,7 +2,8 @@
 
 x = 2**k m with m between sqrt(1/2) and sqrt(2), f = m - 1, and s = f / (2 + f), so that log(m) = 2 atanh(s). The sum is
 arranged as in the log of 4.3BSD and FreeBSD (K. C. Ng): the leading terms f - f**2 / 2 stand apart from the polynomial,
-so that nothing cancels near 1.
+so that nothing cancels near 1. The natural logarithm in single precision is a polynomial in f, with m between 2/3 and
+4/3.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import Pair, fast_two_sum, two_product
 
 SQRT_HALF: Final = {dtype: int(np.array(math.sqrt(0.5), dtype).view(bits)) for dtype, bits in BITS.items()}
+TWO_THIRDS: Final = int(np.array(2 / 3, F32).view(BITS[F32]))
 # by how much a subnormal number is scaled to become normal
 SCALE: Final = {F32: 25, F64: 54}
 
@@ -57,9 +59,10 @@ class Parts:
     biased: Value
 
 
-def split(e: Emitter, x: Value, subnormal: bool = True) -> Parts:
-    """The parts of a positive finite number; anything, without harm, of others."""
+def split(e: Emitter, x: Value, subnormal: bool = True, least: int | None = None) -> Parts:
+    """The parts of a positive finite number; anything, without harm, of others. least: the bits of the smallest m."""
     f = format_of(x)
+    least = SQRT_HALF[x.dtype] if least is None else least
     middle = (f.bias + 1) << f.digits
     # the bits of 2**digits, whose fraction takes up an integer
     carrier = (f.bias + f.digits) << f.digits
@@ -69,9 +72,9 @@ def split(e: Emitter, x: Value, subnormal: bool = True) -> Parts:
         small = x < f.smallest
         x = e.select(small, x * 2.0 ** SCALE[x.dtype], x)
         back = e.select(small, e.const(shift + SCALE[x.dtype], x.dtype, x.lanes), shift)
-    above = e.bits(x) + (middle - SQRT_HALF[x.dtype])
+    above = e.bits(x) + (middle - least)
     biased = above.shift_right_logical(f.digits)
-    m = e.bitcast((above & ((1 << f.digits) - 1)) + SQRT_HALF[x.dtype], x.dtype)
+    m = e.bitcast((above & ((1 << f.digits) - 1)) + least, x.dtype)
     return Parts(m, e.bitcast(biased | carrier, x.dtype) - back, biased)
 
 
@@ -96,6 +99,11 @@ def outside(e: Emitter, x: Value, y: Value, pole: float) -> Value:
 
 
 def log(e: Emitter, x: Value) -> Value:
+    if x.dtype == F32:
+        parts = split(e, x, least=TWO_THIRDS)
+        f = parts.m - 1.0
+        tail = f * e.horner(f, coefficients.LOG_NEAR[F32])
+        return outside(e, x, e.fma(parts.k, math.log(2), e.fma(f, tail, f)), 0.0)
     parts = split(e, x)
     return outside(e, x, log_sum(e, parts.m - 1.0, parts.k), 0.0)
 
