@@ -35,7 +35,6 @@ def logic(name: str, arity: int, exact: Rule, doc: str) -> Op:
         name,
         type=elementwise(name, "b"),
         numpy=f"np.{name}",
-        work="other",
         kernel=name,
         work="other",
         exact=exact,
