@@ -441,7 +441,8 @@ def test_after_a_call_that_lost_time_others_run_alone_for_a_while(counted: pool.
         return any(helps() for _ in range(100))
 
     assert comes()
-    assert not any(helps() for _ in range(10))  # 16 times as long as the loss, of more than 40 milliseconds
+    # 16 times as long as the loss, of more than 40 milliseconds: many more calls than these, also of a busy machine
+    assert not any(helps() for _ in range(5))
     threading.Event().wait(workers.LONGEST / 1e9)
     assert comes()
     threading.Event().wait(workers.LONGEST / 1e9)  # whoever uses the pool next finds it ready

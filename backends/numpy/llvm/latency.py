@@ -15,7 +15,8 @@ from graphc.backends.numpy.llvm.machine import Machine
 from graphc.kernels import HALF, Apply, Fixed, Kernel, Load, Position, Reduce
 from graphc.ops import TABLE
 
-# Cycles until a result is there: the longest of Zen 4, Golden Cove and Neoverse V2, about; `other` is a mean.
+# Cycles until a result is there: the longest of Zen 4, Golden Cove and Neoverse V2, about, of which their makers'
+# optimisation guides tell; `other` is a mean.
 CYCLES: Final = {"add": 4, "mul": 4, "other": 2, "div": 14}
 READ: Final = 7  # from the first cache
 STARTED: Final = 2  # operations in a cycle
