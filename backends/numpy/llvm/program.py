@@ -30,7 +30,7 @@ from graphc.backends.numpy.llvm.instructions import (
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sizes import Sizes
-from graphc.backends.numpy.llvm.work import Work
+from graphc.backends.numpy.llvm.work import ALONE, Work
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
@@ -70,6 +70,8 @@ def costs(program: Program) -> Iterator[Work]:
                 yield Work.of(program.kernels[number])
             case Product(stack=stack, rows=rows, inner=inner, columns=columns, dtype=dtype, gram=gram):
                 yield Work.times(dtype.itemsize / (16 if gram else 8), (*stack, rows, inner, columns))
+            case Running(lead=lead, count=count, row=row, kernel=None):
+                yield Work.times(ALONE, (lead, count, row))
             case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
                 yield Work.times(2.0, (lead, count, row))
             case Search(count=count, number=number):
