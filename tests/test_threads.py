@@ -30,9 +30,9 @@ from graphc.backends.numpy.llvm import (
     machine,
     pieces,
     pool,
-    schedule,
     systems,
     threads,
+    work,
     workers,
 )
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host
@@ -56,7 +56,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pool.Pool]:
     """A pool that takes part whatever else the machine does, in kernels that cost an eighth of what is worth it."""
     found = eager()
     monkeypatch.setitem(pool._made, True, found)
-    for module in (schedule, body, pieces, entry, generator):
+    for module in (work, body, pieces, entry, generator):
         monkeypatch.setattr(module, "SHARED", 400_000.0)
     before = found.threads
     found.wary = False
@@ -441,7 +441,8 @@ def test_after_a_call_that_lost_time_others_run_alone_for_a_while(counted: pool.
         return any(helps() for _ in range(100))
 
     assert comes()
-    assert not any(helps() for _ in range(10))  # 16 times as long as the loss, of more than 40 milliseconds
+    # 16 times as long as the loss, of more than 40 milliseconds: many more calls than these, also of a busy machine
+    assert not any(helps() for _ in range(5))
     threading.Event().wait(workers.LONGEST / 1e9)
     assert comes()
     threading.Event().wait(workers.LONGEST / 1e9)  # whoever uses the pool next finds it ready
