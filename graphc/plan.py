@@ -47,7 +47,9 @@ class Range:
     elements: Size
 
     def refuse(self) -> NoReturn:
-        """The error of NumPy's reductions."""
+        """The error of NumPy's functions."""
+        if self.operation.startswith("arg"):
+            raise ValueError(f"attempt to get {self.operation} of an empty sequence")
         raise ValueError(f"zero-size array to reduction operation {self.operation} which has no identity")
 
 

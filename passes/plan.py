@@ -19,6 +19,7 @@ from graphc.passes.reading import VIEWS
 from graphc.plan import Plan, Range, Step, nbytes
 
 SOURCES = frozenset({"input", "const"})
+EXTREMA = {"reduce_max": "maximum", "reduce_min": "minimum", "argmax": "argmax", "argmin": "argmin"}
 Nodes = Mapping[int, dict[str, Any]]
 
 
@@ -63,16 +64,16 @@ def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), tra
 
 
 def _ranges(graph: Graph) -> tuple[Range, ...]:
-    """The ranges of maxima and minima that may be empty."""
+    """The ranges of maxima and minima, and of their positions, that may be empty."""
     found = []
     for data in graph._node.values():
-        if data["op"] not in ("reduce_max", "reduce_min"):
+        if data["op"] not in EXTREMA:
             continue
-        shape = graph._node[data["args"][0]]["type"].shape
-        elements = dims.product([shape[a] for a in dict(data["attrs"])["axes"]])
+        shape, attrs = graph._node[data["args"][0]]["type"].shape, dict(data["attrs"])
+        axes = attrs["axes"] if "axes" in attrs else (attrs["axis"],)
+        elements = dims.product([shape[a] for a in axes])
         if not isinstance(elements, int):
-            operation = "maximum" if data["op"] == "reduce_max" else "minimum"
-            found.append(Range(operation, elements))
+            found.append(Range(EXTREMA[data["op"]], elements))
     return tuple(dict.fromkeys(found))
 
 

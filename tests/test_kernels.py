@@ -313,6 +313,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
     "transposed": (lambda x: np.exp(x.T) + x.T * 2, 2),
     "flipped": (lambda x: np.sin(x[::-1]) + x[:, ::-2].sum(), 2),
     "several results": (lambda x: (x * 2 + 1, np.sum(x * x), np.max(x, axis=0) + 1, np.min(x * 3)), 2),
+    "extrema": (lambda x: (np.argmax(x, axis=1), np.argmin(x * x, axis=0), np.argmax(-x, keepdims=True)), 2),
     "choices": (lambda x: (np.where((x > 0) | (x < -1), x, -x), x > 0.5, np.any(x > 2), (x > 0).sum(1)), 2),
     "casts": (lambda x: ((x * 10).astype(np.int32) // 3, (x > 0).astype(np.float32) + x.astype(np.float32)), 2),
     "middle": (lambda x: np.exp(x) - np.sum(np.exp(x), axis=1, keepdims=True), 3),
@@ -381,7 +382,7 @@ def leaves(tree: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("kernels", GENERATORS)
-@pytest.mark.parametrize("name", ["softmax", "layernorm", "columns", "several results", "choices", "chain"])
+@pytest.mark.parametrize("name", ["softmax", "layernorm", "columns", "several results", "extrema", "choices", "chain"])
 def test_nan_and_infinities_go_where_numpy_sends_them(name: str, kernels: str) -> None:
     f, rank = PROGRAMS[name]
     rng = np.random.default_rng(3)

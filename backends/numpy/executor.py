@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
+from graphc.backends.numpy import selecting
 from graphc.backends.numpy.arguments import InputSpec, integer_casts, refuse_guard, solve_size
 from graphc.backends.numpy.arrays import LARGE
 from graphc.dims import Dim, Size
@@ -34,6 +35,8 @@ NATIVE: Final = {
     "gather": "graphc.backends.numpy.llvm.positions",
     "scatter_add": "graphc.backends.numpy.llvm.positions",
 }
+# ops besides views of which NumPy's functions move numbers or compare them, and so never warn
+SILENT: Final = frozenset({"argmax", "argmin", "argsort", "concatenate", "gather", "searchsorted", "sort"})
 PROGRAM: Final = "graphc.backends.numpy.llvm.native"  # a whole plan in machine code
 KEYWORDS: Final = frozenset(
     [
@@ -187,7 +190,8 @@ class Writer:
 
     def _silent(self) -> bool:
         """Whether no step raises floating-point warnings: kernels do not, and rearranging does not either."""
-        return all(s.kernel is not None or TABLE[self.nodes[s.nodes[0]]["op"]].view for s in self.plan.steps)
+        ops = [self.nodes[s.nodes[0]]["op"] for s in self.plan.steps if s.kernel is None]
+        return all(TABLE[op].view or op in SILENT for op in ops)
 
     def _fill_scope(self, source: str) -> None:
         """Bring in what the text refers to."""
@@ -298,7 +302,7 @@ class Writer:
         """The NumPy meaning of a single node."""
         data = self.nodes[i]
         op = TABLE[data["op"]]
-        call = render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
+        call = self._partition(i) or render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
         if i in step.into:
             return into(call, self.names[step.into[i]])
         if self.native and op.name in NATIVE:
@@ -307,6 +311,16 @@ class Writer:
         if self.native and (op.ufunc or op.name == "matmul") and self._large(data["type"]):
             return into(call, self._empty(data["type"]))
         return call
+
+    def _partition(self, i: int) -> str | None:
+        """The call that sorts as far as it is seen; None where that is no sorting, or all of it."""
+        data = self.nodes[i]
+        found = selecting.places(self.graph, i) if data["op"] == "sort" and self.module == "np" else None
+        if found is None:
+            return None
+        axis = dict(data["attrs"])["axis"]
+        size, shown = data["type"].shape[axis], attr_text("", self._spelled(found))
+        return selecting.call(self._operand(data["args"][0]), shown, axis, size, data["type"].dtype)
 
     def _attrs(self, i: int) -> dict[str, str]:
         return {name: self._attr(i, name, value) for name, value in self.nodes[i]["attrs"]}

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, Final
 
 import optree
+from numpy import ndarray
 
 from graphc.compiler.pytrees import flatten, show_call, unflatten
 from graphc.compiler.sizes import bind_sizes
@@ -44,11 +45,31 @@ class Fallback:
     def after(self, quick: Quick | None) -> Callable[..., Any]:
         """The same, once `quick` has missed the arguments."""
         if quick is None:
-            return self
+            return self._plain() if self.flat and not self._effects else self
 
         def call(*args: Any, **kwargs: Any) -> Any:
             result = quick(args, kwargs)
             return self._call(args, kwargs, sys._getframe(1)) if result is MISSED else result
+
+        return call
+
+    def _plain(self) -> Callable[..., Any]:
+        """The same with as little as possible around a run on positional arrays."""
+        run, arity, single = self.run, self._arity, self.single
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            plain = not kwargs and len(args) == arity
+            for leaf in args:
+                if type(leaf) is not ndarray:
+                    plain = False
+            if not plain:
+                return self._call(args, kwargs, sys._getframe(1))
+            try:
+                results = run(*args)
+            except GraphcError as error:
+                locate(error)
+                raise
+            return results[0] if single else self.pack(results)
 
         return call
 

@@ -14,8 +14,9 @@ from graphc.numpy.methods import axes_of
 from graphc.numpy.picking import part, static_array
 from graphc.numpy.reductions import cumsum, sum
 from graphc.numpy.shaping import broadcast_to, concatenate, ravel, reshape
+from graphc.numpy.sorting import searchsorted
 from graphc.ops.typing import normalise_axis
-from graphc.tracing import Traced, lift, placed
+from graphc.tracing import Traced, holds_traced, lift, placed
 
 __all__ = [
     "ediff1d",
@@ -169,8 +170,8 @@ def _slope(x: Any, axis: int, step: Any, edge_order: int) -> Any:
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Values at points x of the line that joins samples (xp, fp); constant beyond the first and the last.
 
-    At a sample the derivative is that of the piece to its right. Every point is compared with every sample, which takes
-    their product in memory. `period` needs samples that are known when the graph is traced.
+    At a sample the derivative is that of the piece to its right. `period` needs samples that are known when the graph
+    is traced.
     """
     world = common_world(x, xp, fp, left, right, period)
     kind = np.dtype(np.float64)
@@ -199,17 +200,27 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         value = broadcast_to(heights[0], points.type.shape)
     else:
         # how many samples are at most x, less one: the number of the piece
-        reached = world.convert(reshape(points, (*points.type.shape, 1)) >= samples, np.dtype(np.int64))
-        piece = np.clip(sum(reached, axis=-1) - 1, 0, samples.shape[0] - 2)
+        piece = np.clip(searchsorted(samples, points, "right") - 1, 0, samples.shape[0] - 2)
         slope = (diff(heights) / diff(samples))[piece]
         value = slope * (points - samples[piece]) + heights[piece]
-        # beside infinite samples the line is no number: take the sample itself, or the line from the other end
-        value = where(isnan(value) & (points == samples[piece]), heights[piece], value)
-        value = where(isnan(value), slope * (points - samples[piece + 1]) + heights[piece + 1], value)
-        value = where(isnan(value) & (heights[piece] == heights[piece + 1]), heights[piece], value)
+        if not _lines_are_finite(xp, fp):
+            # beside infinite samples the line is no number: take the sample itself, or the line from the other end
+            value = where(isnan(value) & (points == samples[piece]), heights[piece], value)
+            value = where(isnan(value), slope * (points - samples[piece + 1]) + heights[piece + 1], value)
+            value = where(isnan(value) & (heights[piece] == heights[piece + 1]), heights[piece], value)
         value = where(points == samples[-1], heights[-1], value)
     value = where(points < samples[0], below, where(points > samples[-1], above, value))
-    return where(isnan(points), points, value)
+    return value if count == 1 else where(isnan(points), points, value)  # NumPy compares with a single sample alone
+
+
+def _lines_are_finite(xp: Any, fp: Any) -> bool:
+    """Whether samples are known, finite, and so are the slopes between them."""
+    if holds_traced(xp) or holds_traced(fp):
+        return False
+    at, heights = np.asarray(xp, float), np.asarray(fp, float)
+    with np.errstate(all="ignore"):
+        slopes = np.diff(heights) / np.diff(at)
+    return all(bool(np.isfinite(v).all()) for v in (at, heights, slopes))
 
 
 @traceable(np.unwrap)

@@ -14,7 +14,7 @@ import numpy as np
 from graphc.errors import REAL_PARTS, UnsupportedError
 from graphc.ir import DTYPE_NAMES
 from graphc.numpy.checks import memory_order
-from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported_ufunc
 from graphc.numpy.into import Out, store
 from graphc.numpy.marked import Marked
 from graphc.ops import lookup
@@ -241,22 +241,6 @@ def comparison(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
     return universal(ufunc)(apply)  # type: ignore[no-any-return]
 
 
-def _unsupported(ufunc: np.ufunc, name: str) -> UnsupportedError:
-    """The refusal of a ufunc: one of NumPy's, of SciPy's, or one that somebody has made."""
-    if getattr(np, ufunc.__name__, None) is ufunc:
-        return unsupported(name)
-    if getattr(import_module("scipy.special"), ufunc.__name__, None) is ufunc:
-        return import_module("graphc.scipy.alternatives").unsupported("special", name)  # type: ignore[no-any-return]
-    return UnsupportedError(
-        f"the ufunc {name} cannot be traced",
-        expected="a ufunc of NumPy's or SciPy's",
-        actual=repr(ufunc)[:60],
-        loc=(user_locs() or (None,))[0],
-        fix="the function that it was made of, written with NumPy's own; "
-        "or graphc.pure_callback, which calls it as the graph runs, without derivatives",
-    )
-
-
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`__array_ufunc__` of traced values."""
     if any(isinstance(x, Marked) for x in inputs):
@@ -271,7 +255,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
             return FUNCTIONS[ufunc](*inputs, **kwargs)
         if method in METHODS_OF_TRACED:
             return METHODS_OF_TRACED[method](ufunc, *inputs, **kwargs)
-    raise _unsupported(ufunc, name)
+    raise unsupported_ufunc(ufunc, name)
 
 
 # by name of the method: what computes it, a function of the ufunc and its arguments

@@ -257,6 +257,18 @@ def cumprod(x: Array, axis: int, reverse: bool) -> Array:
     return np.flip(np.multiply.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
 
 
+def partition_from(dtype: np.dtype[Any]) -> int:
+    """The length from which on a partition at a few places is faster than sorting, by NumPy 2.4 with AVX-512."""
+    return 2048 if dtype.itemsize == 8 else 4096
+
+
+def sorted_at(x: Array, places: tuple[int, ...], axis: int) -> Array:
+    """The elements in ascending order along an axis, NaN last, as far as some places there are concerned."""
+    if x.shape[axis] < partition_from(x.dtype):
+        return np.sort(x, axis=axis)
+    return np.partition(x, places, axis=axis)
+
+
 def average_ties(values: Array, keys: Array, axis: int) -> Array:
     """The means of the values over runs of equal keys along an axis."""
     lines, runs = (np.moveaxis(v, axis, -1) for v in (values, keys))

@@ -94,6 +94,32 @@ def best_type(op: str) -> Any:
     return rule
 
 
+SHORT: Final = np.dtype(np.int32)
+MANY: Final = 1 << 16  # elements of which a library finds the best along the last axis as fast as kernels, or faster
+
+
+def best_expansion(op: str) -> Any:
+    def expansion(w: Any, x: Any, *, axis: int, keepdims: bool) -> Any:
+        """The first position of what the maximum or minimum is; NaN, which these are then, equals nothing."""
+        elements = dims.product(x.shape)
+        if axis == x.ndim - 1 and isinstance(elements, int) and elements > MANY:
+            return None
+        if x.dtype.kind == "b":
+            x = w.cast(x, dtype=np.dtype(np.uint8), weak=False)
+        size = x.shape[axis]
+        # vectors have more lanes for short positions, if these are known to hold the last one
+        short = isinstance(size, int) and size <= np.iinfo(SHORT).max
+        counts = SHORT if short else INT
+        top = getattr(w, f"reduce_{op[3:]}")(x, axes=(axis,), keepdims=True)
+        place = w.reshape(w.iota(size=size, dtype=counts), shape=tuple(size if k == axis else 1 for k in range(x.ndim)))
+        found = w.logical_or(w.eq(x, top), w.ne(x, x))
+        places = w.where(found, place, w.constant(np.iinfo(counts).max, counts))
+        first = w.reduce_min(places, axes=(axis,), keepdims=keepdims)
+        return w.cast(first, dtype=INT, weak=False) if short else first
+
+    return expansion
+
+
 def best(op: str, doc: str) -> Op:
     def exact(s: Any, x: Any, *, axis: int, keepdims: bool) -> Any:
         better = (lambda a, b: s.less(b, a)) if op == "argmax" else s.less
@@ -106,6 +132,7 @@ def best(op: str, doc: str) -> Op:
         numpy=f"np.{op}({{0}}, axis={{axis}}, keepdims={{keepdims}})",
         work=for_each("other"),
         exact=exact,
+        expansion=best_expansion(op),
         batch=carried,
         domains=("real",),
         samples=(

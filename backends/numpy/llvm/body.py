@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import chains
+from graphc.backends.numpy.llvm import chains, grams, searching
 from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
@@ -27,11 +27,13 @@ from graphc.backends.numpy.llvm.instructions import (
     Rows,
     Run,
     Running,
+    Search,
 )
 from graphc.backends.numpy.llvm.pool import is_alone
 from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.dims import Size
+from graphc.kernels import HALF
 
 INT32: Final = (1 << 31) - 1  # sizes that BLAS takes
 
@@ -40,6 +42,7 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @plain = internal constant i8 78
 @turned = internal constant i8 84
+@lower = internal constant i8 76
 """
 
 
@@ -104,6 +107,8 @@ class Body:
                 self.product(instruction)
             case Rows():
                 self.rows(instruction)
+            case Search():
+                self.search(instruction)
             case Moves():
                 self.moves(instruction)
             case Running():
@@ -214,7 +219,7 @@ class Body:
     def stacked(self, product: Product, axis: int, a: str, b: str, c: str) -> None:
         """The loops over the stack."""
         if axis == len(product.stack):
-            self.gemm(product, a, b, c)
+            self.multiplied(product, a, b, c)
             return
         width = product.dtype.itemsize
         steps = [self.sizes.value(m.strides[axis] * width) for m in (product.a, product.b, product.c)]
@@ -225,40 +230,26 @@ class Body:
 
         self.count(product.stack[axis], body)
 
-    def gemm(self, product: Product, a: str, b: str, c: str) -> None:
+    def multiplied(self, product: Product, a: str, b: str, c: str) -> None:
         """One product. BLAS has columns of adjacent elements, so it is told of the transposed matrices, in turn."""
-        e = self.e
         rows, inner, columns = product.rows, product.inner, product.columns
         for size in (rows, inner, columns):
             self.sizes.at_most(size, INT32)
-        (turn_a, lead_a), (turn_b, lead_b) = (
-            self.leading(product.a, rows, inner),
-            self.leading(product.b, inner, columns),
-        )
+        turn_a, lead_a = self.leading(product.a, rows, inner)
+        turn_b, lead_b = self.leading(product.b, inner, columns)
         _, lead_c = self.leading(product.c, rows, columns)
-        routine = "sgemm" if product.dtype.itemsize == 4 else "dgemm"
-        callee = self.callees.setdefault(routine, f"%callee_{routine}")
         alpha = self.pointer(product.alpha) if isinstance(product.alpha, Place) else self.number(product.alpha, product)
         beta = self.number(product.beta, product)
+        m, n, k = (self.sizes.value(size) for size in (columns, rows, inner))
 
         def multiply() -> None:
-            numbers = (
-                self.sizes.value(columns),
-                self.sizes.value(rows),
-                self.sizes.value(inner),
-                lead_b,
-                lead_a,
-                lead_c,
-            )
-            for k, number in enumerate(numbers):
-                short = number.text
-                if short.startswith("%"):
-                    short = f"%{e.fresh('short')}"
-                    e.statement(f"{short} = trunc {number!r} to i32")
-                e.statement(f"store i32 {short}, ptr %integer{k}")
-            order = [turn_b, turn_a, "%integer0", "%integer1", "%integer2", alpha, b, "%integer3"]
-            order += [a, "%integer4", beta, c, "%integer5"]
-            e.statement(f"call void {callee}({', '.join(f'ptr {x}' for x in order)})")
+            if product.gram:
+                # above the diagonal, that is below it for BLAS
+                self.routine(product, "syrk", "@lower", turn_b, n, k, alpha, a, lead_a, beta, c, lead_c)
+                mirror = grams.declared(self.e.module, product.dtype)
+                self.e.statement(f"call void @{mirror}(ptr {c}, {n!r}, {lead_c!r})")
+            else:
+                self.routine(product, "gemm", turn_b, turn_a, m, n, k, alpha, b, lead_b, a, lead_a, beta, c, lead_c)
 
         if all(isinstance(size, int) for size in (rows, inner, columns)):
             if rows and columns:
@@ -269,6 +260,26 @@ class Body:
         self.when(least > 0, multiply)
         nbytes = self.sizes.value(rows * columns * product.dtype.itemsize)
         self.when(zero, lambda: self.clear(c, nbytes))
+
+    def routine(self, product: Product, name: str, *arguments: str | Value) -> None:
+        """Call a routine of BLAS, which takes numbers by their addresses."""
+        e = self.e
+        routine = f"{'s' if product.dtype.itemsize == 4 else 'd'}{name}"
+        callee = self.callees.setdefault(routine, f"%callee_{routine}")
+        pointers: list[str] = []
+        integers = 0
+        for argument in arguments:
+            if isinstance(argument, str):
+                pointers.append(argument)
+                continue
+            short = argument.text
+            if short.startswith("%"):
+                short = f"%{e.fresh('short')}"
+                e.statement(f"{short} = trunc {argument!r} to i32")
+            e.statement(f"store i32 {short}, ptr %integer{integers}")
+            pointers.append(f"%integer{integers}")
+            integers += 1
+        e.statement(f"call void {callee}({', '.join(f'ptr {x}' for x in pointers)})")
 
     def number(self, number: float, product: Product) -> str:
         """The address of a constant."""
@@ -305,13 +316,18 @@ class Body:
         beside = self.sizes.value(rows.count * rows.row * width)
 
         def lead(first: Value) -> None:
-            here, there = self.moved(array, first * block), self.moved(other, first * beside)
+            here = self.moved(array, first * block)
+            there = other if rows.same else self.moved(other, first * beside)
 
             def each(number: Value) -> None:
                 found = self.position(rows, positions, number)
-                inside, outside = self.moved(here, found * nbytes), self.moved(there, number * nbytes)
+                inside = self.moved(here, found * nbytes)
+                outside = there if rows.same else self.moved(there, number * nbytes)
                 if rows.kernel is None:
                     self.copy(inside, outside, rows.row * width)
+                elif rows.row == 1 and rows.dtype not in (BOOL, HALF):
+                    total = e.load(inside, rows.dtype, 1) + e.load(outside, rows.dtype, 1)
+                    e.store(total, inside)
                 else:
                     self.call(rows.kernel, [inside, outside, inside])
 
@@ -321,6 +337,12 @@ class Body:
             lead(e.const(0, I64, 1))
         else:
             self.count(rows.lead, lead)
+
+    def search(self, search: Search) -> None:
+        name = searching.declared(self.e.module, search.dtype, search.right)
+        pointers = [f"ptr {self.pointer(place)}" for place in (search.edges, search.values, search.target)]
+        sizes = [repr(self.sizes.value(size)) for size in (search.count, search.number)]
+        self.e.statement(f"call void @{name}({', '.join([*pointers, *sizes])})")
 
     def moves(self, moves: Moves) -> None:
         e, kind = self.e, ELEMENTS[moves.dtype if moves.zero else np.dtype(f"u{moves.dtype.itemsize}")]

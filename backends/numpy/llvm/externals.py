@@ -100,7 +100,7 @@ FUNCTIONS: Final = {
     "new_scalar": "PyArray_Scalar",
     "set_handler": "PyDataMem_SetHandler",
 }
-ROUTINES: Final = ("sgemm", "dgemm")
+ROUTINES: Final = ("sgemm", "dgemm", "ssyrk", "dsyrk")
 PARALLEL: Final = "parallel"  # what runs a kernel on several threads
 
 

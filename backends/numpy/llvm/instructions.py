@@ -102,7 +102,8 @@ class Product:
     """Matrix products by BLAS: for each index of `stack`, c = alpha a b + beta c.
 
     They have `rows` and `columns`, and `inner` in between. `alpha` may be a number that is known only at run time, at a
-    place; it must not be 0 there, where BLAS reads neither a nor b.
+    place; it must not be 0 there, where BLAS reads neither a nor b. `gram`: that b is a, turned, and only one triangle
+    of the result is computed; see `grams`.
     """
 
     dtype: DType
@@ -115,6 +116,7 @@ class Product:
     c: Matrix
     alpha: float | Place = 1.0
     beta: float = 0.0
+    gram: bool = False
 
     @property
     def reads(self) -> tuple[Place, ...]:
@@ -136,7 +138,8 @@ class Rows:
 
     An array of shape (lead, *axes, row) is gathered from, or added into; the other one has the shape (lead, count,
     row). `positions` holds `count` positions for each axis, of dtype `kinds`. Negative ones count from the end; one
-    that is out of bounds ends the program. `kernel` adds one row into another; None to gather.
+    that is out of bounds ends the program. `kernel` adds one row into another; None to gather. With `same` the other
+    one has a single element, which goes everywhere.
     """
 
     dtype: DType
@@ -149,6 +152,7 @@ class Rows:
     positions: tuple[Place, ...]
     kinds: tuple[DType, ...]
     kernel: int | None = None
+    same: bool = False
 
     @property
     def reads(self) -> tuple[Place, ...]:
@@ -157,6 +161,27 @@ class Rows:
     @property
     def writes(self) -> tuple[Place, ...]:
         return (self.rows if self.kernel is None else self.array,)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Write a place for each of `number` values: how many of `count` ascending edges are less; see `searching`."""
+
+    dtype: DType
+    count: Size
+    number: Size
+    edges: Place
+    values: Place
+    target: Place
+    right: bool
+
+    @property
+    def reads(self) -> tuple[Place, ...]:
+        return (self.edges, self.values)
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        return (self.target,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +271,7 @@ class Choice:
         return tuple(place for i in (*self.usual, *self.otherwise) for place in i.writes)
 
 
-Instruction = Run | Copy | Clear | Product | Rows | Moves | Running | Choice
+Instruction = Run | Copy | Clear | Product | Rows | Search | Moves | Running | Choice
 
 
 def usual(instructions: Sequence[Instruction]) -> Iterator[Instruction]:

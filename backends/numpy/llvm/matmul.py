@@ -86,7 +86,10 @@ def _by_kernel(builder: Builder, a: Layout, b: Layout, target: Layout) -> None:
 def _by_blas(builder: Builder, a: Layout, b: Layout, target: Layout) -> None:
     *stack, rows, columns = target.shape
     inner = a.shape[-1]
-    a, b = _matrices(builder, a), _matrices(builder, b)
+    turned = (*range(len(stack)), len(stack) + 1, len(stack))
+    gram = a.transposed(turned) == b  # which is then known by its place, so it is copied once at most
+    a = _matrices(builder, a)
+    b = a.transposed(turned) if gram else _matrices(builder, b)
     # a stack of matrices times one: a single product of more rows
     while stack and all(s == 0 for s in b.strides[: len(stack)]):
         joined = a.strides[-1] == 1 and a.strides[len(stack) - 1] == a.shape[-2] * a.strides[-2]

@@ -152,9 +152,9 @@ def _texts(
 ) -> _Texts:
     parts = generator.parts(lowered.kernels, machine, fast, hurried, looks) if lowered.kernels else []
     inside = externals.defined(parts[0].text) if parts else []
-    outside, words = around(lowered, plan, machine, inside, hurried)
+    outside, words, called = around(lowered, plan, machine, inside, hurried)
     names = [f"kernel{number}" for number in dict.fromkeys(lowered.planned)]
-    return _Texts([*parts, outside], ("program", *names, *words), hurried)
+    return _Texts([*parts, *called, outside], ("program", *names, *words), hurried)
 
 
 def _work(lowered: Program) -> float | None:
@@ -165,8 +165,11 @@ def _work(lowered: Program) -> float | None:
 
 def around(
     lowered: Program, plan: Plan, machine: Machine, inside: Sequence[str] = (), hurried: bool = False
-) -> tuple[code.Part, list[str]]:
-    """The module of the function around the kernels, and all externals; some are `inside` the module of the kernels."""
+) -> tuple[code.Part, list[str], list[code.Part]]:
+    """The module of the function around the kernels, all externals, and the modules of the functions that it calls.
+
+    Some externals are `inside` the module of the kernels.
+    """
     module = Module(machine.features_used, hurried)
     whole = [_takes_whole_numbers(plan.graph, i) for i in plan.graph.inputs]
     text, used = program.function(lowered, plan, whole, "program", module)
@@ -178,7 +181,8 @@ def around(
         program.PRELUDE,
         *(generator.declaration(number) for number in range(len(lowered.kernels))),
     ]
-    return code.Part("\n".join([*head, module.text(), text]), BRIEF if hurried else _level(lowered)), words
+    part = code.Part("\n".join([*head, module.text(), text]), BRIEF if hurried else _level(lowered))
+    return part, words, code.helpers(module)
 
 
 def _level(lowered: Program) -> int:

@@ -314,7 +314,8 @@ class Nest:
                 case Fixed(dtype=dtype, number=number):
                     return e.const(number, dtype, lanes)
                 case Position(dtype=dtype, at=at):
-                    return e.convert(self._position(at, lanes), dtype)
+                    # integers of fewer bits wrap as those of 64 do
+                    return e.convert(self._position(at, lanes, dtype if dtype.kind in "iu" else I64), dtype)
                 case Load(dtype=dtype) if i in self.copies:
                     copied = self.copies[i]
                     place = self.affine(copied.at) - copied.first
@@ -407,13 +408,15 @@ class Nest:
         stride = at.strides[self.vector_loop]
         return stride if isinstance(stride, int) else self.size(stride)
 
-    def _position(self, at: Affine, lanes: int) -> Value:
-        base = self.affine(at)
+    def _position(self, at: Affine, lanes: int, dtype: DType) -> Value:
+        e = self.e
+        base = e.convert(self.affine(at), dtype)
         if lanes == 1:
             return base
         stride = self.stride(at)
-        step = self.e.const(stride, I64, 1) if isinstance(stride, int) else stride
-        return self.e.splat(base, lanes) + memory.lane_numbers(self.e, lanes) * self.e.splat(step, lanes)
+        step = e.convert(e.const(stride, I64, 1) if isinstance(stride, int) else stride, dtype)
+        numbers = memory.lane_numbers(e, lanes, dtype)
+        return e.splat(base, lanes) + (numbers if stride == 1 else numbers * e.splat(step, lanes))
 
     def _within(self, within: Sequence[Within], lanes: int, mask: Mask | None) -> Mask | None:
         """Where a load's conditions hold, and the mask."""

@@ -102,7 +102,7 @@ def chosen(program: Program, machine: Machine) -> Program:
 
 def _chosen(product: Product, limits: Limits, kernels: list[Kernel]) -> Instruction:
     """The product, or a kernel in its place; where the number of rows has a name, the one or the other."""
-    if product.stack or product.beta or product.alpha != 1.0:
+    if product.stack or product.beta or product.alpha != 1.0 or product.gram:
         return product
     kernel = _kernel(product)
     found = panels(kernel)

@@ -66,7 +66,7 @@ def _rows(indices: Sequence[Array], sizes: Sequence[int]) -> Array | None:
         if first < 0:
             position = np.where(position < 0, position + size, position)
         total = total * size + position
-    return np.ascontiguousarray(total)
+    return np.asarray(total, order="C")  # `ascontiguousarray` would make a number an array of one
 
 
 def source(dtype: DType, machine: Machine) -> str:

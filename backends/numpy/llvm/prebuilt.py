@@ -17,7 +17,17 @@ from typing import Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm import archive, kinds, panel_products, positions, reuse, transposes, workers
+from graphc.backends.numpy.llvm import (
+    archive,
+    grams,
+    kinds,
+    panel_products,
+    positions,
+    reuse,
+    searching,
+    transposes,
+    workers,
+)
 from graphc.backends.numpy.llvm.code import Part, helpers, name
 from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
@@ -61,11 +71,24 @@ def mathematics(machine: Machine) -> Iterator[Part]:
 
 
 def products(machine: Machine) -> Iterator[Part]:
-    """What multiplies matrices by panels."""
+    """What multiplies matrices by panels, and what completes symmetric products."""
+    for dtype in (F32, F64):
+        module = Module(machine.features_used)
+        grams.declared(module, dtype)
+        yield from helpers(module)
     for dtype in (F32, F64) if machine.register in LIMITS else ():
         for turned in (False, True):
             module = Module(machine.features_used)
             panel_products.declared(module, dtype, turned, machine)
+            yield from helpers(module)
+
+
+def searches(machine: Machine) -> Iterator[Part]:
+    """What searches ascending arrays."""
+    for dtype in KERNEL_DTYPES:
+        for right in (False, True):
+            module = Module(machine.features_used)
+            searching.declared(module, dtype, right)
             yield from helpers(module)
 
 
@@ -92,6 +115,7 @@ def parts(kind: Kind) -> Iterator[Part]:
     """All that programs of a kind of processors share."""
     yield from mathematics(kind.machine)
     yield from products(kind.machine)
+    yield from searches(kind.machine)
     yield from transposed(kind.machine)
     yield from services(kind)
 

@@ -24,10 +24,11 @@ from graphc.backends.numpy.llvm.instructions import (
     Rows,
     Run,
     Running,
+    Search,
     usual,
 )
 from graphc.backends.numpy.llvm.module import Module
-from graphc.backends.numpy.llvm.schedule import Schedule, Work
+from graphc.backends.numpy.llvm.schedule import ALONE, Schedule, Work
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.plan import Plan
 
@@ -38,6 +39,7 @@ KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
 TOGETHER: Final = 64  # instructions of a basic block: LLVM's time for one grows with the square of its length
 RELEASE: Final = 400_000.0  # additions, roughly: beyond, other threads may run meanwhile
+SEARCH: Final = 20.0  # additions for a search of a length with a name
 CALL: Final = 1000.0  # additions that a call takes in any case
 
 PRELUDE: Final = """
@@ -65,10 +67,14 @@ def costs(program: Program) -> Iterator[Work]:
         match instruction:
             case Run(kernel=number):
                 yield Work.of(program.kernels[number])
-            case Product(stack=stack, rows=rows, inner=inner, columns=columns, dtype=dtype):
-                yield Work.times(dtype.itemsize / 8, (*stack, rows, inner, columns))
+            case Product(stack=stack, rows=rows, inner=inner, columns=columns, dtype=dtype, gram=gram):
+                yield Work.times(dtype.itemsize / (16 if gram else 8), (*stack, rows, inner, columns))
+            case Running(lead=lead, count=count, row=row, kernel=None):
+                yield Work.times(ALONE, (lead, count, row))
             case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
                 yield Work.times(2.0, (lead, count, row))
+            case Search(count=count, number=number):
+                yield Work.times(2.0 * count.bit_length() if isinstance(count, int) else SEARCH, (number,))
             case Moves(count=count):
                 yield Work.times(1.0, (count,))
             case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import chains, moves, panels, updates
+from graphc.backends.numpy.llvm import chains, grams, moves, panels, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
     Moves,
@@ -20,6 +20,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Rows,
     Run,
     Running,
+    Search,
     Storage,
     same_count,
 )
@@ -76,7 +77,7 @@ def _refused(data: dict[str, Any]) -> str | None:
 
 def lower(plan: Plan, machine: Machine | None = None) -> Program:
     """The program of a plan, for whose graph `why_not` gives None; for this processor, unless one is given."""
-    program = panels.chosen(moves.merged(updates.merged(_Steps(plan).run())), machine or host())
+    program = panels.chosen(grams.chosen(moves.merged(updates.merged(_Steps(plan).run()))), machine or host())
     kernels = (k if small_product(k) or panels.panels(k) else unrolled(k) for k in program.kernels)
     return replace(program, kernels=tuple(kernels))
 
@@ -273,18 +274,19 @@ class _Steps(Builder):
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
         added, *positions = (self.layout(a) for a in data["args"])
-        added = self.dense(added)
+        shape, axis = data["type"].shape, dict(data["attrs"])["axis"]
+        row = dims.product(shape[axis + len(positions) :])
+        same = row == 1 and not any(added.strides)  # one number everywhere, as in counting
+        added = added if same else self.dense(added)
         target = self.result(node)
         self.clear(target)
-        axis = dict(data["attrs"])["axis"]
-        known = self.known(target, axis, positions)
+        known = None if same else self.known(target, axis, positions)
         number = target.dtype.kind != "f" or target.dtype in FLOATS  # half precision is added in single
         if known is not None and number and np.unique(known).size == known.size:
             places = Place.of(added), Place.of(target), None, self.constant(known)
             self.instructions.append(Moves(target.dtype, known.size, *places, zero=target.dtype.kind == "f"))
             return
-        row = dims.product(target.shape[axis + len(positions) :])
-        self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row))
+        self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row), same)
 
     def known(self, array: Layout, axis: int, positions: Sequence[Layout]) -> np.ndarray[Any, Any] | None:
         """Which elements of an array constant positions pick, if they pick single ones and are all within bounds."""
@@ -303,6 +305,14 @@ class _Steps(Builder):
                 return None
         whole = [np.where(i < 0, i + d, i).astype(np.int64) for i, d in zip(found, sizes, strict=True)]
         return np.ravel(np.ravel_multi_index(np.broadcast_arrays(*whole), sizes))
+
+    def searchsorted(self, node: int, data: dict[str, Any]) -> None:
+        edges, values = (self.dense(self.layout(a)) for a in data["args"])
+        target = self.result(node)
+        (count,), number = edges.shape, dims.product(values.shape)
+        places = Place.of(edges), Place.of(values), Place.of(target)
+        right = dict(data["attrs"])["right"]
+        self.instructions.append(Search(edges.dtype, count, number, *places, right))
 
     def running(self, node: int, data: dict[str, Any]) -> None:
         attrs = dict(data["attrs"])
@@ -326,9 +336,18 @@ class _Steps(Builder):
         )
 
     def rows(
-        self, axis: int, array: Layout, other: Layout, positions: Sequence[Layout], kernel: int | None = None
+        self,
+        axis: int,
+        array: Layout,
+        other: Layout,
+        positions: Sequence[Layout],
+        kernel: int | None = None,
+        same: bool = False,
     ) -> None:
-        """Gather from a dense array, or scatter into it, at positions along its axes from `axis` on."""
+        """Gather from a dense array, or scatter into it, at positions along its axes from `axis` on.
+
+        same: whether the other array has one number everywhere.
+        """
         stop = axis + len(positions)
         picked = other.shape[axis : len(other.shape) - (len(array.shape) - stop)]
         dense = [self.dense(p.broadcast(picked)) for p in positions]
@@ -344,6 +363,7 @@ class _Steps(Builder):
                 positions=tuple(Place.of(p) for p in dense),
                 kinds=tuple(p.dtype for p in dense),
                 kernel=kernel,
+                same=same,
             )
         )
 
@@ -386,6 +406,7 @@ STEPS: Final[dict[str, Callable[[_Steps, int, dict[str, Any]], None]]] = {
     "insert_slice": _Steps.insert_slice,
     "gather": _Steps.gather,
     "scatter_add": _Steps.scatter_add,
+    "searchsorted": _Steps.searchsorted,
     "matmul": _Steps.matmul,
     **dict.fromkeys(RUNNING, _Steps.running),
 }
