@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.machine import best_of
+from benchmarks.machine import best_of, copies, updates
 from benchmarks.prepared import Array, Prepared
 from benchmarks.workload import Workload
 
@@ -55,13 +55,8 @@ def limit(workload: Workload, nbytes: int) -> Limit:
     if workload.flops:
         return Limit(fastest(products(workload.flops, workload.dtype)))
     moved = max(nbytes, LEAST)
-    source = np.ones(moved // 16)
-    if workload.carry:
-        # both read and written, it is half as large as a source and a target
-        return Limit(partial(np.negative, source, out=source), moved / nbytes)
-    target = np.zeros_like(source)
-    ways = (partial(np.copyto, target, source), partial(np.negative, source, out=target))
-    return Limit(fastest(ways), moved / nbytes)
+    ways = updates if workload.carry else copies
+    return Limit(fastest(ways(moved)), moved / nbytes)
 
 
 def products(flops: float, dtype: type[np.floating[Any]]) -> Iterable[Callable[[], object]]:

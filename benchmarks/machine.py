@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,26 +51,29 @@ def best_of(work: Callable[[], object], seconds: float) -> float:
     return best
 
 
-def copy_bandwidth(size: int, seconds: float = 0.3) -> float:
-    """Bytes read and written per second from one array to another whose pages are there already.
+def copies(size: int) -> tuple[Callable[[], object], ...]:
+    """Ways to read and write so many bytes in all, from one array to another whose pages are there already.
 
-    The faster of the C library's copy and of a plain loop of vectors: either may be.
+    The C library's copy and a plain loop of vectors: either may be the faster one.
     """
     source = np.ones(size // 16)
     target = np.zeros_like(source)
-    return max(
-        rate(lambda: np.copyto(target, source), 2 * source.nbytes, seconds / 2),
-        rate(lambda: np.negative(source, out=target), 2 * source.nbytes, seconds / 2),
-    )
+    return partial(np.copyto, target, source), partial(np.negative, source, out=target)
 
 
-def update_bandwidth(size: int, seconds: float = 0.3) -> float:
-    """Bytes read and written per second where each number is replaced in its place.
+def updates(size: int) -> tuple[Callable[[], object], ...]:
+    """The way to read and write so many bytes in all, replacing each number in its place.
 
-    That is more than a copy reaches: half as much memory is touched, and no line is fetched only to be overwritten.
+    It is faster than a copy: half as much memory is touched, and no line is fetched only to be overwritten.
     """
     array = np.ones(size // 16)
-    return rate(lambda: np.negative(array, out=array), 2 * array.nbytes, seconds)
+    return (partial(np.negative, array, out=array),)
+
+
+def bandwidth_of(ways: Callable[[int], tuple[Callable[[], object], ...]], size: int, seconds: float = 0.3) -> float:
+    """Bytes read and written per second by the fastest of some ways to move so many."""
+    found = ways(size)
+    return max(rate(way, size, seconds / len(found)) for way in found)
 
 
 def rate(work: Callable[[], object], nbytes: int, seconds: float) -> float:
@@ -92,8 +96,8 @@ def product_rate(dtype: type[np.floating[Any]], n: int = 1024, seconds: float = 
 
 def limits() -> dict[str, Any]:
     return {
-        "copy": [[size, copy_bandwidth(size)] for size in COPY_SIZES],
-        "update": [[size, update_bandwidth(size)] for size in COPY_SIZES],
+        "copy": [[size, bandwidth_of(copies, size)] for size in COPY_SIZES],
+        "update": [[size, bandwidth_of(updates, size)] for size in COPY_SIZES],
         "sgemm": product_rate(np.float32),
         "dgemm": product_rate(np.float64),
     }

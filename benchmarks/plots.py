@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.limit import LEAST
 from benchmarks.results import BASE, Report, Row
 from benchmarks.tables import size
 
@@ -97,7 +98,7 @@ def limits(report: Report) -> Any:
 
 def _limited(report: Report) -> list[Row]:
     """The rows that are not so small that a call costs more than the work."""
-    return [row for row in report.rows if BASE in row.measured() and (row.flops or row.bytes >= 2**18)]
+    return [row for row in report.rows if BASE in row.measured() and (row.flops or row.bytes >= LEAST)]
 
 
 def latency(report: Report) -> Any:

@@ -336,13 +336,15 @@ def rewrite_graph(
 def _may_change(graph: Graph, rows: Rows, procedures: Sequence[Procedure]) -> bool:
     """Whether anything in the graph as it stands matches; looking costs far less than copying."""
     nodes = graph._node
-    anywhere = [p for p in procedures if p.op is None]
-    at_op = {op: [p for p in procedures if p.op == op] for op in {p.op for p in procedures}}
+    by_op: dict[str | None, list[Procedure]] = {}
+    for procedure in procedures:
+        by_op.setdefault(procedure.op, []).append(procedure)
+    anywhere = by_op.get(None, [])
     for i, data in nodes.items():
         for row in rows.possible(nodes, data):
             if next(matches(nodes, i, row.pattern, {}), None) is not None:
                 return True
-        for procedure in (*anywhere, *at_op.get(data["op"], ())):
+        for procedure in (*anywhere, *by_op.get(data["op"], ())):
             if procedure.may_apply(nodes, data):
                 return True
     return False

@@ -572,6 +572,15 @@ def test_the_special_functions_keep_digits_that_scipys_lose() -> None:
             np.testing.assert_allclose(found, expected, rtol=16 * np.finfo(float).eps)
 
 
+def test_gammaln_of_single_precision_is_rounded_once() -> None:
+    """Also beside its zeros 1 and 2, and between them, where sums of single precision would cancel."""
+    x = np.concatenate([np.linspace(0.5, 2.5, 400), [1 + 1e-6, 2 - 1e-6]]).astype(np.float32)
+    found = graphc.compile(lambda v: scipy.special.gammaln(v), x)(x)
+    assert found.dtype == np.float32
+    exact = np.array([float(mp.loggamma(mp.mpf(float(v)))) for v in x])
+    np.testing.assert_array_less(np.abs(found - exact), 0.501 * np.spacing(np.abs(exact).astype(np.float32)))
+
+
 # --- derivatives --------------------------------------------------------------------------------------------
 
 # name, function, exact function, points

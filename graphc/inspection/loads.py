@@ -31,7 +31,7 @@ class Load:
             return 1
         if isinstance(self.work, Dim) or isinstance(self.parts, Dim):
             return None
-        from graphc.backends.numpy.llvm.schedule import SHARED
+        from graphc.backends.numpy.llvm.work import SHARED
         from graphc.backends.numpy.llvm.workers import SHARE
 
         return max(1, min(int(self.work / SHARE), self.parts)) if self.work >= SHARED else 1
@@ -67,8 +67,10 @@ def loads(plan: Plan) -> tuple[Load, ...]:
 
 def _measured(kernel: Kernel) -> tuple[Size, Size]:
     """The work of a kernel, and into how many parts it can be divided."""
-    from graphc.backends.numpy.llvm.schedule import MOST_PIECES, Schedule, Work
+    from graphc.backends.numpy.llvm.pieces import MOST_PIECES
+    from graphc.backends.numpy.llvm.schedule import Schedule
     from graphc.backends.numpy.llvm.unroll import unrolled
+    from graphc.backends.numpy.llvm.work import Work
 
     kernel = unrolled(kernel)
     (each, sizes), schedule = Work.of(kernel), Schedule(kernel)

@@ -184,6 +184,9 @@ def log_erfc(x: Array) -> Array:
 
 def gammaln(x: Array) -> Array:
     """log |gamma(x)|; near its zeros 1 and 2, where SciPy's loses digits, by its series (dlmf.nist.gov/5.7.3)."""
+    if x.dtype != np.float64:
+        # SciPy's is computed in double precision, which leaves digits enough
+        return special("gammaln", x)
     near = (x > 0.5) & (x < 2.5)
     first = x < 1.5
     z = np.where(near, np.where(first, x - 1, x - 2), x.dtype.type(0))

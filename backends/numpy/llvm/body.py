@@ -30,8 +30,9 @@ from graphc.backends.numpy.llvm.instructions import (
     Search,
 )
 from graphc.backends.numpy.llvm.pool import is_alone
-from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.backends.numpy.llvm.work import SHARED, Work
 from graphc.dims import Size
 from graphc.kernels import HALF
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG
-from graphc.backends.numpy.llvm.schedule import is_transcendental
+from graphc.backends.numpy.llvm.work import is_transcendental
 from graphc.errors import UnsupportedError
 from graphc.kernels import Apply, Kernel, Reduce
 

@@ -379,6 +379,13 @@ class Emitter:
         mask = f"<{lanes} x i32> zeroinitializer"
         return self.instruction(f"shufflevector {first!r}, {vector} poison, {mask}", scalar.dtype, lanes)
 
+    def shuffle(self, first: Value, second: Value | None, lanes: Sequence[int]) -> Value:
+        """Lanes of a vector, or of two of the same type, counted through; any, where -1 is asked for."""
+        shown = ", ".join("i32 poison" if k < 0 else f"i32 {k}" for k in lanes)
+        other = repr(second) if second is not None else f"{first.type} poison"
+        text = f"shufflevector {first!r}, {other}, <{len(lanes)} x i32> <{shown}>"
+        return self.instruction(text, first.dtype, len(lanes))
+
     def lane(self, vector: Value, index: int) -> Value:
         """One lane as a scalar."""
         if vector.lanes == 1:

@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.backends.numpy.llvm.externals import PARALLEL, array_api
-from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
+from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.work import SHARED, Work
 from graphc.kernels import KERNEL_DTYPES, Kernel
 
 HEAD: Final = object.__basicsize__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value
 from graphc.kernels import Fold, fold_identity
 
 
@@ -37,17 +37,10 @@ def across(e: Emitter, fold: Fold, vector: Value) -> Value:
     """All lanes as one, in a fixed order: halves upon halves."""
     while vector.lanes > 1:
         half = vector.lanes // 2
-        kind = llvm_type(vector.dtype, vector.lanes)
-
-        def part(first: int, kind: str = kind, half: int = half, vector: Value = vector) -> Value:
-            mask = f"<{half} x i32> <" + ", ".join(f"i32 {first + k}" for k in range(half)) + ">"
-            found = e.instruction(f"shufflevector {vector!r}, {kind} poison, {mask}", vector.dtype, half)
-            return e.lane(found, 0) if half == 1 else found
-
         if half == 1:
             low, high = e.lane(vector, 0), e.lane(vector, 1)
         else:
-            low, high = part(0), part(half)
+            low, high = (e.shuffle(vector, None, range(first, first + half)) for first in (0, half))
         vector = combine(e, fold, low, high)
     return vector
 

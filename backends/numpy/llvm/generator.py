@@ -14,8 +14,9 @@ from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import BRIEF, Library, Machine, host
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.pool import pool
-from graphc.backends.numpy.llvm.schedule import SHARED, Schedule, Work
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.unroll import unrolled
+from graphc.backends.numpy.llvm.work import SHARED, Work
 from graphc.dims import Size
 from graphc.kernels import Kernel
 

@@ -23,6 +23,7 @@ LEAST: Final = 80
 MOST: Final = (1 << 31) - 1
 SQUARE: Final = 32  # bytes of a row of a square: half a line, so that eight rows fit into the registers of every kind
 TILE: Final = 64  # rows of a tile: what it reads and writes stays in the first cache
+PARAMETERS: Final = "ptr %matrix, i64 %size, i64 %apart"
 
 
 def chosen(program: Program) -> Program:
@@ -55,9 +56,6 @@ def declared(module: Module, dtype: DType) -> str:
     text, inside = _helper(name, dtype, module.features)
     module.help(name, f"declare void @{name}({PARAMETERS})", inside, text)
     return name
-
-
-PARAMETERS: Final = "ptr %matrix, i64 %size, i64 %apart"
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graphc.backends.numpy.llvm.emit import Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import Emitter, Value
 from graphc.dims import Size
 from graphc.kernels import Affine, Kernel, Load
 
@@ -100,8 +100,8 @@ def deinterleaved(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
         return list(vectors)
     if stride % 2 == 0:
         pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-        even = deinterleaved(e, [shuffled(e, a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
-        odd = deinterleaved(e, [shuffled(e, a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
+        even = deinterleaved(e, [e.shuffle(a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
+        odd = deinterleaved(e, [e.shuffle(a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
         return [v for pair in zip(even, odd, strict=True) for v in pair]
     found = []
     for place in range(stride):
@@ -111,7 +111,7 @@ def deinterleaved(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
             # lanes that the vectors so far hold, and those of this one
             first = wanted if m == 1 else range(lanes)
             mask = [f if w < m * lanes else w - (m - 1) * lanes for f, w in zip(first, wanted, strict=True)]
-            total = shuffled(e, total, vectors[m], [k if k < 2 * lanes else -1 for k in mask])
+            total = e.shuffle(total, vectors[m], [k if k < 2 * lanes else -1 for k in mask])
         found.append(total)
     return found
 
@@ -123,14 +123,14 @@ def moved(e: Emitter, first: Value, others: Value, places: Sequence[int]) -> lis
         more = e.instruction(f"insertelement {first.type} poison, {others!r}, i32 0", first.dtype, lanes)
     else:
         more = widened(e, others, lanes)
-    return [first if p == 0 else shuffled(e, first, more, range(p, p + lanes)) for p in places]
+    return [first if p == 0 else e.shuffle(first, more, range(p, p + lanes)) for p in places]
 
 
 def joined(e: Emitter, vectors: Sequence[Value]) -> Value:
     """One vector of the lanes of several, of which there is a power of two."""
     while len(vectors) > 1:
         pairs = zip(vectors[::2], vectors[1::2], strict=True)
-        vectors = [shuffled(e, a, b, range(2 * a.lanes)) for a, b in pairs]
+        vectors = [e.shuffle(a, b, range(2 * a.lanes)) for a, b in pairs]
     return vectors[0]
 
 
@@ -143,7 +143,7 @@ def interleaved(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
         found = []
         for a, b in zip(interleaved(e, vectors[::2]), interleaved(e, vectors[1::2]), strict=True):
             zipped = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
-            found += [shuffled(e, a, b, zipped[:lanes]), shuffled(e, a, b, zipped[lanes:])]
+            found += [e.shuffle(a, b, zipped[:lanes]), e.shuffle(a, b, zipped[lanes:])]
         return found
     found = []
     for m in range(stride):
@@ -155,21 +155,11 @@ def interleaved(e: Emitter, vectors: Sequence[Value]) -> list[Value]:
                 f if p < place else lanes + lane if p == place else -1
                 for f, (lane, p) in zip(first, wanted, strict=True)
             ]
-            total = shuffled(e, total, vectors[place], mask)
+            total = e.shuffle(total, vectors[place], mask)
         found.append(total)
     return found
 
 
-def shuffled(e: Emitter, a: Value, b: Value, mask: Sequence[int]) -> Value:
-    """Lanes of two vectors, counted through; any, where -1 is asked for."""
-    shown = ", ".join("i32 poison" if k < 0 else f"i32 {k}" for k in mask)
-    text = f"shufflevector {a!r}, {b!r}, <{len(mask)} x i32> <{shown}>"
-    return e.instruction(text, a.dtype, len(mask))
-
-
 def widened(e: Emitter, vector: Value, lanes: int) -> Value:
     """The vector with more lanes; what these hold is left open."""
-    shown = ", ".join("i32 poison" if k >= vector.lanes else f"i32 {k}" for k in range(lanes))
-    kind = llvm_type(vector.dtype, vector.lanes)
-    text = f"shufflevector {vector!r}, {kind} poison, <{lanes} x i32> <{shown}>"
-    return e.instruction(text, vector.dtype, lanes)
+    return e.shuffle(vector, None, [k if k < vector.lanes else -1 for k in range(lanes)])

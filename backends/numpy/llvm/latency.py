@@ -15,7 +15,8 @@ from graphc.backends.numpy.llvm.machine import Machine
 from graphc.kernels import HALF, Apply, Fixed, Kernel, Load, Position, Reduce
 from graphc.ops import TABLE
 
-# Cycles until a result is there: the longest of Zen 4, Golden Cove and Neoverse V2, about; `other` is a mean.
+# Cycles until a result is there: the longest of Zen 4, Golden Cove and Neoverse V2, about, of which their makers'
+# optimisation guides tell; `other` is a mean.
 CYCLES: Final = {"add": 4, "mul": 4, "other": 2, "div": 14}
 READ: Final = 7  # from the first cache
 STARTED: Final = 2  # operations in a cycle
@@ -51,7 +52,17 @@ class Demand(NamedTuple):
 
 def side_by_side(kernel: Kernel, machine: Machine) -> int:
     """A power of two; 1 where the order is no matter, or nothing is known about it."""
+    return _count(demand(kernel, machine), machine)
+
+
+def instructions(kernel: Kernel, machine: Machine) -> int:
+    """How many there are, about, for vectors side by side; 0 if there is one after the other."""
     found = demand(kernel, machine)
+    count = _count(found, machine)
+    return 0 if found is None or count == 1 else count * found.operations
+
+
+def _count(found: Demand | None, machine: Machine) -> int:
     if found is None or found.vectors * found.operations <= AHEAD:
         return 1
     count = 1
@@ -60,13 +71,6 @@ def side_by_side(kernel: Kernel, machine: Machine) -> int:
     while count > 1 and (count * found.operations > BODY or not _fits(found, count, machine)):
         count //= 2
     return count
-
-
-def instructions(kernel: Kernel, machine: Machine) -> int:
-    """How many there are, about, for vectors side by side."""
-    count = side_by_side(kernel, machine)
-    found = demand(kernel, machine) if count > 1 else None
-    return 0 if found is None else count * found.operations
 
 
 def _fits(found: Demand, count: int, machine: Machine) -> bool:
@@ -81,7 +85,7 @@ def _fits(found: Demand, count: int, machine: Machine) -> bool:
 
 
 def demand(kernel: Kernel, machine: Machine) -> Demand | None:
-    """For an elementwise kernel of sums, products, quotients, choices and comparisons of adjacent elements."""
+    """Of sums, products, quotients, choices and comparisons of adjacent elements; None for any other kernel."""
     if not kernel.sizes or interleave.loads(kernel) or interleave.stores(kernel):
         return None
     last = len(kernel.sizes) - 1

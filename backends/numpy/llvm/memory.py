@@ -79,9 +79,7 @@ Mask: TypeAlias = Value | Tail
 
 def backwards(e: Emitter, vector: Value) -> Value:
     """The lanes of a vector, the last one first."""
-    order = ", ".join(f"i32 {lane}" for lane in reversed(range(vector.lanes)))
-    text = f"shufflevector {vector!r}, {vector.type} poison, <{vector.lanes} x i32> <{order}>"
-    return e.instruction(text, vector.dtype, vector.lanes)
+    return e.shuffle(vector, None, range(vector.lanes)[::-1])
 
 
 def _reversed(mask: Mask | None) -> Mask | None:

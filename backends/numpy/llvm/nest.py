@@ -13,7 +13,8 @@ from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
-from graphc.backends.numpy.llvm.schedule import WEIGHTS, Schedule, weight
+from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.work import WEIGHTS, weight
 from graphc.dims import Size
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Within
 from graphc.ops import TABLE

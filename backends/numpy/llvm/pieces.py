@@ -16,10 +16,11 @@ from graphc.backends.numpy.llvm.emit import F64, I64, DType, Value
 from graphc.backends.numpy.llvm.externals import PARALLEL, declarations
 from graphc.backends.numpy.llvm.folding import folded, identity, joined, wide
 from graphc.backends.numpy.llvm.nest import Nest
-from graphc.backends.numpy.llvm.schedule import MOST_PIECES, SHARED, Work, weight
+from graphc.backends.numpy.llvm.work import SHARED, Work, weight
 from graphc.kernels import Reduce
 
 PIECE: Final = 131_072  # additions that a piece costs at least
+MOST_PIECES: Final = 128  # of a kernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ from graphc.backends.numpy.llvm.instructions import (
     usual,
 )
 from graphc.backends.numpy.llvm.module import Module
-from graphc.backends.numpy.llvm.schedule import ALONE, Schedule, Work
+from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.backends.numpy.llvm.work import ALONE, Work
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`

@@ -10,67 +10,30 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, cmp_to_key, lru_cache
-from itertools import pairwise
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from graphc import dims
 from graphc.backends.numpy.llvm import interleave, latency, panels, transposes
 from graphc.backends.numpy.llvm.machine import Machine
-from graphc.dims import Size
-from graphc.kernels import Apply, Kernel, Load, Reduce, Store, Within
-from graphc.ops import TABLE
+from graphc.backends.numpy.llvm.segments import Segment, segments
+from graphc.backends.numpy.llvm.work import Work, weight
+from graphc.kernels import Apply, Kernel, Load, Reduce, Store
 
 TILE: Final = 2048  # columns whose accumulators stay in the first cache; narrower tiles read memory in jumps
 STACK: Final = 1 << 17  # bytes of all rows of a tile: threads may have small stacks
 MOST_REGISTERS: Final = 4  # of a vector
+FEW: Final = 12  # additions that an element costs, for which so many pay
+MANY: Final = 400  # additions from which on more values live at a time than there are registers for two of each
 HEAVY: Final = 8  # operations: more are kept in memory for a later sweep rather than repeated
 
-# What an operation costs, in additions. With registers of 64 bytes (Zen 4) an addition takes about 0.03 ns in single
-# precision, and in double 0.1 to 0.25 ns, as functions are longer there than their weight says.
-WEIGHTS: Final = {"add": 1, "mul": 1, "other": 1, "div": 4, "transcendental": 10}
-
-
-def weight(value: object) -> int:
-    """About how many additions a value costs."""
-    if not isinstance(value, Apply):
-        return 0
-    return _weight(value.op)
-
-
-def is_transcendental(op: str) -> bool:
-    """Whether an elementwise op is an elementary function that takes tens of instructions.
-
-    >>> is_transcendental("tanh"), is_transcendental("sqrt")
-    (True, False)
-    """
-    return _weight(op) == WEIGHTS["transcendental"]
-
-
-@lru_cache(maxsize=1024)
-def _weight(op: str) -> int:
-    work = TABLE[op].work
-    return WEIGHTS["transcendental" if work is None else work if isinstance(work, str) else "div"]
-
-
-ALONE: Final = 8  # what an operation on one number costs, of those that go by vectors and wait for nothing
-SHARED: Final = 3e6  # additions: kernels that cost more, 80 microseconds in single precision, run on several threads
-MOST_PIECES: Final = 128  # of a kernel that runs in pieces
 MOST_FOLDS: Final = 32  # reductions of a kernel that runs in pieces: each takes 2 KiB of the stack
 ENOUGH: Final = 32  # parts of a division
 COLUMNS: Final = 512  # of a tile are divided at once
 LINE: Final = 1024  # elements of a vector loop are
-SEGMENTS: Final = 5  # into which the conditions on a loop may cut it: each repeats the loop's code
 REPEATS: Final = 15  # of the innermost code, by the segments of all loops
-
-
-class Segment(NamedTuple):
-    """A part of a loop, up to `stop`, and which conditions on the loop hold in it and which do not."""
-
-    stop: Size
-    decided: Mapping[Within, bool]
 
 
 class Division(NamedTuple):
@@ -82,36 +45,6 @@ class Division(NamedTuple):
     loop: int
     width: int
     step: int = 1
-
-
-class Work(NamedTuple):
-    """About how many additions in single precision a kernel costs: `each`, times every one of the sizes."""
-
-    each: float
-    sizes: tuple[Size, ...]
-
-    @classmethod
-    def of(cls, kernel: Kernel) -> Work:
-        each = panels.COST if panels.panels(kernel) else 2.0 + sum(map(weight, kernel.values))
-        # half as many of twice the width fit into a register, and into a line of the cache
-        each *= max([1.0, *(value.dtype.itemsize / 4 for value in kernel.values)])
-        return cls.times(each if kernel.sizes else ALONE * each, kernel.sizes)
-
-    @classmethod
-    def times(cls, each: float, sizes: Iterable[Size]) -> Work:
-        """So much for each element of an array of these sizes."""
-        named = []
-        for size in sizes:
-            if isinstance(size, int):
-                each *= size
-            else:
-                named.append(size)
-        return cls(each, tuple(named))
-
-    @property
-    def may_be_much(self) -> bool:
-        """Whether it can be worth more than one thread."""
-        return bool(self.sizes) or self.each >= SHARED
 
 
 @dataclass(frozen=True)
@@ -257,10 +190,10 @@ class Schedule:
         if not kernel.sizes:
             return 1
         total = sum(map(weight, kernel.values))
-        registers = MOST_REGISTERS if total <= 12 else 2 if total <= 400 or together else 1
+        registers = MOST_REGISTERS if total <= FEW else 2 if total <= MANY or together else 1
         apart = max((g.stride for g in self.loads_apart.values()), default=1)
         registers = min(registers, max(1, 4 // apart))
-        if hurried and total > 12 and not any(isinstance(v, Reduce) for v in kernel.values):
+        if hurried and total > FEW and not any(isinstance(v, Reduce) for v in kernel.values):
             registers = 1
         lanes = max(1, registers * machine.register // self._widest)
         size = kernel.sizes[last]
@@ -463,44 +396,3 @@ class Schedule:
             if isinstance(value, Apply):
                 stack.extend(value.operands)
         return total
-
-
-def segments(size: Size, conditions: Mapping[Within, int]) -> tuple[Segment, ...]:
-    """A loop cut where conditions on it begin or end to hold; they come with how often each is asked.
-
-    Conditions whose ends have no known order, or too many of them, are left open but for the most frequent one.
-
-    >>> [(s.stop, *s.decided.values()) for s in segments(9, {Within(0, 2, 7): 1})]
-    [(2, False), (7, True), (9, False)]
-    """
-    if not conditions:
-        return (Segment(size, {}),)
-    wanted = sorted(conditions, key=lambda w: -conditions[w])
-    ends = _ordered({end for w in wanted for end in (w.start, w.stop)} | {0, size})
-    if ends is None or len(ends) > SEGMENTS + 1:
-        # where the end of the one condition comes before its start, the segment between them is empty
-        wanted = wanted[:1]
-        ends = [0, wanted[0].start, wanted[0].stop, size]
-    place = {end: k for k, end in enumerate(ends)}
-    found = []
-    for k, (start, stop) in enumerate(pairwise(ends)):
-        if start != stop:
-            found.append(Segment(stop, {w: place[w.start] <= k < place[w.stop] for w in wanted}))
-    return tuple(found) or (Segment(size, {}),)
-
-
-def _ordered(sizes: Iterable[Size]) -> list[Size] | None:
-    """Sizes in ascending order; None if the order depends on what the named sizes are."""
-    undecided = False
-
-    def compare(a: Size, b: Size) -> int:
-        nonlocal undecided
-        if dims.less_equal(a, b):
-            return -1
-        if dims.less_equal(b, a):
-            return 1
-        undecided = True
-        return 0
-
-    result = sorted(sizes, key=cmp_to_key(compare))
-    return None if undecided else result

@@ -19,7 +19,6 @@ import numpy as np
 
 from graphc.backends.numpy.llvm import memory
 from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Value
-from graphc.backends.numpy.llvm.interleave import shuffled
 from graphc.backends.numpy.llvm.module import Features, Module
 from graphc.kernels import Kernel, Load, Reduce
 
@@ -172,6 +171,6 @@ def transposed(e: Emitter, vectors: list[Value]) -> list[Value]:
             # of each pair of groups of lanes the first ones of both vectors, then the second ones
             firsts = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
             seconds = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
-            found[k], found[k + distance] = shuffled(e, a, b, firsts), shuffled(e, a, b, seconds)
+            found[k], found[k + distance] = e.shuffle(a, b, firsts), e.shuffle(a, b, seconds)
         vectors, distance = found, 2 * distance
     return vectors

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from graphc.backends.numpy.llvm.schedule import weight
+from graphc.backends.numpy.llvm.work import weight
 from graphc.kernels import Affine, Apply, Fixed, Fold, Kernel, Load, Position, Reduce, Store, Value, Within, reordered
 
 LONGEST: Final = 8  # points of a loop that is written out

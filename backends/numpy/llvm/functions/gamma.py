@@ -51,13 +51,14 @@ def _gammaln_right(e: Emitter, z: Value, log_z: Value, rest: Value) -> Value:
     near = near - e.select(first, rest, zero)
     inverse = 1.0 / z
     tail = inverse * e.estrin(inverse * inverse, coefficients.STIRLING[z.dtype])
-    by = z - 0.5
+    # half of all, as the product may overflow where its correction brings it back
+    by = e.fma(z, 0.5, -0.25)
     # (z - 1/2) log(z) - z is (z - 1/2) (log(z) - 1) - 1/2
     less = log_z - 1.0
     product, lost = two_product(e, by, less)
-    tail = tail + e.fma(by, rest + ((log_z - less) - 1.0), lost)
-    # the correction is no number where the product overflows
-    far = e.select(product < math.inf, product + (tail + (HALF_LOG_2PI - 0.5)), product)
+    tail = e.fma(tail + (HALF_LOG_2PI - 0.5), 0.5, e.fma(by, rest + ((log_z - less) - 1.0), lost))
+    # the correction is no number where the product overflows all the same
+    far = e.select(product < math.inf, product + tail, product) * 2.0
     return e.select(z < 2.5, near, far)
 
 
