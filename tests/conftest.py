@@ -7,12 +7,16 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from graphc.backends.numpy.llvm.pool import Pool
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -179,3 +183,28 @@ def cp() -> Any:
     if not found:
         pytest.skip("there is no GPU that CuPy can use")
     return cupy
+
+
+@lru_cache(maxsize=1)
+def eager() -> Pool:
+    """A pool of threads that wakes them for little work."""
+    from graphc.backends.numpy.llvm import pool, workers
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(workers, "SHARE", 200_000.0)
+        return pool.Pool(2)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """A pool that takes part whatever else the machine does, in kernels that cost an eighth of what is worth it."""
+    from graphc.backends.numpy.llvm import body, entry, generator, pieces, pool, work
+
+    found = eager()
+    monkeypatch.setitem(pool._made, True, found)
+    for module in (work, body, pieces, entry, generator):
+        monkeypatch.setattr(module, "SHARED", 400_000.0)
+    before = found.threads
+    found.wary = False
+    yield found
+    found.threads, found.wary = before, True
