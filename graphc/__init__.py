@@ -67,6 +67,11 @@ def __getattr__(name: str) -> _Any:
     return found
 
 
+def __dir__() -> list[str]:
+    """What completion offers: names that are not loaded yet too."""
+    return sorted({*globals(), *_LATER})
+
+
 __version__ = "0.1.0"
 
 __all__ = [

@@ -47,6 +47,7 @@ class Fusion:
     graph: Graph
     groups: tuple[Group, ...]
     refusals: tuple[Refusal, ...]
+    wanted: bool = True  # without, each operation is a call of its own: `kernels="none"`, or the order is NumPy's
 
     def explain(self, producer: str | int, consumer: str | int) -> str:
         """Why two nodes, the second reading the first, run in one kernel or do not.
@@ -54,6 +55,8 @@ class Fusion:
         A node is what the dump of `graph` calls it, or its id.
         """
         first, second = self._node(producer), self._node(consumer)
+        if not self.wanted:
+            return "nothing is fused: the function was compiled without kernels"
         for group in self.groups:
             if first in group.nodes and second in group.nodes:
                 return "they run in one kernel"

@@ -108,6 +108,8 @@ def test_explain() -> None:
     graph, fusion = fused("softmax")
     exp, div = (next(i for i, d in graph._node.items() if d["op"] == op) for op in ("exp", "div"))
     assert fusion.explain(exp, div) == "they run in one kernel"
+    plain = graphc.compile(lambda x: np.exp(x) + 1, "f64[n]", kernels="none").fusion
+    assert plain.explain("%1", "%2") == "nothing is fused: the function was compiled without kernels"
 
 
 def test_sums_in_two_directions_are_one_kernel() -> None:

@@ -664,3 +664,42 @@ def test_a_size_guarded_inside_and_outside_a_derivative_is_explained_once() -> N
     guards = f.explain().rpartition("guards: ")[2]
     assert guards.count(" == ") == 1, guards
     np.testing.assert_array_equal(f(np.ones((2, 3)), x[:3], t[:3])[1], [[1 / 3] * 3] * 2)
+
+
+DERIVED: dict[str, Callable[[Any], Any]] = {
+    "grad": graphc.grad,
+    "jit of grad": lambda f: graphc.jit(graphc.grad(f)),
+    "grad of grad": lambda f: graphc.grad(lambda x, y: np.sum(graphc.grad(f)(x, y))),
+    "jacobian": graphc.jacobian,
+    "hessian": graphc.hessian,
+    "jvp": lambda f: graphc.jit(lambda x, y: graphc.jvp(f, (x, y), (x, y))),
+    "vjp": lambda f: graphc.jit(lambda x, y: graphc.vjp(f, x, y)[1](1.0)),
+    "linearize": lambda f: graphc.jit(lambda x, y: graphc.linearize(f, x, y)[1](x, y)),
+    "vmap": lambda f: graphc.jit(lambda x, y: graphc.vmap(f, in_axes=(None, 1))(x, y[:, None])),
+}
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_sizes_that_do_not_fit_are_the_same_error_in_a_derivative(name: str) -> None:
+    f = DERIVED[name](lambda x, y: np.sum((x - y) ** 2))
+    for n in (4, 5):
+        f(np.ones(n), np.ones(n))
+    with pytest.raises(graphc.errors.ShapeError, match="sub: shapes do not broadcast") as found:
+        f(np.ones(5), np.ones(3))
+    assert found.value.loc is not None
+    assert "(x - y) ** 2" in found.value.loc.source
+    assert "guards" not in f.explain()
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_questions_about_sizes_are_guards_in_a_derivative(name: str) -> None:
+    def loss(x: Any, y: Any) -> Any:
+        return np.sum(x[:3] * y[:3]) ** 2 if x.shape[0] > 3 else np.sum(x * y) ** 2
+
+    f, plain = DERIVED[name](loss), DERIVED[name](lambda x, y: np.sum(x[:3] * y[:3]) ** 2)
+    for n in (10, 12, 2, 30, 3):
+        x, y = np.arange(1.0, n + 1), np.linspace(0.5, 2.0, n)
+        for found, wanted in zip(*(graphc.compiler.flatten(g(x, y))[0] for g in (f, plain)), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert compiles(f) == 3
+    assert "test_jit.py" in f.explain().splitlines()[1].rpartition("guards: ")[2]

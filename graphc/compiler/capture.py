@@ -35,15 +35,19 @@ def trace_call(
     hints: Mapping[str, int] | None = None,
     inputs: Sequence[int] | None = None,
     donated: Sequence[int] = (),
+    within: TracingWorld | None = None,
 ) -> Traceout:
     """Run `f` once on traced stand-ins for the leaves of `args` and `kwargs`, which are specs.
 
     `inputs` numbers the leaves to replace, in the order of the graph's inputs, and leaves the others as they are;
-    `donated` those of which the graph may take the memory.
+    `donated` those of which the graph may take the memory. `hints` are the sizes of the call that is being compiled;
+    a function that is a part of the trace `within`, and has its named sizes, has its hints too.
     """
     tree = (tuple(args), dict(kwargs))
     leaves, in_tree = flatten(tree)
     names = leaf_names(f, tree)
+    if within is not None:
+        hints = within.facts.hints
     with paused_gc(), tracing(function_name(f), hints) as world:
         replaced = range(len(leaves)) if inputs is None else inputs
         for n in replaced:
@@ -54,6 +58,8 @@ def trace_call(
         outputs, out_tree = flatten(call(f, call_args, call_kwargs))
         given = [k for k, n in enumerate(replaced) if n in set(donated)]
         graph = world.builder.finish([output_value(o, world, f).id for o in outputs], given)
+        if within is not None:
+            within.asked.update(world.asked)
         return Traceout(graph, in_tree, out_tree, tuple(world.captures), world.asked)
 
 

@@ -107,7 +107,8 @@ class Compiled:
             backend = backend_module(options.backend)
             on_gpu = generator == "cuda"
             natively = generator is not None and not on_gpu and backend.runs_natively(optimised, generator)
-            self.fusion = Fusion(optimised, (), ()) if generator is None else fuse(optimised, on_gpu or natively)
+            unfused = Fusion(optimised, (), (), wanted=False)
+            self.fusion = unfused if generator is None else fuse(optimised, on_gpu or natively)
             # on a GPU storage is taken from a pool, at no cost: results that overwrite operands would gain nothing
             overwrite = not options.exact_order and not on_gpu
             self.plan: Plan = make_plan(optimised, overwrite=overwrite, groups=self.fusion.groups, traced=graph)

@@ -96,11 +96,13 @@ class Fallback:
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         leaves, structure = flatten((args, kwargs))
         if structure != self.in_tree:
+            by_name = bool(kwargs) and not self.in_tree.child(1).num_leaves
             raise StructureError(
                 f"{self.graph.name}: the arguments differ in structure from those it was compiled for",
                 expected=show_call(self.graph.name, self.in_tree, self.graph.input_types),
                 actual=show_call(self.graph.name, structure, leaves),
-                fix="pass tuples, lists and dicts as in the specs, or use jit, which compiles for each structure",
+                fix=("pass the arguments by position" if by_name else "pass tuples, lists and dicts as in the specs")
+                + ", or use jit, which compiles for each structure",
             )
         return leaves
 

@@ -229,6 +229,22 @@ def unsupported(name: str) -> UnsupportedError:
     )
 
 
+def unsupported_ufunc(ufunc: np.ufunc, name: str) -> UnsupportedError:
+    """The refusal of a ufunc: one of NumPy's, of SciPy's, or one that somebody has made."""
+    if getattr(np, ufunc.__name__, None) is ufunc:
+        return unsupported(name)
+    if getattr(import_module("scipy.special"), ufunc.__name__, None) is ufunc:
+        return import_module("graphc.scipy.alternatives").unsupported("special", name)  # type: ignore[no-any-return]
+    return UnsupportedError(
+        f"the ufunc {name} cannot be traced",
+        expected="a ufunc of NumPy's or SciPy's",
+        actual=repr(ufunc)[:60],
+        loc=(user_locs() or (None,))[0],
+        fix="the function that it was made of, written with NumPy's own; "
+        "or graphc.pure_callback, which calls it as the graph runs, without derivatives",
+    )
+
+
 def instead_of(function: str) -> str:
     """What to write in place of a function of NumPy's or SciPy's that asked a traced value for what it has not."""
     package, _, name = function.rpartition(".")

@@ -14,7 +14,7 @@ import numpy as np
 from graphc.errors import REAL_PARTS, UnsupportedError
 from graphc.ir import DTYPE_NAMES
 from graphc.numpy.checks import memory_order
-from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported
+from graphc.numpy.dispatch import FUNCTIONS, any_traced, check_caller, common_world, traceable, unsupported_ufunc
 from graphc.numpy.into import Out, store
 from graphc.numpy.marked import Marked
 from graphc.ops import lookup
@@ -255,7 +255,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
             return FUNCTIONS[ufunc](*inputs, **kwargs)
         if method in METHODS_OF_TRACED:
             return METHODS_OF_TRACED[method](ufunc, *inputs, **kwargs)
-    raise unsupported(name)
+    raise unsupported_ufunc(ufunc, name)
 
 
 # by name of the method: what computes it, a function of the ufunc and its arguments

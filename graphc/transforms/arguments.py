@@ -41,7 +41,7 @@ def check_differentiable(type: TensorType, transform: str) -> None:
             expected="f16, f32 or f64",
             actual=repr(type),
             loc=(user_locs() or (None,))[0],
-            fix="convert it: x.astype(float), or leave it out of argnums",
+            fix="a float: 3.0 in place of 3, x.astype(float) of an array; or leave the argument out of argnums",
         )
 
 

@@ -32,7 +32,7 @@ class Jvp(Transform):
         world = surrounding((primals, tangents), "jvp")
         lifted, structure = lift_argument(tuple(primals), world, "jvp")
         pushed = matching(tangents, structure, [x.type for x in lifted], world, "jvp: tangents")
-        out = trace_call(self._f, unflatten(structure, lifted), {})
+        out = trace_call(self._f, unflatten(structure, lifted), {}, within=world)
         graph = jvp_graph(prepared(out.graph), range(len(lifted)), with_value=True)
         values = inline(world, graph, [*lifted, *out.captures, *pushed])
         count = len(out.graph.outputs)
@@ -135,7 +135,7 @@ def traced_linearize(
     f: Callable[..., Any], lifted: Sequence[Traced], structure: Any, world: TracingWorld
 ) -> tuple[Any, Callable[..., Any]]:
     """`linearize` inside a trace, at leaves of the structure that belong to the trace."""
-    out = trace_call(f, unflatten(structure, lifted), {})
+    out = trace_call(f, unflatten(structure, lifted), {}, within=world)
     graph = prepared(out.graph)
     types = [x.type for x in lifted]
     operands = [*lifted, *out.captures]

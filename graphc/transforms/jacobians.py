@@ -47,7 +47,7 @@ class _Jacobian(Transform):
         for n, part in zip(numbers, unflatten(structure, lifted), strict=True):
             call[n] = part
         place = {id(leaf): k for k, leaf in enumerate(flatten((call, kwargs))[0])}
-        out = trace_call(self._f, tuple(call), kwargs, inputs=[place[id(leaf)] for leaf in lifted])
+        out = trace_call(self._f, tuple(call), kwargs, inputs=[place[id(leaf)] for leaf in lifted], within=world)
         graph = prepared(out.graph)
         operands = [*lifted, *out.captures]
         inline(world, graph, operands)  # the effects of the function are part of its derivative

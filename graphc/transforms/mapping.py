@@ -85,7 +85,7 @@ class _Vmap(Transform):
             leaves[n] = TensorType([value.type.shape[k] for k in others], value.type.dtype)
         size = common_size(world, sizes)
         arguments, keywords = unflatten(structure, leaves)
-        out = trace_call(self._f, arguments, keywords, inputs=inputs)
+        out = trace_call(self._f, arguments, keywords, inputs=inputs, within=world)
         has_rows = [*(axes[n] is not None for n in inputs), *(False for _ in out.captures)]
         graph, carried = batched_graph(out.graph, has_rows, size)
         values = inline(world, graph, [*operands, *out.captures])

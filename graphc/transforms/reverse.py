@@ -39,7 +39,7 @@ class _Gradient(Transform):
             arguments[n] = unflatten(structure, leaves)
             lifted.extend(leaves)
         place = {id(leaf): k for k, leaf in enumerate(flatten((arguments, kwargs))[0])}
-        out = trace_call(self._f, tuple(arguments), kwargs, inputs=[place[id(leaf)] for leaf in lifted])
+        out = trace_call(self._f, tuple(arguments), kwargs, inputs=[place[id(leaf)] for leaf in lifted], within=world)
         self._check_scalar(out)
         graph = value_and_gradient_graph(prepared(out.graph), range(len(lifted)))
         values = inline(world, graph, [*lifted, *out.captures])
@@ -140,7 +140,7 @@ def _split(graph: Graph) -> SplitFunction:
 
 def traced_vjp(f: Callable[..., Any], primals: Any, world: TracingWorld) -> tuple[Any, Callable[[Any], Any]]:
     lifted, structure = lift_argument(primals, world, "vjp")
-    out = trace_call(f, unflatten(structure, lifted), {})
+    out = trace_call(f, unflatten(structure, lifted), {}, within=world)
     graph = prepared(out.graph)
     operands = [*lifted, *out.captures]
     values = inline(world, graph, operands)
