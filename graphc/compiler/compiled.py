@@ -18,6 +18,7 @@ from graphc.compiler.fallback import MISSED, Fallback
 from graphc.compiler.structures import giver, taker
 from graphc.dims import symbols
 from graphc.errors import DonationWarning, ShapeError, UnsupportedError
+from graphc.forks import Lock
 from graphc.ir import Graph, paused_gc
 from graphc.passes import pipeline
 from graphc.passes.fuse import fuse
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 5  # results that a warning names
 KERNELS: Final = ("llvm", "ufunc", "none")
+
+# A fork waits for it, as there are locks that only who compiles knows of: LLVM's, and those of cached properties.
+_compiling: Final = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class Compiled:
         self.options = options
         self.in_tree = in_tree
         self.out_tree = out_tree
-        with paused_gc():
+        with _compiling.held, paused_gc():
             self.passes = pipeline.run(graph, options.pipeline, checker())
             optimised = self.passes[-1].graph if self.passes else graph
             generator = options.generator

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
+from weakref import WeakSet
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from graphc.ir import TensorType, paused_gc
 from graphc.tracing import STACK, TracingWorld, assigned, deepest, lift, locate, located
 
 CACHE_SIZE = 256
+_JITTED: Final[WeakSet[Jitted]] = WeakSet()
 FAST_CALLS = 1024  # calls remembered with all their types and sizes
 MOST_DROPPED = 10_000  # signatures remembered, by their hash, for `explain` alone
 
@@ -67,9 +70,13 @@ class Jitted(Wrapper):
         self._cache_size = cache_size
         self._varying = varying
         self._plain = not self._statics and varying is None
+        self._unlock()
+        self.clear_cache()
+        _JITTED.add(self)
+
+    def _unlock(self) -> None:
         self._lock = threading.RLock()  # held while a function is compiled
         self._books = threading.Lock()  # held for moments, even where `_lock` is not
-        self.clear_cache()
 
     def clear_cache(self) -> None:
         """Forget what was compiled, and why."""
@@ -299,6 +306,16 @@ class Jitted(Wrapper):
 
     def __repr__(self) -> str:
         return f"<jit {function_name(self)}>"
+
+
+def _unlock_all() -> None:
+    for jitted in _JITTED:
+        jitted._unlock()
+
+
+if hasattr(os, "register_at_fork"):
+    # a fork can't wait for them: who holds one runs the user's function
+    os.register_at_fork(after_in_child=_unlock_all)
 
 
 def _in_short(error: Exception) -> str:

@@ -12,9 +12,10 @@ from functools import lru_cache
 from keyword import iskeyword
 from numbers import Integral
 from operator import index
-from threading import RLock
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
+
+from graphc.forks import Lock
 
 # Limits that every Dim obeys, chosen so that the text of any Dim fits in MAX_TEXT and nests less than
 # MAX_NESTING: whatever can be built can be pickled, and hostile text is refused in bounded time.
@@ -131,7 +132,7 @@ _NAME = re.compile("[A-Za-z_][A-Za-z_0-9]*")
 
 ATOMS: WeakValueDictionary[str, Atom] = WeakValueDictionary()
 DIMS: WeakValueDictionary[frozenset[tuple[Monomial, int]], Dim] = WeakValueDictionary()
-_LOCK = RLock()
+_LOCK = Lock()
 
 
 def symbol(name: str) -> Dim:
@@ -150,7 +151,7 @@ def symbol(name: str) -> Dim:
 
 
 def variable(atom: Atom) -> Dim:
-    with _LOCK:
+    with _LOCK.held:
         interned = ATOMS.get(atom.text)
         if interned is None:
             ATOMS[atom.text] = interned = atom
@@ -178,7 +179,7 @@ def _dim(terms: dict[Monomial, int]) -> Dim:
     if weight > MAX_WEIGHT:
         raise ValueError(f"size too large: {len(terms)} terms that weigh more than {MAX_WEIGHT}")
     made = Dim(tuple(sorted(terms.items(), key=_order) if len(terms) > 1 else terms.items()), weight)
-    with _LOCK:
+    with _LOCK.held:
         if (known := DIMS.get(key)) is not None:
             return known
         DIMS[key] = made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,6 +10,7 @@ import numpy as np
 
 from graphc.dims import Dim
 from graphc.errors import REAL_PARTS, UnsupportedError
+from graphc.forks import Lock
 from graphc.ir import Builder, TensorType
 from graphc.ops.world import Operand, size_value
 from graphc.tracing.delegates import namespace
@@ -21,12 +21,12 @@ from graphc.tracing.worlds import TracingWorld, deepest
 
 # The world of free symbols lives as long as any value in it.
 _symbols: list[weakref.ref[TracingWorld]] = []
-_symbols_lock: Final = threading.Lock()
+_symbols_lock: Final = Lock()
 
 
 def free_symbol(name: str, type: TensorType) -> Traced:
     """A free variable, for building expressions without a function."""
-    with _symbols_lock:
+    with _symbols_lock.held:
         world = _symbols[0]() if _symbols else None
         if world is None:
             world = TracingWorld(Builder("expression"))

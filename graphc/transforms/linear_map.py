@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from graphc.compiler import Compiled, Traceout, flatten, is_array, not_an_array, trace_call, type_of, unflatten
+from graphc.forks import Lock
 from graphc.ir import Graph, TensorType, static_shape
 from graphc.passes.derive import split
 from graphc.tracing import STACK, TracingWorld, deepest, inline, lift, located, world_of
@@ -36,7 +36,7 @@ def surroundings(out: Traceout) -> TracingWorld | None:
 # What was derived and compiled of which graph. The function is traced at each call, which sees what has changed
 # around it since; the rest takes far longer, and depends on the graph alone.
 _DERIVED: Final[OrderedDict[tuple[str, Graph], Any]] = OrderedDict()
-_LOCK: Final = threading.Lock()
+_LOCK: Final = Lock()
 LIMIT: Final = 128
 
 T = TypeVar("T")
@@ -45,13 +45,13 @@ T = TypeVar("T")
 def derived(what: str, graph: Graph, make: Callable[[Graph], T]) -> T:
     """`make(graph)`, or what it gave for an equal graph before. `what` names it."""
     key = (what, graph)
-    with _LOCK:
+    with _LOCK.held:
         found: T | None = _DERIVED.get(key)
         if found is not None:
             _DERIVED.move_to_end(key)
             return found
     made = make(graph)
-    with _LOCK:
+    with _LOCK.held:
         _DERIVED[key] = made
         while len(_DERIVED) > LIMIT:
             _DERIVED.popitem(last=False)
