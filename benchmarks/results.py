@@ -100,7 +100,7 @@ class Gain:
     def of(cls, row: Row) -> Gain | None:
         """What the outcomes of a row say; None unless a pair was measured."""
         found = row.measured()
-        names = [pair(number) for number in range(len(found))]
+        names = [pair(number) for number in range(len(row.outcomes))]
         pairs = [(found[one].samples, found[two].samples) for one, two in names if {one, two} <= found.keys()]
         if not pairs:
             return None

@@ -403,6 +403,10 @@ def test_a_gain_is_the_median_of_pairs() -> None:
     gain = Gain.of(row)
     assert gain is not None
     assert gain.ratios == [1.0, 3.0]
+    row.outcomes.update(dict.fromkeys((*pair(0), *pair(1)), Outcome(reason="crashed")))
+    gain = Gain.of(row)
+    assert gain is not None
+    assert gain.ratios == [3.0]
 
 
 def test_a_gain_of_one_pair_has_the_spread_of_its_samples() -> None:

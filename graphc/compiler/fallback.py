@@ -59,7 +59,7 @@ class Fallback:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             plain = not kwargs and len(args) == arity
-            for leaf in args:
+            for leaf in args:  # a loop costs less than a generator
                 if type(leaf) is not ndarray:
                     plain = False
             if not plain:

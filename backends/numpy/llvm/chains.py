@@ -15,7 +15,7 @@ from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.dims import Size
 from graphc.ops import TABLE
 
-SIDE_BY_SIDE: Final = 8  # rows
+SIDE_BY_SIDE: Final = 8  # rows: two additions begin in a cycle, and each takes some four
 
 
 def apart(row: Size) -> bool:
