@@ -82,3 +82,14 @@ def test_the_gradient_of_an_embedding() -> None:
     expected = np.zeros_like(table)
     np.add.at(expected, words, 2 * (table[words] @ w)[:, None] * w)
     np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+
+
+def test_the_gradient_of_numbers_picked_by_a_table_of_named_size() -> None:
+    """Whether the numbers that are added are one and the same is then a question of sizes."""
+
+    def loss(x: Any, positions: Any, w: Any) -> Any:
+        return np.sum(np.take(x, positions, axis=0) * w)
+
+    compiled = graphc.compile(graphc.grad(loss), "f64[4,1]", "i64[2,m]", "f64[2,m,1]", kernels="llvm")
+    positions, w = np.array([[0, 3, 0], [1, 0, 3]]), np.arange(1.0, 7.0).reshape(2, 3, 1)
+    np.testing.assert_array_equal(compiled(np.zeros((4, 1)), positions, w), [[9.0], [4.0], [0.0], [8.0]])

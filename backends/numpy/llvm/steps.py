@@ -276,7 +276,7 @@ class _Steps(Builder):
         added, *positions = (self.layout(a) for a in data["args"])
         shape, axis = data["type"].shape, dict(data["attrs"])["axis"]
         row = dims.product(shape[axis + len(positions) :])
-        same = row == 1 and not any(added.strides)  # one number everywhere, as in counting
+        same = row == 1 and all(stride == 0 for stride in added.strides)  # one number everywhere, as in counting
         added = added if same else self.dense(added)
         target = self.result(node)
         self.clear(target)
