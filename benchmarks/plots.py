@@ -90,7 +90,7 @@ def limits(report: Report) -> Any:
     axes.set_yticks(range(len(rows)), [f"{row.name} ({row.bound})" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("share of the measured limit: bandwidth of a copy or an update of that size, or matrix product")
-    axes.set_title(f"Machine limits: {_circumstances(report)}", fontsize=10)
+    axes.set_title(f"Machine limits, but of the smallest rows: {_circumstances(report)}", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

@@ -152,7 +152,7 @@ def comparison_table(new: Report, old: Report) -> RenderableType:
 
 
 def show(report: Report, console: Console, with_rows: bool = True) -> None:
-    """The whole run, a table for each row too if wanted."""
+    """The whole run; with a table for each row, and that of threads, unless they were shown as they came."""
     for row in report.rows if with_rows else ():
         console.print(row_table(row, report), "")
     if report.rows:
@@ -162,7 +162,7 @@ def show(report: Report, console: Console, with_rows: bool = True) -> None:
                 title = report.peers[own].title
                 text = f"{times(best[0])} over {best[1]} rows (geometric mean)"
                 console.print(f"the fastest peer of each row / {title}: {text}")
-    if report.threads:
+    if report.threads and with_rows:
         console.print(threads_table(report))
     if report.latency:
         title = "compile latency: seconds to the first result, fresh process, empty caches"
