@@ -256,24 +256,34 @@ aside:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads are not moved")
 def test_a_thread_on_the_cpu_of_another_one_of_its_job_is_moved() -> None:
-    """It may run wherever it might before, and stays where there is nowhere else."""
+    """From then on it keeps off that CPU, wherever the main thread may run; it stays where there is nowhere else."""
     library = code.library((code.Part(systems.LINUX_PLACES + PLACES),), host(), ("places",))
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_bool)(library.addresses["places"])
     allowed = os.sched_getaffinity(0)
-    where = (ctypes.c_int32 * 2)()
+    found: list[tuple[tuple[int, ...], set[int]]] = []
+
+    def worker(cpu: int, crowded: bool) -> None:
+        where = (ctypes.c_int32 * 2)()
+        os.sched_setaffinity(0, {cpu})  # of this thread alone
+        run(where, crowded)
+        found.append((tuple(where), os.sched_getaffinity(0)))
+
+    def started(cpu: int, crowded: bool) -> tuple[tuple[int, ...], set[int]]:
+        thread = threading.Thread(target=worker, args=(cpu, crowded))
+        thread.start()
+        thread.join()
+        return found.pop()
+
     try:
         for cpu in sorted(allowed)[:4]:
+            assert started(cpu, False) == ((cpu, cpu), {cpu})
+            (before, after), mask = started(cpu, True)
+            assert before == cpu
+            assert mask == (allowed - {cpu} or {cpu})
+            assert after in mask
             os.sched_setaffinity(0, {cpu})
-            run(where, False)
-            assert tuple(where) == (cpu, cpu)
-            run(where, True)
-            assert tuple(where) == (cpu, cpu)
-            assert os.sched_getaffinity(0) == {cpu}
+            assert started(cpu, True) == ((cpu, cpu), {cpu})
             os.sched_setaffinity(0, allowed)
-            run(where, True)
-            assert os.sched_getaffinity(0) == allowed
-            if len(allowed) > 1:
-                assert where[0] != where[1]
     finally:
         os.sched_setaffinity(0, allowed)
 

@@ -167,10 +167,12 @@ CPUS: Final = 1024  # that are told apart, as many as C libraries have in a `cpu
 
 # Which CPUs the threads of a job run on. A worker that wakes on one of them stops another thread of the job, and takes
 # its pieces while another CPU may have nothing to do; and as it sleeps again at once, Linux would leave it there for
-# long. So it has itself moved to a CPU where the job is not yet, if it may run on one.
+# long. So it has itself moved to the CPUs where the job is not yet, of those on which the main thread may run. It keeps
+# to these: Linux wakes a thread on the CPU of the one that wakes it, where it may, and each call would begin so again.
 LINUX_PLACES: Final = f"""
 @occupied = internal global [{CPUS // 64} x i64] zeroinitializer, align 64
 declare i32 @sched_getcpu()
+declare i32 @getpid()
 declare i32 @sched_getaffinity(i32, i64, ptr)
 declare i32 @sched_setaffinity(i32, i64, ptr)
 
@@ -236,7 +238,8 @@ check:
   br i1 %crowded, label %ask, label %end
 ask:
   call void @llvm.memset.p0.i64(ptr %allowed, i8 0, i64 {CPUS // 8}, i1 false)
-  %lacking = call i32 @sched_getaffinity(i32 0, i64 {CPUS // 8}, ptr %allowed)
+  %main = call i32 @getpid()
+  %lacking = call i32 @sched_getaffinity(i32 %main, i64 {CPUS // 8}, ptr %allowed)
   %told = icmp sge i32 %lacking, 0
   br i1 %told, label %head, label %end
 head:
@@ -258,9 +261,7 @@ found:
   %some = icmp ne i64 %so_far, 0
   br i1 %some, label %move, label %end
 move:
-  ; the first moves it, and the second lets it run everywhere again
   %moved = call i32 @sched_setaffinity(i32 0, i64 {CPUS // 8}, ptr %free)
-  %freed = call i32 @sched_setaffinity(i32 0, i64 {CPUS // 8}, ptr %allowed)
   br label %end
 end:
   ret void
