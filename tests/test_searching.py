@@ -52,7 +52,7 @@ def numbers(rng: Any, count: int, dtype: Any) -> Any:
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("dtype", KERNEL_DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", sorted(KERNEL_DTYPES, key=str), ids=str)
 def test_as_numpy(dtype: Any, side: str) -> None:
     rng, found = np.random.default_rng(3), search(dtype, side)
     for count in (*range(10), 15, 16, 17, 31, 64, 100, 1025):
