@@ -14,6 +14,29 @@ import graphc
 from graphc.errors import DifferentiationError, DTypeError, GraphcError
 
 
+@pytest.mark.parametrize("signed", ["int8", "int32", "int64"])
+@pytest.mark.parametrize("compare", [np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal])
+def test_integers_of_either_sign_compare_exactly(compare: Any, signed: str) -> None:
+    """As double precision, in which the two dtypes meet, the largest ones would be equal."""
+    operator = {
+        "equal": "eq",
+        "not_equal": "ne",
+        "less": "lt",
+        "less_equal": "le",
+        "greater": "gt",
+        "greater_equal": "ge",
+    }
+    method = f"__{operator[compare.__name__]}__"
+    limits = np.iinfo(signed)
+    a = np.array([limits.min, -1, 0, 5, limits.max, limits.max, -1], signed)
+    b = np.array([2**63, 2**64 - 1, 0, 4, 2**63, limits.max, 0], np.uint64)
+    for kernels in ("none", "llvm"):
+        for x, y in ((a, b), (b, a), (a[:1], b), (a, b[5])):
+            expected = [compare(int(p), int(q)) for p, q in np.broadcast(x, y)]
+            for f in (compare, lambda x, y: getattr(x, method)(y), lambda x, y, given=y: compare(x, given)):
+                assert graphc.compile(f, x, y, kernels=kernels)(x, y).tolist() == expected
+
+
 @pytest.mark.parametrize("value", [300, -1, 50, 100])
 def test_python_integers_compare_as_they_are(value: int) -> None:
     def f(x: Any, s: Any) -> Any:

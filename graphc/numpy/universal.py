@@ -235,6 +235,8 @@ def comparison(ufunc: np.ufunc, op: str) -> Callable[..., Any]:
         if type(a) is int or type(b) is int:
             return common_world(a, b).binary(op, a, b)
         world, values = convert_operands(ufunc, (a, b))
+        if values[0].type.dtype != values[1].type.dtype:
+            return world.binary(op, *values)  # a loop for integers of either sign
         return world.emit(record, values, ())
 
     apply.__doc__ = record.doc

@@ -194,6 +194,8 @@ class World:
                 return self.full(known, TensorType(shape, np.dtype(np.bool_)))
         if name in ABOVE:
             a, b = self.whole_integers(a, b)
+            if _differ_in_sign(a, b):
+                return self._compare_signs(name, a, b)
         a, b = self.promote((a, b), to_float=name in FLOAT_OPS)
         if name in INTEGER_OPS and a.type.dtype.kind == "b":
             a, b = (self.convert(x, np.dtype(np.int8), x.type.weak) for x in (a, b))
@@ -205,6 +207,19 @@ class World:
         if all(isinstance(x, Operand) and x.type.dtype.kind in "iu" for x in pair) and a.type.weak != b.type.weak:
             a, b = (self.convert(x, np.dtype(np.int64)) if x.type.weak else x for x in pair)
         return a, b
+
+    def _compare_signs(self, name: str, a: Any, b: Any) -> Any:
+        """Compare a signed integer with an unsigned one that no signed dtype holds: exactly, as NumPy does."""
+        a, b = (x if isinstance(x, Operand) else self.constant(x) for x in (a, b))
+        first = a.type.dtype.kind == "i"
+        signed, unsigned = (a, b) if first else (b, a)
+        below = self.binary("lt", signed, 0)
+        wrapped = self.convert(signed, unsigned.type.dtype)
+        found = self.emit(lookup(name), (wrapped, b) if first else (a, wrapped), ())
+        # a negative number lies below all that are unsigned
+        if ABOVE[name] == (first or name in ("eq", "ne")):
+            return self.emit(lookup("logical_or"), (below, found), ())
+        return self.emit(lookup("logical_and"), (self.emit(lookup("logical_not"), (below,), ()), found), ())
 
     # Shapes that rules need again and again
 
@@ -255,6 +270,12 @@ def _known_comparison(name: str, a: Any, b: Any) -> bool | None:
     ordered = name in ("lt", "le", "gt", "ge")
     turned = ordered and (literal < limits.min) != (value is b)
     return ABOVE[name] != turned
+
+
+def _differ_in_sign(a: Any, b: Any) -> bool:
+    """Whether of two integers one is signed, and the other unsigned and of 64 bits: they promote to float64."""
+    pair = [x.type.dtype if isinstance(x, Operand) else getattr(x, "dtype", None) for x in (a, b)]
+    return {d.kind for d in pair if d is not None} == {"i", "u"} and np.dtype(np.uint64) in pair
 
 
 def _acceptable(operand: Any) -> bool:
