@@ -191,6 +191,9 @@ def complaint(case: Case) -> str | None:
     found = executed(case)
     if not any(t.differentiable for t in (case.result, *case.types)):
         found = Counter(other=found.total()) if found else found
+        # counted alike, but planned as tens of instructions
+        if op.elementwise and op.work is None:
+            return f"{case}: what computes no floats is no elementary function"
     size = int(dims.product(case.result.shape))
     composite = op.elementwise and found.total() > size and not callable(op.work)
     if composite and said == {"transcendental": size} and found["transcendental"] >= size:
