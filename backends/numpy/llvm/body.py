@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import chains, grams, searching
+from graphc.backends.numpy.llvm import chains, grams, memory, searching
 from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
@@ -362,7 +362,36 @@ class Body:
                 found = (e.value(found, moves.dtype, 1) + 0.0).text
             e.statement(f"store {kind} {found}, ptr {places[1]}")
 
-        self.count(moves.count, each)
+        if moves.cleared is None:
+            self.count(moves.count, each)
+            return
+        cleared, target, zero, one = moves.cleared, ends[1][0], e.const(0, I64, 1), e.const(1, I64, 1)
+        firsts = self.pointer(cleared.starts)
+
+        def piece(number: Value, nbytes: int) -> None:
+            here = self.moved(target, number * cleared.piece)
+            self.zeros(here, nbytes)
+            first, last = (self.loaded(firsts, I64, n) for n in (number, number + one))
+            e.span(first, last, 1, each)
+
+        whole = cleared.nbytes // cleared.piece
+        e.span(zero, e.const(whole, I64, 1), 1, lambda number: piece(number, cleared.piece))
+        if cleared.nbytes % cleared.piece:
+            piece(e.const(whole, I64, 1), cleared.nbytes % cleared.piece)
+
+    def zeros(self, target: str, nbytes: int) -> None:
+        """Fill a piece with zeros by vectors, where a call would keep the processor from looking ahead."""
+        e = self.e
+        lanes = memory.LINE // I64.itemsize
+        whole = nbytes // memory.LINE * lanes
+        nothing = e.const(0, I64, lanes)
+        end = e.const(whole, I64, 1)
+        e.span(
+            e.const(0, I64, 1), end, lanes, lambda at: memory.store(e, nothing, target, at, 1, None)
+        )
+        rest = nbytes % memory.LINE
+        if rest:
+            self.clear(self.moved(target, e.const(nbytes - rest, I64, 1)), e.const(rest, I64, 1))
 
     def running(self, running: Running) -> None:
         e = self.e

@@ -1,10 +1,42 @@
-"""Numbers that are picked and then put somewhere else, as a compressed Jacobian is spread: moved once."""
+"""Numbers that are picked and then put somewhere else, as a compressed Jacobian is spread: moved once.
+
+What they are put into is filled with zeros first. An array that outgrows the first cache would have left most of it
+until the numbers come, and the time to fill it is that of the second cache, which leaves the processor idle. So it is
+filled piece by piece, and each piece gets its numbers at once: they find it in the first cache, and cost nothing.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
 
 from graphc.backends.numpy.llvm.instructions import Instruction, Moves, Program
+from graphc.backends.numpy.llvm.layouts import Layout
+
+PIECE: Final = 4096  # bytes
+FROM: Final = 16384  # bytes of an array that is filled by pieces
+UP_TO: Final = 1 << 20  # beyond the second cache, the C library fills whole arrays faster than pieces
+
+
+def nbytes(target: Layout) -> int:
+    """Bytes of an array of fixed sizes."""
+    count = math.prod(d for d in target.shape if isinstance(d, int))
+    return count * target.dtype.itemsize
+
+
+def starts(targets: np.ndarray[Any, Any], target: Layout) -> np.ndarray[Any, Any] | None:
+    """For each piece of an array, and its end, how many targets lie before; None if it is better filled at once.
+
+    `targets` are positions in the array, which has fixed sizes; they must ascend to come by pieces.
+    """
+    total = nbytes(target)
+    if not FROM <= total <= UP_TO or (np.diff(targets) < 0).any():
+        return None
+    edges = np.arange(0, total + PIECE, PIECE) // target.dtype.itemsize
+    return np.searchsorted(targets, edges).astype(np.int64)
 
 
 def merged(program: Program) -> Program:

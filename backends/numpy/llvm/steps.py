@@ -13,6 +13,7 @@ from graphc import dims
 from graphc.backends.numpy.llvm import chains, grams, moves, panels, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
+    Cleared,
     Moves,
     Place,
     Program,
@@ -279,13 +280,18 @@ class _Steps(Builder):
         same = row == 1 and all(stride == 0 for stride in added.strides)  # one number everywhere, as in counting
         added = added if same else self.dense(added)
         target = self.result(node)
-        self.clear(target)
         known = None if same else self.known(target, axis, positions)
         number = target.dtype.kind != "f" or target.dtype in FLOATS  # half precision is added in single
         if known is not None and number and np.unique(known).size == known.size:
             places = Place.of(added), Place.of(target), None, self.constant(known)
-            self.instructions.append(Moves(target.dtype, known.size, *places, zero=target.dtype.kind == "f"))
+            starts = moves.starts(known, target)
+            if starts is None:
+                self.clear(target)
+            cleared = None if starts is None else Cleared(moves.nbytes(target), moves.PIECE, self.constant(starts))
+            zero = target.dtype.kind == "f"
+            self.instructions.append(Moves(target.dtype, known.size, *places, zero=zero, cleared=cleared))
             return
+        self.clear(target)
         self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row), same)
 
     def known(self, array: Layout, axis: int, positions: Sequence[Layout]) -> np.ndarray[Any, Any] | None:
