@@ -346,50 +346,59 @@ class Body:
         self.e.statement(f"call void @{name}({', '.join([*pointers, *sizes])})")
 
     def moves(self, moves: Moves) -> None:
-        e, kind = self.e, ELEMENTS[moves.dtype if moves.zero else np.dtype(f"u{moves.dtype.itemsize}")]
-        ends = [(self.pointer(moves.source), moves.sources), (self.pointer(moves.target), moves.targets)]
-        lists = [None if positions is None else self.pointer(positions) for _, positions in ends]
-
-        def each(number: Value) -> None:
-            places = []
-            for (base, _), positions in zip(ends, lists, strict=True):
-                index = number if positions is None else self.loaded(positions, I64, number)
-                places.append(f"%{e.fresh('p')}")
-                e.statement(f"{places[-1]} = getelementptr {kind}, ptr {base}, {index!r}")
-            found = f"%{e.fresh('moved')}"
-            e.statement(f"{found} = load {kind}, ptr {places[0]}")
-            if moves.zero:
-                found = (e.value(found, moves.dtype, 1) + 0.0).text
-            e.statement(f"store {kind} {found}, ptr {places[1]}")
-
-        if moves.cleared is None:
-            self.count(moves.count, each)
+        e, cleared, zero = self.e, moves.cleared, self.e.const(0, I64, 1)
+        source, target = self.pointer(moves.source), self.pointer(moves.target)
+        sources, targets = (self.listed(positions) for positions in (moves.sources, moves.targets))
+        if cleared is None:
+            self.count(moves.count, lambda number: self.moved_number(moves, source, sources, target, targets, number))
             return
-        cleared, target, zero, one = moves.cleared, ends[1][0], e.const(0, I64, 1), e.const(1, I64, 1)
-        firsts = self.pointer(cleared.starts)
+        starts = self.listed(cleared.starts)
 
         def piece(number: Value, nbytes: int) -> None:
             here = self.moved(target, number * cleared.piece)
             self.zeros(here, nbytes)
-            first, last = (self.loaded(firsts, I64, n) for n in (number, number + one))
-            e.span(first, last, 1, each)
+            first, last = starts(number), starts(number + 1)
+            e.span(first, last, 1, lambda number: self.moved_number(moves, source, sources, here, targets, number))
 
-        whole = cleared.nbytes // cleared.piece
+        whole, rest = divmod(cleared.nbytes, cleared.piece)
         e.span(zero, e.const(whole, I64, 1), 1, lambda number: piece(number, cleared.piece))
-        if cleared.nbytes % cleared.piece:
-            piece(e.const(whole, I64, 1), cleared.nbytes % cleared.piece)
+        if rest:
+            piece(e.const(whole, I64, 1), rest)
+
+    def listed(self, positions: Place | None) -> Callable[[Value], Value]:
+        """Positions by their numbers; without a list they are the numbers."""
+        if positions is None:
+            return lambda number: number
+        pointer, kind = self.pointer(positions), self.program.storages[positions.storage].dtype
+        return lambda number: self.loaded(pointer, kind, number)
+
+    def moved_number(
+        self,
+        moves: Moves,
+        source: str,
+        sources: Callable[[Value], Value],
+        target: str,
+        targets: Callable[[Value], Value],
+        number: Value,
+    ) -> None:
+        """Move one number."""
+        e, kind = self.e, ELEMENTS[moves.dtype if moves.zero else np.dtype(f"u{moves.dtype.itemsize}")]
+        found, from_here, to_there = (f"%{e.fresh(stem)}" for stem in ("moved", "from", "to"))
+        e.statement(f"{from_here} = getelementptr {kind}, ptr {source}, {sources(number)!r}")
+        e.statement(f"{to_there} = getelementptr {kind}, ptr {target}, {targets(number)!r}")
+        e.statement(f"{found} = load {kind}, ptr {from_here}")
+        if moves.zero:
+            found = (e.value(found, moves.dtype, 1) + 0.0).text
+        e.statement(f"store {kind} {found}, ptr {to_there}")
 
     def zeros(self, target: str, nbytes: int) -> None:
-        """Fill a piece with zeros by vectors, where a call would keep the processor from looking ahead."""
+        """Fill a piece with zeros, by vectors: the processor looks beyond them, but not beyond a call."""
         e = self.e
-        lanes = memory.LINE // I64.itemsize
-        whole = nbytes // memory.LINE * lanes
-        nothing = e.const(0, I64, lanes)
-        end = e.const(whole, I64, 1)
-        e.span(
-            e.const(0, I64, 1), end, lanes, lambda at: memory.store(e, nothing, target, at, 1, None)
-        )
         rest = nbytes % memory.LINE
+        lanes = memory.LINE // I64.itemsize
+        end = e.const((nbytes - rest) // I64.itemsize, I64, 1)
+        nothing = e.const(0, I64, lanes)
+        e.span(e.const(0, I64, 1), end, lanes, lambda at: memory.store(e, nothing, target, at, 1, None))
         if rest:
             self.clear(self.moved(target, e.const(nbytes - rest, I64, 1)), e.const(rest, I64, 1))
 

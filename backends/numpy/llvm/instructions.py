@@ -188,7 +188,8 @@ class Search:
 class Cleared:
     """That the `nbytes` of a target of `Moves` are filled with zeros, `piece` bytes at a time, each before it is used.
 
-    Its targets ascend. `starts` holds 64 bits for each piece, and one more: which is the first target from there on.
+    Its targets ascend, and are counted from the start of their piece. `starts` holds for each piece the number of its
+    first target, and how many there are in the end.
     """
 
     nbytes: int
@@ -200,8 +201,8 @@ class Cleared:
 class Moves:
     """Put single numbers of one array into another, from and to positions that were known before: within bounds.
 
-    `sources` and `targets` hold `count` positions of 64 bits, counted from the arrays' first elements; None for 0, 1,
-    2, ... With `zero`, 0 is added to each number, as where it goes 0 is: it makes 0.0 of -0.0. No two targets are one.
+    `sources` and `targets` hold `count` unsigned positions, counted from the arrays' first elements; None for 0, 1, 2,
+    ... With `zero`, 0 is added to each number, as where it goes 0 is: it makes 0.0 of -0.0. No two targets are one.
 
     cleared: what else the target holds is to be zeros; see `moves`.
     """

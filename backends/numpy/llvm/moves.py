@@ -16,6 +16,8 @@ import numpy as np
 from graphc.backends.numpy.llvm.instructions import Instruction, Moves, Program
 from graphc.backends.numpy.llvm.layouts import Layout
 
+Positions = np.ndarray[Any, Any]
+
 PIECE: Final = 4096  # bytes
 FROM: Final = 16384  # bytes of an array that is filled by pieces
 UP_TO: Final = 1 << 20  # beyond the second cache, the C library fills whole arrays faster than pieces
@@ -27,16 +29,23 @@ def nbytes(target: Layout) -> int:
     return count * target.dtype.itemsize
 
 
-def starts(targets: np.ndarray[Any, Any], target: Layout) -> np.ndarray[Any, Any] | None:
-    """For each piece of an array, and its end, how many targets lie before; None if it is better filled at once.
+def pieces(targets: Positions, target: Layout) -> tuple[Positions, Positions] | None:
+    """The targets, each counted from the start of its piece, and for each piece and the end how many lie before.
 
-    `targets` are positions in the array, which has fixed sizes; they must ascend to come by pieces.
+    None if the array is better filled at once. `targets` are positions in the array, which has fixed sizes; they must
+    ascend to come by pieces.
     """
     total = nbytes(target)
     if not FROM <= total <= UP_TO or (np.diff(targets) < 0).any():
         return None
-    edges = np.arange(0, total + PIECE, PIECE) // target.dtype.itemsize
-    return np.searchsorted(targets, edges).astype(np.int64)
+    width = PIECE // target.dtype.itemsize
+    starts = np.searchsorted(targets, np.arange(0, total // target.dtype.itemsize + width, width))
+    return targets % width, starts
+
+
+def brief(positions: Positions) -> Positions:
+    """Positions, none of which is negative, in as few bytes as they fit: they come from the cache as well."""
+    return positions.astype(np.min_scalar_type(int(positions.max(initial=0))))
 
 
 def merged(program: Program) -> Program:

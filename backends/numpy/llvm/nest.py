@@ -40,6 +40,11 @@ class Copied(NamedTuple):
     first: Value
 
 
+def _numbers(*values: Value) -> tuple[int, ...] | None:
+    """What constants are; None unless all values are."""
+    return tuple(int(v.text) for v in values) if all(v.text.lstrip("-").isdecimal() for v in values) else None
+
+
 class Nest:
     """A kernel's loop nest being written: what is open, and where its arrays and sizes are."""
 
@@ -200,8 +205,12 @@ class Nest:
             end = stop
             if segment is not cut[-1]:
                 end = self.size(segment.stop)
-                end = e.select(end < stop, end, stop)
-                end = e.select(end < start, start, end)
+                known = _numbers(start, stop, end)
+                if known is not None:
+                    end = e.const(max(known[0], min(known[1], known[2])), I64, 1)
+                else:
+                    end = e.select(end < stop, end, stop)
+                    end = e.select(end < start, start, end)
             around, self.decided = self.decided, {**self.decided, **segment.decided}
             yield start, end
             self.decided = around
@@ -214,14 +223,52 @@ class Nest:
         carried: list[Value],
         body: Callable[[list[Value], int, Mask | None], list[Value]],
         once: bool = False,
+        narrow: bool = False,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
-        once: whether it is written once, with a mask for every vector.
+        once: whether it is written once, with a mask for every vector. narrow: whether a rest whose length is known
+        may be a vector of fewer lanes.
         """
         for first, last in self.parts(self.vector_loop, start, stop):
-            carried = self._vectors(first, last, carried, body, once)
+            known = _numbers(first, last) if self.lanes > 1 else None
+            if known is not None:
+                carried = self._known_vectors(known[0], known[1], carried, body, once, narrow)
+            else:
+                carried = self._vectors(first, last, carried, body, once)
+        return carried
+
+    def _known_vectors(
+        self,
+        start: int,
+        stop: int,
+        carried: list[Value],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
+        once: bool,
+        narrow: bool,
+    ) -> list[Value]:
+        """The same where both ends are known, and so is how much is left over."""
+        e, lanes, loop = self.e, self.lanes, self.vector_loop
+        rest = max(stop - start, 0) % lanes
+        end = max(stop, start) - rest
+
+        def whole(index: Value, held: list[Value]) -> list[Value]:
+            self.index[loop] = index
+            return body(held, lanes, None)
+
+        def either(index: Value, held: list[Value]) -> list[Value]:
+            self.index[loop] = index
+            return body(held, lanes, Tail.of(stop - index, lanes, self.counts))
+
+        if once and rest and end > start:
+            return e.loop(e.const(start, I64, 1), e.const(stop, I64, 1), lanes, carried, either)
+        if end > start:
+            carried = e.loop(e.const(start, I64, 1), e.const(end, I64, 1), lanes, carried, whole)
+        if rest:
+            width = 1 << (rest - 1).bit_length() if narrow else lanes
+            self.index[loop] = e.const(end, I64, 1)
+            carried = body(carried, width, None if rest == width else Tail(e.const(rest, I64, 1), width, self.counts))
         return carried
 
     def once(self, computed: Iterable[int], accesses: int, times: int = 1) -> bool:
@@ -253,8 +300,6 @@ class Nest:
 
         if lanes == 1:
             return self.e.loop(start, stop, 1, carried, whole)
-        if isinstance(size, int) and start.text == "0" and stop.text == str(size) and size % lanes == 0:
-            return self.e.loop(start, stop, lanes, carried, whole)
         if isinstance(size, int) and size < lanes:
             self.index[loop] = start
             return body(carried, lanes, Tail(stop - start, lanes, self.counts))

@@ -270,7 +270,7 @@ class _Steps(Builder):
         if known is None:
             self.rows(axis, array, target, positions)
         else:
-            places = Place.of(array), Place.of(target), self.constant(known)
+            places = Place.of(array), Place.of(target), self.constant(moves.brief(known))
             self.instructions.append(Moves(array.dtype, known.size, *places))
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
@@ -283,11 +283,14 @@ class _Steps(Builder):
         known = None if same else self.known(target, axis, positions)
         number = target.dtype.kind != "f" or target.dtype in FLOATS  # half precision is added in single
         if known is not None and number and np.unique(known).size == known.size:
-            places = Place.of(added), Place.of(target), None, self.constant(known)
-            starts = moves.starts(known, target)
-            if starts is None:
+            pieces = moves.pieces(known, target)
+            if pieces is None:
                 self.clear(target)
-            cleared = None if starts is None else Cleared(moves.nbytes(target), moves.PIECE, self.constant(starts))
+                cleared, targets = None, known
+            else:
+                targets, starts = pieces
+                cleared = Cleared(moves.nbytes(target), moves.PIECE, self.constant(moves.brief(starts)))
+            places = Place.of(added), Place.of(target), None, self.constant(moves.brief(targets))
             zero = target.dtype.kind == "f"
             self.instructions.append(Moves(target.dtype, known.size, *places, zero=zero, cleared=cleared))
             return

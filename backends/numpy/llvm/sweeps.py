@@ -80,12 +80,12 @@ class Sweeps:
             if rest is None:
                 return carried
             start = rest
-        env = nest.hoisted(self.schedule.needed(stage), env, nest.lanes)
+        plain, env = env, nest.hoisted(self.schedule.needed(stage), env, nest.lanes)
         folds = self.schedule.folds(stage)
         once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage))
 
         def body(held: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
-            here = self._vector(stage, env, lanes, mask)
+            here = self._vector(stage, env if lanes == nest.lanes else plain, lanes, mask)
             result = []
             for (_, r), so_far in zip(folds, held, strict=True):
                 x = nest.wide(here[r.operand], lanes)
@@ -95,7 +95,8 @@ class Sweeps:
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body, once)
+            apart = nest.loads or nest.stores or self.schedule.across
+            nest.vectors(start, stop, [], body, once, narrow=not apart)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
