@@ -55,9 +55,9 @@ def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, mod
 
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
     the state: the function to call for everything else; the arena that is kept; whether to return the one result that
-    there is and not a tuple of it; what makes arrays of kept memory, if anything does (see `reuse`); whether Python's numbers are for weak
-    inputs, and these for nothing else; what is left of the budget of a hurried program, as a double, and what to call
-    when nothing is; and where the constants lie.
+    there is and not a tuple of it; what makes arrays of kept memory, if anything does (see `reuse`); whether Python's
+    numbers are for weak inputs, and these for nothing else; what is left of the budget of a hurried program, as a
+    double, and what to call when nothing is; and where the constants lie.
     """
     return _Function(program, plan, whole, name, module).write()
 
