@@ -80,7 +80,8 @@ class Sweeps:
             if rest is None:
                 return carried
             start = rest
-        env = nest.hoisted(self.schedule.needed(stage), env, nest.lanes)
+        lanes = nest.lanes_of(stage)
+        env = nest.hoisted(self.schedule.needed(stage), env, lanes)
         folds = self.schedule.folds(stage)
         once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage))
 
@@ -95,7 +96,7 @@ class Sweeps:
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body, once)
+            nest.vectors(start, stop, [], body, once, lanes)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
