@@ -145,8 +145,10 @@ def test_which_results_stream() -> None:
     assert not streams(text_of(lambda x: x + 1, large, hurried=True))
     # nothing is written along the rows
     assert not streams(text_of(lambda x: np.sum(x, axis=1), "f64[4096,4096]"))
-    # the exponentials lie in the result until they are divided
+    # exponentials that are kept until they are divided lie on the stack, or in the result if rows are long
+    assert streams(text_of(PROGRAMS["written twice"], "f64[4096,1024]"))
     assert not streams(text_of(PROGRAMS["written twice"], "f64[4096,4096]"))
+    assert not streams(text_of(PROGRAMS["written twice"], "f64[n,m]"))
     # no row but the first begins with a line
     assert streams(text_of(PROGRAMS["rows without means"], "f64[4096,4096]"))
     assert not streams(text_of(PROGRAMS["rows without means"], "f64[4096,4097]"))

@@ -43,12 +43,14 @@ class Copied(NamedTuple):
 class Streaming(NamedTuple):
     """Stores that go past the cache if the scalar `wanted` is true, which also says that their lines are aligned.
 
-    lanes: of the vectors of each sweep that has such stores.
+    lanes: of the vectors of each sweep that has such stores. rooms: for some stores room on the stack for what their
+    arrays would hold between two sweeps, along the vector loop.
     """
 
     wanted: Value
     stores: frozenset[int]
     lanes: Mapping[int, int]
+    rooms: Mapping[int, str]
 
 
 class Nest:
@@ -484,6 +486,19 @@ class Nest:
         for k, vector in enumerate(interleave.interleaved(e, values)):
             part = None if mask is None else mask.of_elements(group.stride, k * lanes, lanes)
             memory.store(e, vector, target, start + k * lanes, 1, part)
+
+    def keep(self, n: int, value: Value, lanes: int, mask: Mask | None) -> None:
+        """Keep elements for a later sweep in the array of store `n`."""
+        if self.streaming is None or n not in self.streaming.rooms:
+            self.write(n, value, lanes, mask)
+        else:
+            memory.store(self.e, value, self.streaming.rooms[n], self.index[self.vector_loop], 1, mask)
+
+    def kept(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
+        """Elements that `keep` has kept, or that the store itself has written."""
+        if self.streaming is None or n not in self.streaming.rooms:
+            return self.read_back(n, dtype, lanes, mask)
+        return memory.load(self.e, self.streaming.rooms[n], self.index[self.vector_loop], 1, dtype, lanes, mask)
 
     def read_back(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         """Elements that were written to the array of store `n`."""

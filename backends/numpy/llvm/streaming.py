@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from graphc import dims
-from graphc.backends.numpy.llvm.emit import BOOL, I64, Value
+from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Value
 from graphc.backends.numpy.llvm.memory import LINE, stored
 from graphc.backends.numpy.llvm.nest import Nest, Streaming
 from graphc.backends.numpy.llvm.schedule import FEW, MOST_REGISTERS
@@ -24,6 +24,7 @@ from graphc.kernels import Apply
 # gained. With as many as here, writing and reading take as long either way, and with more both are faster.
 LEAST: Final = 1 << 24
 LINES: Final = 2  # that a store fills in a row; streaming one at a time between reads takes longer than to read it too
+ROOM: Final = 1 << 14  # bytes of a row that is kept on the stack from one sweep to the next
 LONG: Final = 4  # vectors of a row: from there on wider ones are worth their rest
 
 
@@ -51,7 +52,9 @@ def begin(nest: Nest) -> None:
         for root in nest.kernel.roots:
             wanted = wanted & e.instruction(f"icmp ne ptr {nest.source(root)}, {target}", BOOL, 1)
     stages = {nest.kernel.stages[nest.kernel.stores[n].value] for n in stores}
-    nest.streaming = Streaming(wanted, frozenset(stores), {stage: _lanes(nest, stage) for stage in stages})
+    counts = {n: _room(nest, i, n) for i, n in nest.schedule.homes.items() if n in stores}
+    rooms = {n: nest.slot(_dtype(nest, n), count) for n, count in counts.items()}
+    nest.streaming = Streaming(wanted, frozenset(stores), {stage: _lanes(nest, stage) for stage in stages}, rooms)
 
 
 def end(nest: Nest) -> None:
@@ -70,7 +73,7 @@ def _stores(nest: Nest) -> list[int]:
     # elements from one place where the vector loop begins anew to the next
     steps = [schedule.tile] if schedule.tiled else []
     steps += [schedule.turned.width] if schedule.turned is not None else []
-    read = {*schedule.homes.values(), *(n for n, _, _ in schedule.across)}
+    read = {n for n, _, _ in schedule.across} | {n for i, n in schedule.homes.items() if not _room(nest, i, n)}
     found = []
     for n in (n for n, inside in enumerate(schedule.stored_in_sweeps) if inside and n not in read):
         store, width = kernel.stores[n], _width(nest, n)
@@ -81,6 +84,14 @@ def _stores(nest: Nest) -> list[int]:
         if whole and adjacent and lanes * width >= LINES * LINE:
             found.append(n)
     return found
+
+
+def _room(nest: Nest, i: int, n: int) -> int:
+    """Elements of a row on the stack for a value that would be kept in the array of a store for a later sweep, or 0."""
+    kernel, schedule = nest.kernel, nest.schedule
+    size = kernel.sizes[-1]
+    alone = len(schedule.inner) == 1 and not schedule.tiled and kernel.stores[n].value != i
+    return size if alone and isinstance(size, int) and size * _width(nest, n) <= ROOM else 0
 
 
 def _lanes(nest: Nest, stage: int) -> int:
@@ -116,4 +127,8 @@ def _total(nest: Nest, stores: list[int]) -> Value:
 
 def _width(nest: Nest, n: int) -> int:
     """Bytes of an element that a store writes."""
-    return stored(nest.kernel.values[nest.kernel.stores[n].value].dtype).itemsize
+    return stored(_dtype(nest, n)).itemsize
+
+
+def _dtype(nest: Nest, n: int) -> DType:
+    return nest.kernel.values[nest.kernel.stores[n].value].dtype
