@@ -80,12 +80,13 @@ class Sweeps:
             if rest is None:
                 return carried
             start = rest
-        plain, env = env, nest.hoisted(self.schedule.needed(stage), env, nest.lanes)
+        most = nest.lanes_of(stage)
+        plain, env = env, nest.hoisted(self.schedule.needed(stage), env, most)
         folds = self.schedule.folds(stage)
         once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage))
 
         def body(held: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
-            here = self._vector(stage, env if lanes == nest.lanes else plain, lanes, mask)
+            here = self._vector(stage, env if lanes == most else plain, lanes, mask)
             result = []
             for (_, r), so_far in zip(folds, held, strict=True):
                 x = nest.wide(here[r.operand], lanes)
@@ -96,7 +97,7 @@ class Sweeps:
 
         if not folds:
             apart = nest.loads or nest.stores or self.schedule.across
-            nest.vectors(start, stop, [], body, once, narrow=not apart)
+            nest.vectors(start, stop, [], body, once, most, narrow=not apart)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
@@ -159,11 +160,11 @@ def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes
     here = dict(env)
     for i in needed:
         if i not in here and schedule.at_home(i, stage):
-            here[i] = nest.read_back(schedule.homes[i], kernel.values[i].dtype, lanes, mask)
+            here[i] = nest.kept(schedule.homes[i], kernel.values[i].dtype, lanes, mask)
         else:
             nest.compute((i,), here, lanes, mask)
     for i, n in schedule.homes.items():
         if kernel.stages[i] == stage and kernel.stores[n].value != i:
-            nest.write(n, here[i], lanes, mask)
+            nest.keep(n, here[i], lanes, mask)
     nest.write_all(schedule.stores(stage), here, lanes, mask)
     return here
