@@ -76,8 +76,8 @@ def costs(program: Program) -> Iterator[Work]:
                 yield Work.times(2.0, (lead, count, row))
             case Search(count=count, number=number):
                 yield Work.times(2.0 * count.bit_length() if isinstance(count, int) else SEARCH, (number,))
-            case Moves(count=count):
-                yield Work.times(1.0, (count,))
+            case Moves(count=count, cleared=cleared):
+                yield Work.times(1.0, (count if cleared is None else count + cleared.nbytes // 10,))
             case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
                 yield Work.times(0.1, (nbytes,))
 
