@@ -13,6 +13,7 @@ from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
 from graphc.backends.numpy.llvm.instructions import (
+    All,
     Between,
     Choice,
     Clear,
@@ -199,9 +200,12 @@ class Body:
         match choice.condition:
             case Nonzero(dtype=dtype, place=place):
                 condition = e.load(self.pointer(place), dtype, 1).differs(0.0)
-            case Between(size=size, most=most, least=least):
-                value = self.sizes.value(size)
-                condition = (value >= least) & (value <= most)
+            case Between():
+                condition = self.between(choice.condition)
+            case All(conditions=conditions):
+                condition = self.between(conditions[0])
+                for other in conditions[1:]:
+                    condition = condition & self.between(other)
         usual, otherwise, after = e.fresh("usual"), e.fresh("otherwise"), e.fresh("after")
         e.statement(f"br {condition!r}, label %{usual}, label %{otherwise}")
         for label, instructions in ((usual, choice.usual), (otherwise, choice.otherwise)):
@@ -210,6 +214,10 @@ class Body:
                 self.write(instruction)
             e.statement(f"br label %{after}")
         e.label(after)
+
+    def between(self, condition: Between) -> Value:
+        value = self.sizes.value(condition.size)
+        return (value >= condition.least) & (value <= condition.most)
 
     # products
 

@@ -254,10 +254,17 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class All:
+    """That all of some conditions hold."""
+
+    conditions: tuple[Between, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """Do one thing if a condition holds, as it nearly always does, and another if not."""
 
-    condition: Nonzero | Between
+    condition: Nonzero | Between | All
     usual: tuple[Instruction, ...]
     otherwise: tuple[Instruction, ...]
 

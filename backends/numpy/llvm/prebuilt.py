@@ -12,6 +12,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -77,9 +78,9 @@ def products(machine: Machine) -> Iterator[Part]:
         grams.declared(module, dtype)
         yield from helpers(module)
     for dtype in (F32, F64) if machine.register in LIMITS else ():
-        for turned in (False, True):
+        for left, right in product((False, True), repeat=2):
             module = Module(machine.features_used)
-            panel_products.declared(module, dtype, turned, machine)
+            panel_products.declared(module, panel_products.Form(dtype, left, right), machine)
             yield from helpers(module)
 
 
