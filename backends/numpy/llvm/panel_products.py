@@ -35,7 +35,7 @@ FACTORS: Final = ("scale", "factor")  # of the products, and of what they are ad
 
 
 class Form(NamedTuple):
-    """What a function multiplies: matrices of a dtype, of which columns lie in memory as a whole where one is turned."""
+    """What a function multiplies: matrices of a dtype; of one that is turned, columns lie in memory as a whole."""
 
     dtype: DType
     left_turned: bool
