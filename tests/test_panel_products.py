@@ -43,7 +43,7 @@ def by_panels(f: Any, machine: Machine | None = None) -> bool:
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Panels for all sizes that they can be used for, on every processor."""
     for name in ("LIMITS", "LEFT_TURNED"):
-        monkeypatch.setattr(panels, name, {register: panels.Limits(1, 1 << 30, 1) for register in (16, 32, 64)})
+        monkeypatch.setattr(panels, name, {register: panels.Limits(1, 1, 1, 1) for register in (16, 32, 64)})
     for name, least in (("FEWEST", 1), ("NARROWEST", 1), ("COPIED", 1), ("TURNED", (1, 1))):
         monkeypatch.setattr(panels, name, least)
 
@@ -259,12 +259,12 @@ def test_layers_of_a_network_are_multiplied_by_panels() -> None:
     assert any(isinstance(i, Choice) for i in lower(f.plan).instructions)
     rng = np.random.default_rng(0)
     w = rng.normal(size=(1000, 784)).astype(np.float32)
-    for rows in (0, 1, 15, 16, 100, 512, 513, 2049):
+    for rows in (0, 1, 3, 4, 15, 16, 100, 512, 513, 2049):
         x = rng.normal(size=(rows, 784)).astype(np.float32)
         np.testing.assert_allclose(f(x, w), np.maximum(x @ w.T, 0), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("sizes", [(1, 4000, 4000), (15, 1000, 1000), (100, 10, 1000), (100, 1000, 10)])
+@pytest.mark.parametrize("sizes", [(1, 4000, 4000), (3, 1000, 1000), (1000, 3, 1000), (1000, 1000, 7)])
 def test_others_are_left_to_blas(sizes: tuple[int, int, int]) -> None:
     rows, inner, columns = sizes
     f = graphc.compile(lambda a, b: a @ b, f"f32[{rows},{inner}]", f"f32[{inner},{columns}]", kernels="llvm")

@@ -247,16 +247,27 @@ class _Writer:
         later = panel.depth > 0
         base = f"%{e.fresh('base')}"
         e.statement(f"{base} = select {later!r}, ptr %result, ptr %added")
-        there = e.select(later | self.factor.differs(0.0), panel.columns, self.zero)
+        places = [self.element(base, (row + r) * self.result_apart + panel.column) for r in range(rows)]
+        some = later | self.factor.differs(0.0)
         factor = e.splat(e.select(later, e.const(1.0, self.dtype, 1), self.factor), lanes)
         scale = e.splat(self.scale, lanes)
-        for number, total in enumerate(sums):
-            r, v = divmod(number, vectors)
-            at = e.const(v * lanes, I64, 1)
-            place = self.element(base, (row + r) * self.result_apart + panel.column)
-            before = memory.load(e, place, at, 1, self.dtype, lanes, Tail(there - at, lanes, self.counts))
-            whole = e.fma(scale, total, before * factor)
-            memory.store(e, whole, targets[r], at, 1, Tail(panel.columns - at, lanes, self.counts))
+
+        def finish(whole: bool, add: bool) -> None:
+            for number, total in enumerate(sums):
+                r, v = divmod(number, vectors)
+                at = e.const(v * lanes, I64, 1)
+                tail = None if whole else Tail(panel.columns - at, lanes, self.counts)
+                before = memory.load(e, places[r], at, 1, self.dtype, lanes, tail) if add else None
+                nothing = e.const(0.0, self.dtype, lanes)
+                result = e.fma(scale, total, nothing if before is None else before * factor)
+                memory.store(e, result, targets[r], at, 1, tail)
+
+        whole = panel.columns >= vectors * lanes
+        e.either(
+            whole,
+            lambda: e.either(some, lambda: finish(True, True), lambda: finish(True, False)),
+            lambda: e.either(some, lambda: finish(False, True), lambda: finish(False, False)),
+        )
 
     def lines(self, row: Value, rows: int, panel: _Panel) -> list[str]:
         """Where rows of the first matrix begin, or the column that the panel begins with."""

@@ -1,13 +1,16 @@
 """Which products of matrices are computed panel by panel, by a kernel (see `panel_products`), rather than by BLAS.
 
-BLAS copies both matrices into blocks before it multiplies. Where the first has few rows, it has hardly begun to use
-what it copied when it is done with it. The kernel copies a panel of the second matrix alone, as narrow as its registers
-hold, and fetches the next one while it multiplies by this one. With many rows it is BLAS that is faster, which keeps
-blocks of the first matrix at hand too.
+BLAS copies both matrices into blocks before it multiplies. The kernel copies a panel of the second matrix alone, as
+narrow as its registers hold, and fetches what comes next while it multiplies. It runs on the threads that other kernels
+run on, and gives the same bits on any number of them. BLAS has threads of its own, which sleep when they have had
+nothing to do for a while, and may wake on the CPU of their caller; and the order in which it adds up depends on their
+number.
 
-Measured beside OpenBLAS 0.3.30 on a grid of 4 to 1,000 rows and 10 to 1,000 terms and columns, in both precisions and
-layouts, with registers of 64 bytes (Zen 4) and of 32 (the same, without AVX-512): within these limits 1.3 times as fast
-in geometric mean in single precision, 1.17 times in double.
+Measured beside OpenBLAS 0.3.30 on one thread, on grids of 2 to 4,000 rows, 2 to 2,000 terms and 4 to 1,024 columns, in
+both precisions and all layouts, with registers of 64 bytes (Zen 4) and of 32 (the same, without AVX-512). With the
+former, within these limits, panels are 1.07 to 1.16 times as fast in geometric mean, by precision and layout; with the
+latter 1.2 times, but only with few rows and many terms, as a panel is half as wide and a quarter as many registers hold
+sums.
 """
 
 from __future__ import annotations
@@ -36,26 +39,26 @@ COST: Final = 0.2  # additions, for each multiplication
 FEWEST: Final = 16  # rows
 NARROWEST: Final = 32  # columns
 COPIED: Final = 1_000_000  # multiplications: OpenBLAS copies nothing where there are no more
-TURNED: Final = (32, 1 << 17)  # but if the second matrix is turned it does, from so many rows and multiplications on
-
-
+TURNED: Final = (32, 1 << 17)  # but if the second is turned it does, from so many of each size and multiplications on
 MOST: Final = (1 << 63) - 1
 LEFT, RIGHT, ADDED, SCALE = -1, -2, -3, -4  # roots of kernels that are made here: no node of a graph has such numbers
 
 
 class Limits(NamedTuple):
-    """The fewest terms of a sum, and the most and fewest rows, with which panels are faster than BLAS."""
+    """With which products panels are faster than BLAS: the fewest terms of a sum, columns, and rows by precision."""
 
     terms: int
-    rows: int
-    fewest: int = FEWEST
+    columns: int
+    single: int
+    double: int
+    rows: int = MOST  # at most
 
 
 # by the bytes of a register, which say how many columns a panel has, and so how often the first matrix is read; where
 # they are fewer, panels have not been measured
-LIMITS: Final[Mapping[int, Limits]] = {64: Limits(32, 1 << 20), 32: Limits(128, 128)}
-# where the first matrix is turned, as in gradients of weights
-LEFT_TURNED: Final[Mapping[int, Limits]] = {64: Limits(32, 4096, 32)}
+LIMITS: Final[Mapping[int, Limits]] = {64: Limits(4, 8, 4, 12), 32: Limits(128, 32, 16, 16, 128)}
+# where the first matrix is turned, as in gradients of weights; of too many rows the next column lies too far away
+LEFT_TURNED: Final[Mapping[int, Limits]] = {64: Limits(8, 8, 4, 16, 4096)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ def chosen(program: Program, machine: Machine) -> Program:
 def _chosen(instruction: Instruction, register: int, kernels: list[Kernel]) -> Instruction:
     """The instruction; of a product a kernel in its place, or where sizes have names, the one or the other."""
     if isinstance(instruction, Choice):
+        if any(isinstance(i, Product) and i.gram for i in instruction.usual):
+            return instruction  # otherwise, there are few rows
         usual, otherwise = (
             tuple(_chosen(i, register, kernels) for i in side) for side in (instruction.usual, instruction.otherwise)
         )
@@ -178,18 +183,18 @@ def _chosen(instruction: Instruction, register: int, kernels: list[Kernel]) -> I
 def _conditions(product: Product, found: Panels, limits: Limits) -> Iterator[Between]:
     """When panels are faster."""
     rows, inner, columns = product.rows, product.inner, product.columns
-    fewest = limits.fewest
-    each = inner * columns
-    yield Between(columns, MOST, NARROWEST)
+    fewest = limits.single if product.dtype.itemsize == 4 else limits.double
+    yield Between(columns, MOST, limits.columns)
     yield Between(inner, MOST, limits.terms)
-    if isinstance(each, int):
-        least = COPIED // max(each, 1) + 1
-        if found.right_turned and not found.left_turned:
-            least = min(max(fewest, least), max(TURNED[0], -(-TURNED[1] // max(each, 1))))
-        yield Between(rows, limits.rows, max(fewest, least))
-    else:
+    if not (isinstance(inner, int) and isinstance(columns, int)):
         yield Between(rows, limits.rows, fewest)
-        yield Between(rows * each, MOST, COPIED + 1)
+        yield Between(rows * inner * columns, MOST, COPIED + 1)
+        return
+    each = max(inner * columns, 1)
+    least = max(fewest, COPIED // each + 1)
+    if found.right_turned and not found.left_turned and inner >= TURNED[0] and columns >= TURNED[0]:
+        least = min(least, max(TURNED[0], -(-TURNED[1] // each)))
+    yield Between(rows, limits.rows, least)
 
 
 def _kernel(product: Product) -> Kernel:
