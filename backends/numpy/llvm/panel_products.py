@@ -2,13 +2,14 @@
 
 A panel is as many columns as one row of a block of the result takes registers for, and so many rows of the second
 matrix that it fits into the second cache. It is copied once, row after row without gaps, and then multiplied by all
-rows of the first matrix, a few at a time. These are read where they lie. While the first of them are multiplied, what
-the next panel consists of is fetched into the cache. This is the inner part of the algorithm of Goto and van de Geijn,
-"Anatomy of High-Performance Matrix Multiplication" (ACM Transactions on Mathematical Software 34, 2008), without its
-copy of the first matrix.
+rows of the first matrix, a few at a time. These are read where they lie. Meanwhile what comes next is fetched into the
+cache: the next panel, by the first of the rows; the lines of a block of the result, which is written, and perhaps added
+to, when its terms are added up; and of a first matrix that is turned, the rows to come, which lie in the next lines.
+This is the inner part of the algorithm of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
+(ACM Transactions on Mathematical Software 34, 2008), without its copy of the first matrix.
 
 Each element of the result is added up in the same order, wherever it stands and whichever thread computes it. The code
-is the same for all sizes: a function for a dtype and a layout of the second matrix, compiled once for all programs.
+is the same for all sizes: a function for a dtype and a layout of both matrices, compiled once for all programs.
 """
 
 from __future__ import annotations
