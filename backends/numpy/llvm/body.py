@@ -19,6 +19,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Clear,
     Copy,
     Instruction,
+    Many,
     Matrix,
     Moves,
     Nonzero,
@@ -201,11 +202,11 @@ class Body:
             case Nonzero(dtype=dtype, place=place):
                 condition = e.load(self.pointer(place), dtype, 1).differs(0.0)
             case Between():
-                condition = self.between(choice.condition)
+                condition = self.holds(choice.condition)
             case All(conditions=conditions):
-                condition = self.between(conditions[0])
+                condition = self.holds(conditions[0])
                 for other in conditions[1:]:
-                    condition = condition & self.between(other)
+                    condition = condition & self.holds(other)
         usual, otherwise, after = e.fresh("usual"), e.fresh("otherwise"), e.fresh("after")
         e.statement(f"br {condition!r}, label %{usual}, label %{otherwise}")
         for label, instructions in ((usual, choice.usual), (otherwise, choice.otherwise)):
@@ -215,7 +216,9 @@ class Body:
             e.statement(f"br label %{after}")
         e.label(after)
 
-    def between(self, condition: Between) -> Value:
+    def holds(self, condition: Between | Many) -> Value:
+        if isinstance(condition, Many):
+            return self.work(Work(1.0, condition.sizes)) >= float(condition.least)
         value = self.sizes.value(condition.size)
         return (value >= condition.least) & (value <= condition.most)
 

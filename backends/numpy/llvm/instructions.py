@@ -254,10 +254,18 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Many:
+    """That the product of some sizes, which need not fit into 64 bits, is at least some number."""
+
+    sizes: tuple[Size, ...]
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
 class All:
     """That all of some conditions hold."""
 
-    conditions: tuple[Between, ...]
+    conditions: tuple[Between | Many, ...]
 
 
 @dataclass(frozen=True, slots=True)

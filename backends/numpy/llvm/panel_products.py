@@ -250,24 +250,29 @@ class _Writer:
         e.statement(f"{base} = select {later!r}, ptr %result, ptr %added")
         places = [self.element(base, (row + r) * self.result_apart + panel.column) for r in range(rows)]
         some = later | self.factor.differs(0.0)
+        there = e.select(some, panel.columns, self.zero)
         factor = e.splat(e.select(later, e.const(1.0, self.dtype, 1), self.factor), lanes)
         scale = e.splat(self.scale, lanes)
 
-        def finish(whole: bool, add: bool) -> None:
+        def finish(whole: bool, add: bool = True) -> None:
             for number, total in enumerate(sums):
                 r, v = divmod(number, vectors)
                 at = e.const(v * lanes, I64, 1)
-                tail = None if whole else Tail(panel.columns - at, lanes, self.counts)
-                before = memory.load(e, places[r], at, 1, self.dtype, lanes, tail) if add else None
-                nothing = e.const(0.0, self.dtype, lanes)
-                result = e.fma(scale, total, nothing if before is None else before * factor)
-                memory.store(e, result, targets[r], at, 1, tail)
+                before = e.const(0.0, self.dtype, lanes)
+                if add:
+                    read = None if whole else Tail(there - at, lanes, self.counts)
+                    before = memory.load(e, places[r], at, 1, self.dtype, lanes, read) * factor
+                written = None if whole else Tail(panel.columns - at, lanes, self.counts)
+                memory.store(e, e.fma(scale, total, before), targets[r], at, 1, written)
 
-        whole = panel.columns >= vectors * lanes
+        if (rows, vectors) != (BLOCKS[0], self.vectors):
+            finish(whole=False)
+            return
+        # most blocks are such: they ask once whether they are whole
         e.either(
-            whole,
-            lambda: e.either(some, lambda: finish(True, True), lambda: finish(True, False)),
-            lambda: e.either(some, lambda: finish(False, True), lambda: finish(False, False)),
+            panel.columns >= self.width,
+            lambda: e.either(some, lambda: finish(whole=True), lambda: finish(whole=True, add=False)),
+            lambda: finish(whole=False),
         )
 
     def lines(self, row: Value, rows: int, panel: _Panel) -> list[str]:

@@ -24,6 +24,7 @@ from graphc.backends.numpy.llvm.instructions import (
     Between,
     Choice,
     Instruction,
+    Many,
     Matrix,
     Place,
     Product,
@@ -167,7 +168,7 @@ def _chosen(instruction: Instruction, register: int, kernels: list[Kernel]) -> I
         return instruction
     conditions = []
     for condition in _conditions(instruction, found, limits):
-        if not isinstance(condition.size, int):
+        if isinstance(condition, Many) or not isinstance(condition.size, int):
             conditions.append(condition)
         elif not condition.least <= condition.size <= condition.most:
             return instruction
@@ -180,7 +181,7 @@ def _chosen(instruction: Instruction, register: int, kernels: list[Kernel]) -> I
     return Choice(All(tuple(conditions)), (run,), (instruction,)) if conditions else run
 
 
-def _conditions(product: Product, found: Panels, limits: Limits) -> Iterator[Between]:
+def _conditions(product: Product, found: Panels, limits: Limits) -> Iterator[Between | Many]:
     """When panels are faster."""
     rows, inner, columns = product.rows, product.inner, product.columns
     fewest = limits.single if product.dtype.itemsize == 4 else limits.double
@@ -188,7 +189,7 @@ def _conditions(product: Product, found: Panels, limits: Limits) -> Iterator[Bet
     yield Between(inner, MOST, limits.terms)
     if not (isinstance(inner, int) and isinstance(columns, int)):
         yield Between(rows, limits.rows, fewest)
-        yield Between(rows * inner * columns, MOST, COPIED + 1)
+        yield Many((rows, inner, columns), COPIED + 1)
         return
     each = max(inner * columns, 1)
     least = max(fewest, COPIED // each + 1)
