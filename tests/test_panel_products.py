@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,32 @@ def test_sums_do_not_depend_on_the_number_of_threads(dtype: Any, form: str) -> N
                     np.testing.assert_array_equal(f(c, a, b), alone)
         finally:
             pool().threads = before
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_many_python_threads_update_at_once() -> None:
+    """Each its own weights, in place, by one function."""
+    rng = np.random.default_rng(0)
+    x, g, w = (rng.normal(size=s).astype(np.float32) for s in ((100, 300), (100, 400), (300, 400)))
+    f = graphc.compile(lambda w, x, g: w - 0.01 * (x.T @ g), w, x, g, kernels="llvm", donate_argnums=0)
+    assert by_panels(f)
+
+    def trained() -> Any:
+        mine = w.copy()
+        for _ in range(20):
+            mine = f(mine, x, g)
+        return mine
+
+    before = pool().threads
+    try:
+        pool().threads = 1
+        alone = trained()
+        pool().threads = 3
+        with ThreadPoolExecutor(8) as callers:
+            for found in callers.map(lambda _: trained(), range(16)):
+                np.testing.assert_array_equal(found, alone)
+    finally:
+        pool().threads = before
 
 
 @pytest.mark.usefixtures("everywhere")
