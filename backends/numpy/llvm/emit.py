@@ -410,6 +410,11 @@ class Emitter:
             value = self.convert(value, np.dtype(np.uint8))
         self.statement(f"store {value!r}, ptr {pointer}, align {value.dtype.itemsize}")
 
+    def stream(self, value: Value, pointer: str, line: int) -> None:
+        """Write a vector past the cache. It fills lines of the cache, of `line` bytes, or lies within one, aligned."""
+        aligned = min(line, value.lanes * value.dtype.itemsize)
+        self.statement(f"store {value!r}, ptr {pointer}, align {aligned}, !nontemporal !{{i32 1}}")
+
     # Arithmetic
 
     def binary(self, name: str, a: Operand, b: Operand, contract: bool = False) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm import blocks, effort, panel_products, small_products, together
+from graphc.backends.numpy.llvm import blocks, effort, panel_products, small_products, streaming, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.effort import Look
 from graphc.backends.numpy.llvm.emit import Value
@@ -52,11 +52,13 @@ def function(
     division = nest.schedule.division
     if division is not None and division.width == 1:
         nest.bounds[division.loop] = nest.ends
+    streaming.begin(nest)
     across = Across(nest)
     inner = Tiles(nest) if nest.schedule.tiled else Sweeps(nest, across)
     across.begin()
     _open(nest, inner, 0, {})
     across.end()
+    streaming.end(nest)
     return nest.finished(name)
 
 

@@ -23,7 +23,7 @@ class Machine:
     """A processor in LLVM's words: target triple, model, features, and the bytes of a vector register.
 
     >>> Machine("aarch64-unknown-linux-gnu", "generic", "+neon", 16).features_used
-    Features(fma=True, rounding=True, half=True, masked=0, mask_registers=False)
+    Features(fma=True, rounding=True, half=True, masked=0, mask_registers=False, streaming=False)
     """
 
     triple: str

@@ -173,13 +173,28 @@ def _guarded(e: Emitter, pointer: str, dtype: DType, mask: Value) -> Value:
     return result.differs(0) if dtype == BOOL else result
 
 
-def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int, mask: Mask | None) -> None:
-    """Write elements `index`, `index + stride`, ... of an array, where the mask, if there is one, is true."""
+def store(
+    e: Emitter,
+    value: Value,
+    base: str,
+    index: Value,
+    stride: Value | int,
+    mask: Mask | None,
+    streams: Value | None = None,
+) -> None:
+    """Write elements `index`, `index + stride`, ... of an array, where the mask, if there is one, is true.
+
+    streams: a scalar, whether vectors are written past the cache; if they are, all lie within lines or fill some.
+    """
     if value.dtype == BOOL:
         value = e.convert(value, BYTE)
     dtype, lanes = value.dtype, value.lanes
     if lanes == 1 or (stride == 1 and mask is None):
-        e.store(value, element(e, base, index, dtype))
+        pointer = element(e, base, index, dtype)
+        if streams is None or lanes == 1:
+            e.store(value, pointer)
+        else:
+            e.either(streams, lambda: e.stream(value, pointer, LINE), lambda: e.store(value, pointer))
         return
     if stride == -1:
         store(e, backwards(e, value), base, index - (lanes - 1), 1, _reversed(mask))
@@ -194,7 +209,7 @@ def store(e: Emitter, value: Value, base: str, index: Value, stride: Value | int
         if mask.whole is None:
             partly()
         else:
-            e.either(mask.whole, lambda: store(e, value, base, index, stride, None), partly)
+            e.either(mask.whole, lambda: store(e, value, base, index, stride, None, streams), partly)
     elif mask is not None and not _masks(e, dtype, stride):
         e.statement(f"call void @{_writer(e, dtype, lanes)}({value!r}, {_chosen(e, base, index, stride, mask)})")
     elif stride == 1:

@@ -14,6 +14,7 @@ class Features:
     half: instructions that convert between half and single precision.
     masked: from how many bytes on elements are read and written by vectors under a mask; 0 where none are.
     mask_registers: masks are for free, and for elements that lie apart too.
+    streaming: vectors are written past the cache.
     """
 
     fma: bool
@@ -21,22 +22,24 @@ class Features:
     half: bool = False
     masked: int = 0
     mask_registers: bool = False
+    streaming: bool = False
 
     @classmethod
     def of(cls, triple: str, features: str) -> Features:
         """From LLVM's words for a machine: a target triple and a list like ``"+avx2,+fma,-avx512f"``.
 
         >>> Features.of("x86_64-unknown-linux-gnu", "+sse2")
-        Features(fma=False, rounding=False, half=False, masked=0, mask_registers=False)
+        Features(fma=False, rounding=False, half=False, masked=0, mask_registers=False, streaming=True)
         >>> Features.of("aarch64-unknown-linux-gnu", "")
-        Features(fma=True, rounding=True, half=True, masked=0, mask_registers=False)
+        Features(fma=True, rounding=True, half=True, masked=0, mask_registers=False, streaming=False)
         """
         if not triple.startswith(("x86_64", "i686", "i386")):
             return cls(fma=True, rounding=True, half=triple.startswith(("aarch64", "arm64")))
         has = set(features.split(","))
         registers = "+avx512f" in has
         masked = 1 if registers and "+avx512bw" in has else 4 if registers or "+avx2" in has else 0
-        return cls("+fma" in has, "+sse4.1" in has, "+f16c" in has, masked, registers)
+        streaming = triple.startswith("x86_64")
+        return cls("+fma" in has, "+sse4.1" in has, "+f16c" in has, masked, registers, streaming)
 
 
 @dataclass(slots=True)

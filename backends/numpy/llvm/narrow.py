@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from graphc.backends.numpy.llvm import memory
+from graphc.backends.numpy.llvm import memory, streaming
 from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.folding import combine
 from graphc.backends.numpy.llvm.memory import LINE, Mask
@@ -115,6 +115,8 @@ class Narrow:
         """A sweep over the tile, as a function of the numbers of the first piece and of the one after the last."""
         nest = self.opened()
         e = nest.e
+        if self.schedule.stores(stage):
+            streaming.begin(nest)
         context = Context(nest, ROWS + len(self.schedule.rows), 0, made=False)
         length, width = context.get(LENGTH, I64), context.get(WIDTH, I64)
         tile = Tile(context.get(FIRST, I64), context.get(LAST, I64))
@@ -134,4 +136,5 @@ class Narrow:
 
         first, last = nest.ends
         e.span(first, last, 1, body)
+        streaming.end(nest)
         return nest.finished(f"{self.name}_sweep{stage}", "internal")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -40,6 +40,19 @@ class Copied(NamedTuple):
     first: Value
 
 
+class Streaming(NamedTuple):
+    """Stores that go past the cache if the scalar `wanted` is true, which also says that their lines are aligned.
+
+    lanes: of the vectors of each sweep that has such stores. rooms: for some stores room on the stack for what their
+    arrays would hold between two sweeps, along the vector loop.
+    """
+
+    wanted: Value
+    stores: frozenset[int]
+    lanes: Mapping[int, int]
+    rooms: Mapping[int, str]
+
+
 class Nest:
     """A kernel's loop nest being written: what is open, and where its arrays and sizes are."""
 
@@ -58,6 +71,7 @@ class Nest:
         self.slots: list[str] = []
         self.bounds: dict[int, tuple[Value, Value]] = {}  # of loops of which only a part runs
         self.copies: dict[int, Copied] = {}  # of what some loads find
+        self.streaming: Streaming | None = None
         self.decided: dict[Within, bool] = {}  # conditions known to hold, or not, in the segment being written
         self.e.label("entry")
         self._bases: dict[int, str] = {}
@@ -214,15 +228,20 @@ class Nest:
         carried: list[Value],
         body: Callable[[list[Value], int, Mask | None], list[Value]],
         once: bool = False,
+        lanes: int = 0,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
-        once: whether it is written once, with a mask for every vector.
+        once: whether it is written once, with a mask for every vector. lanes: of the vectors, if not those of all.
         """
         for first, last in self.parts(self.vector_loop, start, stop):
-            carried = self._vectors(first, last, carried, body, once)
+            carried = self._vectors(first, last, carried, body, once, lanes or self.lanes)
         return carried
+
+    def lanes_of(self, stage: int) -> int:
+        """Lanes of the vectors of a sweep."""
+        return self.lanes if self.streaming is None else self.streaming.lanes.get(stage, self.lanes)
 
     def once(self, computed: Iterable[int], accesses: int, times: int = 1) -> bool:
         """Whether a body is written once for whole vectors and for the rest, rather than once for each.
@@ -243,8 +262,9 @@ class Nest:
         carried: list[Value],
         body: Callable[[list[Value], int, Mask | None], list[Value]],
         once: bool,
+        lanes: int,
     ) -> list[Value]:
-        e, lanes, loop = self.e, self.lanes, self.vector_loop
+        e, loop = self.e, self.vector_loop
         size = self.kernel.sizes[loop]
 
         def whole(index: Value, held: list[Value]) -> list[Value]:
@@ -441,7 +461,8 @@ class Nest:
         along = lanes > 1 and at.strides[self.vector_loop] != 0
         value = self.wide(value, lanes) if along else self.e.lane(value, 0)
         stride = self.stride(at) if along else 1
-        memory.store(self.e, value, self.target(n), self.affine(at), stride, mask if along else None)
+        streams = self.streaming.wanted if self.streaming is not None and n in self.streaming.stores else None
+        memory.store(self.e, value, self.target(n), self.affine(at), stride, mask if along else None, streams)
 
     def write_all(self, numbers: Iterable[int], env: Env, lanes: int, mask: Mask | None) -> None:
         """Elements of the arrays of several stores, all of whose values are in `env`."""
@@ -465,6 +486,19 @@ class Nest:
         for k, vector in enumerate(interleave.interleaved(e, values)):
             part = None if mask is None else mask.of_elements(group.stride, k * lanes, lanes)
             memory.store(e, vector, target, start + k * lanes, 1, part)
+
+    def keep(self, n: int, value: Value, lanes: int, mask: Mask | None) -> None:
+        """Keep elements for a later sweep in the array of store `n`."""
+        if self.streaming is None or n not in self.streaming.rooms:
+            self.write(n, value, lanes, mask)
+        else:
+            memory.store(self.e, value, self.streaming.rooms[n], self.index[self.vector_loop], 1, mask)
+
+    def kept(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
+        """Elements that `keep` has kept, or that the store itself has written."""
+        if self.streaming is None or n not in self.streaming.rooms:
+            return self.read_back(n, dtype, lanes, mask)
+        return memory.load(self.e, self.streaming.rooms[n], self.index[self.vector_loop], 1, dtype, lanes, mask)
 
     def read_back(self, n: int, dtype: DType, lanes: int, mask: Mask | None) -> Value:
         """Elements that were written to the array of store `n`."""

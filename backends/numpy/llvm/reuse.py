@@ -7,6 +7,9 @@ arrays that own their memory; its memory handlers (NEP 49) serve for that.
 
 The store keeps at most `LIMIT` bytes in `BLOCKS` blocks. The oldest goes when another comes, and when a size is wanted
 that it does not have.
+
+Blocks begin with a line of the cache, so that their lines can be written past it (see `streaming`). Before each lie its
+size and where the memory begins that the C library gave.
 """
 
 from __future__ import annotations
@@ -24,12 +27,14 @@ import numpy as np
 from graphc.backends.numpy.arrays import LARGE
 from graphc.backends.numpy.llvm import code, entry, externals
 from graphc.backends.numpy.llvm.machine import BRIEF, host
+from graphc.backends.numpy.llvm.memory import LINE
 from graphc.errors import UnsupportedError
 
 BLOCKS: Final = 64
 LIMIT: Final = 1 << 30
 HUGE_PAGES: Final = 14  # MADV_HUGEPAGE of Linux: fewer, larger pages
 PAGE: Final = 4096
+HEADER: Final = 16  # bytes before a block, in which its size and the start of its memory lie
 
 NAMES: Final = ("graphc_malloc", "graphc_calloc", "graphc_realloc", "graphc_free")
 STATE: Final = ("graphc_kept", "graphc_limit")
@@ -40,15 +45,16 @@ def source(platform: str) -> str:
 
     NumPy calls them while it holds the lock of the interpreter.
 
+    `allocate` and `deallocate` are the C library's functions for memory that begins with a line of the cache.
+
     Blocks lie in a ring: `next` is where the next freed one goes, which is where the oldest lies.
     """
     advise = platform == "linux"
     fresh = f"""
-  %address = ptrtoint ptr %new to i64
   %up = add i64 %address, {PAGE - 1}
   %first = and i64 %up, -{PAGE}
   %lost = sub i64 %first, %address
-  %length = sub i64 %size, %lost
+  %length = sub i64 %room, %lost
   %page = inttoptr i64 %first to ptr
   %ignored = call i32 @madvise(ptr %page, i64 %length, i32 {HUGE_PAGES})
 """
@@ -59,10 +65,52 @@ def source(platform: str) -> str:
 @graphc_kept = global i64 0
 @graphc_limit = global i64 0
 declare ptr @PyMem_RawMalloc(i64)
-declare ptr @PyMem_RawCalloc(i64, i64)
-declare ptr @PyMem_RawRealloc(ptr, i64)
 declare void @PyMem_RawFree(ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare {{ i64, i1 }} @llvm.umul.with.overflow.i64(i64, i64)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 {"declare i32 @madvise(ptr, i64, i32)" if advise else ""}
+
+define internal ptr @allocate(i64 %size) {{
+entry:
+  %room = add i64 %size, {HEADER + LINE}
+  %wraps = icmp ult i64 %room, %size
+  br i1 %wraps, label %failed, label %try
+try:
+  %new = call ptr @PyMem_RawMalloc(i64 %room)
+  %none = icmp eq ptr %new, null
+  br i1 %none, label %failed, label %advise
+failed:
+  ret ptr null
+advise:
+  %address = ptrtoint ptr %new to i64
+  %large = icmp uge i64 %size, {LARGE}
+  br i1 %large, label %fresh, label %begin
+fresh:{fresh if advise else ""}
+  br label %begin
+begin:
+  %beyond = add i64 %address, {HEADER + LINE - 1}
+  %start = and i64 %beyond, -{LINE}
+  %memory = inttoptr i64 %start to ptr
+  %size_at = getelementptr i8, ptr %memory, i64 -{HEADER}
+  store i64 %size, ptr %size_at
+  %new_at = getelementptr i8, ptr %memory, i64 -8
+  store ptr %new, ptr %new_at
+  ret ptr %memory
+}}
+
+define internal void @deallocate(ptr %memory) {{
+entry:
+  %none = icmp eq ptr %memory, null
+  br i1 %none, label %end, label %some
+some:
+  %at = getelementptr i8, ptr %memory, i64 -8
+  %given = load ptr, ptr %at
+  call void @PyMem_RawFree(ptr %given)
+  ret void
+end:
+  ret void
+}}
 
 define internal ptr @place(i64 %number) {{
   %index = urem i64 %number, {BLOCKS}
@@ -80,7 +128,7 @@ define internal void @release(i64 %number) {{
   %kept = load i64, ptr @graphc_kept
   %less = sub i64 %kept, %size
   store i64 %less, ptr @graphc_kept
-  call void @PyMem_RawFree(ptr %memory)
+  call void @deallocate(ptr %memory)
   ret void
 }}
 
@@ -110,7 +158,7 @@ entry:
   %small = icmp ult i64 %size, {LARGE}
   br i1 %small, label %plain, label %head
 plain:
-  %other = call ptr @PyMem_RawMalloc(i64 %size)
+  %other = call ptr @allocate(i64 %size)
   ret ptr %other
 head:
   %k = phi i64 [ 1, %entry ], [ %following, %body ]
@@ -140,22 +188,43 @@ miss:
   %fewer = sub i64 %held, 1
   %most = select i1 %none, i64 0, i64 %fewer
   call void @shrink(i64 %most)
-  %new = call ptr @PyMem_RawMalloc(i64 %size)
-  %failed = icmp eq ptr %new, null
-  br i1 %failed, label %end, label %advise
-advise:{fresh if advise else ""}
-  br label %end
-end:
+  %new = call ptr @allocate(i64 %size)
   ret ptr %new
 }}
 
-define ptr @graphc_calloc(ptr %context, i64 %count, i64 %size) {{
-  %new = call ptr @PyMem_RawCalloc(i64 %count, i64 %size)
+define ptr @graphc_calloc(ptr %context, i64 %count, i64 %width) {{
+entry:
+  %product = call {{ i64, i1 }} @llvm.umul.with.overflow.i64(i64 %count, i64 %width)
+  %overflows = extractvalue {{ i64, i1 }} %product, 1
+  br i1 %overflows, label %failed, label %try
+try:
+  %size = extractvalue {{ i64, i1 }} %product, 0
+  %new = call ptr @graphc_malloc(ptr %context, i64 %size)
+  %none = icmp eq ptr %new, null
+  br i1 %none, label %failed, label %clear
+failed:
+  ret ptr null
+clear:
+  call void @llvm.memset.p0.i64(ptr %new, i8 0, i64 %size, i1 false)
   ret ptr %new
 }}
 
 define ptr @graphc_realloc(ptr %context, ptr %old, i64 %size) {{
-  %new = call ptr @PyMem_RawRealloc(ptr %old, i64 %size)
+entry:
+  %new = call ptr @allocate(i64 %size)
+  %failed = icmp eq ptr %new, null
+  %first = icmp eq ptr %old, null
+  %done = or i1 %failed, %first
+  br i1 %done, label %end, label %move
+move:
+  %size_at = getelementptr i8, ptr %old, i64 -{HEADER}
+  %held = load i64, ptr %size_at
+  %shrinks = icmp ult i64 %size, %held
+  %both = select i1 %shrinks, i64 %size, i64 %held
+  call void @llvm.memcpy.p0.p0.i64(ptr %new, ptr %old, i64 %both, i1 false)
+  call void @deallocate(ptr %old)
+  br label %end
+end:
   ret ptr %new
 }}
 
@@ -167,7 +236,7 @@ entry:
   %plain = or i1 %small, %large
   br i1 %plain, label %drop, label %keep
 drop:
-  call void @PyMem_RawFree(ptr %memory)
+  call void @deallocate(ptr %memory)
   ret void
 keep:
   %number = load i64, ptr @next

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
+from graphc.backends.numpy.llvm import streaming
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.memory import LINE
@@ -77,6 +78,7 @@ class Strips:
         """The function of the numbers of the first strip and of the one after the last."""
         nest = self.opened()
         e = nest.e
+        streaming.begin(nest)
         across = Across(nest)
         context = self._context(nest, across, made=False)
         length, room = context.get(LENGTH, I64), context.get(EACH, I64)
@@ -98,6 +100,7 @@ class Strips:
 
         start, stop = nest.ends
         e.loop(start, stop, 1, [], body)
+        streaming.end(nest)
         return nest.finished(f"{self.name}_strips", "internal")
 
     def _room(self, nest: Nest, across: Across) -> Value:

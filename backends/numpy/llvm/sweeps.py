@@ -80,7 +80,8 @@ class Sweeps:
             if rest is None:
                 return carried
             start = rest
-        env = nest.hoisted(self.schedule.needed(stage), env, nest.lanes)
+        lanes = nest.lanes_of(stage)
+        env = nest.hoisted(self.schedule.needed(stage), env, lanes)
         folds = self.schedule.folds(stage)
         once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage))
 
@@ -95,7 +96,7 @@ class Sweeps:
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body, once)
+            nest.vectors(start, stop, [], body, once, lanes)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
@@ -158,11 +159,11 @@ def vector_values(nest: Nest, stage: int, needed: Sequence[int], env: Env, lanes
     here = dict(env)
     for i in needed:
         if i not in here and schedule.at_home(i, stage):
-            here[i] = nest.read_back(schedule.homes[i], kernel.values[i].dtype, lanes, mask)
+            here[i] = nest.kept(schedule.homes[i], kernel.values[i].dtype, lanes, mask)
         else:
             nest.compute((i,), here, lanes, mask)
     for i, n in schedule.homes.items():
         if kernel.stages[i] == stage and kernel.stores[n].value != i:
-            nest.write(n, here[i], lanes, mask)
+            nest.keep(n, here[i], lanes, mask)
     nest.write_all(schedule.stores(stage), here, lanes, mask)
     return here

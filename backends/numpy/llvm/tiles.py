@@ -150,11 +150,12 @@ class Tiles:
         operands = [r.operand for _, r in folds]
         kept = [i for i in self.rows if i in self._read(stage)]
         starts = []
+        lanes = nest.lanes_of(stage)
         for index in indices:
             nest.index[loop] = index
             here = dict(env)
             self._compute_columnless(stage, here, frozenset(self.reduced))
-            starts.append(nest.hoisted(needed, here, nest.lanes))
+            starts.append(nest.hoisted(needed, here, lanes))
 
         def body(_: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
             results: list[list[Value]] = [[] for _ in folds]
@@ -175,7 +176,7 @@ class Tiles:
             return []
 
         once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage), len(indices))
-        nest.vectors(*tile, [], body, once)
+        nest.vectors(*tile, [], body, once, lanes)
 
     def _read(self, stage: int) -> set[int]:
         """The values that a sweep reads or computes."""
