@@ -372,7 +372,7 @@ def test_a_large_arena_is_not_kept() -> None:
     finally:
         tracemalloc.stop()
     assert peak >= 16 * n * n
-    assert held < 100_000
+    assert held < n * n  # some texts of the compiler, at most
 
 
 def test_an_arena_grows_with_named_sizes() -> None:

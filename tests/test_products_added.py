@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm import entry, panels
 from graphc.backends.numpy.llvm.instructions import Choice, Copy, Product, Run
 from graphc.backends.numpy.llvm.steps import lower
 from graphc.backends.numpy.llvm.updates import SHORT
@@ -27,11 +27,14 @@ def instructions(f: Any) -> list[Any]:
 
 
 def merged(f: Any) -> bool:
-    """Whether the program has one product, which adds, and no kernel that runs after it."""
-    found = instructions(f)
-    last = found[-1]
+    """Whether the program has one product, which adds, by BLAS or by panels, and no kernel that runs after it."""
+    program = lower(f.plan)
+    last = program.instructions[-1]
     while isinstance(last, Choice):
         last = last.usual[-1]
+    if isinstance(last, Run):
+        product = panels.panels(program.kernels[last.kernel])
+        return product is not None and product.factor != 0
     return isinstance(last, Product) and last.beta != 0
 
 

@@ -13,11 +13,13 @@ from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
 from graphc.backends.numpy.llvm.instructions import (
+    All,
     Between,
     Choice,
     Clear,
     Copy,
     Instruction,
+    Many,
     Matrix,
     Moves,
     Nonzero,
@@ -199,9 +201,12 @@ class Body:
         match choice.condition:
             case Nonzero(dtype=dtype, place=place):
                 condition = e.load(self.pointer(place), dtype, 1).differs(0.0)
-            case Between(size=size, most=most, least=least):
-                value = self.sizes.value(size)
-                condition = (value >= least) & (value <= most)
+            case Between():
+                condition = self.holds(choice.condition)
+            case All(conditions=conditions):
+                condition = self.holds(conditions[0])
+                for other in conditions[1:]:
+                    condition = condition & self.holds(other)
         usual, otherwise, after = e.fresh("usual"), e.fresh("otherwise"), e.fresh("after")
         e.statement(f"br {condition!r}, label %{usual}, label %{otherwise}")
         for label, instructions in ((usual, choice.usual), (otherwise, choice.otherwise)):
@@ -210,6 +215,12 @@ class Body:
                 self.write(instruction)
             e.statement(f"br label %{after}")
         e.label(after)
+
+    def holds(self, condition: Between | Many) -> Value:
+        if isinstance(condition, Many):
+            return self.work(Work(1.0, condition.sizes)) >= float(condition.least)
+        value = self.sizes.value(condition.size)
+        return (value >= condition.least) & (value <= condition.most)
 
     # products
 

@@ -254,10 +254,25 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Many:
+    """That the product of some sizes, which need not fit into 64 bits, is at least some number."""
+
+    sizes: tuple[Size, ...]
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """That all of some conditions hold."""
+
+    conditions: tuple[Between | Many, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """Do one thing if a condition holds, as it nearly always does, and another if not."""
 
-    condition: Nonzero | Between
+    condition: Nonzero | Between | All
     usual: tuple[Instruction, ...]
     otherwise: tuple[Instruction, ...]
 

@@ -2,13 +2,14 @@
 
 A panel is as many columns as one row of a block of the result takes registers for, and so many rows of the second
 matrix that it fits into the second cache. It is copied once, row after row without gaps, and then multiplied by all
-rows of the first matrix, a few at a time. These are read where they lie. While the first of them are multiplied, what
-the next panel consists of is fetched into the cache. This is the inner part of the algorithm of Goto and van de Geijn,
-"Anatomy of High-Performance Matrix Multiplication" (ACM Transactions on Mathematical Software 34, 2008), without its
-copy of the first matrix.
+rows of the first matrix, a few at a time. These are read where they lie. Meanwhile what comes next is fetched into the
+cache: the next panel, by the first of the rows; the lines of a block of the result, which is written, and perhaps added
+to, when its terms are added up; and of a first matrix that is turned, the rows to come, which lie in the next lines.
+This is the inner part of the algorithm of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
+(ACM Transactions on Mathematical Software 34, 2008), without its copy of the first matrix.
 
 Each element of the result is added up in the same order, wherever it stands and whichever thread computes it. The code
-is the same for all sizes: a function for a dtype and a layout of the second matrix, compiled once for all programs.
+is the same for all sizes: a function for a dtype and a layout of both matrices, compiled once for all programs.
 """
 
 from __future__ import annotations
@@ -24,39 +25,69 @@ from graphc.backends.numpy.llvm.memory import LINE, Tail
 from graphc.backends.numpy.llvm.module import Features, Module
 from graphc.backends.numpy.llvm.nest import Nest
 from graphc.backends.numpy.llvm.panels import COLUMNS, Panels
+from graphc.kernels import Load
 
 DEPTH: Final = 256  # rows of a panel, and terms that are added up one after the other
+ROWS: Final = 2048  # that are multiplied by all panels before the next ones: their pages stay known to the processor
 BLOCKS: Final = (6, 4, 2, 1)  # rows of blocks of the result: as many of the first as there are, and the rest by others
-ARRAYS: Final = ("left", "right", "result")
+ARRAYS: Final = ("left", "right", "added", "result")
 SIZES: Final = ("rows", "inner", "columns", "left_apart", "right_apart", "result_apart", "first", "last")
-PARAMETERS: Final = ", ".join([*(f"ptr %{x}" for x in ARRAYS), *(f"i64 %{x}" for x in SIZES)])
+FACTORS: Final = ("scale", "factor")  # of the products, and of what they are added to
+
+
+class Form(NamedTuple):
+    """What a function multiplies: matrices of a dtype; of one that is turned, columns lie in memory as a whole."""
+
+    dtype: DType
+    left_turned: bool
+    right_turned: bool
+
+    @property
+    def parameters(self) -> str:
+        """Those of the function, as it is declared."""
+        kind = ELEMENTS[self.dtype]
+        found = [*(f"ptr %{x}" for x in ARRAYS), *(f"i64 %{x}" for x in SIZES), *(f"{kind} %{x}" for x in FACTORS)]
+        return ", ".join(found)
+
+    def __str__(self) -> str:
+        turned = (".left" if self.left_turned else "") + (".turned" if self.right_turned else "")
+        return f"graphc.panels.{self.dtype.name}{turned}"
 
 
 def write(nest: Nest, product: Panels, machine: Machine) -> None:
     """The columns that a call is for, of all rows."""
-    e, loads = nest.e, (product.left, product.right)
-    name = declared(e.module, product.left.dtype, product.turned, machine)
+    e, dtype = nest.e, product.left.dtype
+    name = declared(e.module, Form(dtype, product.left_turned, product.right_turned), machine)
     nest.index = dict.fromkeys(range(3), nest.zero)
-    places = [memory.element(e, nest.source(x.root), nest.affine(x.at), x.dtype) for x in loads]
-    places.append(memory.element(e, nest.target(0), nest.affine(product.store.at), product.left.dtype))
+
+    def place(x: Load) -> str:
+        return memory.element(e, nest.source(x.root), nest.affine(x.at), x.dtype)
+
+    result = memory.element(e, nest.target(0), nest.affine(product.store.at), dtype)
+    places = [place(product.left), place(product.right), place(product.added) if product.added else result, result]
     apart = [nest.size(stride) for stride in product.apart]
-    arguments = [*(f"ptr {p}" for p in places), *map(repr, (*nest.extents, *apart, *nest.ends))]
+    scale = product.scale
+    factors = [
+        e.load(place(scale), dtype, 1) if isinstance(scale, Load) else e.const(scale, dtype, 1),
+        e.const(product.factor, dtype, 1),
+    ]
+    arguments = [*(f"ptr {p}" for p in places), *map(repr, (*nest.extents, *apart, *nest.ends, *factors))]
     e.statement(f"call void @{name}({', '.join(arguments)})")
 
 
-def declared(module: Module, dtype: DType, turned: bool, machine: Machine) -> str:
-    """The name of the function for a dtype, and a second matrix that is turned or not, once a module has it."""
-    name = f"graphc.panels.{dtype.name}{'.turned' if turned else ''}"
-    text, inside = _helper(name, dtype, turned, machine.features_used, machine.register)
-    module.help(name, f"declare void @{name}({PARAMETERS})", inside, text)
+def declared(module: Module, form: Form, machine: Machine) -> str:
+    """The name of the function for matrices of a form, once a module has it."""
+    name = str(form)
+    text, inside = _helper(form, machine.features_used, machine.register)
+    module.help(name, f"declare void @{name}({form.parameters})", inside, text)
     return name
 
 
 @lru_cache(maxsize=16)
-def _helper(name: str, dtype: DType, turned: bool, features: Features, register: int) -> tuple[str, Module]:
+def _helper(form: Form, features: Features, register: int) -> tuple[str, Module]:
     """The function, and what its module has besides it."""
     inside = Module(features)
-    return _Writer(inside, dtype, turned, register).text(name), inside
+    return _Writer(inside, form, register).text(), inside
 
 
 class _Panel(NamedTuple):
@@ -69,12 +100,12 @@ class _Panel(NamedTuple):
 
 
 class _Writer:
-    """Writes the function. `turned`: whether columns of the second matrix lie in memory as a whole, not its rows."""
+    """Writes the function."""
 
-    def __init__(self, module: Module, dtype: DType, turned: bool, register: int) -> None:
+    def __init__(self, module: Module, form: Form, register: int) -> None:
         self.e = e = Emitter(module)
-        self.dtype = dtype
-        self.turned = turned
+        self.form = form
+        self.dtype = dtype = form.dtype
         self.counts = I64 if dtype == F64 else I32
         self.lanes = register // dtype.itemsize
         self.vectors = 4 if register == 64 else 2  # with six rows that is 24 sums in 32 registers, or 12 in 16
@@ -83,29 +114,35 @@ class _Writer:
             e.value(f"%{name}", I64, 1) for name in SIZES
         )
         self.first, self.last = ends
+        self.scale, self.factor = (e.value(f"%{name}", dtype, 1) for name in FACTORS)
         self.zero = e.const(0, I64, 1)
 
-    def text(self, name: str) -> str:
+    def text(self) -> str:
         """The text of the function."""
         e = self.e
         e.label("entry")
         e.statement(f"%copied = alloca {ELEMENTS[self.dtype]}, i64 {DEPTH * self.width}, align {LINE}")
         start, stop = self.first * COLUMNS, self.least(self.last * COLUMNS, self.columns)
 
-        def panels(column: Value) -> None:
-            columns = self.least(stop - column, e.const(self.width, I64, 1))
+        def rows(top: Value) -> None:
+            bottom = self.least(self.rows, top + ROWS)
 
-            def panel(depth: Value) -> None:
-                found = _Panel(depth, column, self.least(self.inner - depth, e.const(DEPTH, I64, 1)), columns)
-                (self.copy_turned if self.turned else self.copy)(found)
-                self.multiply(found)
+            def panels(column: Value) -> None:
+                columns = self.least(stop - column, e.const(self.width, I64, 1))
 
-            # sums of no terms are 0
-            e.span(self.zero, e.select(self.inner > 0, self.inner, e.const(1, I64, 1)), DEPTH, panel)
+                def panel(depth: Value) -> None:
+                    found = _Panel(depth, column, self.least(self.inner - depth, e.const(DEPTH, I64, 1)), columns)
+                    (self.copy_turned if self.form.right_turned else self.copy)(found)
+                    self.multiply(found, top, bottom)
 
-        e.span(start, stop, self.width, panels)
+                # sums of no terms are 0
+                e.span(self.zero, e.select(self.inner > 0, self.inner, e.const(1, I64, 1)), DEPTH, panel)
+
+            e.span(start, stop, self.width, panels)
+
+        e.span(self.zero, self.rows, ROWS, rows)
         e.statement("ret void")
-        return "\n".join([f"define void @{name}({PARAMETERS}) nounwind {{", *e.lines, "}"]) + "\n"
+        return "\n".join([f"define void @{self.form}({self.form.parameters}) nounwind {{", *e.lines, "}"]) + "\n"
 
     def least(self, a: Value, b: Value) -> Value:
         return self.e.select(a < b, a, b)
@@ -117,7 +154,7 @@ class _Writer:
 
     def right(self, depth: Value, column: Value) -> str:
         """The address of an element of the second matrix."""
-        whole, part = (column, depth) if self.turned else (depth, column)
+        whole, part = (column, depth) if self.form.right_turned else (depth, column)
         return self.element("%right", whole * self.right_apart + part)
 
     def place(self, row: Value, column: Value | int) -> str:
@@ -160,16 +197,17 @@ class _Writer:
 
     # multiplying
 
-    def multiply(self, panel: _Panel) -> None:
-        """All rows of the first matrix times the panel."""
+    def multiply(self, panel: _Panel, top: Value, bottom: Value) -> None:
+        """Some rows of the first matrix times the panel."""
         e = self.e
-        ahead = None if self.turned else self.ahead(panel)
+        # many rows use a panel for long; besides, there the columns of the first matrix are fetched
+        ahead = None if self.form.left_turned or self.form.right_turned else self.ahead(panel)
         for vectors in range(self.vectors, 0, -1):
             # by as many vectors as the columns fill, the last one in part
             fits = panel.columns > (vectors - 1) * self.lanes
             if vectors < self.vectors:
                 fits = fits & (panel.columns <= vectors * self.lanes)
-            start, end = self.zero, e.select(fits, self.rows, self.zero)
+            start, end = top, e.select(fits, bottom, top)
             for rows in BLOCKS:
                 stop = start + e.binary("sdiv", end - start, rows) * rows
                 self.blocks((start, stop), (rows, vectors), panel, ahead)
@@ -189,7 +227,9 @@ class _Writer:
     def block(self, row: Value, rows: int, vectors: int, panel: _Panel, ahead: str | None) -> None:
         """Some rows of the result, of the panel's columns."""
         e, lanes = self.e, self.lanes
-        lines = [self.element("%left", (row + r) * self.left_apart + panel.depth) for r in range(rows)]
+        targets = [self.element("%result", (row + r) * self.result_apart + panel.column) for r in range(rows)]
+        self.fetch_targets(targets, vectors)
+        lines = self.lines(row, rows, panel)
         fetched = None if ahead is None else self.fetched(ahead, row)
 
         def add(k: Value, sums: list[Value]) -> list[Value]:
@@ -197,22 +237,66 @@ class _Writer:
                 self.fetch(fetched, k)
             here = [e.load(self.place(k, v * lanes), self.dtype, lanes) for v in range(vectors)]
             found = []
-            for r, line in enumerate(lines):
-                factor = e.splat(e.load(self.element(line, k), self.dtype, 1), lanes)
+            for r, first in enumerate(self.column(lines, rows, k)):
+                factor = e.splat(first, lanes)
                 for vector, total in zip(here, sums[r * vectors : (r + 1) * vectors], strict=True):
                     found.append(e.fma(factor, vector, total))
             return found
 
         sums = e.loop(self.zero, panel.rows, 1, [e.const(0.0, self.dtype, lanes)] * (rows * vectors), add)
-        # of the first panel of some columns there is nothing in the result yet
-        there = e.select(panel.depth > 0, panel.columns, self.zero)
-        for number, total in enumerate(sums):
-            r, v = divmod(number, vectors)
-            at = e.const(v * lanes, I64, 1)
-            target = self.element("%result", (row + r) * self.result_apart + panel.column)
-            before = Tail(there - at, lanes, self.counts)
-            whole = memory.load(e, target, at, 1, self.dtype, lanes, before) + total
-            memory.store(e, whole, target, at, 1, Tail(panel.columns - at, lanes, self.counts))
+        # what the first panel of some columns is added to, if anything; the others go to what is there
+        later = panel.depth > 0
+        base = f"%{e.fresh('base')}"
+        e.statement(f"{base} = select {later!r}, ptr %result, ptr %added")
+        places = [self.element(base, (row + r) * self.result_apart + panel.column) for r in range(rows)]
+        some = later | self.factor.differs(0.0)
+        there = e.select(some, panel.columns, self.zero)
+        factor = e.splat(e.select(later, e.const(1.0, self.dtype, 1), self.factor), lanes)
+        scale = e.splat(self.scale, lanes)
+
+        def finish(whole: bool, add: bool = True) -> None:
+            for number, total in enumerate(sums):
+                r, v = divmod(number, vectors)
+                at = e.const(v * lanes, I64, 1)
+                before = e.const(0.0, self.dtype, lanes)
+                if add:
+                    read = None if whole else Tail(there - at, lanes, self.counts)
+                    before = memory.load(e, places[r], at, 1, self.dtype, lanes, read) * factor
+                written = None if whole else Tail(panel.columns - at, lanes, self.counts)
+                memory.store(e, e.fma(scale, total, before), targets[r], at, 1, written)
+
+        if (rows, vectors) != (BLOCKS[0], self.vectors):
+            finish(whole=False)
+            return
+        # most blocks are such: they ask once whether they are whole
+        e.either(
+            panel.columns >= self.width,
+            lambda: e.either(some, lambda: finish(whole=True), lambda: finish(whole=True, add=False)),
+            lambda: finish(whole=False),
+        )
+
+    def lines(self, row: Value, rows: int, panel: _Panel) -> list[str]:
+        """Where rows of the first matrix begin, or the column that the panel begins with."""
+        if self.form.left_turned:
+            return [self.element("%left", panel.depth * self.left_apart + row)]
+        return [self.element("%left", (row + r) * self.left_apart + panel.depth) for r in range(rows)]
+
+    def column(self, lines: list[str], rows: int, k: Value) -> list[Value]:
+        """Of some rows of the first matrix the elements of column `k`."""
+        e = self.e
+        if not self.form.left_turned:
+            return [e.load(self.element(line, k), self.dtype, 1) for line in lines]
+        start = self.element(lines[0], k * self.left_apart)
+        # the rows to come lie behind these, soon in the next line of the cache
+        self.prefetch(self.element(start, e.const(LINE // self.dtype.itemsize, I64, 1)), 0, 2)
+        return [e.load(self.element(start, e.const(r, I64, 1)), self.dtype, 1) for r in range(rows)]
+
+    def fetch_targets(self, targets: list[str], vectors: int) -> None:
+        """Fetch lines of the result, which are read when all terms are added up."""
+        each = LINE // self.dtype.itemsize
+        for target in targets:
+            for at in range(0, vectors * self.lanes, each):
+                self.prefetch(self.element(target, self.e.const(at, I64, 1)), 1, 3)
 
     def fetched(self, ahead: str, row: Value) -> str:
         """Where in the next panel a block of rows fetches a line of the cache of each row: in turn, each its own."""
@@ -223,7 +307,9 @@ class _Writer:
 
     def fetch(self, line: str, row: Value) -> None:
         """Fetch a line of the cache: to read, into the second cache."""
-        e = self.e
-        e.module.define("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        place = self.element(line, row * self.right_apart)
-        e.statement(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 2, i32 1)")
+        self.prefetch(self.element(line, row * self.right_apart), 0, 2)
+
+    def prefetch(self, place: str, write: int, near: int) -> None:
+        """Ask for a line of the cache; `near` is 3 for the first one."""
+        self.e.module.define("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.e.statement(f"call void @llvm.prefetch.p0(ptr {place}, i32 {write}, i32 {near}, i32 1)")

@@ -12,6 +12,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
 from graphc.backends.numpy.llvm.kinds import Kind, kind_of
 from graphc.backends.numpy.llvm.machine import BRIEF, Machine, assemble, host
 from graphc.backends.numpy.llvm.module import Module
-from graphc.backends.numpy.llvm.panels import LIMITS
+from graphc.backends.numpy.llvm.panels import LEFT_TURNED, LIMITS
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import MOST_REGISTERS
 from graphc.errors import UnsupportedError
@@ -77,9 +78,9 @@ def products(machine: Machine) -> Iterator[Part]:
         grams.declared(module, dtype)
         yield from helpers(module)
     for dtype in (F32, F64) if machine.register in LIMITS else ():
-        for turned in (False, True):
+        for left, right in product((False, True) if machine.register in LEFT_TURNED else (False,), (False, True)):
             module = Module(machine.features_used)
-            panel_products.declared(module, dtype, turned, machine)
+            panel_products.declared(module, panel_products.Form(dtype, left, right), machine)
             yield from helpers(module)
 
 

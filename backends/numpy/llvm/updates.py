@@ -1,9 +1,9 @@
-"""Products that go into a sum: ``w - rate * x.T @ g`` as one call of BLAS, which adds into an array as it multiplies.
+"""Products that go into a sum: ``w - rate * x.T @ g`` as one, which is added into an array as it is multiplied.
 
 A program has a product and, later, a kernel that does nothing but combine it with another array. BLAS computes
-``alpha a b + beta c``, so the two become one where nothing between them touches what they read and write, and the
-product never lies in memory. BLAS adds up long sums in parts, and adds each to c: only products with short sums are
-merged, so that what rounding that costs stays within that of a few additions.
+``alpha a b + beta c``, and so do `panels`: the two become one where nothing between them touches what they read and
+write, and the product never lies in memory. Long sums are added up in parts, each of which is added to c: only products
+with short sums are merged, so that what rounding that costs stays within that of a few additions.
 """
 
 from __future__ import annotations
