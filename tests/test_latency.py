@@ -14,6 +14,7 @@ import graphc
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 from graphc.backends.numpy.llvm import generator, latency, machine
+from graphc.backends.numpy.llvm.effort import look
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.kernels import Kernel
 
@@ -80,7 +81,7 @@ def kernel_of(f: Callable[..., Any], *specs: Any) -> Kernel:
 
 
 def text_of(kernel: Kernel, target: machine.Machine, hurried: bool = False) -> str:
-    return generator.parts([kernel], target, hurried=hurried)[0].text
+    return generator.parts([kernel], [look(kernel)], target, hurried=hurried)[0].text
 
 
 def widest(text: str) -> int:

@@ -199,7 +199,7 @@ def check_archives_have(f: Callable[..., Any], *specs: str, fast: bool = False) 
     kernels = kernels_of(f, *specs)
     for kind in SAME_REGISTERS:
         target = KINDS[kind].machine
-        parts = generator.parts(kernels, target, fast)[1:]
+        parts = generator.parts(kernels, [*map(effort.look, kernels)], target, fast)[1:]
         missing = [functions(part.text) for part in parts if code.name(part, target) not in names(kind)]
         assert missing == [], (kind, specs)
         called += [name for part in parts for name in functions(part.text)]

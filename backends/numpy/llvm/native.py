@@ -153,7 +153,7 @@ class _Texts(NamedTuple):
 def _texts(
     lowered: Program, looks: Sequence[effort.Look], plan: Plan, machine: Machine, fast: bool, hurried: bool
 ) -> _Texts:
-    parts = generator.parts(lowered.kernels, machine, fast, hurried, looks) if lowered.kernels else []
+    parts = generator.parts(lowered.kernels, looks, machine, fast, hurried) if lowered.kernels else []
     inside = externals.defined(parts[0].text) if parts else []
     outside, words, called = around(lowered, plan, machine, inside, hurried)
     names = [f"kernel{number}" for number in dict.fromkeys(lowered.planned)]
