@@ -91,11 +91,16 @@ def erfcx_times_sum(t: Real, c: float) -> Real:
     return 2 * scaled_erfcx(t, c) * (x + c) / (1 + mp.mpf("1.128173828125") * x)
 
 
-def erfc_times_sum(h: Real, c: float, share: float) -> Real:
-    """(x + c) exp(z**2) erfc(z), where z**2 is a share of x**2, and h = x / (x + c) - 1/2."""
-    x = c * (1 + 2 * h) / (1 - 2 * h)
+def erfc_times_sum(h: Real, c: float, k: float, share: float) -> Real:
+    """(x + c) / k exp(z**2) erfc(z), where z**2 is a share of x**2, and h = k / 2 - k c / (x + c)."""
+    x = c * (k + 2 * h) / (k - 2 * h)
     z = x * mp.sqrt(share)
-    return (x + c) * mp.exp(z * z) * mp.erfc(z)
+    return (x + c) / k * mp.exp(z * z) * mp.erfc(z)
+
+
+def short_place(x: float, c: float, k: float) -> Real:
+    """The h of a number x."""
+    return mp.mpf(k) / 2 - k * c / (mp.mpf(x) + c)
 
 
 def stirling_rest(t: Real) -> Real:
@@ -296,18 +301,18 @@ FITS: Final = (
     ),
     Fit(
         "ERFC_SHORT",
-        "exp(x**2) erfc(x) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 10.11, with c = 1.8125",
-        lambda h: erfc_times_sum(h, 1.8125, 1.0) - 1,
-        lambda: (-mp.mpf("0.5"), unit_place(10.11, 1.8125) / 2),
-        lambda h: 1 / erfc_times_sum(h, 1.8125, 1.0),
+        "exp(x**2) erfc(x) = (1 + P(k / 2 - k c / (x + c))) k / (x + c) for x up to 10.11, c = 1.81640625, k = 0.9375",
+        lambda h: erfc_times_sum(h, 1.81640625, 0.9375, 1.0) - 1,
+        lambda: (-mp.mpf("0.46875"), short_place(10.11, 1.81640625, 0.9375)),
+        lambda h: 1 / erfc_times_sum(h, 1.81640625, 0.9375, 1.0),
         {F32: 9},
     ),
     Fit(
         "NORMAL_TAIL",
-        "exp(x**2 / 2) erfc(x / sqrt(2)) = (1 + P(x / (x + c) - 1/2)) / (x + c) for x up to 14.3, with c = 2.515625",
-        lambda h: erfc_times_sum(h, 2.515625, 0.5) - 1,
-        lambda: (-mp.mpf("0.5"), unit_place(14.3, 2.515625) / 2),
-        lambda h: 1 / erfc_times_sum(h, 2.515625, 0.5),
+        "the same of exp(x**2 / 2) erfc(x / sqrt(2)) for x up to 14.3, with c = 2.603515625, k = 1.34375",
+        lambda h: erfc_times_sum(h, 2.603515625, 1.34375, 0.5) - 1,
+        lambda: (-mp.mpf("0.671875"), short_place(14.3, 2.603515625, 1.34375)),
+        lambda h: 1 / erfc_times_sum(h, 2.603515625, 1.34375, 0.5),
         {F32: 9},
     ),
     Fit(

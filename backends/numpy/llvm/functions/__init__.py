@@ -26,8 +26,8 @@ __all__ = ["ACCURATE", "FAST", "Function", "integer_pow", "pow_constant"]
 
 Function = Callable[..., Value]  # of an emitter and one or more values
 
-# To 2.5 units in the last place everywhere (log_ndtr 3.5, ndtri 6, and for positive numbers gammaln 6 and digamma 8),
-# two thirds of a unit more without fused multiplication; special values as in NumPy. erfc is 2.57 off at three floats.
+# To 2.5 units in the last place everywhere (ndtri 6, and for positive numbers gammaln 6 and digamma 8; ndtr 2.8 in
+# double precision, log_ndtr 3 without fused multiplication); special values as in NumPy.
 ACCURATE: Final[dict[str, Function]] = {
     "exp": exponential.exp,
     "exp2": exponential.exp2,

@@ -109,7 +109,7 @@ def sinc(e: Emitter, x: Value) -> Value:
     whole = e.rint(x)
     r = x - whole
     z = r * r
-    y = (r / x) * e.fma(z, e.horner(z, coefficients.SINC[x.dtype]), 1.0)
+    y = e.fma(r * z, e.horner(z, coefficients.SINC[x.dtype]), r) / x
     half = whole * 0.5
     y = e.select(e.rint(half).differs(half), -y, y)
     return e.select(x.equals(0.0), 1.0, y)

@@ -54,8 +54,14 @@ def power_of_two(e: Emitter, biased: Value, like: Value) -> Value:
 
 def scale(e: Emitter, p: Value, n: Value) -> Value:
     """p 2**n, with one rounding where it is subnormal; the low bits of the integer are n plus twice the bias."""
+    a, b = powers_of_two(e, n, p)
+    return p * a * b
+
+
+def powers_of_two(e: Emitter, n: Value, like: Value) -> tuple[Value, Value]:
+    """Two numbers whose product is 2**n; the low bits of the integer are n plus twice the bias."""
     half = n.shift_right_logical(1)
-    return p * power_of_two(e, half, p) * power_of_two(e, n - half, p)
+    return power_of_two(e, half, like), power_of_two(e, n - half, like)
 
 
 def exp(e: Emitter, x: Value) -> Value:

@@ -38,6 +38,16 @@ def two_product(e: Emitter, a: Value, b: Operand) -> Pair:
     return p, a_low * b_low - (((p - a_high * b_high) - a_low * b_high) - a_high * b_low)
 
 
+def product_and_sum(e: Emitter, a: Value, b: Operand, c: Operand) -> Pair:
+    """a * b + c rounded, and what that lost; exact where c minus the sum is."""
+    if e.module.features.fma:
+        s = e.fma(a, b, c)
+        return s, e.fma(a, b, c - s)
+    p, lost = two_product(e, a, b)
+    s = p + c
+    return s, (p + (c - s)) + lost
+
+
 def remainder(e: Emitter, a: Value, q: Value, b: Value) -> Value:
     """a - q b, where q is a / b up to rounding; exact then."""
     if e.module.features.fma:
