@@ -12,6 +12,7 @@ from graphc.passes import expand as expansion
 from graphc.passes import fold as folding
 from graphc.passes import simplify as simplification
 from graphc.passes import stabilise as stabilisation
+from graphc.passes.picks import PICK
 from graphc.passes.rewrite import Rows, rewrite_graph
 from graphc.passes.turn import turn_products
 from graphc.passes.writes import forward_writes
@@ -39,7 +40,8 @@ SIMPLIFY_ROWS: Final = Rows(simplification.ROWS)
 STABILISE_ROWS: Final = Rows((*stabilisation.ROWS, *simplification.ROWS))
 NO_ROWS: Final = Rows(())
 MARKER_ROWS: Final = Rows(simplification.MARKERS)
-PROCEDURES: Final = (simplification.STRENGTHEN, simplification.DROP_BROADCAST, folding.FOLD)
+IN_ORDER: Final = (simplification.STRENGTHEN, simplification.DROP_BROADCAST, folding.FOLD)
+PROCEDURES: Final = (*IN_ORDER, PICK)
 
 
 def cse(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
@@ -85,8 +87,8 @@ def simplify(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
 
 
 def simplify_in_order(graph: Graph) -> tuple[Graph, Mapping[str, int]]:
-    """As `simplify`, but for the rows that would put a broadcast value in place of an array of its own."""
-    return rewrite_graph(graph, SIMPLIFY_ROWS, PROCEDURES, broadcast=False)
+    """As `simplify`, but for the rows that would put a broadcast value, or a view, in place of an array of its own."""
+    return rewrite_graph(graph, SIMPLIFY_ROWS, IN_ORDER, broadcast=False)
 
 
 def stabilise(graph: Graph) -> tuple[Graph, Mapping[str, int]]:

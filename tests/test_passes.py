@@ -298,6 +298,7 @@ PROCEDURAL: tuple[tuple[str, Function, str], ...] = (
     ),
     ("strengthen", behind_a_cast, "nothing"),
     ("fold", lambda w, x: x * w.sin(w.constant(0.5, F64)), "sin"),
+    ("pick", lambda w, x: w.gather(x, w.constant(np.array([2, -2, 0])), axis=1), "gather"),
 )
 
 

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from typing import Any, Final
 
 import numpy as np
 import pytest
+from numpy._core import multiarray
 
 import graphc
 from graphc.backends.numpy.arrays import LARGE
@@ -17,6 +19,7 @@ from graphc.errors import UnsupportedError
 
 pytest.importorskip("llvmlite", reason="large results are kept by machine code")
 from graphc.backends.numpy.llvm import entry, reuse
+from graphc.backends.numpy.llvm.memory import LINE
 
 pytestmark = pytest.mark.skipif(not entry.SUPPORTED, reason="the store relies on the lock of the interpreter")
 F64: Final = np.dtype(np.float64)
@@ -138,6 +141,39 @@ def test_nothing_else_uses_the_store() -> None:
     others = [np.empty(COUNT), x + 1, np.zeros(COUNT)]
     others.clear()
     assert kept() == held
+
+
+def test_arrays_are_as_numpy_makes_them() -> None:
+    f = graphc.compile(lambda x: x * 2 + 0, f"f64[{COUNT},1]")
+    for y in (f(np.ones((COUNT, 1))), reuse.empty((4, COUNT), F64), reuse.empty((2, 3, COUNT), np.dtype(np.int16))):
+        usual = np.empty(y.shape, y.dtype)
+        assert (y.flags.num, y.strides, y.dtype) == (usual.flags.num, usual.strides, usual.dtype)
+        assert type(y) is np.ndarray
+        assert y.base is None
+        assert multiarray.get_handler_name(y) == "graphc"
+        assert y.ctypes.data % LINE == 0
+    assert multiarray.get_handler_name() == "default_allocator"
+
+
+def test_tracemalloc_sees_them() -> None:
+    def held() -> list[int]:
+        own = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
+        return [trace.size for trace in tracemalloc.take_snapshot().filter_traces([own]).traces if trace.size >= LARGE]
+
+    tracemalloc.start()
+    try:
+        assert not held()
+        y = reuse.empty((COUNT,), F64)
+        assert held() == [LARGE]
+        del y
+        assert not held()
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_memory() -> None:
+    with pytest.raises(MemoryError):
+        reuse.empty((1 << 58,), F64)
 
 
 def test_threads() -> None:

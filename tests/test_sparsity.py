@@ -113,9 +113,17 @@ def test_a_band_takes_as_many_colours_as_it_is_wide() -> None:
 
 
 def directions(f: Function, *specs: Any) -> list[int]:
-    """How many directions a traced derivative takes: the rows of what is compared with the numbers of elements."""
+    """How many directions a traced derivative takes: the rows of a table of unit vectors, or of sums of them."""
     graph = graphc.trace(f, *specs)
-    return [d["type"].shape[0] for d in graph._node.values() if d["op"] == "eq"]
+    found = []
+    for data in graph._node.values():
+        if data["op"] == "eq":  # a table that is computed from the numbers of elements
+            found.append(data["type"].shape[0])
+        elif data["op"] == "const" and data["type"].dtype.kind == "f" and data["type"].ndim > 1:
+            table = data["attrs"][0][1].array
+            if np.isin(table, (0, 1)).all() and (table.sum(axis=0) == 1).all():
+                found.append(len(table))
+    return found
 
 
 def stencil(x: Any) -> Any:

@@ -25,6 +25,7 @@ from graphc.transforms.forward import jvp
 from graphc.transforms.reverse import grad
 
 SMALLEST: Final = 16  # unit vectors; with fewer, zeros cost next to nothing
+TABLE: Final = 1 << 16  # bytes of directions that a graph holds; more are computed in each call
 
 
 class _Jacobian(Transform):
@@ -122,9 +123,14 @@ def _at_groups(
 ) -> list[Any]:
     """The same, by directions that are sums of unit vectors, of which no element of a result depends on two."""
     size, count = len(groups), int(groups.max()) + 1
-    number = world.reshape(world.iota(size=count, dtype=groups.dtype), shape=(count, 1))
-    directions = world.convert(number == _constant(world, groups), type.dtype)
-    parts = _batched(world, linear, operands, world.reshape(directions, shape=(count, *type.shape)))
+    if count * size * type.dtype.itemsize <= TABLE:
+        table = np.arange(count)[:, None] == groups
+        directions = _constant(world, table.astype(type.dtype).reshape(count, *type.shape))
+    else:
+        number = world.reshape(world.iota(size=count, dtype=groups.dtype), shape=(count, 1))
+        directions = world.convert(number == _constant(world, groups), type.dtype)
+        directions = world.reshape(directions, shape=(count, *type.shape))
+    parts = _batched(world, linear, operands, directions)
     return [
         None if part is None else _spread(world, part, np.reshape(own, (size, -1)), groups, last)
         for part, own in zip(parts, marks, strict=True)

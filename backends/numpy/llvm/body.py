@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import chains, grams, searching
+from graphc.backends.numpy.llvm import chains, grams, memory, searching
 from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
 from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
@@ -357,23 +357,61 @@ class Body:
         self.e.statement(f"call void @{name}({', '.join([*pointers, *sizes])})")
 
     def moves(self, moves: Moves) -> None:
+        e, cleared, zero = self.e, moves.cleared, self.e.const(0, I64, 1)
+        source, target = self.pointer(moves.source), self.pointer(moves.target)
+        sources, targets = (self.listed(positions) for positions in (moves.sources, moves.targets))
+        if cleared is None:
+            self.count(moves.count, lambda number: self.moved_number(moves, source, sources, target, targets, number))
+            return
+        starts = self.listed(cleared.starts)
+
+        def piece(number: Value, nbytes: int) -> None:
+            here = self.moved(target, number * cleared.piece)
+            self.zeros(here, nbytes)
+            first, last = starts(number), starts(number + 1)
+            e.span(first, last, 1, lambda number: self.moved_number(moves, source, sources, here, targets, number))
+
+        whole, rest = divmod(cleared.nbytes, cleared.piece)
+        e.span(zero, e.const(whole, I64, 1), 1, lambda number: piece(number, cleared.piece))
+        if rest:
+            piece(e.const(whole, I64, 1), rest)
+
+    def listed(self, positions: Place | None) -> Callable[[Value], Value]:
+        """Positions by their numbers; without a list they are the numbers."""
+        if positions is None:
+            return lambda number: number
+        pointer, kind = self.pointer(positions), self.program.storages[positions.storage].dtype
+        return lambda number: self.loaded(pointer, kind, number)
+
+    def moved_number(
+        self,
+        moves: Moves,
+        source: str,
+        sources: Callable[[Value], Value],
+        target: str,
+        targets: Callable[[Value], Value],
+        number: Value,
+    ) -> None:
+        """Move one number."""
         e, kind = self.e, ELEMENTS[moves.dtype if moves.zero else np.dtype(f"u{moves.dtype.itemsize}")]
-        ends = [(self.pointer(moves.source), moves.sources), (self.pointer(moves.target), moves.targets)]
-        lists = [None if positions is None else self.pointer(positions) for _, positions in ends]
+        found, from_here, to_there = (f"%{e.fresh(stem)}" for stem in ("moved", "from", "to"))
+        e.statement(f"{from_here} = getelementptr {kind}, ptr {source}, {sources(number)!r}")
+        e.statement(f"{to_there} = getelementptr {kind}, ptr {target}, {targets(number)!r}")
+        e.statement(f"{found} = load {kind}, ptr {from_here}")
+        if moves.zero:
+            found = (e.value(found, moves.dtype, 1) + 0.0).text
+        e.statement(f"store {kind} {found}, ptr {to_there}")
 
-        def each(number: Value) -> None:
-            places = []
-            for (base, _), positions in zip(ends, lists, strict=True):
-                index = number if positions is None else self.loaded(positions, I64, number)
-                places.append(f"%{e.fresh('p')}")
-                e.statement(f"{places[-1]} = getelementptr {kind}, ptr {base}, {index!r}")
-            found = f"%{e.fresh('moved')}"
-            e.statement(f"{found} = load {kind}, ptr {places[0]}")
-            if moves.zero:
-                found = (e.value(found, moves.dtype, 1) + 0.0).text
-            e.statement(f"store {kind} {found}, ptr {places[1]}")
-
-        self.count(moves.count, each)
+    def zeros(self, target: str, nbytes: int) -> None:
+        """Fill a piece with zeros, by vectors: the processor looks beyond them, but not beyond a call."""
+        e = self.e
+        rest = nbytes % memory.LINE
+        lanes = memory.LINE // I64.itemsize
+        end = e.const((nbytes - rest) // I64.itemsize, I64, 1)
+        nothing = e.const(0, I64, lanes)
+        e.span(e.const(0, I64, 1), end, lanes, lambda at: memory.store(e, nothing, target, at, 1, None))
+        if rest:
+            self.clear(self.moved(target, e.const(nbytes - rest, I64, 1)), e.const(rest, I64, 1))
 
     def running(self, running: Running) -> None:
         e = self.e

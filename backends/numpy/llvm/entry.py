@@ -15,16 +15,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.externals import PARALLEL, array_api
+from graphc.backends.numpy.llvm.externals import PARALLEL, array_api, handler
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.work import SHARED, Work
 from graphc.kernels import KERNEL_DTYPES, Kernel
 
 HEAD: Final = object.__basicsize__
-DATA, RANK, DIMS, DESCR, FLAGS = HEAD, HEAD + 8, HEAD + 16, HEAD + 40, HEAD + 48
+DATA, RANK, DIMS, DESCR, FLAGS, HANDLER = HEAD, HEAD + 8, HEAD + 16, HEAD + 40, HEAD + 48, HEAD + 72
 VALUE: Final = HEAD  # of a scalar: NumPy's, and Python's float
 TYPE: Final = 8  # of ob_type in the header
 DENSE: Final = 0x0001 | 0x0100  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
+OWNDATA: Final = 0x0004  # NPY_ARRAY_OWNDATA
 METH_FASTCALL: Final = 0x0080
 METH_KEYWORDS: Final = 0x0002
 PARAMETERS: Final = "ptr %self, ptr %args, i64 %count, ptr %names"  # the last one null, or the keywords' names
@@ -36,7 +37,9 @@ def _layout_is_known() -> bool:
         return False
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
-    for probe in (np.arange(6.0).reshape(2, 3), np.arange(6, dtype=np.int32).reshape(2, 3).T):
+    if array_api() is None:
+        return False
+    for probe in (np.arange(6.0).reshape(2, 3), np.arange(6, dtype=np.int32).reshape(2, 3).T, np.empty(6)):
         at = id(probe)
 
         def read(kind: Any, offset: int, at: int = at) -> Any:
@@ -51,6 +54,8 @@ def _layout_is_known() -> bool:
             and read(ctypes.c_int32, RANK) == probe.ndim
             and read(ctypes.c_int64, DESCR) == id(probe.dtype)
             and dense == (probe.flags.c_contiguous and probe.flags.aligned)
+            and bool(read(ctypes.c_int32, FLAGS) & OWNDATA) == probe.flags.owndata
+            and read(ctypes.c_int64, HANDLER) == (handler() if probe.flags.owndata else 0)
         )
         if not known:
             return False
@@ -60,7 +65,7 @@ def _layout_is_known() -> bool:
         stored = ctypes.string_at(id(number) + VALUE, kind.itemsize)
         if stored != np.asarray(number).tobytes():
             return False
-    return array_api() is not None
+    return True
 
 
 SUPPORTED: Final = _layout_is_known()

@@ -28,7 +28,7 @@ ARRAY_API: Final = {
     "PyArray_GetNDArrayCVersion": 0,
     "PyArray_Scalar": 60,
     "PyArray_New": 93,
-    "PyDataMem_SetHandler": 304,
+    "PyDataMem_GetHandler": 305,
 }
 
 
@@ -47,6 +47,12 @@ def array_api() -> Any:
     table = ctypes.cast(capsule_pointer(module._ARRAY_API), ctypes.POINTER(ctypes.c_void_p))
     version = ctypes.CFUNCTYPE(ctypes.c_uint)(table[ARRAY_API["PyArray_GetNDArrayCVersion"]])()
     return table if version == ABI else None
+
+
+def handler() -> int:
+    """The object that stands for the functions by which NumPy's arrays get their memory, here and now."""
+    get = ctypes.PYFUNCTYPE(ctypes.py_object)(array_api()[ARRAY_API["PyDataMem_GetHandler"]])
+    return id(get())
 
 
 @lru_cache(maxsize=8)
@@ -98,7 +104,6 @@ OBJECTS: Final[Mapping[str, object]] = {
 FUNCTIONS: Final = {
     "new_array": "PyArray_New",
     "new_scalar": "PyArray_Scalar",
-    "set_handler": "PyDataMem_SetHandler",
 }
 ROUTINES: Final = ("sgemm", "dgemm", "ssyrk", "dsyrk")
 PARALLEL: Final = "parallel"  # what runs a kernel on several threads

@@ -185,11 +185,26 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """That the `nbytes` of a target of `Moves` are filled with zeros, `piece` bytes at a time, each before it is used.
+
+    Its targets ascend, and are counted from the start of their piece. `starts` holds for each piece the number of its
+    first target, and how many there are in the end.
+    """
+
+    nbytes: int
+    piece: int
+    starts: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Moves:
     """Put single numbers of one array into another, from and to positions that were known before: within bounds.
 
-    `sources` and `targets` hold `count` positions of 64 bits, counted from the arrays' first elements; None for 0, 1,
-    2, ... With `zero`, 0 is added to each number, as where it goes 0 is: it makes 0.0 of -0.0. No two targets are one.
+    `sources` and `targets` hold `count` unsigned positions, counted from the arrays' first elements; None for 0, 1, 2,
+    ... With `zero`, 0 is added to each number, as where it goes 0 is: it makes 0.0 of -0.0. No two targets are one.
+
+    cleared: what else the target holds is to be zeros; see `moves`.
     """
 
     dtype: DType
@@ -199,10 +214,12 @@ class Moves:
     sources: Place | None = None
     targets: Place | None = None
     zero: bool = False
+    cleared: Cleared | None = None
 
     @property
     def reads(self) -> tuple[Place, ...]:
-        return (self.source, *(p for p in (self.sources, self.targets) if p is not None))
+        starts = None if self.cleared is None else self.cleared.starts
+        return (self.source, *(p for p in (self.sources, self.targets, starts) if p is not None))
 
     @property
     def writes(self) -> tuple[Place, ...]:

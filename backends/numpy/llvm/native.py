@@ -58,13 +58,15 @@ def why_not(graph: Graph) -> str | None:
 class Native:
     """A plan in machine code. `kernels` run the kernels of its steps; `arena` is the size of its temporaries.
 
-    renewal: better code than that of `library`, for later; None if there is none.
+    large: whether results may be large enough for kept memory. renewal: better code than that of `library`, for later;
+    None if there is none.
     """
 
     library: Library
     constants: tuple[Any, ...]
     kernels: tuple[generator.Run, ...]
     arena: Size
+    large: bool
     renewal: Renewal | None = None
 
     def bind(self, fallback: Callable[..., Any], unpacked: bool = False, strict: bool = False) -> Callable[..., Any]:
@@ -79,9 +81,9 @@ class Native:
         state[program.SLOW] = id(fallback)
         state[program.UNPACKED] = unpacked
         state[program.STRICT] = strict
-        # the handler is made when the first function comes that may have large results
-        kept = reuse.store() if "set_handler" in self.library.addresses else None
-        state[program.HANDLER] = 0 if kept is None else id(kept.handler)
+        # the store is made when the first function comes that may have large results
+        kept = reuse.store() if self.large else None
+        state[program.MAKER] = 0 if kept is None else kept.maker
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
         state.slow, state.native = fallback, self
         if self.renewal is not None:
@@ -131,7 +133,8 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
     callers = generator.callers([(number, lowered.kernels[number]) for number in planned], library)
     called = dict(zip(planned, callers, strict=True))
     arena = arrange(lowered).nbytes
-    return Native(library, constants, tuple([called[n] for n in lowered.planned]), arena, renewal)
+    large = any(program.large(lowered, result) for result in lowered.results)
+    return Native(library, constants, tuple([called[n] for n in lowered.planned]), arena, large, renewal)
 
 
 class _Texts(NamedTuple):

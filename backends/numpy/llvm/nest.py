@@ -53,6 +53,11 @@ class Streaming(NamedTuple):
     rooms: Mapping[int, str]
 
 
+def _numbers(*values: Value) -> tuple[int, ...] | None:
+    """What constants are; None unless all values are."""
+    return tuple(int(v.text) for v in values) if all(v.text.lstrip("-").isdecimal() for v in values) else None
+
+
 class Nest:
     """A kernel's loop nest being written: what is open, and where its arrays and sizes are."""
 
@@ -214,8 +219,12 @@ class Nest:
             end = stop
             if segment is not cut[-1]:
                 end = self.size(segment.stop)
-                end = e.select(end < stop, end, stop)
-                end = e.select(end < start, start, end)
+                known = _numbers(start, stop, end)
+                if known is not None:
+                    end = e.const(max(known[0], min(known[1], known[2])), I64, 1)
+                else:
+                    end = e.select(end < stop, end, stop)
+                    end = e.select(end < start, start, end)
             around, self.decided = self.decided, {**self.decided, **segment.decided}
             yield start, end
             self.decided = around
@@ -229,14 +238,54 @@ class Nest:
         body: Callable[[list[Value], int, Mask | None], list[Value]],
         once: bool = False,
         lanes: int = 0,
+        narrow: bool = False,
     ) -> list[Value]:
         """The vector loop from `start` to `stop`: of each segment whole vectors, then a masked rest.
 
         `body` takes the carried values, the number of lanes, and where lanes are left over the mask of the others.
         once: whether it is written once, with a mask for every vector. lanes: of the vectors, if not those of all.
+        narrow: whether a rest whose length is known may be a vector of fewer.
         """
+        lanes = lanes or self.lanes
         for first, last in self.parts(self.vector_loop, start, stop):
-            carried = self._vectors(first, last, carried, body, once, lanes or self.lanes)
+            known = _numbers(first, last) if lanes > 1 else None
+            if known is not None:
+                carried = self._known_vectors(known[0], known[1], carried, body, once, lanes, narrow)
+            else:
+                carried = self._vectors(first, last, carried, body, once, lanes)
+        return carried
+
+    def _known_vectors(
+        self,
+        start: int,
+        stop: int,
+        carried: list[Value],
+        body: Callable[[list[Value], int, Mask | None], list[Value]],
+        once: bool,
+        lanes: int,
+        narrow: bool,
+    ) -> list[Value]:
+        """The same where both ends are known, and so is how much is left over."""
+        e, loop = self.e, self.vector_loop
+        rest = max(stop - start, 0) % lanes
+        end = max(stop, start) - rest
+
+        def whole(index: Value, held: list[Value]) -> list[Value]:
+            self.index[loop] = index
+            return body(held, lanes, None)
+
+        def either(index: Value, held: list[Value]) -> list[Value]:
+            self.index[loop] = index
+            return body(held, lanes, Tail.of(stop - index, lanes, self.counts))
+
+        if once and rest and end > start:
+            return e.loop(e.const(start, I64, 1), e.const(stop, I64, 1), lanes, carried, either)
+        if end > start:
+            carried = e.loop(e.const(start, I64, 1), e.const(end, I64, 1), lanes, carried, whole)
+        if rest:
+            width = 1 << (rest - 1).bit_length() if narrow else lanes
+            self.index[loop] = e.const(end, I64, 1)
+            carried = body(carried, width, None if rest == width else Tail(e.const(rest, I64, 1), width, self.counts))
         return carried
 
     def lanes_of(self, stage: int) -> int:
@@ -273,8 +322,6 @@ class Nest:
 
         if lanes == 1:
             return self.e.loop(start, stop, 1, carried, whole)
-        if isinstance(size, int) and start.text == "0" and stop.text == str(size) and size % lanes == 0:
-            return self.e.loop(start, stop, lanes, carried, whole)
         if isinstance(size, int) and size < lanes:
             self.index[loop] = start
             return body(carried, lanes, Tail(stop - start, lanes, self.counts))

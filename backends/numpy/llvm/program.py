@@ -34,7 +34,7 @@ from graphc.backends.numpy.llvm.work import ALONE, Work
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
-SLOW, SLOT, UNPACKED, HANDLER, STRICT, BUDGET, RENEW, CONSTANTS = range(8)
+SLOW, SLOT, UNPACKED, MAKER, STRICT, BUDGET, RENEW, CONSTANTS = range(8)
 ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
@@ -55,9 +55,9 @@ def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, mod
 
     The kernels of the program are functions `kernel0`, `kernel1`, ... of the same module. `self` is an array of words,
     the state: the function to call for everything else; the arena that is kept; whether to return the one result that
-    there is and not a tuple of it; NumPy's memory handler for large results; whether Python's numbers are for weak
-    inputs, and these for nothing else; what is left of the budget of a hurried program, as a double, and what to call
-    when nothing is; and where the constants lie.
+    there is and not a tuple of it; what makes arrays of kept memory, if anything does (see `reuse`); whether Python's
+    numbers are for weak inputs, and these for nothing else; what is left of the budget of a hurried program, as a
+    double, and what to call when nothing is; and where the constants lie.
     """
     return _Function(program, plan, whole, name, module).write()
 
@@ -76,10 +76,16 @@ def costs(program: Program) -> Iterator[Work]:
                 yield Work.times(2.0, (lead, count, row))
             case Search(count=count, number=number):
                 yield Work.times(2.0 * count.bit_length() if isinstance(count, int) else SEARCH, (number,))
-            case Moves(count=count):
-                yield Work.times(1.0, (count,))
+            case Moves(count=count, cleared=cleared):
+                yield Work.times(1.0, (count if cleared is None else count + cleared.nbytes // 10,))
             case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
                 yield Work.times(0.1, (nbytes,))
+
+
+def large(program: Program, result: Result) -> bool:
+    """Whether a result may be as large as what memory is kept of."""
+    nbytes = program.storages[result.layout.storage].nbytes
+    return result.owned and (not isinstance(nbytes, int) or nbytes >= LARGE)
 
 
 class _Function:
@@ -232,9 +238,9 @@ class _Function:
             new, ndarray = (self.arguments.external(name) for name in ("new_array", "ndarray"))
             e.statement(f"%new_array_at = inttoptr i64 {new} to ptr")
             e.statement(f"%array_type = inttoptr i64 {ndarray} to ptr")
-        large = [k for k, r in enumerate(self.program.results) if r.owned and self.large(r)]
-        if large:
-            self.handle()
+        if any(large(self.program, r) for r in self.program.results):
+            e.statement(f"%maker_at = getelementptr ptr, ptr %state, i64 {MAKER}")
+            e.statement("%maker = load ptr, ptr %maker_at")
         for k, result in enumerate(self.program.results):
             if not result.owned:
                 continue
@@ -243,14 +249,8 @@ class _Function:
                 place = f"%{e.fresh('axis')}"
                 e.statement(f"{place} = getelementptr i64, ptr %axes, i64 {axis}")
                 e.statement(f"store i64 {self.sizes.compute(d).text}, ptr {place}")
-            kind = result.layout.dtype.num
-            e.statement(
-                f"%object{k} = call ptr %new_array_at(ptr %array_type, i32 {len(shape)}, ptr %axes, i32 {kind}, "
-                "ptr null, ptr null, i32 0, i32 0, ptr null)"
-            )
+            self.array(k, result)
             e.statement(f"store ptr %object{k}, ptr %made{k}")
-        if large:
-            self.unhandle()
         for k, result in enumerate(self.program.results):
             if result.argument is not None:
                 given = f"%given{result.argument}"
@@ -263,45 +263,27 @@ class _Function:
             e.statement(f"%result_at{k} = getelementptr i8, ptr %object{k}, i64 {entry.DATA}")
             e.statement(f"%result{k} = load ptr, ptr %result_at{k}")
 
-    def large(self, result: Result) -> bool:
-        """Whether a result may be as large as what memory is kept of."""
-        nbytes = self.program.storages[result.layout.storage].nbytes
-        return not isinstance(nbytes, int) or nbytes >= LARGE
-
-    def handle(self) -> None:
-        """Let NumPy take memory from what was kept, if anything is (see `reuse`), and some result is large enough."""
-        e = self.e
-        some = e.const(False, BOOL, 1)
-        for result in self.program.results:
-            if result.owned and self.large(result):
-                nbytes = self.sizes.compute(self.program.storages[result.layout.storage].nbytes)
-                some = some | e.instruction(f"icmp sge {nbytes!r}, {LARGE}", BOOL, 1)
-        self.arguments.externals.add("set_handler")
-        e.statement(f"%handler_at = getelementptr i64, ptr %state, i64 {HANDLER}")
-        e.statement("%handler = load ptr, ptr %handler_at")
-        e.statement("%handles = icmp ne ptr %handler, null")
-        wanted = some & e.value("%handles", BOOL, 1)
-        e.statement(f"br {wanted!r}, label %handle, label %handled")
-        before = e.block
-        e.label("handle")
-        e.statement("%set_handler_at = load ptr, ptr @set_handler")
-        e.statement("%previous_handler = call ptr %set_handler_at(ptr %handler)")
-        e.statement("br label %handled")
-        e.label("handled")
-        e.statement(f"%previous = phi ptr [ null, %{before} ], [ %previous_handler, %handle ]")
-
-    def unhandle(self) -> None:
-        """Let NumPy allocate as before."""
-        e = self.e
-        e.statement("%set = icmp ne ptr %previous, null")
-        e.statement("br i1 %set, label %unhandle, label %unhandled")
-        e.label("unhandle")
-        e.statement("%reset_handler_at = load ptr, ptr @set_handler")
-        e.statement("%ours = call ptr %reset_handler_at(ptr %previous)")
-        e.statement("call void @Py_DecRef(ptr %ours)")
-        e.statement("call void @Py_DecRef(ptr %previous)")
-        e.statement("br label %unhandled")
-        e.label("unhandled")
+    def array(self, k: int, result: Result) -> None:
+        """A new array for a result: if it is large, of memory that was kept, where anything is."""
+        e, kind, rank = self.e, result.layout.dtype.num, len(result.layout.shape)
+        usual = (
+            f"call ptr %new_array_at(ptr %array_type, i32 {rank}, ptr %axes, i32 {kind}, "
+            "ptr null, ptr null, i32 0, i32 0, ptr null)"
+        )
+        if not large(self.program, result):
+            e.statement(f"%object{k} = {usual}")
+            return
+        nbytes = self.sizes.compute(self.program.storages[result.layout.storage].nbytes)
+        keeps = e.instruction("icmp ne ptr %maker, null", BOOL, 1) & (nbytes >= LARGE)
+        e.statement(f"br {keeps!r}, label %keeping{k}, label %usual{k}")
+        e.label(f"keeping{k}")
+        e.statement(f"%kept_object{k} = call ptr %maker(i32 {rank}, ptr %axes, i32 {kind}, {nbytes!r})")
+        e.statement(f"br label %array{k}")
+        e.label(f"usual{k}")
+        e.statement(f"%usual_object{k} = {usual}")
+        e.statement(f"br label %array{k}")
+        e.label(f"array{k}")
+        e.statement(f"%object{k} = phi ptr [ %kept_object{k}, %keeping{k} ], [ %usual_object{k}, %usual{k} ]")
 
     def unless_null(self, pointer: str, otherwise: str) -> None:
         e = self.e

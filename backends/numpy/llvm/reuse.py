@@ -2,8 +2,10 @@
 
 The operating system hands out large blocks page by page, each cleared when it is first touched, and takes them back
 when they are freed: for a function that fills one large array at each call, that takes longer than the function. So
-arrays that `empty` makes give their memory back to a small store, and take it from there. To NumPy they are ordinary
-arrays that own their memory; its memory handlers (NEP 49) serve for that.
+large results take their memory from a small store, and give it back. To NumPy they are ordinary arrays that own their
+memory: each knows the handler (NEP 49) that frees it. NumPy itself would ask the handler that is set for a context of
+the interpreter; setting one and the other again takes longer than all else that is done for an array, so arrays are
+made around memory here, and told of their handler afterwards.
 
 The store keeps at most `LIMIT` bytes in `BLOCKS` blocks. The oldest goes when another comes, and when a size is wanted
 that it does not have.
@@ -34,10 +36,13 @@ BLOCKS: Final = 64
 LIMIT: Final = 1 << 30
 HUGE_PAGES: Final = 14  # MADV_HUGEPAGE of Linux: fewer, larger pages
 PAGE: Final = 4096
+DEFAULT: Final = 0x0001 | 0x0100 | 0x0400  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE
 HEADER: Final = 16  # bytes before a block, in which its size and the start of its memory lie
 
 NAMES: Final = ("graphc_malloc", "graphc_calloc", "graphc_realloc", "graphc_free")
-STATE: Final = ("graphc_kept", "graphc_limit")
+STATE: Final = ("graphc_kept", "graphc_limit", "graphc_new", "graphc_type", "graphc_handler")
+MAKER: Final = "graphc_array"
+TRACED: Final = 389047  # as NumPy's arrays are known to tracemalloc: `numpy.lib.tracemalloc_domain`
 
 
 def source(platform: str) -> str:
@@ -58,12 +63,19 @@ def source(platform: str) -> str:
   %page = inttoptr i64 %first to ptr
   %ignored = call i32 @madvise(ptr %page, i64 %length, i32 {HUGE_PAGES})
 """
+    arguments = f"ptr %type, i32 %rank, ptr %axes, i32 %kind, ptr null, ptr %memory, i32 0, i32 {DEFAULT}, ptr null"
     return f"""
 %block = type {{ ptr, i64 }}
 @blocks = internal global [{BLOCKS} x %block] zeroinitializer
 @next = internal global i64 0
 @graphc_kept = global i64 0
 @graphc_limit = global i64 0
+@graphc_new = global i64 0
+@graphc_type = global i64 0
+@graphc_handler = global i64 0
+declare ptr @PyErr_NoMemory()
+declare void @Py_IncRef(ptr)
+declare i32 @PyTraceMalloc_Track(i32, i64, i64)
 declare ptr @PyMem_RawMalloc(i64)
 declare void @PyMem_RawFree(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
@@ -254,6 +266,38 @@ keep:
   store i64 %beyond, ptr @next
   ret void
 }}
+
+; a new array of `size` bytes, which owns them
+define ptr @{MAKER}(i32 %rank, ptr %axes, i32 %kind, i64 %size) {{
+entry:
+  %memory = call ptr @graphc_malloc(ptr null, i64 %size)
+  %none = icmp eq ptr %memory, null
+  br i1 %none, label %lacking, label %found
+lacking:
+  %nothing = call ptr @PyErr_NoMemory()
+  ret ptr null
+found:
+  %new = load ptr, ptr @graphc_new
+  %type = load ptr, ptr @graphc_type
+  %array = call ptr %new({arguments})
+  %failed = icmp eq ptr %array, null
+  br i1 %failed, label %back, label %made
+back:
+  call void @graphc_free(ptr null, ptr %memory, i64 %size)
+  ret ptr null
+made:
+  %flags_at = getelementptr i8, ptr %array, i64 {entry.FLAGS}
+  %flags = load i32, ptr %flags_at
+  %owning = or i32 %flags, {entry.OWNDATA}
+  store i32 %owning, ptr %flags_at
+  %handler = load ptr, ptr @graphc_handler
+  %handler_at = getelementptr i8, ptr %array, i64 {entry.HANDLER}
+  store ptr %handler, ptr %handler_at
+  call void @Py_IncRef(ptr %handler)
+  %address = ptrtoint ptr %memory to i64
+  %traced = call i32 @PyTraceMalloc_Track(i32 {TRACED}, i64 %address, i64 %size)
+  ret ptr %array
+}}
 """
 
 
@@ -268,10 +312,13 @@ class _Handler(ctypes.Structure):
 
 
 class Store:
-    """The kept blocks, and how to make arrays of them."""
+    """The kept blocks, and how to make arrays of them.
+
+    maker: the address of a function ``PyObject *(int rank, npy_intp *axes, int kind, npy_intp nbytes)`` that does so.
+    """
 
     def __init__(self, limit: int) -> None:
-        library = code.library((code.Part(source(sys.platform), BRIEF, shared=True),), host(), (*NAMES, *STATE))
+        library = code.library((code.Part(source(sys.platform), BRIEF, shared=True),), host(), (*NAMES, *STATE, MAKER))
         # arrays may outlive everything else in the process, and are freed by this code
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self._state = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in STATE}
@@ -283,12 +330,12 @@ class Store:
         self._capsule = new(ctypes.addressof(self._handler), b"mem_handler", None)
         for kept in (self._capsule, self._handler):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-        self._set = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(externals.address("set_handler"))
-
-    @property
-    def handler(self) -> Any:
-        """What NumPy's `PyDataMem_SetHandler` takes; it stays as long as the process."""
-        return self._capsule
+        self._state["graphc_new"].value = externals.address("new_array")
+        self._state["graphc_type"].value = id(np.ndarray)
+        self._state["graphc_handler"].value = id(self._capsule)
+        self.maker: int = library.addresses[MAKER]
+        kinds = ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+        self._make = ctypes.PYFUNCTYPE(ctypes.py_object, *kinds)(self.maker)
 
     @property
     def kept(self) -> int:
@@ -297,11 +344,9 @@ class Store:
 
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """An array with whatever values its memory holds."""
-        previous = self._set(self._capsule)
-        try:
-            return np.empty(shape, dtype)
-        finally:
-            self._set(previous)
+        axes = (ctypes.c_int64 * len(shape))(*shape)
+        made: np.ndarray[Any, Any] = self._make(len(shape), axes, dtype.num, math.prod(shape) * dtype.itemsize)
+        return made
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from graphc import dims
 from graphc.backends.numpy.llvm import chains, grams, moves, panels, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
+    Cleared,
     Moves,
     Place,
     Program,
@@ -269,7 +270,7 @@ class _Steps(Builder):
         if known is None:
             self.rows(axis, array, target, positions)
         else:
-            places = Place.of(array), Place.of(target), self.constant(known)
+            places = Place.of(array), Place.of(target), self.constant(moves.brief(known))
             self.instructions.append(Moves(array.dtype, known.size, *places))
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
@@ -279,13 +280,21 @@ class _Steps(Builder):
         same = row == 1 and all(stride == 0 for stride in added.strides)  # one number everywhere, as in counting
         added = added if same else self.dense(added)
         target = self.result(node)
-        self.clear(target)
         known = None if same else self.known(target, axis, positions)
         number = target.dtype.kind != "f" or target.dtype in FLOATS  # half precision is added in single
         if known is not None and number and np.unique(known).size == known.size:
-            places = Place.of(added), Place.of(target), None, self.constant(known)
-            self.instructions.append(Moves(target.dtype, known.size, *places, zero=target.dtype.kind == "f"))
+            pieces = moves.pieces(known, target)
+            if pieces is None:
+                self.clear(target)
+                cleared, targets = None, known
+            else:
+                targets, starts = pieces
+                cleared = Cleared(moves.nbytes(target), moves.PIECE, self.constant(moves.brief(starts)))
+            places = Place.of(added), Place.of(target), None, self.constant(moves.brief(targets))
+            zero = target.dtype.kind == "f"
+            self.instructions.append(Moves(target.dtype, known.size, *places, zero=zero, cleared=cleared))
             return
+        self.clear(target)
         self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row), same)
 
     def known(self, array: Layout, axis: int, positions: Sequence[Layout]) -> np.ndarray[Any, Any] | None:

@@ -80,13 +80,13 @@ class Sweeps:
             if rest is None:
                 return carried
             start = rest
-        lanes = nest.lanes_of(stage)
-        env = nest.hoisted(self.schedule.needed(stage), env, lanes)
+        most = nest.lanes_of(stage)
+        plain, env = env, nest.hoisted(self.schedule.needed(stage), env, most)
         folds = self.schedule.folds(stage)
         once = nest.once(self.schedule.computed(stage), self.schedule.accesses(stage))
 
         def body(held: list[Value], lanes: int, mask: Mask | None) -> list[Value]:
-            here = self._vector(stage, env, lanes, mask)
+            here = self._vector(stage, env if lanes == most else plain, lanes, mask)
             result = []
             for (_, r), so_far in zip(folds, held, strict=True):
                 x = nest.wide(here[r.operand], lanes)
@@ -96,7 +96,8 @@ class Sweeps:
             return result
 
         if not folds:
-            nest.vectors(start, stop, [], body, once, lanes)
+            apart = nest.loads or nest.stores or self.schedule.across
+            nest.vectors(start, stop, [], body, once, most, narrow=not apart)
             return carried
 
         def block(first: Value, last: Value, held: list[Value]) -> list[Value]:
