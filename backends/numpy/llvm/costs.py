@@ -19,7 +19,12 @@ from graphc.backends.numpy.llvm.instructions import (
 )
 from graphc.backends.numpy.llvm.work import ALONE, Work
 
-SEARCH: Final = 20.0  # additions for a search of a length with a name
+# measured on Zen 4, in the first cache
+ROW: Final = 40.0  # for a row that is found by its position, or that a kernel is called for
+MOVE: Final = 10.0  # for a number at a known position
+STEP: Final = 20.0  # for each halving of what is searched
+BYTE: Final = 0.1  # that is copied or cleared
+STEPS: Final = 10  # of a search of a length with a name
 
 
 def each(program: Program) -> Iterator[Work]:
@@ -32,14 +37,20 @@ def each(program: Program) -> Iterator[Work]:
                 yield Work.times(dtype.itemsize / (16 if gram else 8), (*stack, rows, inner, columns))
             case Running(lead=lead, count=count, row=row, kernel=None):
                 yield Work.times(ALONE, (lead, count, row))
-            case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
-                yield Work.times(2.0, (lead, count, row))
+            case (
+                Rows(dtype=dtype, lead=lead, count=count, row=row)
+                | Running(dtype=dtype, lead=lead, count=count, row=row)
+            ):
+                yield Work.times(ROW, (lead, count))
+                yield Work.times(dtype.itemsize / 2, (lead, count, row))
             case Search(count=count, number=number):
-                yield Work.times(2.0 * count.bit_length() if isinstance(count, int) else SEARCH, (number,))
+                yield Work.times(STEP * (count.bit_length() if isinstance(count, int) else STEPS), (number,))
             case Moves(count=count, cleared=cleared):
-                yield Work.times(1.0, (count if cleared is None else count + cleared.nbytes // 10,))
+                yield Work.times(MOVE, (count,))
+                if cleared is not None:
+                    yield Work.times(BYTE, (cleared.nbytes,))
             case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
-                yield Work.times(0.1, (nbytes,))
+                yield Work.times(BYTE, (nbytes,))
 
 
 def total(program: Program) -> float | None:
