@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc.backends.numpy.llvm.effort import look
 from graphc.backends.numpy.llvm.generator import parts
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
 
@@ -89,5 +90,5 @@ def test_every_processor(name: str, machine: Machine) -> None:
             continue
         compiled = graphc.compile(PROGRAMS[name], np.ones((3, 39), dtype), kernels="llvm")
         kernels = [step.kernel for step in compiled.plan.steps if step.kernel is not None]
-        for part in parts(kernels, machine):
+        for part in parts(kernels, [*map(look, kernels)], machine):
             assert assemble(part.text, machine)

@@ -10,6 +10,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import interleave
+from graphc.backends.numpy.llvm.effort import look
 from graphc.backends.numpy.llvm.generator import parts
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
 from graphc.backends.numpy.llvm.unroll import LONGEST, unrolled
@@ -118,7 +119,7 @@ def test_no_lane_is_gathered() -> None:
 def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for columns in range(2, LONGEST + 1):
         kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]"))
-        assert assemble(parts([kernel], machine)[0].text, machine)
+        assert assemble(parts([kernel], [look(kernel)], machine)[0].text, machine)
 
 
 @pytest.mark.parametrize("kernels", ["ufunc", "llvm"])

@@ -11,6 +11,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import entry, reuse, streaming
+from graphc.backends.numpy.llvm.effort import look
 from graphc.backends.numpy.llvm.generator import load, parts
 from graphc.backends.numpy.llvm.machine import (
     ARM_NEON,
@@ -58,7 +59,8 @@ def kernel_of(f: Callable[..., Any], *specs: Any) -> Kernel:
 
 
 def text_of(f: Callable[..., Any], *specs: str, machine: Machine = X86_AVX512, hurried: bool = False) -> str:
-    return parts([kernel_of(f, *specs)], machine, hurried=hurried)[0].text
+    kernel = kernel_of(f, *specs)
+    return parts([kernel], [look(kernel)], machine, hurried=hurried)[0].text
 
 
 def streams(text: str) -> bool:

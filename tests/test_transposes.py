@@ -10,6 +10,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import interleave, transposes
+from graphc.backends.numpy.llvm.effort import look
 from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.generator import load, parts
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble, host
@@ -174,7 +175,8 @@ def test_squares_change_places(lanes: int) -> None:
 def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for dtype in ("f64", "f32", "i16", "u8"):
         for f in (lambda x: x.T * 3, lambda x: x[:, ::-1] * 3):
-            for part in parts([kernel_of(f, f"{dtype}[n,m]")], machine):
+            kernel = kernel_of(f, f"{dtype}[n,m]")
+            for part in parts([kernel], [look(kernel)], machine):
                 assert assemble(part.text, machine)
 
 
