@@ -21,12 +21,13 @@ from scipy.special import erf
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 import graphc
-from graphc.backends.numpy.llvm import code, effort, entry, generator, machine, renewal
+from graphc.backends.numpy.llvm import code, effort, entry, machine, renewal
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.renewal import Renewal
 from graphc.errors import UnsupportedError
 from graphc.kernels import Kernel
 from graphc.plan import COMPILER
+from tests.made_kernels import kernels_of, parts_of
 
 if not entry.SUPPORTED:
     pytest.skip("compiled functions are not built in here", allow_module_level=True)
@@ -90,8 +91,7 @@ def draw(*shape: int, dtype: Any = np.float64) -> Any:
 
 def both(kernels: Sequence[Kernel]) -> list[Part]:
     """Their module in a hurry, and with care."""
-    looks = [*map(effort.look, kernels)]
-    return [generator.parts(kernels, looks, machine.X86_AVX2, hurried=hurried)[0] for hurried in (True, False)]
+    return [parts_of(kernels, machine.X86_AVX2, hurried=hurried)[0] for hurried in (True, False)]
 
 
 PROGRAMS: dict[str, tuple[Program, tuple[Any, ...]]] = {
@@ -238,9 +238,7 @@ def test_a_long_chain_starts_with_narrow_vectors() -> None:
 
 def test_what_is_compiled_in_a_hurry_writes_out_no_function() -> None:
     """That is what makes it quick."""
-    plan = graphc.compile(fan(), "f64[1000]", kernels="ufunc").plan
-    kernels = [s.kernel for s in plan.steps if s.kernel is not None]
-    hurried, careful = both(kernels)
+    hurried, careful = both(kernels_of(fan(), "f64[1000]"))
     assert 4 * len(hurried.text) < len(careful.text)
     assert hurried.level == machine.BRIEF < careful.level
 

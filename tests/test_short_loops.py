@@ -10,11 +10,10 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import interleave
-from graphc.backends.numpy.llvm.effort import look
-from graphc.backends.numpy.llvm.generator import parts
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
 from graphc.backends.numpy.llvm.unroll import LONGEST, unrolled
-from graphc.kernels import Kernel, Load
+from graphc.kernels import Load
+from tests.made_kernels import kernel_of, parts_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: pip install llvmlite")
 
@@ -92,11 +91,6 @@ def test_special_values_stay_in_their_rows(special: float) -> None:
             agree(graphc.compile(f, x, kernels="llvm")(x), f(x), np.float64)
 
 
-def kernel_of(f: Callable[[Any], Any], *specs: Any) -> Kernel:
-    (kernel,) = [s.kernel for s in graphc.compile(f, *specs, kernels="llvm").plan.steps if s.kernel is not None]
-    return kernel
-
-
 def test_which_loops_are_written_out() -> None:
     norms = PROGRAMS["norms"]
     assert unrolled(kernel_of(norms, "f32[100,3]")).sizes == (100,)
@@ -119,7 +113,7 @@ def test_no_lane_is_gathered() -> None:
 def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for columns in range(2, LONGEST + 1):
         kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]"))
-        assert assemble(parts([kernel], [look(kernel)], machine)[0].text, machine)
+        assert assemble(parts_of([kernel], machine)[0].text, machine)
 
 
 @pytest.mark.parametrize("kernels", ["ufunc", "llvm"])

@@ -11,8 +11,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import entry, reuse, streaming
-from graphc.backends.numpy.llvm.effort import look
-from graphc.backends.numpy.llvm.generator import load, parts
+from graphc.backends.numpy.llvm.generator import load
 from graphc.backends.numpy.llvm.machine import (
     ARM_NEON,
     X86_AVX2,
@@ -22,7 +21,7 @@ from graphc.backends.numpy.llvm.machine import (
     assembly,
     host,
 )
-from graphc.kernels import Kernel
+from tests.made_kernels import kernel_of, parts_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: pip install llvmlite")
 
@@ -52,15 +51,8 @@ PROGRAMS: Final[dict[str, Callable[[Any], Any]]] = {
 SHAPES: Final = ((4, 16), (3, 64), (2, 100), (5, 128), (7, 512), (3, 2048), (64, 64), (33, 65), (1, 4096), (0, 64))
 
 
-def kernel_of(f: Callable[..., Any], *specs: Any) -> Kernel:
-    plan = graphc.compile(f, *specs, kernels="llvm").plan
-    (kernel,) = [step.kernel for step in plan.steps if step.kernel is not None]
-    return kernel
-
-
 def text_of(f: Callable[..., Any], *specs: str, machine: Machine = X86_AVX512, hurried: bool = False) -> str:
-    kernel = kernel_of(f, *specs)
-    return parts([kernel], [look(kernel)], machine, hurried=hurried)[0].text
+    return parts_of([kernel_of(f, *specs)], machine, hurried=hurried)[0].text
 
 
 def streams(text: str) -> bool:
