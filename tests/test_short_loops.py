@@ -93,17 +93,17 @@ def test_special_values_stay_in_their_rows(special: float) -> None:
 
 def test_which_loops_are_written_out() -> None:
     norms = PROGRAMS["norms"]
-    assert unrolled(kernel_of(norms, "f32[100,3]")).sizes == (100,)
-    assert len(unrolled(kernel_of(norms, "f32[n,3]")).sizes) == 1
-    assert not unrolled(kernel_of(norms, "f32[100,3]")).reduced
+    assert unrolled(kernel_of(norms, "f32[100,3]", kernels="llvm")).sizes == (100,)
+    assert len(unrolled(kernel_of(norms, "f32[n,3]", kernels="llvm")).sizes) == 1
+    assert not unrolled(kernel_of(norms, "f32[100,3]", kernels="llvm")).reduced
     for wide in ("f32[100,9]", "f32[4,3]", "f32[n,m]"):
-        kernel = kernel_of(norms, wide)
+        kernel = kernel_of(norms, wide, kernels="llvm")
         assert unrolled(kernel) is kernel
-    assert unrolled(kernel_of(lambda x: np.sum(x, axis=(0, 2)), "f64[20,30,2]")).reduced == {0}
+    assert unrolled(kernel_of(lambda x: np.sum(x, axis=(0, 2)), "f64[20,30,2]", kernels="llvm")).reduced == {0}
 
 
 def test_no_lane_is_gathered() -> None:
-    kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], "f64[1000,3]"))
+    kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], "f64[1000,3]", kernels="llvm"))
     loads, stores = interleave.loads(kernel), interleave.stores(kernel)
     assert loads.keys() == {i for i, v in enumerate(kernel.values) if isinstance(v, Load)}
     assert stores.keys() == set(range(3))
@@ -112,7 +112,7 @@ def test_no_lane_is_gathered() -> None:
 @pytest.mark.parametrize("machine", [X86_BASELINE, X86_AVX2, X86_AVX512, ARM_NEON], ids=lambda m: m.cpu)
 def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for columns in range(2, LONGEST + 1):
-        kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]"))
+        kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]", kernels="llvm"))
         assert assemble(parts_of([kernel], machine)[0].text, machine)
 
 

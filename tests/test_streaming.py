@@ -52,7 +52,7 @@ SHAPES: Final = ((4, 16), (3, 64), (2, 100), (5, 128), (7, 512), (3, 2048), (64,
 
 
 def text_of(f: Callable[..., Any], *specs: str, machine: Machine = X86_AVX512, hurried: bool = False) -> str:
-    return parts_of([kernel_of(f, *specs)], machine, hurried=hurried)[0].text
+    return parts_of([kernel_of(f, *specs, kernels="llvm")], machine, hurried=hurried)[0].text
 
 
 def streams(text: str) -> bool:
@@ -102,7 +102,7 @@ def test_results_wherever_they_lie(machine: Machine, dtype: str, monkeypatch: py
         pytest.skip("streams on x86 alone")
     monkeypatch.setattr(streaming, "LEAST", 1)
     count = 5000
-    (run,) = load([kernel_of(lambda x: x * 3 + 1, np.zeros(count, dtype))], machine=machine)
+    (run,) = load([kernel_of(lambda x: x * 3 + 1, np.zeros(count, dtype), kernels="llvm")], machine=machine)
     memory = reuse.empty((1 << 17,), np.dtype(np.uint8))
     for offset in (0, 1, 3, 8, 16, 32, 64):
         memory[:] = 77
