@@ -71,8 +71,9 @@ class Fusion:
                 return i
         raise IRError(
             f"the graph has no node {which}",
-            expected="what graphc.dump calls it, such as %3, or its id",
+            expected="a name from the dump of the compiled graph, such as %3, or an id",
             actual=repr(which),
+            fix="print(f.fusion) and print(f.graph) show the names; passes may have rewritten what was traced",
         )
 
     def __str__(self) -> str:
@@ -84,7 +85,7 @@ class Fusion:
             folds = "".join(f" folding axis {k}" for k in sorted(group.reduced))
             across = "".join(f", and {known[i]} across" for i in sorted(group.across))
             lines.append(f"kernel {number} over [{domain}]{folds}{across}: {ops}")
-        lines += [f"{known[r.producer]} and {known[r.consumer]} apart: {r.why}" for r in self.refusals]
+        lines += dict.fromkeys(f"{known[r.producer]} and {known[r.consumer]} apart: {r.why}" for r in self.refusals)
         return "\n".join(lines)
 
 

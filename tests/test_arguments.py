@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.errors import DifferentiationError, DTypeError, GraphcError
+from graphc.errors import DifferentiationError, DTypeError, GraphcError, IndexingError
 
 
 @pytest.mark.parametrize("signed", ["int8", "int32", "int64"])
@@ -134,3 +134,16 @@ def test_functions_that_call_each_other_do_not_wait_for_ever() -> None:
     for thread in threads:
         thread.join(30)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_what_is_no_number_is_shown_with_its_dtype() -> None:
+    f = graphc.compile(lambda x: x + 1, "f64[n]")
+    with pytest.raises(DTypeError, match="actual    an array of object"):
+        f(np.array([None] * 3))
+    with pytest.raises(DTypeError, match="actual    a str"):
+        f("abc")
+
+
+def test_positions_that_are_no_integers_name_the_cast() -> None:
+    with pytest.raises(IndexingError, match=r"fix       indices\.astype\(int\)"):
+        graphc.trace(lambda x, i: np.take_along_axis(x, i, 0), "f64[3]", "f32[3]")

@@ -103,13 +103,26 @@ def test_explain() -> None:
     assert fusion.explain(power, total) == "another step between the two needs the kernel's results first"
     assert fusion.explain(product, total) == "they are not neighbours that kernels could join"
     assert fusion.explain("%1", "%3") == fusion.explain(power, total)
-    with pytest.raises(graphc.errors.IRError, match="no node %77"):
+    with pytest.raises(graphc.errors.IRError, match=r"no node %77\n(.*\n)*.*fix .*f\.graph"):
         fusion.explain("%77", "%1")
     graph, fusion = fused("softmax")
     exp, div = (next(i for i, d in graph._node.items() if d["op"] == op) for op in ("exp", "div"))
     assert fusion.explain(exp, div) == "they run in one kernel"
     plain = graphc.compile(lambda x: np.exp(x) + 1, "f64[n]", kernels="none").fusion
     assert plain.explain("%1", "%2") == "nothing is fused: the function was compiled without kernels"
+
+
+def test_a_pair_kept_apart_is_listed_once() -> None:
+    def weights(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        e = np.exp(x)
+        share = e / np.sum(e, axis=1, keepdims=True)
+        total = np.sum(share, axis=0)
+        return share, total * total  # which reads the other kernel's result twice
+
+    f = graphc.compile(weights, "f64[64,5]")
+    lines = str(f.fusion).splitlines()
+    assert any("apart" in line for line in lines)
+    assert len(set(lines)) == len(lines)
 
 
 def test_sums_in_two_directions_are_one_kernel() -> None:

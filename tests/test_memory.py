@@ -95,3 +95,9 @@ def test_sizes_have_to_be_given() -> None:
     for sizes in ({}, {"n": 1}, {"n": 1, "m": 2, "k": 3}):
         with pytest.raises(ShapeError, match=r"memory\(m=..., n=...\)"):
             f.memory(**sizes)
+
+
+def test_a_size_that_has_no_name_is_refused() -> None:
+    f = graphc.compile(lambda x: x + 1, "f64[3]")
+    with pytest.raises(ShapeError, match=r"named sizes, of which there are none\n.*memory\(\)\n.*memory\(n=3\)"):
+        f.memory(n=3)

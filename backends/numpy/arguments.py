@@ -56,10 +56,11 @@ class InputSpec:
             weak_fits = scalar and (want.dtype.kind == "f" or (want.dtype.kind in "iu" and array.dtype.kind in "bi"))
             if not weak_fits and not np.can_cast(array.dtype, want.dtype, "safe"):
                 plain = array.dtype in DTYPE_NAMES
+                given = f"an array of {array.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
                 raise DTypeError(
                     f"argument {self.name}: no safe cast from {array.dtype} to {want.dtype}",
                     expected=f"{want!r}",
-                    actual=repr(TensorType(array.shape, array.dtype)) if plain else f"a {type(value).__name__}",
+                    actual=repr(TensorType(array.shape, array.dtype)) if plain else given,
                     fix=self._fix(array.dtype) if plain else "pass an array of numbers",
                 )
             array = np.asarray(value, want.dtype) if scalar else array.astype(want.dtype)

@@ -220,8 +220,9 @@ class Compiled:
         """
         names = sorted({name for t in self.graph.input_types for d in t.shape for name in symbols(d)})
         if set(names) != set(sizes):
+            none = "" if names else ", of which there are none"
             raise ShapeError(
-                f"{self.graph.name}: memory depends on the named sizes",
+                f"{self.graph.name}: memory depends on the named sizes{none}",
                 expected=f"memory({', '.join(f'{name}=...' for name in names)})",
                 actual=f"memory({', '.join(f'{name}={size}' for name, size in sizes.items())})",
             )

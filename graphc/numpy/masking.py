@@ -168,7 +168,12 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     world = common_world(arr, indices)
     x, index = strong(arr, world), strong(indices, world)
     if index.type.dtype.kind not in "iu":
-        raise IndexingError("`indices` must be an integer array", actual=repr(index.type))
+        raise IndexingError(
+            "`indices` must be an integer array",
+            expected="an array of integers",
+            actual=repr(index.type),
+            fix="indices.astype(int)",
+        )
     if axis is None:
         if index.ndim != 1:
             raise ValueError("when axis=None, `indices` must have a single dimension.")
