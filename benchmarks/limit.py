@@ -49,8 +49,7 @@ def limit(workload: Workload, nbytes: int) -> Limit:
     """The limit of a row whose arguments and results are so many bytes, as `Row.bound` names it.
 
     It is NumPy's product of matrices with as many operations, where those dominate. Else as many bytes are read and
-    written: in place, where a step replaces its arguments, or from one array to another, by the C library's copy or by
-    a loop of vectors.
+    written: in place, where a step replaces its arguments, or from one array to another, in whichever way is fastest.
     """
     if workload.flops:
         return Limit(fastest(products(workload.flops, workload.dtype)))

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import streaming
 from benchmarks.harness import ROOT, Settings, environment
 
 COPY_SIZES = (2**18, 2**21, 2**24, 2**26, 2**27, 2**28)
@@ -54,11 +55,13 @@ def best_of(work: Callable[[], object], seconds: float) -> float:
 def copies(size: int) -> tuple[Callable[[], object], ...]:
     """Ways to read and write so many bytes in all, from one array to another whose pages are there already.
 
-    The C library's copy and a plain loop of vectors: either may be the faster one.
+    The C library's copy, a plain loop of vectors and, where it can be made, one that writes past the cache: any of them
+    may be the fastest.
     """
     source = np.ones(size // 16)
     target = np.zeros_like(source)
-    return partial(np.copyto, target, source), partial(np.negative, source, out=target)
+    ways = partial(np.copyto, target, source), partial(np.negative, source, out=target)
+    return (*ways, streaming.copy_of(size // 2)) if streaming.available() else ways
 
 
 def updates(size: int) -> tuple[Callable[[], object], ...]:

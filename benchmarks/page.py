@@ -49,10 +49,11 @@ METHOD = """\
   that its kernels call, as building it does.
 - Peak memory is by how much a fresh process grows during a call, by the system's own count, when all memory that is
   free has been given back to the system before.
-- The copy bandwidth is the best of many copies between two arrays that are in memory already, by the C library or by a
-  loop of vectors, whichever is faster; the update bandwidth is the best of negating an array in place. Both count each
-  byte that is read and each that is written. They are measured for several sizes, and interpolated between them. The
-  traffic of a row is what has to move at least: its arguments and results, once.
+- The copy bandwidth is the best of many copies between two arrays that are in memory already, by the C library, by a
+  loop of vectors or by one that writes past the cache, whichever is fastest; the update bandwidth is the best of
+  negating an array in place. Both count each byte that is read and each that is written. They are measured for several
+  sizes, and interpolated between them. The traffic of a row is what has to move at least: its arguments and results,
+  once.
 """
 
 LIMITS = """\
@@ -64,12 +65,13 @@ may come out a little above it: repeated calls find a part of their data in the 
 
 IN_TURN = """\
 Each limit was measured with its row: a process of its own, on the same CPU, takes its batches in turn with the peers.
-It copies as many bytes from one array to another (by the C library or a loop of vectors, whichever was faster when it
-began), negates as many in place, or multiplies with NumPy, by as many operations, matrices that are nearly square and
-of the shape that was the fastest of five. Of what is less than 256 KiB, it is that part of the time for 256 KiB. The
-share is the median over rounds of its time divided by the row's, as all ratios here are; so it may differ from what the
-rates at the top of the page say, which are the best of many runs before and after all rows. Before a batch a call is
-made that is not timed, unless one takes more than 50 ms: other processes have filled the caches meanwhile.
+It copies as many bytes from one array to another (by the C library, a loop of vectors, or one that writes past the
+cache, whichever was fastest when it began), negates as many in place, or multiplies with NumPy, by as many operations,
+matrices that are nearly square and of the shape that was the fastest of five. Of what is less than 256 KiB, it is that
+part of the time for 256 KiB. The share is the median over rounds of its time divided by the row's, as all ratios here
+are; so it may differ from what the rates at the top of the page say, which are the best of many runs before and after
+all rows. Before a batch a call is made that is not timed, unless one takes more than 50 ms: other processes have filled
+the caches meanwhile.
 """
 
 PAIRS = """\
