@@ -219,7 +219,10 @@ def workloads(report: Report) -> str:
             outcome = row.measured().get(peer or "")
             cells.append(percent(report.share(row, outcome)) if outcome else "")
         rows.append([*cells, report.peers[best].title if best else ""])
-    lead = f"{LIMITS}\n{IN_TURN}" if all(row.limit for row in report.rows) else LIMITS
+    lead, others = LIMITS, [row.name for row in report.rows if not row.limit]
+    if len(others) < len(report.rows):
+        lead += f"\n{IN_TURN}"
+        lead += f"\nNot so the limits of {', '.join(others)}: these follow from the rates.\n" if others else ""
     headings = ("workload", "what is computed", "limit", "graphc reaches", "best peer reaches", "best peer")
     return f"## The workloads, and the machine's limits\n\n{lead}\n{table(headings, rows, left=3)}"
 

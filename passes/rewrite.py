@@ -120,6 +120,24 @@ class Procedure:
     op: str | None = None
 
 
+class Procedures:
+    """Procedures by the ops of the nodes that they look at, in the order given."""
+
+    def __init__(self, procedures: Sequence[Procedure]) -> None:
+        self._all = procedures
+        self._by_op: dict[str, tuple[Procedure, ...]] = {}
+
+    def possible(self, nodes: Nodes, data: dict[str, Any]) -> Iterator[Procedure]:
+        """Those that may change the node."""
+        op = data["op"]
+        found = self._by_op.get(op)
+        if found is None:
+            found = self._by_op[op] = tuple(p for p in self._all if p.op in (None, op))
+        for procedure in found:
+            if procedure.may_apply(nodes, data):
+                yield procedure
+
+
 class Rows:
     """Rows by what stands at the root of their patterns and one level below, in the order given.
 
@@ -229,7 +247,7 @@ class RewritingWorld(GraphWorld):
     elements lie in one place, in another order.
     """
 
-    def __init__(self, builder: Builder, rows: Rows, procedures: Sequence[Procedure], broadcast: bool = True) -> None:
+    def __init__(self, builder: Builder, rows: Rows, procedures: Procedures, broadcast: bool = True) -> None:
         super().__init__(builder)
         self.broadcast = broadcast
         self.rows = rows
@@ -266,9 +284,7 @@ class RewritingWorld(GraphWorld):
                 if new is not None and new.id != node:
                     self.applied[row.name] = self.applied.get(row.name, 0) + 1
                     return new.id
-        for procedure in self.procedures:
-            if procedure.op not in (None, data["op"]) or not procedure.may_apply(self.builder.nodes, data):
-                continue
+        for procedure in self.procedures.possible(self.builder.nodes, data):
             value = procedure.apply(self, node, data)
             if value is not None and value.id != node:
                 self.applied[procedure.name] = self.applied.get(procedure.name, 0) + 1
@@ -316,10 +332,11 @@ def rewrite_graph(
     graph: Graph, rows: Rows, procedures: Sequence[Procedure] = (), broadcast: bool = True
 ) -> tuple[Graph, dict[str, int]]:
     """Sweep once; return the new graph (the same object if nothing changed) and how often each row applied."""
-    if not _may_change(graph, rows, procedures):
+    by_op = Procedures(procedures)
+    if not _may_change(graph, rows, by_op):
         return graph, {}
     builder = Builder(graph.name)
-    w = RewritingWorld(builder, rows, procedures, broadcast)
+    w = RewritingWorld(builder, rows, by_op, broadcast)
     nodes = graph._node
 
     def node_rule(old: int, data: dict[str, Any], args: tuple[int, ...]) -> int:
@@ -333,20 +350,15 @@ def rewrite_graph(
     return builder.finish(outputs, graph.graph["donated"]), w.applied
 
 
-def _may_change(graph: Graph, rows: Rows, procedures: Sequence[Procedure]) -> bool:
+def _may_change(graph: Graph, rows: Rows, procedures: Procedures) -> bool:
     """Whether anything in the graph as it stands matches; looking costs far less than copying."""
     nodes = graph._node
-    by_op: dict[str | None, list[Procedure]] = {}
-    for procedure in procedures:
-        by_op.setdefault(procedure.op, []).append(procedure)
-    anywhere = by_op.get(None, [])
     for i, data in nodes.items():
         for row in rows.possible(nodes, data):
             if next(matches(nodes, i, row.pattern, {}), None) is not None:
                 return True
-        for procedure in (*anywhere, *by_op.get(data["op"], ())):
-            if procedure.may_apply(nodes, data):
-                return True
+        if next(procedures.possible(nodes, data), None) is not None:
+            return True
     return False
 
 

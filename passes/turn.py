@@ -13,7 +13,7 @@ from typing import Any
 from graphc.ir import Builder, Graph, copy_inputs, copy_into, copy_node
 from graphc.ops.contraction import swap
 from graphc.ops.world import Value
-from graphc.passes.rewrite import RewritingWorld, Rows
+from graphc.passes.rewrite import Procedures, RewritingWorld, Rows
 
 
 def turn_products(graph: Graph, rows: Rows) -> tuple[Graph, Mapping[str, int]]:
@@ -37,7 +37,7 @@ def turn_products(graph: Graph, rows: Rows) -> tuple[Graph, Mapping[str, int]]:
     if not turned:
         return graph, {}
     builder = Builder(graph.name)
-    w = RewritingWorld(builder, rows, ())
+    w = RewritingWorld(builder, rows, Procedures(()))
 
     def node_rule(old: int, data: dict[str, Any], args: tuple[int, ...]) -> int:
         if old not in turned:

@@ -499,15 +499,17 @@ def test_the_page_says_how_limits_and_threads_were_measured() -> None:
     before = page.render(found)
     assert page.IN_TURN not in before
     assert page.PAIRS not in before
-    for row in found.rows:
-        row.limit = [5e-4]
+    found.rows[0].limit = [5e-4]
     for name in pair(1):
         found.threads[0].outcomes[name] = Outcome([3e-3] * 3)
     text = page.render(found)
     assert page.IN_TURN in text
+    assert "Not so the limits of second: these follow from the rates.\n" in text
     assert page.PAIRS in text
     assert "| first | the first row | copy | 25% | 50% | jax |" in text
     assert "| first | 3 ms | ±0% | 2.5 ms | ±10% | 1.25× | 1.00× to 1.50× |" in text
+    found.rows[1].limit = [5e-4]
+    assert "Not so the limits" not in page.render(found)
 
 
 def test_a_row_with_a_faster_peer_has_a_reason_or_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

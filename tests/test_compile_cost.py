@@ -11,23 +11,18 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm import archive, body, code, generator, machine, native, reuse, steps
+from graphc.backends.numpy.llvm import archive, body, code, machine, native, reuse, steps
 from graphc.backends.numpy.llvm.builder import Builder, anonymous
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.instructions import Program
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.calling.generators import Search
 from graphc.kernels import Affine, Fixed, Kernel, Store
-
-
-def kernels_of(f: Callable[..., Any], *specs: Any) -> list[Kernel]:
-    """The kernels of a compiled function."""
-    plan = graphc.compile(f, *specs, kernels="ufunc").plan
-    return [step.kernel for step in plan.steps if step.kernel is not None]
+from tests.made_kernels import kernels_of, parts_of
 
 
 def part_of(f: Callable[..., Any], *specs: Any, target: machine.Machine = machine.X86_AVX2) -> Part:
-    return generator.parts(kernels_of(f, *specs), target)[0]
+    return parts_of(kernels_of(f, *specs), target)[0]
 
 
 def lines(text: str) -> int:
@@ -54,7 +49,7 @@ def test_the_text_grows_as_the_program(size: str) -> None:
     few, many = part_of(chain(300), size), part_of(chain(3000), size)
     assert lines(many.text) < 12 * lines(few.text)
     assert all(name.startswith("kernel") for name in functions(many.text))
-    helpers = [generator.parts(kernels_of(chain(ops), size), machine.X86_AVX2)[1:] for ops in (300, 3000)]
+    helpers = [parts_of(kernels_of(chain(ops), size), machine.X86_AVX2)[1:] for ops in (300, 3000)]
     assert len(helpers[1]) <= 2 * len(helpers[0])
 
 
@@ -63,7 +58,7 @@ def test_what_a_derivative_reads_of_a_function_stays_in_its_kernel() -> None:
     gradient = graphc.grad(lambda x: np.sum(chain(280)(x)))
     found = kernels_of(gradient, "f64[1000]")
     assert [len(kernel.stores) for kernel in found] == [1]
-    text = generator.parts(found, machine.X86_AVX2)[0].text
+    text = parts_of(found, machine.X86_AVX2)[0].text
     assert lines(text) < 1.2 * len(found[0].values)
 
 
@@ -96,7 +91,7 @@ def centred(layers: int) -> Callable[[Any], Any]:
 def test_reductions_one_after_the_other_share_their_kernels() -> None:
     few, many = (lowered(centred(layers), "f64[20,50]").kernels for layers in (12, 120))
     assert len(many) == len(few)
-    texts = [generator.parts(kernels, machine.X86_AVX2)[0].text for kernels in (few, many)]
+    texts = [parts_of(kernels, machine.X86_AVX2)[0].text for kernels in (few, many)]
     assert lines(texts[1]) < 1.1 * lines(texts[0])
 
 

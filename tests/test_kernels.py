@@ -20,6 +20,7 @@ from graphc.ops.world import GraphWorld, Value
 from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
+from tests.made_kernels import parts_of
 
 RNG = np.random.default_rng(5)
 GENERATORS: dict[str, Callable[..., Any]] = {"llvm": generator.load, "ufunc": blocked.load}
@@ -273,7 +274,7 @@ def test_code_for_other_processors_is_made(op: Op, target: machine.Machine) -> N
         if op.fold is not None:
             attrs = {"axes": (1,), "keepdims": False}
         kernels.append(kernel_of(one_node(op, types, attrs)))
-    assert len(machine.assemble(generator.parts(kernels, target)[0].text, target)) > 500
+    assert len(machine.assemble(parts_of(kernels, target)[0].text, target)) > 500
 
 
 def softmax(x: Any) -> Any:

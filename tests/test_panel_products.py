@@ -11,6 +11,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import code, entry, panels, prebuilt
+from graphc.backends.numpy.llvm.effort import look
 from graphc.backends.numpy.llvm.instructions import Choice, Product, usual
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import (
@@ -316,7 +317,7 @@ def test_every_machine_has_them(dtype: Any, machine: Machine, everywhere: None) 
         assert by_panels(compiled, machine)
         (kernel,) = (k for k in lower(compiled.plan, machine).kernels if panels.panels(k))
         module = Module(machine.features_used)
-        text = function(kernel, "kernel", machine, module)
+        text = function(kernel, "kernel", machine, module, False, look(kernel))
         assert len(assemble(f"{module.text()}\n{text}", machine)) > 200
         (helper,) = module.helpers.values()
         assert len(assemble(helper, machine)) > 2000
@@ -332,7 +333,7 @@ def test_they_come_with_the_package(machine: Machine) -> None:
         compiled = graphc.compile(FORMS[form], first, "f32[500,500]", kernels="llvm")
         (kernel,) = (k for k in lower(compiled.plan, machine).kernels if panels.panels(k))
         module = Module(machine.features_used)
-        function(kernel, "kernel", machine, module)
+        function(kernel, "kernel", machine, module, False, look(kernel))
         (part,) = code.helpers(module)
         assert code.name(part, machine) in built
 

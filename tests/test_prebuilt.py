@@ -20,7 +20,7 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels canno
 
 import graphc
 from graphc.backends.numpy import cache
-from graphc.backends.numpy.llvm import archive, code, effort, generator, kinds, prebuilt
+from graphc.backends.numpy.llvm import archive, code, effort, kinds, prebuilt
 from graphc.backends.numpy.llvm.code import Part, helpers
 from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value
 from graphc.backends.numpy.llvm.functions import ACCURATE
@@ -30,7 +30,8 @@ from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.errors import UnsupportedError
 from tests.kernel_loops import loop_text
-from tests.test_compile_cost import functions, kernels_of
+from tests.made_kernels import kernels_of, parts_of
+from tests.test_compile_cost import functions
 from tests.test_import import copied
 from tests.vector_functions import ROWS
 
@@ -199,7 +200,7 @@ def check_archives_have(f: Callable[..., Any], *specs: str, fast: bool = False) 
     kernels = kernels_of(f, *specs)
     for kind in SAME_REGISTERS:
         target = KINDS[kind].machine
-        parts = generator.parts(kernels, target, fast)[1:]
+        parts = parts_of(kernels, target, fast)[1:]
         missing = [functions(part.text) for part in parts if code.name(part, target) not in names(kind)]
         assert missing == [], (kind, specs)
         called += [name for part in parts for name in functions(part.text)]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from scipy.special import erf
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 import graphc
-from graphc.backends.numpy.llvm import code, effort, entry, generator, machine, renewal
+from graphc.backends.numpy.llvm import code, effort, entry, machine, renewal
+from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.renewal import Renewal
 from graphc.errors import UnsupportedError
+from graphc.kernels import Kernel
 from graphc.plan import COMPILER
+from tests.made_kernels import kernels_of, parts_of
 
 if not entry.SUPPORTED:
     pytest.skip("compiled functions are not built in here", allow_module_level=True)
@@ -84,6 +87,11 @@ def step(w: Any, x: Any, y: Any) -> Any:
 
 def draw(*shape: int, dtype: Any = np.float64) -> Any:
     return np.random.default_rng(3).uniform(0.1, 2.0, shape).astype(dtype)
+
+
+def both(kernels: Sequence[Kernel]) -> list[Part]:
+    """Their module in a hurry, and with care."""
+    return [parts_of(kernels, machine.X86_AVX2, hurried=hurried)[0] for hurried in (True, False)]
 
 
 PROGRAMS: dict[str, tuple[Program, tuple[Any, ...]]] = {
@@ -222,7 +230,7 @@ def test_a_long_chain_starts_with_narrow_vectors() -> None:
     assert renewal_of(short) is None
     assert renewal_of(long) is not None
     kernels = [s.kernel for s in long.plan.steps if s.kernel is not None]
-    hurried, careful = (generator.parts(kernels, machine.X86_AVX2, hurried=hurried)[0] for hurried in (True, False))
+    hurried, careful = both(kernels)
     assert "<4 x double>" in hurried.text
     assert "<8 x double>" not in hurried.text
     assert "<8 x double>" in careful.text
@@ -230,9 +238,7 @@ def test_a_long_chain_starts_with_narrow_vectors() -> None:
 
 def test_what_is_compiled_in_a_hurry_writes_out_no_function() -> None:
     """That is what makes it quick."""
-    plan = graphc.compile(fan(), "f64[1000]", kernels="ufunc").plan
-    kernels = [s.kernel for s in plan.steps if s.kernel is not None]
-    hurried, careful = (generator.parts(kernels, machine.X86_AVX2, hurried=hurried)[0] for hurried in (True, False))
+    hurried, careful = both(kernels_of(fan(), "f64[1000]"))
     assert 4 * len(hurried.text) < len(careful.text)
     assert hurried.level == machine.BRIEF < careful.level
 

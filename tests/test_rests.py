@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.backends.numpy.llvm.generator import parts
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
+from tests.made_kernels import kernels_of, parts_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: pip install llvmlite")
 LARGE = 256
@@ -87,7 +87,5 @@ def test_every_processor(name: str, machine: Machine) -> None:
     for dtype in ("f4", "i2"):
         if dtype == "i2" and name == "functions":
             continue
-        compiled = graphc.compile(PROGRAMS[name], np.ones((3, 39), dtype), kernels="llvm")
-        kernels = [step.kernel for step in compiled.plan.steps if step.kernel is not None]
-        for part in parts(kernels, machine):
+        for part in parts_of(kernels_of(PROGRAMS[name], np.ones((3, 39), dtype), kernels="llvm"), machine):
             assert assemble(part.text, machine)

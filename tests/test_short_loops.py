@@ -10,10 +10,10 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import interleave
-from graphc.backends.numpy.llvm.generator import parts
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
 from graphc.backends.numpy.llvm.unroll import LONGEST, unrolled
-from graphc.kernels import Kernel, Load
+from graphc.kernels import Load
+from tests.made_kernels import kernel_of, parts_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: pip install llvmlite")
 
@@ -91,24 +91,19 @@ def test_special_values_stay_in_their_rows(special: float) -> None:
             agree(graphc.compile(f, x, kernels="llvm")(x), f(x), np.float64)
 
 
-def kernel_of(f: Callable[[Any], Any], *specs: Any) -> Kernel:
-    (kernel,) = [s.kernel for s in graphc.compile(f, *specs, kernels="llvm").plan.steps if s.kernel is not None]
-    return kernel
-
-
 def test_which_loops_are_written_out() -> None:
     norms = PROGRAMS["norms"]
-    assert unrolled(kernel_of(norms, "f32[100,3]")).sizes == (100,)
-    assert len(unrolled(kernel_of(norms, "f32[n,3]")).sizes) == 1
-    assert not unrolled(kernel_of(norms, "f32[100,3]")).reduced
+    assert unrolled(kernel_of(norms, "f32[100,3]", kernels="llvm")).sizes == (100,)
+    assert len(unrolled(kernel_of(norms, "f32[n,3]", kernels="llvm")).sizes) == 1
+    assert not unrolled(kernel_of(norms, "f32[100,3]", kernels="llvm")).reduced
     for wide in ("f32[100,9]", "f32[4,3]", "f32[n,m]"):
-        kernel = kernel_of(norms, wide)
+        kernel = kernel_of(norms, wide, kernels="llvm")
         assert unrolled(kernel) is kernel
-    assert unrolled(kernel_of(lambda x: np.sum(x, axis=(0, 2)), "f64[20,30,2]")).reduced == {0}
+    assert unrolled(kernel_of(lambda x: np.sum(x, axis=(0, 2)), "f64[20,30,2]", kernels="llvm")).reduced == {0}
 
 
 def test_no_lane_is_gathered() -> None:
-    kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], "f64[1000,3]"))
+    kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], "f64[1000,3]", kernels="llvm"))
     loads, stores = interleave.loads(kernel), interleave.stores(kernel)
     assert loads.keys() == {i for i, v in enumerate(kernel.values) if isinstance(v, Load)}
     assert stores.keys() == set(range(3))
@@ -117,8 +112,8 @@ def test_no_lane_is_gathered() -> None:
 @pytest.mark.parametrize("machine", [X86_BASELINE, X86_AVX2, X86_AVX512, ARM_NEON], ids=lambda m: m.cpu)
 def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for columns in range(2, LONGEST + 1):
-        kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]"))
-        assert assemble(parts([kernel], machine)[0].text, machine)
+        kernel = unrolled(kernel_of(PROGRAMS["unit vectors"], f"f32[1000,{columns}]", kernels="llvm"))
+        assert assemble(parts_of([kernel], machine)[0].text, machine)
 
 
 @pytest.mark.parametrize("kernels", ["ufunc", "llvm"])

@@ -9,6 +9,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm.effort import look
 from graphc.backends.numpy.llvm.instructions import Product
 from graphc.backends.numpy.llvm.loops import function
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble
@@ -115,7 +116,7 @@ def test_every_machine_has_them(size: int, machine: Machine) -> None:
     for compiled in (f, g):
         (kernel,) = (k for k in lower(compiled.plan).kernels if small_product(k))
         module = Module(machine.features_used)
-        text = function(kernel, "kernel", machine, module)
+        text = function(kernel, "kernel", machine, module, False, look(kernel))
         assert len(assemble(f"{module.text()}\n{text}", machine)) > 200
 
 

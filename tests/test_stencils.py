@@ -14,7 +14,8 @@ from graphc.kernels import Kernel
 
 pytest.importorskip("llvmlite", reason="machine code")
 from graphc.backends.numpy.llvm import interleave, machine
-from graphc.backends.numpy.llvm.generator import load, parts
+from graphc.backends.numpy.llvm.generator import load
+from tests.made_kernels import parts_of
 
 DTYPES = ["f32", "f64", "i32", "i64", "u8", "i16"]
 SIZES = [9, 17, 40, 64, 65, 127, 200, 1000]
@@ -99,13 +100,13 @@ def test_which_loads_are_beside_each_other() -> None:
 def test_code_for_other_processors(spec: str) -> None:
     kernel = line_kernel(5, spec)
     for one in (machine.X86_BASELINE, machine.X86_AVX2, machine.X86_AVX512, machine.ARM_NEON):
-        assert machine.assemble(parts([kernel], one)[0].text, one)
+        assert machine.assemble(parts_of([kernel], one)[0].text, one)
 
 
 @pytest.mark.skipif(not machine.host().triple.startswith("x86_64"), reason="of processors with AVX-512")
 def test_fewer_vectors_are_read_where_one_is_a_line_of_the_cache() -> None:
     kernel = line_kernel(5, "f64[1000]")
-    loads = [parts([kernel], one)[0].text.count(" = load <") for one in (machine.X86_AVX2, machine.X86_AVX512)]
+    loads = [parts_of([kernel], one)[0].text.count(" = load <") for one in (machine.X86_AVX2, machine.X86_AVX512)]
     assert loads == [5, 2]
 
 

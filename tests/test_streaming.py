@@ -11,7 +11,7 @@ import pytest
 
 import graphc
 from graphc.backends.numpy.llvm import entry, reuse, streaming
-from graphc.backends.numpy.llvm.generator import load, parts
+from graphc.backends.numpy.llvm.generator import load
 from graphc.backends.numpy.llvm.machine import (
     ARM_NEON,
     X86_AVX2,
@@ -21,7 +21,7 @@ from graphc.backends.numpy.llvm.machine import (
     assembly,
     host,
 )
-from graphc.kernels import Kernel
+from tests.made_kernels import kernel_of, parts_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: pip install llvmlite")
 
@@ -51,14 +51,8 @@ PROGRAMS: Final[dict[str, Callable[[Any], Any]]] = {
 SHAPES: Final = ((4, 16), (3, 64), (2, 100), (5, 128), (7, 512), (3, 2048), (64, 64), (33, 65), (1, 4096), (0, 64))
 
 
-def kernel_of(f: Callable[..., Any], *specs: Any) -> Kernel:
-    plan = graphc.compile(f, *specs, kernels="llvm").plan
-    (kernel,) = [step.kernel for step in plan.steps if step.kernel is not None]
-    return kernel
-
-
 def text_of(f: Callable[..., Any], *specs: str, machine: Machine = X86_AVX512, hurried: bool = False) -> str:
-    return parts([kernel_of(f, *specs)], machine, hurried=hurried)[0].text
+    return parts_of([kernel_of(f, *specs, kernels="llvm")], machine, hurried=hurried)[0].text
 
 
 def streams(text: str) -> bool:
@@ -108,7 +102,7 @@ def test_results_wherever_they_lie(machine: Machine, dtype: str, monkeypatch: py
         pytest.skip("streams on x86 alone")
     monkeypatch.setattr(streaming, "LEAST", 1)
     count = 5000
-    (run,) = load([kernel_of(lambda x: x * 3 + 1, np.zeros(count, dtype))], machine=machine)
+    (run,) = load([kernel_of(lambda x: x * 3 + 1, np.zeros(count, dtype), kernels="llvm")], machine=machine)
     memory = reuse.empty((1 << 17,), np.dtype(np.uint8))
     for offset in (0, 1, 3, 8, 16, 32, 64):
         memory[:] = 77

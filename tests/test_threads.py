@@ -17,6 +17,7 @@ from graphc import dims
 from graphc.backends.numpy.llvm import code, entry, generator, machine, pool
 from graphc.backends.numpy.llvm.machine import Machine, assemble, host
 from graphc.backends.numpy.llvm.schedule import Schedule
+from tests.made_kernels import parts_of
 from tests.threaded import bits, flat, fresh, values
 
 COUNTS = (1, 2, 3, 7)
@@ -264,7 +265,7 @@ def test_kernels_in_pieces_compile_for_other_processors(name: str) -> None:
     for program in ("softmax of everything", "few columns, standardised", "both ways, single"):
         function, args = arguments(program)
         kernels = [s.kernel for s in compiled(function, args, True).plan.steps if s.kernel is not None]
-        parts = generator.parts(kernels, FAR[name])
+        parts = parts_of(kernels, FAR[name])
         assert "@parallel = global" in parts[0].text
         assert all(assemble(part.text, FAR[name]) for part in parts)
 
@@ -273,7 +274,7 @@ def test_kernels_that_ctypes_calls_run_on_threads(counted: pool.Pool) -> None:
     """As where arrays are not laid out as the built-in functions expect."""
     f = graphc.compile(lambda x: np.exp(np.sin(x)), "f64[n,m]", kernels="llvm")
     (kernel,) = [s.kernel for s in f.plan.steps if s.kernel is not None]
-    found = code.library(generator.parts([kernel], host()), host(), ("kernel0",))
+    found = code.library(parts_of([kernel], host()), host(), ("kernel0",))
     (run,) = generator.callers(enumerate([kernel]), found)
     x = values(701, 523)
     for count in COUNTS:

@@ -11,12 +11,12 @@ import pytest
 import graphc
 from graphc.backends.numpy.llvm import interleave, transposes
 from graphc.backends.numpy.llvm.emit import Emitter
-from graphc.backends.numpy.llvm.generator import load, parts
+from graphc.backends.numpy.llvm.generator import load
 from graphc.backends.numpy.llvm.machine import ARM_NEON, X86_AVX2, X86_AVX512, X86_BASELINE, Machine, assemble, host
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.unroll import unrolled
-from graphc.kernels import Kernel
+from tests.made_kernels import kernel_of, parts_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: pip install llvmlite")
 
@@ -121,14 +121,9 @@ def test_nan_and_signed_zeros_stay_where_they_are() -> None:
         np.testing.assert_array_equal(actual.view("u8"), expected.view("u8"))
 
 
-def kernel_of(f: Callable[..., Any], *specs: Any) -> Kernel:
-    (kernel,) = [s.kernel for s in graphc.compile(f, *specs, kernels="llvm").plan.steps if s.kernel is not None]
-    return kernel
-
-
 def test_of_which_arrays_blocks_are_transposed() -> None:
     def loads(f: Callable[..., Any], *specs: str) -> int:
-        turned = Schedule(unrolled(kernel_of(f, *specs))).turned
+        turned = Schedule(unrolled(kernel_of(f, *specs, kernels="llvm"))).turned
         return 0 if turned is None else len(turned.loads)
 
     assert loads(lambda x: x.T + 1, "f32[n,m]") == 1
@@ -142,13 +137,13 @@ def test_of_which_arrays_blocks_are_transposed() -> None:
 
 
 def test_short_loops_of_which_rows_consist_are_written_out() -> None:
-    kernel = unrolled(kernel_of(lambda x: np.moveaxis(x, 1, 0) * 2, "f64[1000,4]"))
+    kernel = unrolled(kernel_of(lambda x: np.moveaxis(x, 1, 0) * 2, "f64[1000,4]", kernels="llvm"))
     assert kernel.sizes == (1000,)
     assert len(interleave.loads(kernel)) == 4
 
 
 def test_threads_take_whole_blocks() -> None:
-    schedule = Schedule(kernel_of(lambda x: x.T + 1, "f64[4000,5000]"))
+    schedule = Schedule(kernel_of(lambda x: x.T + 1, "f64[4000,5000]", kernels="llvm"))
     assert schedule.turned is not None
     assert schedule.division is not None
     assert schedule.division.step == schedule.turned.height
@@ -174,7 +169,7 @@ def test_squares_change_places(lanes: int) -> None:
 def test_code_for_other_processors_is_made(machine: Machine) -> None:
     for dtype in ("f64", "f32", "i16", "u8"):
         for f in (lambda x: x.T * 3, lambda x: x[:, ::-1] * 3):
-            for part in parts([kernel_of(f, f"{dtype}[n,m]")], machine):
+            for part in parts_of([kernel_of(f, f"{dtype}[n,m]", kernels="llvm")], machine):
                 assert assemble(part.text, machine)
 
 
@@ -187,6 +182,6 @@ def test_code_for_smaller_registers_runs(machine: Machine, dtype: str) -> None:
         x = array((70, 43), dtype)
         expected = f(x)
         result = np.empty_like(expected, order="C")
-        (run,) = load([kernel_of(f, x)], machine=machine)
+        (run,) = load([kernel_of(f, x, kernels="llvm")], machine=machine)
         run(x, result)
         agree(result, expected)

@@ -35,8 +35,6 @@ NATIVE: Final = {
     "gather": "graphc.backends.numpy.llvm.positions",
     "scatter_add": "graphc.backends.numpy.llvm.positions",
 }
-# ops besides views of which NumPy's functions move numbers or compare them, and so never warn
-SILENT: Final = frozenset({"argmax", "argmin", "argsort", "concatenate", "gather", "searchsorted", "sort"})
 PROGRAM: Final = "graphc.backends.numpy.llvm.native"  # a whole plan in machine code
 KEYWORDS: Final = frozenset(
     [
@@ -190,8 +188,8 @@ class Writer:
 
     def _silent(self) -> bool:
         """Whether no step raises floating-point warnings: kernels do not, and rearranging does not either."""
-        ops = [self.nodes[s.nodes[0]]["op"] for s in self.plan.steps if s.kernel is None]
-        return all(TABLE[op].view or op in SILENT for op in ops)
+        ops = [TABLE[self.nodes[s.nodes[0]]["op"]] for s in self.plan.steps if s.kernel is None]
+        return all(op.view or op.silent for op in ops)
 
     def _fill_scope(self, source: str) -> None:
         """Bring in what the text refers to."""

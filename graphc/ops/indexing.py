@@ -148,6 +148,7 @@ OPS = (
         "gather",
         type=gather_type,
         numpy="nk.gather({0}, ({1*},), {axis})",
+        silent=True,
         rule=Linear((0,), scatter_back, mask=scatter_back),
         batch=gather_rows,
         domains=("real", "index", "index"),

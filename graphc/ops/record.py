@@ -145,6 +145,7 @@ class Op:
     ulps: how far from the exact value the NumPy meaning may lie, in units in the last place of the result.
     elementwise: whether elements of the result are made of those of the operands at the same place.
     view: whether the NumPy meaning may show an operand's elements instead of copying them.
+    silent: whether the NumPy meaning only moves numbers or compares them, and so never warns. Views need not say so.
     updates: whether the result is the first operand with elements replaced; the NumPy meaning takes it as `out` too.
     kernel: scalar meaning for generated kernels, `(k, *scalars, **attrs)` in the functions of a generator `k`, which
         go by the names of the exact fields; a string names one of them.
@@ -174,6 +175,7 @@ class Op:
     ulps: float = 0.5
     elementwise: bool = False
     view: bool = False
+    silent: bool = False
     updates: bool = False
     reasons: Mapping[str, Reason] = field(default_factory=dict)
 

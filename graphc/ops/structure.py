@@ -250,6 +250,7 @@ OPS = (
         "concatenate",
         type=concatenate_type,
         numpy="np.concatenate(({*},), axis={axis})",
+        silent=True,
         rule=Linear(None, concatenate_transpose, mask=concatenate_transpose),
         batch=carried,
         domains=("real",),

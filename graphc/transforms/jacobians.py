@@ -25,7 +25,7 @@ from graphc.transforms.forward import jvp
 from graphc.transforms.reverse import grad
 
 SMALLEST: Final = 16  # unit vectors; with fewer, zeros cost next to nothing
-TABLE: Final = 1 << 16  # bytes of directions that a graph holds; more are computed in each call
+HELD: Final = 1 << 16  # bytes of directions that a graph holds; more are computed in each call
 
 
 class _Jacobian(Transform):
@@ -123,7 +123,7 @@ def _at_groups(
 ) -> list[Any]:
     """The same, by directions that are sums of unit vectors, of which no element of a result depends on two."""
     size, count = len(groups), int(groups.max()) + 1
-    if count * size * type.dtype.itemsize <= TABLE:
+    if count * size * type.dtype.itemsize <= HELD:
         table = np.arange(count)[:, None] == groups
         directions = _constant(world, table.astype(type.dtype).reshape(count, *type.shape))
     else:

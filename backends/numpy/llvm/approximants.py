@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 import mpmath as mp
@@ -101,27 +100,6 @@ def erfc_times_sum(h: Real, c: float, k: float, share: float) -> Real:
 def short_place(x: float, c: float, k: float) -> Real:
     """The h of a number x."""
     return mp.mpf(k) / 2 - k * c / (mp.mpf(x) + c)
-
-
-def stirling_rest(t: Real) -> Real:
-    """z times what Stirling's formula lacks of log(gamma(z)), where t = 1 / z**2; https://dlmf.nist.gov/5.11."""
-    z = 1 / mp.sqrt(t)
-    if z > 1000:
-        return mp.mpf(1) / 12 - t / 360 + t**2 / 1260 - t**3 / 1680 + t**4 / 1188
-    return z * (mp.loggamma(z) - ((z - mp.mpf(1) / 2) * mp.log(z) - z + mp.log(2 * mp.pi) / 2))
-
-
-def digamma_rest(t: Real) -> Real:
-    """(digamma(z) - log(z) + 1 / (2 z)) z**2, where t = 1 / z**2; https://dlmf.nist.gov/5.11."""
-    z = 1 / mp.sqrt(t)
-    if z > 1000:
-        return -mp.mpf(1) / 12 + t / 120 - t**2 / 252 + t**3 / 240 - t**4 / 132
-    return (mp.digamma(z) - mp.log(z) + 1 / (2 * z)) / t
-
-
-@cache
-def digamma_root() -> Real:
-    return mp.findroot(mp.digamma, mp.mpf("1.4616"))
 
 
 def eighth_turn() -> Real:
@@ -330,38 +308,6 @@ FITS: Final = (
         lambda: (mp.mpf(0), mp.mpf("0.25")),
         lambda z: z / mp.sinc(mp.pi * mp.sqrt(z)),
         {F32: 4, F64: 8},
-    ),
-    Fit(
-        "GAMMALN",
-        "log(gamma(2 + u)) = u P(u), for |u| <= 1/2",
-        lambda u: mp.loggamma(2 + u) / u,
-        lambda: (-mp.mpf("0.5001"), mp.mpf("0.5001")),
-        lambda u: u / mp.loggamma(2 + u),
-        {F32: 8, F64: 18},
-    ),
-    Fit(
-        "STIRLING",
-        "log(gamma(z)) = (z - 1/2) log(z) - z + log(2 pi) / 2 + P(t) / z with t = 1 / z**2, for z >= 2.5",
-        stirling_rest,
-        lambda: (mp.mpf(0), mp.mpf("0.1601")),
-        lambda t: mp.sqrt(t),
-        {F32: 3, F64: 11},
-    ),
-    Fit(
-        "DIGAMMA_NEAR",
-        "digamma(z) = (z - r) P(z - 1.5) for z between 1 and 2, where r is its root",
-        lambda v: mp.digamma(v + mp.mpf("1.5")) / (v + mp.mpf("1.5") - digamma_root()),
-        lambda: (-mp.mpf("0.5"), mp.mpf("0.5")),
-        lambda v: (v + mp.mpf("1.5") - digamma_root()) / mp.digamma(v + mp.mpf("1.5")),
-        {F32: 10, F64: 21},
-    ),
-    Fit(
-        "DIGAMMA_FAR",
-        "digamma(z) = log(z) - 1 / (2 z) + t P(t) with t = 1 / z**2, for z >= 3",
-        digamma_rest,
-        lambda: (mp.mpf(0), mp.mpf("0.1112")),
-        lambda t: t,
-        {F32: 3, F64: 10},
     ),
     Fit(
         "LOG_FAST",

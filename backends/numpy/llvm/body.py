@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import chains, grams, memory, searching
+from graphc.backends.numpy.llvm import chains, memory, searching
 from graphc.backends.numpy.llvm.arena import Arena
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, F64, I64, DType, Emitter, Value, literal
-from graphc.backends.numpy.llvm.externals import PARALLEL, dtype_name
+from graphc.backends.numpy.llvm.blas import Blas
+from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, Emitter, Value
+from graphc.backends.numpy.llvm.externals import PARALLEL
 from graphc.backends.numpy.llvm.instructions import (
     All,
     Between,
     Choice,
     Clear,
+    Condition,
     Copy,
     Instruction,
     Many,
-    Matrix,
     Moves,
     Nonzero,
     Place,
@@ -31,71 +31,26 @@ from graphc.backends.numpy.llvm.instructions import (
     Running,
     Search,
 )
+from graphc.backends.numpy.llvm.places import Places
 from graphc.backends.numpy.llvm.pool import is_alone
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sizes import Sizes
 from graphc.backends.numpy.llvm.work import SHARED, Work
-from graphc.dims import Size
 from graphc.kernels import HALF
 
-INT32: Final = (1 << 31) - 1  # sizes that BLAS takes
 
-PRELUDE: Final = """
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-@plain = internal constant i8 78
-@turned = internal constant i8 84
-@lower = internal constant i8 76
-"""
+class Body(Places):
+    """Writes instructions. Besides what `Places` and `Blas` name, they refer to two labels of the function around them.
 
+    These are `%bail` for positions that are out of bounds and `%lacking` for want of memory.
 
-class Body:
-    """Writes instructions. What they refer to stands around them, in the same function.
-
-    That is `%argument0`, ... and `%result0`, ... for the elements of arguments and results, `%arena`, and the labels
-    `%bail` for positions that are out of bounds and `%lacking` for want of memory; and what is found here once all
-    instructions are written:
-
-    constants: names of the constants' elements, by their numbers.
-    callees: names of the BLAS routines, by theirs.
     most_arrays, most_sizes: how many words calls of kernels take at most, at `%arrays` and at `%sizes`.
     """
 
     def __init__(self, program: Program, arena: Arena, e: Emitter, sizes: Sizes) -> None:
-        self.program = program
-        self.arena = arena
-        self.e = e
-        self.sizes = sizes
-        self.owners = {r.layout.storage: k for k, r in enumerate(program.results) if r.owned}
-        self.constants: dict[int, str] = {}
-        self.callees: dict[str, str] = {}
+        super().__init__(program, arena, e, sizes)
+        self.blas = Blas(self)
         self.most_arrays = self.most_sizes = 1
-
-    def pointer(self, place: Place) -> str:
-        """The address of a place."""
-        number, offset = place.storage, place.offset
-        storage = self.program.storages[number]
-        host = self.arena.within.get(number, number)
-        if storage.origin == "argument":
-            base = f"%argument{storage.index}"
-        elif storage.origin == "constant":
-            base = self.constants.setdefault(storage.index, f"%constant{storage.index}")
-        elif host in self.owners:
-            base = f"%result{self.owners[host]}"
-        else:
-            base, offset = "%arena", offset + self.arena.offsets[number]
-        return base if offset == 0 else self.moved(base, self.sizes.value(offset))
-
-    def moved(self, base: str, nbytes: Value) -> str:
-        name = f"%{self.e.fresh('p')}"
-        self.e.statement(f"{name} = getelementptr i8, ptr {base}, i64 {nbytes.text}")
-        return name
-
-    def move(self, source: str, target: str, nbytes: int) -> None:
-        """Copy a number."""
-        value = f"%{self.e.fresh('moved')}"
-        self.e.statement(f"{value} = load i{8 * nbytes}, ptr {source}, align 1")
-        self.e.statement(f"store i{8 * nbytes} {value}, ptr {target}, align 1")
 
     def write(self, instruction: Instruction) -> None:
         match instruction:
@@ -107,7 +62,7 @@ class Body:
             case Clear(target=target, nbytes=nbytes):
                 self.clear(self.pointer(target), self.sizes.value(nbytes))
             case Product():
-                self.product(instruction)
+                self.blas.write(instruction)
             case Rows():
                 self.rows(instruction)
             case Search():
@@ -152,7 +107,7 @@ class Body:
                 e.statement(f"br {lacking!r}, label %lacking, label %{after}")
                 e.label(after)
             return
-        callee = self.callees.setdefault(PARALLEL, f"%callee_{PARALLEL}")
+        callee = self.callee(PARALLEL)
         work = self.work(Work.of(kernel))
         some, one, both = (e.fresh(stem) for stem in ("some", "one", "both"))
         e.statement(f"br {work >= SHARED!r}, label %{some}, label %{one}")
@@ -165,48 +120,9 @@ class Body:
         e.statement(f"br label %{both}")
         e.label(both)
 
-    def work(self, work: Work) -> Value:
-        """About how many additions a kernel costs, in floating point."""
-        total = self.e.const(work.each, F64, 1)
-        for size in work.sizes:
-            total = total * self.e.convert(self.sizes.value(size), F64)
-        return total
-
-    def copy(self, source: str, target: str, nbytes: Size) -> None:
-        if nbytes in (1, 2, 4, 8):
-            assert isinstance(nbytes, int)
-            self.move(source, target, nbytes)
-            return
-        size = self.sizes.value(nbytes)
-        self.e.statement(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, {size!r}, i1 false)")
-
-    def clear(self, target: str, nbytes: Value) -> None:
-        self.e.statement(f"call void @llvm.memset.p0.i64(ptr {target}, i8 0, {nbytes!r}, i1 false)")
-
-    def count(self, size: Size, body: Callable[[Value], None]) -> None:
-        """``for index in range(size)``."""
-        self.e.span(self.e.const(0, I64, 1), self.sizes.value(size), 1, body)
-
-    def when(self, condition: Value, body: Callable[[], None]) -> None:
-        e = self.e
-        inside, after = e.fresh("inside"), e.fresh("after")
-        e.statement(f"br {condition!r}, label %{inside}, label %{after}")
-        e.label(inside)
-        body()
-        e.statement(f"br label %{after}")
-        e.label(after)
-
     def choice(self, choice: Choice) -> None:
         e = self.e
-        match choice.condition:
-            case Nonzero(dtype=dtype, place=place):
-                condition = e.load(self.pointer(place), dtype, 1).differs(0.0)
-            case Between():
-                condition = self.holds(choice.condition)
-            case All(conditions=conditions):
-                condition = self.holds(conditions[0])
-                for other in conditions[1:]:
-                    condition = condition & self.holds(other)
+        condition = self.holds(choice.condition)
         usual, otherwise, after = e.fresh("usual"), e.fresh("otherwise"), e.fresh("after")
         e.statement(f"br {condition!r}, label %{usual}, label %{otherwise}")
         for label, instructions in ((usual, choice.usual), (otherwise, choice.otherwise)):
@@ -216,105 +132,22 @@ class Body:
             e.statement(f"br label %{after}")
         e.label(after)
 
-    def holds(self, condition: Between | Many) -> Value:
-        if isinstance(condition, Many):
-            return self.work(Work(1.0, condition.sizes)) >= float(condition.least)
-        value = self.sizes.value(condition.size)
-        return (value >= condition.least) & (value <= condition.most)
-
-    # products
-
-    def product(self, product: Product) -> None:
-        a, b, c = (self.pointer(m.place) for m in (product.a, product.b, product.c))
-        self.stacked(product, 0, a, b, c)
-
-    def stacked(self, product: Product, axis: int, a: str, b: str, c: str) -> None:
-        """The loops over the stack."""
-        if axis == len(product.stack):
-            self.multiplied(product, a, b, c)
-            return
-        width = product.dtype.itemsize
-        steps = [self.sizes.value(m.strides[axis] * width) for m in (product.a, product.b, product.c)]
-
-        def body(index: Value) -> None:
-            moved = [self.moved(x, index * step) for x, step in zip((a, b, c), steps, strict=True)]
-            self.stacked(product, axis + 1, *moved)
-
-        self.count(product.stack[axis], body)
-
-    def multiplied(self, product: Product, a: str, b: str, c: str) -> None:
-        """One product. BLAS has columns of adjacent elements, so it is told of the transposed matrices, in turn."""
-        rows, inner, columns = product.rows, product.inner, product.columns
-        for size in (rows, inner, columns):
-            self.sizes.at_most(size, INT32)
-        turn_a, lead_a = self.leading(product.a, rows, inner)
-        turn_b, lead_b = self.leading(product.b, inner, columns)
-        _, lead_c = self.leading(product.c, rows, columns)
-        alpha = self.pointer(product.alpha) if isinstance(product.alpha, Place) else self.number(product.alpha, product)
-        beta = self.number(product.beta, product)
-        m, n, k = (self.sizes.value(size) for size in (columns, rows, inner))
-
-        def multiply() -> None:
-            if product.gram:
-                # above the diagonal, that is below it for BLAS
-                self.routine(product, "syrk", "@lower", turn_b, n, k, alpha, a, lead_a, beta, c, lead_c)
-                mirror = grams.declared(self.e.module, product.dtype)
-                self.e.statement(f"call void @{mirror}(ptr {c}, {n!r}, {lead_c!r})")
-            else:
-                self.routine(product, "gemm", turn_b, turn_a, m, n, k, alpha, b, lead_b, a, lead_a, beta, c, lead_c)
-
-        if all(isinstance(size, int) for size in (rows, inner, columns)):
-            if rows and columns:
-                multiply()
-            return
-        least = self.least([self.sizes.value(size) for size in (rows, inner, columns)])
-        zero = self.sizes.value(inner).equals(0)
-        self.when(least > 0, multiply)
-        nbytes = self.sizes.value(rows * columns * product.dtype.itemsize)
-        self.when(zero, lambda: self.clear(c, nbytes))
-
-    def routine(self, product: Product, name: str, *arguments: str | Value) -> None:
-        """Call a routine of BLAS, which takes numbers by their addresses."""
-        e = self.e
-        routine = f"{'s' if product.dtype.itemsize == 4 else 'd'}{name}"
-        callee = self.callees.setdefault(routine, f"%callee_{routine}")
-        pointers: list[str] = []
-        integers = 0
-        for argument in arguments:
-            if isinstance(argument, str):
-                pointers.append(argument)
-                continue
-            short = argument.text
-            if short.startswith("%"):
-                short = f"%{e.fresh('short')}"
-                e.statement(f"{short} = trunc {argument!r} to i32")
-            e.statement(f"store i32 {short}, ptr %integer{integers}")
-            pointers.append(f"%integer{integers}")
-            integers += 1
-        e.statement(f"call void {callee}({', '.join(f'ptr {x}' for x in pointers)})")
-
-    def number(self, number: float, product: Product) -> str:
-        """The address of a constant."""
-        bits = literal(number, product.dtype)
-        name = f"number_{dtype_name(product.dtype)}_{bits}"
-        self.e.module.define(name, f"@{name} = internal constant {ELEMENTS[product.dtype]} {bits}")
-        return f"@{name}"
-
-    def least(self, values: Sequence[Value]) -> Value:
-        found, *others = values
-        for other in others:
-            found = self.e.select(other < found, other, found)
-        return found
-
-    def leading(self, matrix: Matrix, rows: Size, columns: Size) -> tuple[str, Value]:
-        """How BLAS reads a matrix: as it is transposed, or turned again; and how far its lines lie apart."""
-        down, along = matrix.strides[-2:]
-        stride, length, letter = (down, columns, "@plain") if along == 1 else (along, rows, "@turned")
-        if isinstance(stride, int) and isinstance(length, int):
-            return letter, self.e.const(max(stride, length, 1), I64, 1)
-        lead = self.sizes.value(dims.maximum(stride, length, 1))
-        self.sizes.at_most(stride, INT32)
-        return letter, lead
+    def holds(self, condition: Condition) -> Value:
+        match condition:
+            case Nonzero(dtype=dtype, place=place):
+                return self.e.load(self.pointer(place), dtype, 1).differs(0.0)
+            case Between(size=size, most=most, least=least):
+                value = self.sizes.value(size)
+                return (value >= least) & (value <= most)
+            case Many(sizes=sizes, least=least):
+                return self.work(Work(1.0, sizes)) >= float(least)
+            case All(conditions=(first, *others)):
+                found = self.holds(first)
+                for other in others:
+                    found = found & self.holds(other)
+                return found
+            case _:
+                raise AssertionError("a choice has a condition")
 
     # by positions
 
@@ -471,11 +304,3 @@ class Body:
             total = found if total is None else total * size + found
         assert total is not None
         return total
-
-    def loaded(self, pointer: str, kind: DType, index: Value) -> Value:
-        """An integer of an array, as 64 bits."""
-        e = self.e
-        place, found = f"%{e.fresh('p')}", f"%{e.fresh('position')}"
-        e.statement(f"{place} = getelementptr {ELEMENTS[kind]}, ptr {pointer}, {index!r}")
-        e.statement(f"{found} = load {ELEMENTS[kind]}, ptr {place}, align {kind.itemsize}")
-        return e.convert(e.value(found, kind, 1), I64)

@@ -31,7 +31,7 @@ def load(kernels: Sequence[Kernel], fast: bool = False, machine: Machine | None 
     machine = machine or host()
     kernels = [unrolled(kernel) for kernel in kernels]
     numbers = range(len(kernels))
-    modules = parts(kernels, machine, fast)
+    modules = parts(kernels, [*map(effort.look, kernels)], machine, fast)
     inside = externals.defined(modules[0].text)
     names = [*(f"kernel{number}" for number in numbers), *inside]
     if not entry.SUPPORTED:
@@ -56,18 +56,13 @@ def callers(kernels: Iterable[tuple[int, Kernel]], found: Library) -> Iterator[R
 
 
 def parts(
-    kernels: Sequence[Kernel],
-    machine: Machine,
-    fast: bool = False,
-    hurried: bool = False,
-    looks: Sequence[effort.Look] = (),
+    kernels: Sequence[Kernel], looks: Sequence[effort.Look], machine: Machine, fast: bool = False, hurried: bool = False
 ) -> list[Part]:
     """The kernels as one module, functions `kernel0`, `kernel1`, ...; and those of the functions that they call.
 
-    looks: what `effort` finds in the kernels, if that is known.
+    looks: what `effort` finds in the kernels.
     """
     module = Module(machine.features_used, hurried)
-    looks = looks or [effort.look(kernel) for kernel in kernels]
     texts = [
         function(kernel, f"kernel{number}", machine, module, fast, look)
         for number, (kernel, look) in enumerate(zip(kernels, looks, strict=True))

@@ -285,11 +285,14 @@ class All:
     conditions: tuple[Between | Many, ...]
 
 
+Condition = Nonzero | Between | Many | All
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Do one thing if a condition holds, as it nearly always does, and another if not."""
 
-    condition: Nonzero | Between | All
+    condition: Condition
     usual: tuple[Instruction, ...]
     otherwise: tuple[Instruction, ...]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm import blocks, effort, panel_products, small_products, streaming, together
+from graphc.backends.numpy.llvm import blocks, panel_products, small_products, streaming, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.effort import Look
 from graphc.backends.numpy.llvm.emit import Value
@@ -18,21 +18,18 @@ from graphc.backends.numpy.llvm.tiles import Tiles
 from graphc.kernels import Kernel
 
 
-def function(
-    kernel: Kernel, name: str, machine: Machine, module: Module, fast: bool = False, look: Look | None = None
-) -> str:
+def function(kernel: Kernel, name: str, machine: Machine, module: Module, fast: bool, look: Look) -> str:
     """The text of ``i32 name(ptr arrays, ptr sizes, i64 first, i64 last)``, and of the functions that it calls.
 
     `arrays` points to the data of the kernel's roots, then of its results, then a word that the function may use;
     `sizes` to its symbolic sizes. `first` and `last` say which pieces of the kernel's division run. The function gives
     0, or 1 if there was not enough memory.
 
-    look: what `effort` finds, if that is known.
+    look: what `effort` finds in the kernel.
     """
-    found = look or effort.look(kernel)
 
     def opened() -> Nest:
-        return Nest(kernel, found, machine, module, fast)
+        return Nest(kernel, look, machine, module, fast)
 
     nest = opened()
     large = panels(kernel)

@@ -11,14 +11,16 @@ import numpy as np
 
 from graphc.backends.numpy.arguments import integer_casts
 from graphc.backends.numpy.llvm import (
-    body,
+    blas,
     calling,
     code,
+    costs,
     effort,
     entry,
     externals,
     generator,
     latency,
+    places,
     program,
     reuse,
     steps,
@@ -112,7 +114,7 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
 
     renewal = None
     careful_around = _level(lowered) > BRIEF
-    work = _work(lowered)
+    work = costs.total(lowered)
     gains = careful_around or effort.may_gain(looks, work)
     # mathematics that may be rounded otherwise gives bits that depend on how it is compiled
     first = compiled(hurried=effort.starts_hurried() and gains and not fast)
@@ -153,17 +155,11 @@ class _Texts(NamedTuple):
 def _texts(
     lowered: Program, looks: Sequence[effort.Look], plan: Plan, machine: Machine, fast: bool, hurried: bool
 ) -> _Texts:
-    parts = generator.parts(lowered.kernels, machine, fast, hurried, looks) if lowered.kernels else []
+    parts = generator.parts(lowered.kernels, looks, machine, fast, hurried) if lowered.kernels else []
     inside = externals.defined(parts[0].text) if parts else []
     outside, words, called = around(lowered, plan, machine, inside, hurried)
     names = [f"kernel{number}" for number in dict.fromkeys(lowered.planned)]
     return _Texts([*parts, *called, outside], ("program", *names, *words), hurried)
-
-
-def _work(lowered: Program) -> float | None:
-    """About how many additions a call costs; None if that depends on sizes."""
-    costs = [*program.costs(lowered)]
-    return None if any(cost.sizes for cost in costs) else sum(cost.each for cost in costs)
 
 
 def around(
@@ -180,7 +176,8 @@ def around(
     head = [
         externals.declarations(words, inside),
         calling.PRELUDE,
-        body.PRELUDE,
+        places.PRELUDE,
+        blas.PRELUDE,
         program.PRELUDE,
         *(generator.declaration(number) for number in range(len(lowered.kernels))),
     ]

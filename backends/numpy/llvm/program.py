@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from graphc.backends.numpy.arrays import LARGE
-from graphc.backends.numpy.llvm import entry
+from graphc.backends.numpy.llvm import costs, entry
 from graphc.backends.numpy.llvm.arena import Arena, arrange
 from graphc.backends.numpy.llvm.body import Body
 from graphc.backends.numpy.llvm.calling import Arguments
 from graphc.backends.numpy.llvm.emit import BOOL, F64, Emitter, Value
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.instructions import (
-    Clear,
-    Copy,
-    Moves,
     Place,
-    Product,
     Program,
     Result,
     Rows,
-    Run,
-    Running,
-    Search,
-    usual,
 )
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sizes import Sizes
-from graphc.backends.numpy.llvm.work import ALONE, Work
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
@@ -40,7 +31,6 @@ KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
 TOGETHER: Final = 64  # instructions of a basic block: LLVM's time for one grows with the square of its length
 RELEASE: Final = 400_000.0  # additions, roughly: beyond, other threads may run meanwhile
-SEARCH: Final = 20.0  # additions for a search of a length with a name
 CALL: Final = 1000.0  # additions that a call takes in any case
 
 PRELUDE: Final = """
@@ -60,26 +50,6 @@ def function(program: Program, plan: Plan, whole: Sequence[bool], name: str, mod
     double, and what to call when nothing is; and where the constants lie.
     """
     return _Function(program, plan, whole, name, module).write()
-
-
-def costs(program: Program) -> Iterator[Work]:
-    """About how many additions the instructions of a program cost."""
-    for instruction in usual(program.instructions):
-        match instruction:
-            case Run(kernel=number):
-                yield Work.of(program.kernels[number])
-            case Product(stack=stack, rows=rows, inner=inner, columns=columns, dtype=dtype, gram=gram):
-                yield Work.times(dtype.itemsize / (16 if gram else 8), (*stack, rows, inner, columns))
-            case Running(lead=lead, count=count, row=row, kernel=None):
-                yield Work.times(ALONE, (lead, count, row))
-            case Rows(lead=lead, count=count, row=row) | Running(lead=lead, count=count, row=row):
-                yield Work.times(2.0, (lead, count, row))
-            case Search(count=count, number=number):
-                yield Work.times(2.0 * count.bit_length() if isinstance(count, int) else SEARCH, (number,))
-            case Moves(count=count, cleared=cleared):
-                yield Work.times(1.0, (count if cleared is None else count + cleared.nbytes // 10,))
-            case Copy(nbytes=nbytes) | Clear(nbytes=nbytes):
-                yield Work.times(0.1, (nbytes,))
 
 
 def large(program: Program, result: Result) -> bool:
@@ -357,7 +327,7 @@ class _Function:
         """About how many additions the program costs."""
         total, whole = 0.0, None
         e = self.e
-        for work in costs(self.program):
+        for work in costs.each(self.program):
             if not work.sizes:
                 total += work.each
                 continue

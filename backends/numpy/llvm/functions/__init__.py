@@ -12,7 +12,6 @@ from graphc.backends.numpy.llvm.functions import (
     error,
     exponential,
     fast,
-    gamma,
     inverse,
     logarithmic,
     power,
@@ -26,8 +25,8 @@ __all__ = ["ACCURATE", "FAST", "Function", "integer_pow", "pow_constant"]
 
 Function = Callable[..., Value]  # of an emitter and one or more values
 
-# To 2.5 units in the last place everywhere (ndtri 6, and for positive numbers gammaln 6 and digamma 8; ndtr 2.8 in
-# double precision, log_ndtr 3 without fused multiplication); special values as in NumPy.
+# To 2.5 units in the last place everywhere (ndtri 6, ndtr 2.8 in double precision, log_ndtr 3 without fused
+# multiplication); special values as in NumPy.
 ACCURATE: Final[dict[str, Function]] = {
     "exp": exponential.exp,
     "exp2": exponential.exp2,
@@ -62,8 +61,6 @@ ACCURATE: Final[dict[str, Function]] = {
     "ndtr": error.ndtr,
     "log_ndtr": error.log_ndtr,
     "ndtri": quantile.ndtri,
-    "gammaln": gamma.gammaln,
-    "digamma": gamma.digamma,
     "fmod": division.fmod,
     "remainder": division.remainder,
     "floor_divide": division.floor_divide,

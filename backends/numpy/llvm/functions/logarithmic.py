@@ -130,15 +130,6 @@ def _log_near(e: Emitter, m: Value) -> Pair:
     return high, low + (s * (half + z * e.horner(z, coefficients.LOG[m.dtype])) - half_rest)
 
 
-def log_pair(e: Emitter, x: Value) -> Pair:
-    """log(x) as a sum of two floats, for positive finite x."""
-    form = format_of(x)
-    parts = split(e, x)
-    high, low = _log_near(e, parts.m)
-    total, lost = fast_two_sum(parts.k * form.log2_high, high)
-    return fast_two_sum(total, lost + e.fma(parts.k, form.log2_low, low))
-
-
 def log2(e: Emitter, x: Value) -> Value:
     return log_in_base(e, x, BASE_2[x.dtype])
 
