@@ -171,9 +171,33 @@ def test_tracemalloc_sees_them() -> None:
         tracemalloc.stop()
 
 
+def test_tracemalloc_counts_them_once() -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        y = reuse.empty((COUNT + 4321,), F64)  # of no size that is kept
+        held, _ = tracemalloc.get_traced_memory()
+        assert y.nbytes <= held - before < 1.5 * y.nbytes
+        y.resize(2 * len(y), refcheck=False)
+        held, _ = tracemalloc.get_traced_memory()
+        assert y.nbytes <= held - before < 1.5 * y.nbytes
+        del y
+        held, _ = tracemalloc.get_traced_memory()
+        assert held - before < LARGE // 2
+    finally:
+        tracemalloc.stop()
+
+
 def test_no_memory() -> None:
-    with pytest.raises(MemoryError):
+    """NumPy says how much there was to be."""
+    with pytest.raises(
+        MemoryError, match=r"Unable to allocate 2\.00 EiB for an array with shape \(288230376151711744,\)"
+    ):
         reuse.empty((1 << 58,), F64)
+    outer = graphc.compile(lambda x, y: x[:, None] * y, "f64[n]", "f64[m]")
+    x = np.ones(1 << 23)
+    with pytest.raises(MemoryError, match=r"Unable to allocate 512\. TiB for an array with shape \(8388608, 8388608\)"):
+        outer(x, x)
 
 
 def test_threads() -> None:

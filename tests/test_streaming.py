@@ -150,6 +150,19 @@ def test_which_results_stream() -> None:
     assert not streams(text_of(lambda x: x > 0, "f64[n]"))
 
 
+def test_rows_on_the_stack_are_few() -> None:
+    """A thread may have a small stack: what finds no room there is kept in the results."""
+
+    def softmaxes(x: Any) -> tuple[Any, ...]:
+        scaled = [np.exp(x * k) for k in range(1, 13)]
+        return tuple(y / np.sum(y, axis=1, keepdims=True) for y in scaled)
+
+    text = text_of(softmaxes, "f32[2048,4096]")
+    rows = [4 * int(count) for count in re.findall(r"alloca float, i64 (\d+)", text)]
+    assert 0 < sum(rows) <= 1 << 15
+    assert streams(text)
+
+
 @pytest.mark.skipif(not entry.SUPPORTED, reason="the store relies on the lock of the interpreter")
 def test_large_results_begin_with_a_line() -> None:
     for count in (1 << 14, (1 << 14) + 1, 1 << 20, (1 << 20) + 12345):

@@ -50,7 +50,8 @@ def source(platform: str) -> str:
 
     NumPy calls them while it holds the lock of the interpreter.
 
-    `allocate` and `deallocate` are the C library's functions for memory that begins with a line of the cache.
+    `allocate` and `deallocate` are the C library's functions for memory that begins with a line of the cache. To
+    tracemalloc that is none of Python's: what NumPy tells it of an array would be counted twice.
 
     Blocks lie in a ring: `next` is where the next freed one goes, which is where the oldest lies.
     """
@@ -63,6 +64,7 @@ def source(platform: str) -> str:
   %page = inttoptr i64 %first to ptr
   %ignored = call i32 @madvise(ptr %page, i64 %length, i32 {HUGE_PAGES})
 """
+    own = "ptr %type, i32 %rank, ptr %axes, i32 %kind, ptr null, ptr null, i32 0, i32 0, ptr null"
     arguments = f"ptr %type, i32 %rank, ptr %axes, i32 %kind, ptr null, ptr %memory, i32 0, i32 {DEFAULT}, ptr null"
     return f"""
 %block = type {{ ptr, i64 }}
@@ -73,9 +75,9 @@ def source(platform: str) -> str:
 @graphc_new = global i64 0
 @graphc_type = global i64 0
 @graphc_handler = global i64 0
-declare ptr @PyErr_NoMemory()
 declare void @Py_IncRef(ptr)
 declare i32 @PyTraceMalloc_Track(i32, i64, i64)
+declare i32 @PyTraceMalloc_Untrack(i32, i64)
 declare ptr @PyMem_RawMalloc(i64)
 declare void @PyMem_RawFree(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
@@ -96,6 +98,7 @@ failed:
   ret ptr null
 advise:
   %address = ptrtoint ptr %new to i64
+  %untraced = call i32 @PyTraceMalloc_Untrack(i32 0, i64 %address)
   %large = icmp uge i64 %size, {LARGE}
   br i1 %large, label %fresh, label %begin
 fresh:{fresh if advise else ""}
@@ -267,18 +270,18 @@ keep:
   ret void
 }}
 
-; a new array of `size` bytes, which owns them
+; a new array of `size` bytes, which owns them; where there is no memory, NumPy is asked for it, and says so
 define ptr @{MAKER}(i32 %rank, ptr %axes, i32 %kind, i64 %size) {{
 entry:
+  %new = load ptr, ptr @graphc_new
+  %type = load ptr, ptr @graphc_type
   %memory = call ptr @graphc_malloc(ptr null, i64 %size)
   %none = icmp eq ptr %memory, null
   br i1 %none, label %lacking, label %found
 lacking:
-  %nothing = call ptr @PyErr_NoMemory()
-  ret ptr null
+  %own = call ptr %new({own})
+  ret ptr %own
 found:
-  %new = load ptr, ptr @graphc_new
-  %type = load ptr, ptr @graphc_type
   %array = call ptr %new({arguments})
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %back, label %made

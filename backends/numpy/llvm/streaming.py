@@ -24,7 +24,8 @@ from graphc.kernels import Apply
 # gained. With as many as here, writing and reading take as long either way, and with more both are faster.
 LEAST: Final = 1 << 24
 LINES: Final = 2  # that a store fills in a row; streaming one at a time between reads takes longer than to read it too
-ROOM: Final = 1 << 14  # bytes of a row that is kept on the stack from one sweep to the next
+ROW: Final = 1 << 14  # bytes of a row that is kept on the stack from one sweep to the next, and
+ROOM: Final = 1 << 15  # of all such rows: a thread may have a small stack
 LONG: Final = 4  # vectors of a row: from there on wider ones are worth their rest
 
 
@@ -52,8 +53,7 @@ def begin(nest: Nest) -> None:
         for root in nest.kernel.roots:
             wanted = wanted & e.instruction(f"icmp ne ptr {nest.source(root)}, {target}", BOOL, 1)
     stages = {nest.kernel.stages[nest.kernel.stores[n].value] for n in stores}
-    counts = {n: _room(nest, i, n) for i, n in nest.schedule.homes.items() if n in stores}
-    rooms = {n: nest.slot(_dtype(nest, n), count) for n, count in counts.items()}
+    rooms = {n: nest.slot(_dtype(nest, n), count) for n, count in _rooms(nest).items() if n in stores}
     nest.streaming = Streaming(wanted, frozenset(stores), {stage: _lanes(nest, stage) for stage in stages}, rooms)
 
 
@@ -73,7 +73,7 @@ def _stores(nest: Nest) -> list[int]:
     # elements from one place where the vector loop begins anew to the next
     steps = [schedule.tile] if schedule.tiled else []
     steps += [schedule.turned.width] if schedule.turned is not None else []
-    read = {n for n, _, _ in schedule.across} | {n for i, n in schedule.homes.items() if not _room(nest, i, n)}
+    read = {n for n, _, _ in schedule.across} | (set(schedule.homes.values()) - _rooms(nest).keys())
     found = []
     for n in (n for n, inside in enumerate(schedule.stored_in_sweeps) if inside and n not in read):
         store, width = kernel.stores[n], _width(nest, n)
@@ -86,12 +86,20 @@ def _stores(nest: Nest) -> list[int]:
     return found
 
 
-def _room(nest: Nest, i: int, n: int) -> int:
-    """Elements of a row on the stack for a value that would be kept in the array of a store for a later sweep, or 0."""
+def _rooms(nest: Nest) -> dict[int, int]:
+    """Elements of a row on the stack, for stores in whose array other values would be kept for later sweeps."""
     kernel, schedule = nest.kernel, nest.schedule
     size = kernel.sizes[-1]
-    alone = len(schedule.inner) == 1 and not schedule.tiled and kernel.stores[n].value != i
-    return size if alone and isinstance(size, int) and size * _width(nest, n) <= ROOM else 0
+    found: dict[int, int] = {}
+    if len(schedule.inner) != 1 or schedule.tiled or not isinstance(size, int):
+        return found
+    left = ROOM
+    for n in dict.fromkeys(schedule.homes.values()):
+        nbytes = size * _width(nest, n)
+        if schedule.homes.get(kernel.stores[n].value) != n and nbytes <= min(left, ROW):
+            found[n] = size
+            left -= nbytes
+    return found
 
 
 def _lanes(nest: Nest, stage: int) -> int:
