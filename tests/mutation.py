@@ -467,6 +467,30 @@ def flipped(name: str) -> Callable[[Op], Values]:
     return lambda op: iter([("flipped", not getattr(op, name))])
 
 
+# Of some numbers these warn wherever NumPy runs; whether others do depends on the processor and the library.
+LOUD: Final = (
+    "add",
+    "mul",
+    "div",
+    "sqrt",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sinh",
+    "cosh",
+    "arcsin",
+    "arccos",
+    "arctanh",
+)
+
+
+def of_silent(op: Op) -> Values:
+    """Said where it is not so. Left out where it is, warnings are kept back for nothing, which takes time alone."""
+    if op.view or op.name in LOUD:
+        yield "said", True
+
+
 def of_doc(op: Op) -> Values:
     yield "dropped", ""
     yield "no sentence", op.doc.rstrip(".")
@@ -570,6 +594,7 @@ MUTATIONS: Final[dict[str, Callable[[Op], Values]]] = {
     "ulps": of_ulps,
     "elementwise": flipped("elementwise"),
     "view": flipped("view"),
+    "silent": of_silent,
     "updates": flipped("updates"),
     "reasons": of_reasons,
 }

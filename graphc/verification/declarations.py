@@ -23,12 +23,13 @@ from graphc.verification.limits import emitted, limits
 from graphc.verification.trials import coefficient, derivative_graphs, jet_apply, number_of
 
 MOST_ULPS: Final = 16  # a larger error is no statement about accuracy
+LOUD: Final = (np.nan, np.inf, -np.inf, 1e300, -1e300, 1e-300, -1.0, 0.0)  # numbers of which functions warn
 SPECIAL: Final = tuple(map(Fraction, (-1, 0, 1, 2)))
 
 
 def declarations(op: Op) -> Iterator[str]:
     """Every declaration of the record that its op does not keep."""
-    for check in (flags, accuracy, widest_domains, declared_kinks, taken_apart):
+    for check in (flags, silence, accuracy, widest_domains, declared_kinks, taken_apart):
         yield from check(op)
 
 
@@ -55,6 +56,23 @@ def flags(op: Op) -> Iterator[str]:
         yield f"{op.name}: updates is {op.updates}, but on the samples it is {updates}"
     if alone != op.elementwise:
         yield f"{op.name}: elementwise is {op.elementwise}, but on the samples it is {alone}"
+
+
+def silence(op: Op) -> Iterator[str]:
+    """`silent`: that the meaning never warns, whatever the numbers."""
+    if op.silent and op.view:
+        yield f"{op.name}: declared silent, which goes without saying for a view"
+    for case in cases(op) if op.silent else ():
+        for turn in range(len(LOUD)):
+            arrays = [rounded(v, t.dtype) for v, t in zip(case.operands, case.types, strict=True)]
+            for x in (x for x in arrays if x.dtype.kind == "f"):
+                with np.errstate(over="ignore"):
+                    x[...] = np.resize(np.roll(LOUD, turn), x.shape)
+            with np.errstate(all="raise"):
+                try:
+                    numpy_meaning(op, arrays, case.attrs)
+                except FloatingPointError as error:
+                    yield f"{case}: declared silent, but of some numbers NumPy says: {error}"
 
 
 def _in_place(case: Case, arrays: list[Any], found: Array) -> bool:
