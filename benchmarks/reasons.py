@@ -51,6 +51,8 @@ REASONS: Final[dict[str, str]] = {
         "here; Numba takes 0.33 ns and 0.42 ns. How much of both arrays is left in the cache varies more than that"
     ),
     "rosenbrock-hessian": (
-        "zeros: to clear the 80,000 bytes of the result takes 0.76 of 1.49 µs; a call with a small result takes 0.14 µs"
+        "zeros: to fill the 80,000 bytes of the result takes 0.72 of 1.11 µs, as much as the second cache takes in. To "
+        "compute 300 numbers in 3 directions takes 0.17 µs, to move 298 of them 0.10 µs, and the call 0.11 µs, one of "
+        "CasADi's 0.07 µs. CasADi fills the matrix in each call, too"
     ),
 }
