@@ -66,7 +66,7 @@ class Worker:
 
     def calibrate(self, seconds: float) -> int:
         """Choose how many calls make a batch of about so many seconds; that many."""
-        self.calls = 1
+        self.calls = self.before = 1  # not what suits the program before, which may have been a thousand times as short
         while True:
             elapsed = min(self.batch(), self.batch()) * self.calls
             self.before = 0 if self.calls == 1 and elapsed > LONG else max(1, self.calls // 100)

@@ -221,6 +221,14 @@ def test_a_call_that_is_not_timed_comes_first_unless_calls_are_long(seconds: flo
     assert program.ran == [0, *before, 1]
 
 
+def test_a_long_call_after_a_short_one_is_not_repeated_as_often_before_it_is_timed() -> None:
+    found = Worker("numpy", quick=True, cpus=[])
+    found.before = 100
+    found.prepared = program = Pausing(0.001)
+    assert found.calibrate(0.001) == 1
+    assert set(program.ran) == {0, 1}
+
+
 # --- workloads
 
 
