@@ -24,9 +24,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value  # noqa: E402
+from graphc.backends.numpy.llvm.emit import Emitter  # noqa: E402
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST, Function  # noqa: E402
 from graphc.backends.numpy.llvm.machine import X86_BASELINE, Machine, host  # noqa: E402
+from graphc.backends.numpy.llvm.values import F32, F64, DType, Value  # noqa: E402
 from tests.kernel_loops import Loop  # noqa: E402
 from tests.ulps import single_distance  # noqa: E402
 from tests.vector_functions import QUICK, ROWS, Row, reference  # noqa: E402

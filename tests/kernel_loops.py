@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.numpy.llvm.code import Part, helpers
-from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.machine import Library, Machine, assemble, host, link
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.values import I64, DType, Value
 
 Body = Callable[..., Value]
 Array = np.ndarray[Any, Any]

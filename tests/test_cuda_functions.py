@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from graphc.backends.numpy.llvm.emit import F32, F64
+from graphc.backends.numpy.llvm.values import F32, F64
 from graphc.ir import TensorType
 from graphc.ops import TABLE
 from tests.cuda_emulation import COMPILER, Emulator

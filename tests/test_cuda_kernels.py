@@ -33,8 +33,8 @@ from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
 from graphc.backends.cupy.scalars import LIBRARY, CudaScalars
 from graphc.backends.cupy.schedule import Device, Launch, Program
 from graphc.backends.numpy import blocked
-from graphc.backends.numpy.llvm.emit import F32, F64
 from graphc.backends.numpy.llvm.functions import ACCURATE
+from graphc.backends.numpy.llvm.values import F32, F64
 from graphc.ir import Graph, TensorType
 from graphc.kernels import Affine, Kernel, Load, Reduce
 from graphc.ops import TABLE

@@ -423,8 +423,10 @@ def test_graphs_and_expressions() -> None:
     w, g = np.ones(3), np.ones(3)
     assert graphc.compile(graph, donate_argnums=0)(w, g)[0] is w
     assert graphc.compile(graph, donate_argnames="w")(w, g)[0] is w
+    older = graphc.symbol("x", "f64[3]")
     x, y = graphc.symbol("x", "f64[3]"), graphc.symbol("y", "f64[3]")
     assert graphc.compile([x, y], [x + y], donate_argnames="x")(w, g)[0] is w
+    assert graphc.compile([older, x], [x + older], donate_argnames="x_")(g, w)[0] is w
     text = graphc.dump(graphc.compile(graph, donate_argnums=0).graph)
     assert "donated %w" in text
     assert graphc.compile(graphc.parse(text))(w, g)[0] is w

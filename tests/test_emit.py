@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels cannot be compiled")
 
 from graphc.backends.numpy.llvm import machine as machines
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, I32, I64, Emitter, Value, width
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.machine import Machine, assemble, assembly, host, link
 from graphc.backends.numpy.llvm.module import Features, Module
+from graphc.backends.numpy.llvm.values import BOOL, F32, F64, I32, I64, Value, width
 from tests.kernel_loops import Loop, loop_text
 
 Array = np.ndarray[Any, Any]

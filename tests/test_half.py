@@ -13,8 +13,9 @@ import pytest
 import graphc
 from graphc.backends.cupy.schedule import Device, Program
 from graphc.backends.numpy.llvm import code, machine, memory
-from graphc.backends.numpy.llvm.emit import F16, F32, F64, I64, Emitter
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.values import F16, F32, F64, I64
 from graphc.ir import TensorType
 from graphc.kernels import (
     EXACT_IN_HALF,

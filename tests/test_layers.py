@@ -14,7 +14,7 @@ import pytest
 # From the ground up. A module imports from lower rows and from its own package, never from its own row.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "forks"),
-    ("dims",),
+    ("dims", "environment"),
     ("ir",),
     ("text", "check_ir", "kernels"),
     ("plan",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,7 +24,7 @@ from graphc.backends.numpy.llvm.machine import (
     host,
 )
 from graphc.backends.numpy.llvm.module import Module
-from graphc.backends.numpy.llvm.pool import pool
+from graphc.backends.numpy.llvm.pool import Pool, pool
 from graphc.backends.numpy.llvm.steps import lower
 
 pytestmark = pytest.mark.skipif(not entry.SUPPORTED, reason="arrays of this interpreter are not laid out as known")
@@ -48,6 +48,15 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(panels, name, {register: panels.Limits(1, 1, 1, 1) for register in (16, 32, 64)})
     for name, least in (("FEWEST", 1), ("NARROWEST", 1), ("COPIED", 1), ("TURNED", (1, 1))):
         monkeypatch.setattr(panels, name, least)
+
+
+@pytest.fixture
+def resized() -> Iterator[Pool]:
+    """The pool, whose threads may be counted anew."""
+    found = pool()
+    before = found.threads
+    yield found
+    found.threads = before
 
 
 FORMS: dict[str, Callable[..., Any]] = {
@@ -126,21 +135,17 @@ def test_parts_of_larger_matrices() -> None:
 @pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_number_of_threads_and_the_place_of_a_row_change_nothing(dtype: Any, turned: bool) -> None:
+def test_the_number_of_threads_and_the_place_of_a_row_change_nothing(dtype: Any, turned: bool, resized: Pool) -> None:
     rng = np.random.default_rng(0)
     a, b, f = operands(rng, 101, 600, 700, turned, dtype)
     g = graphc.compile(f, a, b, kernels="llvm")
     assert by_panels(g)
-    before = pool().threads
-    try:
-        pool().threads = 1
-        alone = g(a, b)
-        for threads in (2, 3, 8):
-            pool().threads = threads
-            for _ in range(5):
-                np.testing.assert_array_equal(g(a, b), alone)
-    finally:
-        pool().threads = before
+    resized.threads = 1
+    alone = g(a, b)
+    for count in (2, 3, 8):
+        resized.threads = count
+        for _ in range(5):
+            np.testing.assert_array_equal(g(a, b), alone)
     turned_round = graphc.compile(f, a, b, kernels="llvm")(a[::-1].copy(), b)
     np.testing.assert_array_equal(turned_round[::-1], alone)
 
@@ -194,27 +199,23 @@ def test_products_that_are_added(dtype: Any, form: str, what: str) -> None:
 @pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_sums_do_not_depend_on_the_number_of_threads(dtype: Any, form: str) -> None:
+def test_sums_do_not_depend_on_the_number_of_threads(dtype: Any, form: str, resized: Pool) -> None:
     rng = np.random.default_rng(0)
     for rows, inner, columns in ((300, 100, 784), (101, 600, 700), (2050, 33, 129)):
         a, b = factors(rng, form, rows, inner, columns, dtype)
         c = rng.normal(size=(rows, columns)).astype(dtype)
         f = graphc.compile(lambda c, a, b: c - 0.01 * FORMS[form](a, b), c, a, b, kernels="llvm")
         assert by_panels(f)
-        before = pool().threads
-        try:
-            pool().threads = 1
-            alone = f(c, a, b)
-            for threads in (2, 3, 8):
-                pool().threads = threads
-                for _ in range(3):
-                    np.testing.assert_array_equal(f(c, a, b), alone)
-        finally:
-            pool().threads = before
+        resized.threads = 1
+        alone = f(c, a, b)
+        for count in (2, 3, 8):
+            resized.threads = count
+            for _ in range(3):
+                np.testing.assert_array_equal(f(c, a, b), alone)
 
 
 @pytest.mark.usefixtures("everywhere")
-def test_many_python_threads_update_at_once() -> None:
+def test_many_python_threads_update_at_once(resized: Pool) -> None:
     """Each its own weights, in place, by one function."""
     rng = np.random.default_rng(0)
     x, g, w = (rng.normal(size=s).astype(np.float32) for s in ((100, 300), (100, 400), (300, 400)))
@@ -227,16 +228,12 @@ def test_many_python_threads_update_at_once() -> None:
             mine = f(mine, x, g)
         return mine
 
-    before = pool().threads
-    try:
-        pool().threads = 1
-        alone = trained()
-        pool().threads = 3
-        with ThreadPoolExecutor(8) as callers:
-            for found in callers.map(lambda _: trained(), range(16)):
-                np.testing.assert_array_equal(found, alone)
-    finally:
-        pool().threads = before
+    resized.threads = 1
+    alone = trained()
+    resized.threads = 3
+    with ThreadPoolExecutor(8) as callers:
+        for found in callers.map(lambda _: trained(), range(16)):
+            np.testing.assert_array_equal(found, alone)
 
 
 @pytest.mark.usefixtures("everywhere")

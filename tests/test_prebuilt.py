@@ -22,12 +22,13 @@ import graphc
 from graphc.backends.numpy import cache
 from graphc.backends.numpy.llvm import archive, code, effort, kinds, prebuilt
 from graphc.backends.numpy.llvm.code import Part, helpers
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE
 from graphc.backends.numpy.llvm.kinds import Kind, kind_of
 from graphc.backends.numpy.llvm.machine import LEVEL_3, LEVEL_4, Machine, assemble, assembly, host, link
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
+from graphc.backends.numpy.llvm.values import F32, F64, DType, Value
 from graphc.errors import UnsupportedError
 from tests.kernel_loops import loop_text
 from tests.made_kernels import kernels_of, parts_of

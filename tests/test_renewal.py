@@ -24,7 +24,6 @@ import graphc
 from graphc.backends.numpy.llvm import code, effort, entry, machine, renewal
 from graphc.backends.numpy.llvm.code import Part
 from graphc.backends.numpy.llvm.renewal import Renewal
-from graphc.errors import UnsupportedError
 from graphc.kernels import Kernel
 from graphc.plan import COMPILER
 from tests.made_kernels import kernels_of, parts_of
@@ -507,9 +506,3 @@ def test_an_interpreter_that_ends_does_not_crash(tmp_path: Any) -> None:
     environment = {**os.environ, "GRAPHC_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", ENDS], env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_what_effort_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAPHC_EFFORT", "little")
-    with pytest.raises(UnsupportedError, match="GRAPHC_EFFORT is 'little'"):
-        graphc.compile(lambda x: x + 1, "f64[3]", kernels="llvm")

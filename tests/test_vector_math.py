@@ -15,8 +15,8 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed: kernels canno
 pytest.importorskip("flint", reason="python-flint is not installed: there is nothing exact to compare with")
 
 from graphc.backends.numpy.llvm import approximants, coefficients, fit, functions
-from graphc.backends.numpy.llvm.emit import F32, F64
 from graphc.backends.numpy.llvm.machine import Machine, assembly
+from graphc.backends.numpy.llvm.values import F32, F64
 from tests.kernel_loops import Loop, loop_text
 from tests.test_emit import INTEGERS, MACHINES, here
 from tests.ulps import exact

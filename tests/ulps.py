@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 Array = np.ndarray[Any, Any]
 Real = Any  # an Arb ball

@@ -9,7 +9,7 @@ from typing import Final
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.prelude import C_TYPES, PRELUDE, fold_type
 from graphc.backends.cupy.scalars import CudaScalars
-from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Value
+from graphc.backends.numpy.llvm.values import BOOL, I64, DType, Value
 from graphc.dims import Size
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Within
 from graphc.ops import TABLE

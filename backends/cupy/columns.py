@@ -16,7 +16,7 @@ from graphc.backends.cupy.body import UNBOUNDED, Body, Env, Index, Settings
 from graphc.backends.cupy.packs import Packed, Packing
 from graphc.backends.cupy.prelude import C_TYPES, acc_bytes
 from graphc.backends.cupy.rows import folds, operand, swept, takes_all
-from graphc.backends.numpy.llvm.emit import Value
+from graphc.backends.numpy.llvm.values import Value
 from graphc.kernels import Fixed, Kernel, Position, Reduce
 
 WIDTH: Final = 32  # threads of a block side by side

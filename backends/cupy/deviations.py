@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType
+from graphc.backends.numpy.llvm.values import BOOL, F32, F64, DType
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Value
 
 

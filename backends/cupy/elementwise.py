@@ -6,7 +6,7 @@ from typing import Final
 
 from graphc.backends.cupy.body import Body, Settings
 from graphc.backends.cupy.packs import Packed, Packing
-from graphc.backends.numpy.llvm.emit import F64
+from graphc.backends.numpy.llvm.values import F64
 from graphc.kernels import Kernel
 
 THREADS: Final = 256

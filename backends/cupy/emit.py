@@ -17,8 +17,9 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.backends.cupy.prelude import C_TYPES, unsigned
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, DType, Emitter, Operand, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.module import Features, Module
+from graphc.backends.numpy.llvm.values import BOOL, F32, F64, DType, Operand, Value
 
 SYMBOLS: Final = {"add": "+", "sub": "-", "mul": "*", "fdiv": "/", "and": "&", "or": "|", "xor": "^"}
 DIVISIONS: Final = {"sdiv": "/", "udiv": "/", "srem": "%", "urem": "%"}

@@ -16,7 +16,7 @@ import numpy as np
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.cupy.exponential import power
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Value
+from graphc.backends.numpy.llvm.values import F32, F64, DType, Value
 
 I32: Final = np.dtype(np.int32)
 

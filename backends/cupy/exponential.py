@@ -12,11 +12,11 @@ from typing import Final
 
 from graphc.backends.cupy.emit import CudaEmitter
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, Value
 from graphc.backends.numpy.llvm.functions.exponential import EXP_RANGE, LOG2E
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.logarithmic import log_sum
 from graphc.backends.numpy.llvm.functions.logarithmic import outside as ends
+from graphc.backends.numpy.llvm.values import BOOL, F32, F64, Value
 
 NORMAL: Final = 708.0  # below this the exponential and its inverse are normal numbers
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphc.backends.cupy.body import Body, Env, Index, in_memory
-from graphc.backends.numpy.llvm.emit import BOOL
+from graphc.backends.numpy.llvm.values import BOOL
 from graphc.dims import Size
 from graphc.kernels import Affine, Kernel, Load
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, F16, F32, F64, DType
+from graphc.backends.numpy.llvm.values import BOOL, F16, F32, F64, DType
 from graphc.kernels import Fold
 
 C_TYPES: Final[dict[DType, str]] = {

@@ -6,7 +6,6 @@ makes (see `recording`). What cannot be recorded, or fails to, runs as before.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Final
 from graphc.backends.cupy.arguments import DeviceSpec
 from graphc.backends.cupy.library import cupy, current_stream, several_devices
 from graphc.backends.cupy.recording import COUNTED, MOST_BYTES, PATIENCE, Recording, Run
+from graphc.environment import choice
 
 MOST_RECORDINGS: Final = 8  # of a compiled function; each keeps its arrays
 FEWEST_STEPS: Final = 2
@@ -142,4 +142,4 @@ def _dense_here(cp: Any, dense: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def wanted() -> bool:
     """Whether calls are recorded in this process: not under ``GRAPHC_CUDA_GRAPHS=off``."""
-    return os.environ.get("GRAPHC_CUDA_GRAPHS", "on") != "off"
+    return choice("GRAPHC_CUDA_GRAPHS", ("on", "off")) == "on"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphc.backends.cupy.body import Body, Env, Index, Settings
 from graphc.backends.cupy.packs import Packed, Packing
 from graphc.backends.cupy.prelude import C_TYPES, acc_bytes
-from graphc.backends.numpy.llvm.emit import Value
+from graphc.backends.numpy.llvm.values import Value
 from graphc.kernels import Fixed, Kernel, Position, Reduce
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from graphc.backends.cupy import error, exponential
 from graphc.backends.cupy.emit import CudaEmitter, double, number_of
-from graphc.backends.numpy.llvm.emit import BOOL, F32, F64, Operand, Value
 from graphc.backends.numpy.llvm.functions import ACCURATE, pow_constant
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
+from graphc.backends.numpy.llvm.values import BOOL, F32, F64, Operand, Value
 
 # (ours, CUDA's name for doubles, largest error in single and in double precision as documented)
 LIBRARY: Final = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphc.check_ir import check_ir
+from graphc.environment import choice
 from graphc.ir import Graph
 from graphc.ops import TABLE
 from graphc.ops.typing import Facts
@@ -18,7 +18,7 @@ from graphc.text import parse as parse_text
 
 def checker() -> Callable[[Graph], None] | None:
     """The verifier that runs between passes under GRAPHC_CHECK=1."""
-    return check if os.environ.get("GRAPHC_CHECK") == "1" else None
+    return check if choice("GRAPHC_CHECK", ("0", "1")) == "1" else None
 
 
 def check(graph: Graph, line: Callable[[Graph, int], str] = format_node) -> None:

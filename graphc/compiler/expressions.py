@@ -26,7 +26,7 @@ def compile_expressions(symbols: list[Any], outputs: Any, options: Options, dona
         )
     world = next(iter(worlds.values()))
     graph, _ = extract(world, symbols, [lift(v, world) for v in leaves], name="expression", effects=True)
-    names = [_input_name(s) for s in symbols]
+    names = [graph.attrs(i)["name"] for i in graph.inputs]
     graph = with_donated(graph, donated_inputs(len(names), names, *donate))
     _, in_tree = flatten((tuple(symbols), {}))
     return Compiled(graph, in_tree, out_tree, options)

@@ -33,11 +33,14 @@ class Builder:
     """Appends nodes, each after its operands, and merges the ones that compute the same thing.
 
     The key of a node is its op, operands, attributes and region; merging unions locations. A builder knows no
-    op's meaning: types come from the caller. A node of type `NOTHING` is an effect, and never merged.
+    op's meaning: types come from the caller. A node of type `NOTHING` is an effect, and never merged. Inputs get
+    names of their own; with `names_repeat` they keep those given, which no whole graph can: it is for what graphs
+    are cut out of.
     """
 
-    def __init__(self, name: str = "graph") -> None:
+    def __init__(self, name: str = "graph", names_repeat: bool = False) -> None:
         self.name = name
+        self.names_repeat = names_repeat
         self.nodes: list[dict[str, Any]] = []
         self.inputs: list[int] = []
         self._names: set[str] = set()
@@ -50,9 +53,9 @@ class Builder:
         self._replaced: list[tuple[int, int]] = []
 
     def input(self, name: str, type: TensorType, loc: Locs = ()) -> int:
-        """Append the next input; a name that is taken gets underscores."""
+        """Append the next input; a name that is taken gets underscores, unless names may repeat."""
         node = len(self.nodes)
-        while name in self._names:
+        while name in self._names and not self.names_repeat:
             name += "_"
         self._names.add(name)
         self.nodes.append(

@@ -29,7 +29,8 @@ def free_symbol(name: str, type: TensorType) -> Traced:
     with _symbols_lock.held:
         world = _symbols[0]() if _symbols else None
         if world is None:
-            world = TracingWorld(Builder("expression"))
+            # one lives until its last value goes: symbols that are made anew must not be told from older ones by name
+            world = TracingWorld(Builder("expression", names_repeat=True))
             _symbols[:] = [weakref.ref(world)]
         return Traced(world, world.builder.input(name, type, user_locs()))
 

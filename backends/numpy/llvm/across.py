@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
 from graphc.backends.numpy.llvm.memory import Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.values import Value
 from graphc.kernels import Reduce
 
 

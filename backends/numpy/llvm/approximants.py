@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import mpmath as mp
 
-from graphc.backends.numpy.llvm.emit import F32, F64, DType
+from graphc.backends.numpy.llvm.values import F32, F64, DType
 
 Real = Any  # an mpmath number
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from graphc import dims
 from graphc.backends.numpy.llvm import grams
-from graphc.backends.numpy.llvm.emit import ELEMENTS, I64, Value, literal
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.instructions import Matrix, Place, Product
 from graphc.backends.numpy.llvm.places import Places
+from graphc.backends.numpy.llvm.values import ELEMENTS, I64, Value, literal
 from graphc.dims import Size
 
 INT32: Final = (1 << 31) - 1  # sizes that BLAS takes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.backends.numpy.llvm import memory, transposes
-from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.memory import stored
 from graphc.backends.numpy.llvm.nest import Copied, Nest
 from graphc.backends.numpy.llvm.transposes import Turned
+from graphc.backends.numpy.llvm.values import Value
 from graphc.kernels import Affine, Load
 
 

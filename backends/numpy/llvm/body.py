@@ -10,7 +10,7 @@ from graphc import dims
 from graphc.backends.numpy.llvm import chains, memory, searching
 from graphc.backends.numpy.llvm.arena import Arena
 from graphc.backends.numpy.llvm.blas import Blas
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.externals import PARALLEL
 from graphc.backends.numpy.llvm.instructions import (
     All,
@@ -35,6 +35,7 @@ from graphc.backends.numpy.llvm.places import Places
 from graphc.backends.numpy.llvm.pool import is_alone
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.backends.numpy.llvm.values import BOOL, ELEMENTS, I64, Value
 from graphc.backends.numpy.llvm.work import SHARED, Work
 from graphc.kernels import HALF
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from graphc import dims
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I32, I64, U64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.entry import DATA, DENSE, DESCR, DIMS, FLAGS, RANK, TYPE, VALUE
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.backends.numpy.llvm.values import BOOL, ELEMENTS, I32, I64, U64, DType, Value
 from graphc.dims import Size
 from graphc.ir import TensorType
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import F16, F32, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.instructions import Running
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
+from graphc.backends.numpy.llvm.values import F16, F32, Value
 from graphc.dims import Size
 from graphc.ops import TABLE
 

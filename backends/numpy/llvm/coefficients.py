@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import F32, F64, DType
+from graphc.backends.numpy.llvm.values import F32, F64, DType
 
 Table = dict[DType, tuple[float, ...]]
 

@@ -13,14 +13,13 @@ Measured on the kernels of the benchmarks, and on chains and fans of elementary 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from graphc.backends.numpy.llvm.machine import BRIEF, BUSY, LONG
 from graphc.backends.numpy.llvm.work import is_transcendental
-from graphc.errors import UnsupportedError
+from graphc.environment import choice
 from graphc.kernels import Apply, Kernel, Reduce
 
 CALLED: Final = 24  # transcendental functions: more of them are called in any case
@@ -89,15 +88,7 @@ def may_gain(looks: Sequence[Look], work: float | None) -> bool:
 
 def starts_hurried() -> bool:
     """Whether programs start in a hurry: ``GRAPHC_EFFORT`` is ``adaptive``, the default, or ``full``."""
-    chosen = os.environ.get("GRAPHC_EFFORT") or "adaptive"
-    if chosen not in ("adaptive", "full"):
-        raise UnsupportedError(
-            f"GRAPHC_EFFORT is {chosen!r}",
-            expected="adaptive or full",
-            actual=repr(chosen),
-            fix="GRAPHC_EFFORT=full to compile with care at once; leave it out to do so when it pays",
-        )
-    return chosen == "adaptive"
+    return choice("GRAPHC_EFFORT", ("adaptive", "full")) == "adaptive"
 
 
 def budget(

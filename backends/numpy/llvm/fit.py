@@ -17,7 +17,7 @@ import mpmath
 import numpy as np
 
 from graphc.backends.numpy.llvm.approximants import FITS, QUOTIENTS, Fit, Quotient
-from graphc.backends.numpy.llvm.emit import F32, DType
+from graphc.backends.numpy.llvm.values import F32, DType
 
 DIGITS: Final = 60
 Real = Any  # an mpmath number
@@ -200,7 +200,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import F32, F64, DType
+from graphc.backends.numpy.llvm.values import F32, F64, DType
 
 Table = dict[DType, tuple[float, ...]]
 '''

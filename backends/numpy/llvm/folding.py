@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
+from graphc.backends.numpy.llvm.values import F32, F64, DType, Value
 from graphc.kernels import Fold, fold_identity
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.values import I64, DType, Value, llvm_type
 from graphc.dims import Size
 from graphc.kernels import Kernel
 

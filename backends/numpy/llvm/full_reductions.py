@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.backends.numpy.llvm.across import Across
-from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.pieces import Context, bound, cut, spread
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sweeps import BLOCK, Sweeps
+from graphc.backends.numpy.llvm.values import I64, Value
 from graphc.kernels import Kernel, Reduce
 
 

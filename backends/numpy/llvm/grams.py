@@ -13,10 +13,11 @@ from typing import Final
 
 from graphc import dims
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.instructions import Between, Choice, Instruction, Product, Program
 from graphc.backends.numpy.llvm.interleave import interleaved
 from graphc.backends.numpy.llvm.module import Features, Module
+from graphc.backends.numpy.llvm.values import I64, DType, Value
 
 # Rows from which on a triangle takes less time than the product, by panels too (OpenBLAS 0.3.30 on Zen 4).
 LEAST: Final = 80

@@ -13,7 +13,8 @@ import numpy as np
 from graphc.kernels import HALF, SINGLE
 
 if TYPE_CHECKING:
-    from graphc.backends.numpy.llvm.emit import Emitter, Value
+    from graphc.backends.numpy.llvm.emit import Emitter
+    from graphc.backends.numpy.llvm.values import Value
 
 I16: Final = np.dtype(np.int16)
 I32: Final = np.dtype(np.int32)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graphc.backends.numpy.llvm.emit import Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
+from graphc.backends.numpy.llvm.values import Value
 from graphc.dims import Size
 from graphc.kernels import Affine, Kernel, Load
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from graphc.backends.numpy.llvm import blocks, panel_products, small_products, streaming, together
 from graphc.backends.numpy.llvm.across import Across
 from graphc.backends.numpy.llvm.effort import Look
-from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.full_reductions import FullReduction
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.module import Module
@@ -15,6 +14,7 @@ from graphc.backends.numpy.llvm.panels import panels
 from graphc.backends.numpy.llvm.strips import Strips
 from graphc.backends.numpy.llvm.sweeps import Sweeps
 from graphc.backends.numpy.llvm.tiles import Tiles
+from graphc.backends.numpy.llvm.values import Value
 from graphc.kernels import Kernel
 
 

@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, ELEMENTS, I64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import Emitter
+from graphc.backends.numpy.llvm.values import BOOL, ELEMENTS, I64, DType, Value, llvm_type
 
 BYTE: Final = np.dtype(np.uint8)
 LINE: Final = 64  # bytes of a line of the cache

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final
 
 from graphc.backends.numpy.llvm import memory, streaming
-from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.folding import combine
 from graphc.backends.numpy.llvm.memory import LINE, Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.pieces import Context, Cut, bound, cut, larger, quotient, spread
 from graphc.backends.numpy.llvm.schedule import COLUMNS, Schedule
 from graphc.backends.numpy.llvm.tiles import Tile, Tiles
+from graphc.backends.numpy.llvm.values import I64, Value
 from graphc.kernels import Kernel
 
 BESIDE: Final = 1 << 15  # bytes of accumulators beside a tile's own; they lie on the stack

@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 
 from graphc.backends.numpy.llvm import interleave, memory
 from graphc.backends.numpy.llvm.effort import Look
-from graphc.backends.numpy.llvm.emit import BOOL, I32, I64, DType, Value
 from graphc.backends.numpy.llvm.frame import Frame
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import Mask, Tail
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.values import BOOL, I32, I64, DType, Value
 from graphc.backends.numpy.llvm.work import WEIGHTS, weight
 from graphc.kernels import Affine, Apply, Fixed, Kernel, Load, Position, Reduce, Within
 from graphc.ops import TABLE

@@ -18,13 +18,14 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import ELEMENTS, F64, I32, I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.interleave import interleaved
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.memory import LINE, Tail
 from graphc.backends.numpy.llvm.module import Features, Module
 from graphc.backends.numpy.llvm.nest import Nest
 from graphc.backends.numpy.llvm.panels import COLUMNS, Panels
+from graphc.backends.numpy.llvm.values import ELEMENTS, F64, I32, I64, DType, Value
 from graphc.kernels import Load
 
 DEPTH: Final = 256  # rows of a panel, and terms that are added up one after the other

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import F64, I64, DType, Value
 from graphc.backends.numpy.llvm.externals import PARALLEL, declarations
 from graphc.backends.numpy.llvm.folding import folded, identity, joined, wide
 from graphc.backends.numpy.llvm.nest import Nest
+from graphc.backends.numpy.llvm.values import F64, I64, DType, Value
 from graphc.backends.numpy.llvm.work import SHARED, Work, weight
 from graphc.kernels import Reduce
 

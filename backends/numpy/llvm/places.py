@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from graphc.backends.numpy.llvm.arena import Arena
-from graphc.backends.numpy.llvm.emit import ELEMENTS, F64, I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.instructions import Place, Program
 from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.backends.numpy.llvm.values import ELEMENTS, I64, DType, Value
 from graphc.backends.numpy.llvm.work import Work
 from graphc.dims import Size
 
@@ -77,10 +78,7 @@ class Places:
 
     def work(self, work: Work) -> Value:
         """About how many additions something costs, in floating point."""
-        total = self.e.const(work.each, F64, 1)
-        for size in work.sizes:
-            total = total * self.e.convert(self.sizes.value(size), F64)
-        return total
+        return self.sizes.times(work.each, map(self.sizes.value, work.sizes))
 
     def copy(self, source: str, target: str, nbytes: Size) -> None:
         if nbytes in (1, 2, 4, 8):

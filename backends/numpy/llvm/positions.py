@@ -12,10 +12,11 @@ import numpy as np
 
 from graphc.backends.numpy.arrays import Array
 from graphc.backends.numpy.llvm import code, memory
-from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.machine import Machine, host
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.reuse import empty
+from graphc.backends.numpy.llvm.values import I64, DType, Value
 from graphc.kernels import HALF, KERNEL_DTYPES, SINGLE
 from graphc.ops import functions
 

@@ -30,7 +30,7 @@ from graphc.backends.numpy.llvm import (
     workers,
 )
 from graphc.backends.numpy.llvm.code import Part, helpers, name
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST
 from graphc.backends.numpy.llvm.kinds import Kind, kind_of
 from graphc.backends.numpy.llvm.machine import BRIEF, Machine, assemble, host
@@ -38,6 +38,7 @@ from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.panels import LEFT_TURNED, LIMITS
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import MOST_REGISTERS
+from graphc.backends.numpy.llvm.values import F32, F64, DType
 from graphc.errors import UnsupportedError
 from graphc.kernels import KERNEL_DTYPES
 

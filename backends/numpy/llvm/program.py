@@ -11,7 +11,7 @@ from graphc.backends.numpy.llvm import costs, entry
 from graphc.backends.numpy.llvm.arena import Arena, arrange
 from graphc.backends.numpy.llvm.body import Body
 from graphc.backends.numpy.llvm.calling import Arguments
-from graphc.backends.numpy.llvm.emit import BOOL, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.externals import dtype_name
 from graphc.backends.numpy.llvm.instructions import (
     Place,
@@ -22,6 +22,7 @@ from graphc.backends.numpy.llvm.instructions import (
 from graphc.backends.numpy.llvm.module import Module
 from graphc.backends.numpy.llvm.schedule import Schedule
 from graphc.backends.numpy.llvm.sizes import Sizes
+from graphc.backends.numpy.llvm.values import BOOL, F64, Value
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
@@ -325,18 +326,12 @@ class _Function:
 
     def estimate(self) -> Value | float:
         """About how many additions the program costs."""
-        total, whole = 0.0, None
-        e = self.e
-        for work in costs.each(self.program):
-            if not work.sizes:
-                total += work.each
-                continue
-            part = e.convert(self.sizes.compute(work.sizes[0]), F64)
-            for d in work.sizes[1:]:
-                part = part * e.convert(self.sizes.compute(d), F64)
-            part = part * work.each
-            whole = part if whole is None else whole + part
-        return total if whole is None else whole + total
+        works = list(costs.each(self.program))
+        total: Value | float = sum((work.each for work in works if not work.sizes), 0.0)
+        for work in works:
+            if work.sizes:
+                total = self.sizes.times(work.each, map(self.sizes.compute, work.sizes)) + total
+        return total
 
     def release(self) -> None:
         """Let other threads run if there is much to do."""

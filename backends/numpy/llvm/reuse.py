@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -30,7 +29,7 @@ from graphc.backends.numpy.arrays import LARGE
 from graphc.backends.numpy.llvm import code, entry, externals
 from graphc.backends.numpy.llvm.machine import BRIEF, host
 from graphc.backends.numpy.llvm.memory import LINE
-from graphc.errors import UnsupportedError
+from graphc.environment import whole
 
 BLOCKS: Final = 64
 LIMIT: Final = 1 << 30
@@ -355,14 +354,8 @@ class Store:
 @lru_cache(maxsize=1)
 def store() -> Store | None:
     """The process's store; None where it is switched off, or the interpreter runs without a lock."""
-    wanted = os.environ.get("GRAPHC_KEPT_BYTES", "").strip() or str(LIMIT)
-    if not (wanted.isascii() and wanted.isdecimal()):
-        raise UnsupportedError(
-            "the variable GRAPHC_KEPT_BYTES says how many bytes of dropped results are kept",
-            expected="a whole number, 0 for none",
-            actual=repr(wanted),
-        )
-    limit = min(int(wanted), sys.maxsize)
+    wanted = whole("GRAPHC_KEPT_BYTES", "says how many bytes of dropped results are kept", "a whole number, 0 for none")
+    limit = LIMIT if wanted is None else min(wanted, sys.maxsize)
     return Store(limit) if limit > 0 and entry.SUPPORTED else None
 
 

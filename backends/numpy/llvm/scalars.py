@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import BOOL, DType, Emitter, Operand, Value, width
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions import ACCURATE, FAST, Function, integer_pow, pow_constant
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.values import BOOL, DType, Operand, Value, width
 
 
 class LlvmScalars:

@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.module import Features, Module
+from graphc.backends.numpy.llvm.values import BOOL, I64, DType, Value
 from graphc.kernels import HALF, SINGLE
 
 TOGETHER: Final = 16  # searches side by side

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import BOOL, F64, I64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
+from graphc.backends.numpy.llvm.values import BOOL, F64, I64, Value
 from graphc.dims import Dim, Size, symbols
 from graphc.dims.polynomials import Atom
 from graphc.ir import Guard
@@ -72,6 +74,13 @@ class Sizes:
         if found is None:
             found = self._known[size] = self._polynomial(size)
         return found
+
+    def times(self, each: float, sizes: Iterable[Value]) -> Value:
+        """A number times sizes, in floating point."""
+        total = self.e.const(each, F64, 1)
+        for size in sizes:
+            total = total * self.e.convert(size, F64)
+        return total
 
     def _polynomial(self, size: Dim) -> Value:
         e = self.e

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphc.backends.numpy.llvm import memory, panels
-from graphc.backends.numpy.llvm.emit import ELEMENTS, I64, Value
 from graphc.backends.numpy.llvm.machine import Machine
 from graphc.backends.numpy.llvm.nest import Nest
+from graphc.backends.numpy.llvm.values import ELEMENTS, I64, Value
 from graphc.kernels import Kernel, Load
 
 MANY: Final = 1 << 20  # rows: as if there were so many, where their number is not known

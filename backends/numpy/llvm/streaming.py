@@ -9,13 +9,14 @@ A result that lies where an operand does has just been read, and gains nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from graphc import dims
-from graphc.backends.numpy.llvm.emit import BOOL, I64, DType, Value
 from graphc.backends.numpy.llvm.memory import LINE, stored
 from graphc.backends.numpy.llvm.nest import Nest, Streaming
 from graphc.backends.numpy.llvm.schedule import FEW, MOST_REGISTERS
+from graphc.backends.numpy.llvm.values import BOOL, I64, DType, Value
 from graphc.backends.numpy.llvm.work import weight
 from graphc.dims import Size
 from graphc.kernels import Apply
@@ -31,15 +32,22 @@ LONG: Final = 4  # vectors of a row: from there on wider ones are worth their re
 
 def begin(nest: Nest) -> None:
     """At the entry of a kernel's function: find whether stores stream, and have them written so that they can."""
-    stores = _stores(nest)
-    nbytes: Size = sum(_nbytes(nest, n) for n in stores)
-    if not stores or dims.less_equal(LEAST, nbytes) is False:
+    e, kernel = nest.e, nest.kernel
+    if not e.module.features.streaming or e.module.hurried:
         return
-    e = nest.e
+    nbytes: Size = sum(_nbytes(nest, n) for n in range(len(kernel.stores)))
+    if dims.less_equal(LEAST, nbytes) is False:
+        return
+    inside = [store.value for store, swept in zip(kernel.stores, nest.schedule.stored_in_sweeps, strict=True) if swept]
+    lanes = {stage: _lanes(nest, stage) for stage in {kernel.stages[value] for value in inside}}
+    rooms = _rooms(nest)
+    stores = _stores(nest, lanes, rooms)
+    if not stores:
+        return
     places = nest.zero  # the low bits of all that has to be whole lines
     for n in stores:
         places = places | nest.number(nest.target(n))
-        at = nest.kernel.stores[n].at
+        at = kernel.stores[n].at
         for size in (at.offset, *at.strides[:-1]):
             if not isinstance(size, int):
                 places = places | nest.size(size) * _width(nest, n)
@@ -48,13 +56,13 @@ def begin(nest: Nest) -> None:
         places = places | nest.ends[0]
     wanted = (places & (LINE - 1)).equals(0)
     if not isinstance(nbytes, int):
-        wanted = wanted & (_total(nest, stores) >= LEAST)
+        wanted = wanted & (_total(nest) >= LEAST)
     for target in dict.fromkeys(nest.target(n) for n in stores):
-        for root in nest.kernel.roots:
+        for root in kernel.roots:
             wanted = wanted & e.instruction(f"icmp ne ptr {nest.source(root)}, {target}", BOOL, 1)
-    stages = {nest.kernel.stages[nest.kernel.stores[n].value] for n in stores}
-    rooms = {n: nest.slot(_dtype(nest, n), count) for n, count in _rooms(nest).items() if n in stores}
-    nest.streaming = Streaming(wanted, frozenset(stores), {stage: _lanes(nest, stage) for stage in stages}, rooms)
+    stages = {kernel.stages[kernel.stores[n].value] for n in stores}
+    slots = {n: nest.slot(_dtype(nest, n), count) for n, count in rooms.items() if n in stores}
+    nest.streaming = Streaming(wanted, frozenset(stores), {stage: lanes[stage] for stage in stages}, slots)
 
 
 def end(nest: Nest) -> None:
@@ -65,23 +73,22 @@ def end(nest: Nest) -> None:
         e.either(nest.streaming.wanted, lambda: e.statement("call void @llvm.x86.sse.sfence()"), lambda: None)
 
 
-def _stores(nest: Nest) -> list[int]:
+def _stores(nest: Nest, lanes: Mapping[int, int], rooms: Mapping[int, int]) -> list[int]:
     """Stores of adjacent elements in sweeps, in whole lines, which the kernel does not read again."""
-    kernel, schedule, last = nest.kernel, nest.schedule, nest.vector_loop
-    if not nest.e.module.features.streaming or nest.e.module.hurried or len(schedule.segments.get(last, ())) != 1:
+    kernel, schedule = nest.kernel, nest.schedule
+    if len(schedule.segments.get(nest.vector_loop, ())) != 1:
         return []
     # elements from one place where the vector loop begins anew to the next
     steps = [schedule.tile] if schedule.tiled else []
     steps += [schedule.turned.width] if schedule.turned is not None else []
-    read = {n for n, _, _ in schedule.across} | (set(schedule.homes.values()) - _rooms(nest).keys())
+    read = {n for n, _, _ in schedule.across} | (set(schedule.homes.values()) - rooms.keys())
     found = []
     for n in (n for n, inside in enumerate(schedule.stored_in_sweeps) if inside and n not in read):
         store, width = kernel.stores[n], _width(nest, n)
         places = [store.at.offset, *store.at.strides[:-1], *steps]
         whole = all(not isinstance(place, int) or place * width % LINE == 0 for place in places)
-        lanes = nest.abreast or _lanes(nest, kernel.stages[store.value])
         adjacent = store.at.strides[-1] == 1 and n not in nest.stores
-        if whole and adjacent and lanes * width >= LINES * LINE:
+        if whole and adjacent and (nest.abreast or lanes[kernel.stages[store.value]]) * width >= LINES * LINE:
             found.append(n)
     return found
 
@@ -122,10 +129,10 @@ def _nbytes(nest: Nest, n: int) -> Size:
     return dims.product(kernel.sizes[loop] for loop in kernel.stores[n].at.loops) * _width(nest, n)
 
 
-def _total(nest: Nest, stores: list[int]) -> Value:
-    """Bytes that stores write in all, when the function is called."""
+def _total(nest: Nest) -> Value:
+    """Bytes that the kernel writes in all, when the function is called."""
     total = nest.zero
-    for n in stores:
+    for n in range(len(nest.kernel.stores)):
         nbytes = nest.e.const(_width(nest, n), I64, 1)
         for loop in sorted(nest.kernel.stores[n].at.loops):
             nbytes = nbytes * nest.extents[loop]

@@ -13,11 +13,11 @@ from typing import Final
 
 from graphc.backends.numpy.llvm import streaming
 from graphc.backends.numpy.llvm.across import Across
-from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.memory import LINE
 from graphc.backends.numpy.llvm.nest import Nest
 from graphc.backends.numpy.llvm.pieces import Context, Cut, bound, cut, larger, spread
 from graphc.backends.numpy.llvm.schedule import Schedule
+from graphc.backends.numpy.llvm.values import I64, Value
 from graphc.kernels import Kernel
 
 BESIDE: Final = 1 << 20  # bytes of what the strips fold into, beyond the results

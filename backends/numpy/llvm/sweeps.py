@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from graphc.backends.numpy.llvm.across import Across
-from graphc.backends.numpy.llvm.emit import I64, Value
 from graphc.backends.numpy.llvm.folding import added, combine, folded, identity, wide
 from graphc.backends.numpy.llvm.memory import Mask, masked
 from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.values import I64, Value
 from graphc.kernels import Load, Reduce
 
 BLOCK: Final = 4096  # elements summed in vectors before the sum moves to a wider total

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from graphc.errors import UnsupportedError
+from graphc.environment import whole
 
 VARIABLE: Final = "GRAPHC_NUM_THREADS"
 MOST: Final = 256
@@ -25,15 +25,11 @@ def wanted(environment: Mapping[str, str] | None = None) -> int:
     (3, 8)
     """
     given = os.environ if environment is None else environment
-    own = given.get(VARIABLE, "").strip()
-    if own:
-        if not (own.isascii() and own.isdecimal()) or int(own) == 0:
-            raise UnsupportedError(
-                f"the variable {VARIABLE} says how many threads kernels run on",
-                expected="a whole number, 1 for the calling thread alone",
-                actual=repr(own),
-            )
-        return min(int(own), MOST)
+    own = whole(
+        VARIABLE, "says how many threads kernels run on", "a whole number, 1 for the calling thread alone", 1, given
+    )
+    if own is not None:
+        return min(own, MOST)
     shared = given.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if shared.isascii() and shared.isdecimal() and int(shared) > 0:
         return min(int(shared), MOST)

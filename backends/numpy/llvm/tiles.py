@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 
 from graphc import dims
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import DType, Value
 from graphc.backends.numpy.llvm.folding import combine, identity, wide
 from graphc.backends.numpy.llvm.memory import Mask
 from graphc.backends.numpy.llvm.nest import Env, Nest
 from graphc.backends.numpy.llvm.schedule import COLUMNS
 from graphc.backends.numpy.llvm.sweeps import BLOCK, vector_values
+from graphc.backends.numpy.llvm.values import DType, Value
 from graphc.kernels import Apply, Reduce
 
 ROWS: Final = 4  # rows that one pass over a tile takes together, where little is computed for each

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from graphc.backends.numpy.llvm.effort import CALLED
-from graphc.backends.numpy.llvm.emit import Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.nest import Env, Nest
+from graphc.backends.numpy.llvm.values import Value, llvm_type
 from graphc.backends.numpy.llvm.work import WEIGHTS, weight
 from graphc.kernels import Apply, Fixed, Kernel
 from graphc.ops import TABLE

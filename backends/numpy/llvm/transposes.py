@@ -18,8 +18,9 @@ from typing import Final
 import numpy as np
 
 from graphc.backends.numpy.llvm import memory
-from graphc.backends.numpy.llvm.emit import I64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.module import Features, Module
+from graphc.backends.numpy.llvm.values import I64, DType, Value
 from graphc.kernels import Kernel, Load, Reduce
 
 SHORTEST: Final = 8  # points of a loop along which blocks are worth it

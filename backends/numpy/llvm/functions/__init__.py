@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import Value
 from graphc.backends.numpy.llvm.functions import (
     composed,
     division,
@@ -20,6 +19,7 @@ from graphc.backends.numpy.llvm.functions import (
     trigonometric,
 )
 from graphc.backends.numpy.llvm.functions.power import integer_pow, pow_constant
+from graphc.backends.numpy.llvm.values import Value
 
 __all__ = ["ACCURATE", "FAST", "Function", "integer_pow", "pow_constant"]
 

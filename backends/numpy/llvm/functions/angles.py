@@ -11,10 +11,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import BITS, F32, F64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import two_sum
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.values import BITS, F32, F64, DType, Value, llvm_type
 
 TWO_OVER_PI: Final = 0.6366197723675814
 # pi / 2 as a sum of floats; with fused multiplication every difference is then exact or rounded once

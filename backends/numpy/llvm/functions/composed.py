@@ -6,11 +6,12 @@ import math
 from typing import Final
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.exponential import exp, exp2, expm1
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.logarithmic import log, log1p, log1p_unit, log_of_sum, outside
 from graphc.backends.numpy.llvm.functions.pairs import remainder
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 LOG2: Final = math.log(2)
 LOG2E: Final = 1 / LOG2

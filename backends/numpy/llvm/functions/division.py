@@ -10,10 +10,11 @@ import math
 
 import numpy as np
 
-from graphc.backends.numpy.llvm.emit import F64, DType, Emitter, Value, llvm_type
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import two_product
 from graphc.backends.numpy.llvm.module import Module
+from graphc.backends.numpy.llvm.values import F64, DType, Value, llvm_type
 
 HELPER = "graphc.fmod"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.exponential import (
     LOG2E,
     expm1_near,
@@ -25,6 +25,7 @@ from graphc.backends.numpy.llvm.functions.exponential import (
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.logarithmic import log_of_sum
 from graphc.backends.numpy.llvm.functions.pairs import fast_two_sum, product_and_sum, remainder, two_product
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 # from here on erf is 1, erfc is 0, and 2 exp(x**2) is inf, but exp(x**2) / 2 is not
 ERF_HIGHEST: Final = {F32: 4.0, F64: 6.0}

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.formats import format_of
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 LOG2E: Final = 1.4426950408889634
 # beyond these exp is inf or 0; where the sum of exponents still fits

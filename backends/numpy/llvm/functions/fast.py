@@ -11,10 +11,11 @@ import math
 from typing import Final
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions import angles, error, exponential, logarithmic, trigonometric
 from graphc.backends.numpy.llvm.functions.exponential import power_of_two, reduce
 from graphc.backends.numpy.llvm.functions.formats import format_of
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 # the exponents of 2 that are left at the ends are the smallest and the largest of normal numbers
 EXP_RANGE: Final = {F32: (-87.67, 89.0), F64: (-708.7, 710.0)}

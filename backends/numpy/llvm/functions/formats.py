@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Value
+from graphc.backends.numpy.llvm.values import F32, F64, DType, Value
 
 
 @dataclass(frozen=True, slots=True)

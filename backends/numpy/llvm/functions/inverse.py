@@ -6,8 +6,9 @@ import math
 from typing import Final
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.logarithmic import log1p_times, outside
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 # pi / 2 as the nearest float and the rest
 HALF_PI: Final = {

@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import BITS, F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.exponential import power_of_two
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.pairs import Pair, fast_two_sum, two_product
+from graphc.backends.numpy.llvm.values import BITS, F32, F64, Value
 
 SQRT_HALF: Final = {dtype: int(np.array(math.sqrt(0.5), dtype).view(bits)) for dtype, bits in BITS.items()}
 TWO_THIRDS: Final = int(np.array(2 / 3, F32).view(BITS[F32]))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from graphc.backends.numpy.llvm.emit import Emitter, Operand, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.formats import format_of
+from graphc.backends.numpy.llvm.values import Operand, Value
 
 Pair: TypeAlias = tuple[Value, Value]
 

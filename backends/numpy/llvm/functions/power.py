@@ -11,11 +11,12 @@ import math
 from typing import Final
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.exponential import EXP2_RANGE, power_of_two, scale
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.logarithmic import split
 from graphc.backends.numpy.llvm.functions.pairs import Pair, fast_two_sum, remainder, two_product, two_sum
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 # 2 / log(2) and 2 / (3 log(2)) as pairs
 FIRST: Final = (float.fromhex("0x1.71547652b82fep+1"), float.fromhex("0x1.777d0ffda0d24p-55"))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from graphc.backends.numpy.llvm.emit import F32, F64, DType, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.logarithmic import log
+from graphc.backends.numpy.llvm.values import F32, F64, DType, Value
 
 Quotient = tuple[tuple[float, ...], tuple[float, ...]]  # numerator and denominator, that of x**0 first
 

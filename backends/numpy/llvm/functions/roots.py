@@ -6,10 +6,11 @@ import math
 from typing import Final
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import F32, F64, Emitter, Value
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions.exponential import power_of_two
 from graphc.backends.numpy.llvm.functions.formats import format_of
 from graphc.backends.numpy.llvm.functions.logarithmic import split
+from graphc.backends.numpy.llvm.values import F32, F64, Value
 
 # 2**(r / 3) = 1 + r (A + r B) for r = -1, 0, 1
 A: Final = (2 ** (1 / 3) - 2 ** (-1 / 3)) / 2

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from graphc.backends.numpy.llvm import coefficients
-from graphc.backends.numpy.llvm.emit import Emitter, Value, width
+from graphc.backends.numpy.llvm.emit import Emitter
 from graphc.backends.numpy.llvm.functions import angles
 from graphc.backends.numpy.llvm.functions.pairs import remainder
+from graphc.backends.numpy.llvm.values import Value, width
 
 
 def sin_near(e: Emitter, r: Value) -> Value:
