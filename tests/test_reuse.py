@@ -259,3 +259,29 @@ def test_a_process(limit: str, body: str) -> None:
         [sys.executable, "-c", PROGRAM.format(body=body)], env=env, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+SHORT: Final = """
+import resource
+import numpy as np
+import graphc
+double = graphc.compile(lambda x: x * 2, "f64[n]")
+last = graphc.compile(lambda x, y: (x * 2, np.cumsum(y * 3)[-1]), "f64[n]", "f64[m]")
+M = 1 << 17  # numbers in a MiB
+double(np.ones(M)), last(np.ones(M), np.ones(M))
+x, y = np.ones(20 * M), np.ones(70 * M)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (200 << 20), -1))
+for f in (lambda: double(y), lambda: last(x, y)):
+    held = [double(x) for _ in range(7)]
+    del held  # 140 of the 200 MiB stay with the store
+    f()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells what a process has")
+def test_kept_memory_goes_when_there_is_no_other() -> None:
+    """A large result takes its place, and so do temporaries."""
+    env = {**os.environ, "GRAPHC_KEPT_BYTES": str(1 << 30), "GRAPHC_KERNELS": "llvm", "GRAPHC_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", SHORT], env=env, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

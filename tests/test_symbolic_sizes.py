@@ -30,6 +30,7 @@ FUNCTIONS: tuple[tuple[str, Function], ...] = (
     ("ddof", lambda x: np.var(x, axis=0, ddof=1)),
     ("max", lambda x: x.max(axis=0)),
     ("min of all", lambda x: x.min()),
+    ("max and min from a value on", lambda x: (x.max(axis=0, initial=0.5), np.fmin.reduce(x, axis=1, initial=0.5))),
     ("any and all", lambda x: ((x > 2).any(axis=0), (x > 2).all())),
     ("cumsum", lambda x: (np.cumsum(x, axis=0), np.cumsum(x))),
     ("norm", lambda x: np.linalg.norm(x, axis=1)),

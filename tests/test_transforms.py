@@ -484,6 +484,18 @@ def test_a_missing_input_is_named() -> None:
         graphc.compile([x], [x * y])
 
 
+def test_an_input_is_listed_once() -> None:
+    """Of two arguments for one symbol, one would be ignored."""
+    x, y = graphc.symbol("x", "f64[]"), graphc.symbol("y", "f64[]")
+    with pytest.raises(TraceError, match=r"x stands twice among the inputs\n.*\n.*compile\(\[x, y, x\]"):
+        graphc.compile([x, y, x], [x * y])
+
+
+def test_the_name_of_a_symbol_is_text() -> None:
+    with pytest.raises(TraceError, match=r"a name is text\n.*\n.*actual +3"):
+        graphc.symbol(3, "f64[]")  # type: ignore[arg-type]
+
+
 def test_contributions_are_added_up_as_they_come() -> None:
     """Not at the end: a parameter that many steps use does not keep an array for each of them in memory."""
 

@@ -159,7 +159,7 @@ def _reduced(ufunc: np.ufunc, name: str, x: Any, axes: tuple[int, ...], keep: bo
     if mask is not None and ufunc in ASSOCIATIVE:
         x = world.select(mask, x, begin if begin is not None and identity is None else identity)
     combine: Combine = FUNCTIONS[operation]
-    if begin is not None and any(dims.equal(x.type.shape[k], 0) for k in axes):
+    if begin is not None and _is_empty(x, axes, identity is not None):
         return broadcast_to(begin, reduced_shape(x.type.shape, axes, keep))
     if operation in (np.fmax, np.fmin):
         total = _skipping(operation, x, axes, keep)
@@ -170,6 +170,12 @@ def _reduced(ufunc: np.ufunc, name: str, x: Any, axes: tuple[int, ...], keep: bo
         if operation not in ASSOCIATIVE:
             return total
     return total if begin is None else combine(begin, total)
+
+
+def _is_empty(x: Any, axes: tuple[int, ...], may_be: bool) -> bool:
+    """Whether the range over axes has no element; what the sizes leave open, a guard settles, unless it `may_be` so."""
+    count = dims.product([x.type.shape[k] for k in axes])
+    return dims.equal(count, 0) is True if may_be else not x.world.facts.settle("<=", 1, count)
 
 
 def _skipping(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keep: bool) -> Any:

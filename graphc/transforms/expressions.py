@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphc.compiler import extract, flatten, type_of, unflatten
-from graphc.errors import DifferentiationError
+from graphc.errors import DifferentiationError, TraceError
 from graphc.passes.derive import gradients_graph
 from graphc.tracing import Traced, free_symbol, inline, lift, world_of
 from graphc.transforms.arguments import matching, prepared
@@ -15,10 +15,19 @@ from graphc.transforms.arguments import matching, prepared
 def symbol(name: str, spec: Any) -> Traced:
     """A free variable of the given type, for expression style.
 
+    Raises:
+        TraceError: the name is no text.
+
     >>> x = symbol("x", "f64[3]")
     >>> (2 * x).type
     f64[3]
     """
+    if not isinstance(name, str):
+        raise TraceError(
+            "symbol: a name is text",
+            expected='symbol("x", "f64[3]")',
+            actual=repr(name)[:60],
+        )
     return free_symbol(name, type_of(spec))
 
 

@@ -85,7 +85,8 @@ class Native:
         state[program.STRICT] = strict
         # the store is made when the first function comes that may have large results
         kept = reuse.store() if self.large else None
-        state[program.MAKER] = 0 if kept is None else kept.maker
+        if kept is not None:
+            state[program.MAKER], state[program.CLEARER] = kept.maker, kept.clearer
         state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
         state.slow, state.native = fallback, self
         if self.renewal is not None:

@@ -26,7 +26,7 @@ from graphc.backends.numpy.llvm.values import BOOL, F64, Value
 from graphc.plan import Plan
 
 # words of the state, which is the function's `self`
-SLOW, SLOT, UNPACKED, MAKER, STRICT, BUDGET, RENEW, CONSTANTS = range(8)
+SLOW, SLOT, UNPACKED, MAKER, CLEARER, STRICT, BUDGET, RENEW, CONSTANTS = range(9)
 ON_STACK: Final = 1 << 14  # bytes of an arena that needs no block of its own
 KEPT: Final = 1 << 25  # bytes of an arena that are kept for the next call
 HEADER: Final = 64  # bytes before an arena: its size
@@ -284,12 +284,23 @@ class _Function:
         e.statement(f"%room = add i64 {need}, {2 * HEADER}")
         e.statement("%new_block = call ptr @PyMem_RawMalloc(i64 %room)")
         e.statement("%no_room = icmp eq ptr %new_block, null")
-        e.statement("br i1 %no_room, label %no_memory, label %has_room")
+        e.statement("br i1 %no_room, label %lacks_room, label %has_room")
+        # memory that is kept for results may serve
+        e.label("lacks_room")
+        e.statement(f"%clearer_at = getelementptr ptr, ptr %state, i64 {CLEARER}")
+        e.statement("%clearer = load ptr, ptr %clearer_at")
+        self.unless_null("%clearer", "no_memory")
+        e.statement("call void %clearer()")
+        e.statement("%second_block = call ptr @PyMem_RawMalloc(i64 %room)")
+        self.unless_null("%second_block", "no_memory")
+        e.statement("br label %has_room")
+        second = e.block
         e.label("has_room")
-        e.statement(f"store i64 {need}, ptr %new_block")
+        e.statement(f"%any_block = phi ptr [ %new_block, %fresh_arena ], [ %second_block, %{second} ]")
+        e.statement(f"store i64 {need}, ptr %any_block")
         e.statement("br label %leased")
         e.label("leased")
-        e.statement("%leased_block = phi ptr [ %kept_block, %kept_arena ], [ %new_block, %has_room ]")
+        e.statement("%leased_block = phi ptr [ %kept_block, %kept_arena ], [ %any_block, %has_room ]")
         e.statement("store ptr %leased_block, ptr %block")
         # the next address after the header that is aligned
         e.statement("%leased_at = ptrtoint ptr %leased_block to i64")

@@ -8,7 +8,7 @@ the interpreter; setting one and the other again takes longer than all else that
 made around memory here, and told of their handler afterwards.
 
 The store keeps at most `LIMIT` bytes in `BLOCKS` blocks. The oldest goes when another comes, and when a size is wanted
-that it does not have.
+that it does not have. All go when there is no other memory left.
 
 Blocks begin with a line of the cache, so that their lines can be written past it (see `streaming`). Before each lie its
 size and where the memory begins that the C library gave.
@@ -41,6 +41,7 @@ HEADER: Final = 16  # bytes before a block, in which its size and the start of i
 NAMES: Final = ("graphc_malloc", "graphc_calloc", "graphc_realloc", "graphc_free")
 STATE: Final = ("graphc_kept", "graphc_limit", "graphc_new", "graphc_type", "graphc_handler")
 MAKER: Final = "graphc_array"
+CLEARER: Final = "graphc_clear"
 TRACED: Final = 389047  # as NumPy's arrays are known to tracemalloc: `numpy.lib.tracemalloc_domain`
 
 
@@ -167,6 +168,12 @@ end:
   ret void
 }}
 
+define void @{CLEARER}() {{
+entry:
+  call void @shrink(i64 0)
+  ret void
+}}
+
 define ptr @graphc_malloc(ptr %context, i64 %size) {{
 entry:
   %small = icmp ult i64 %size, {LARGE}
@@ -203,7 +210,14 @@ miss:
   %most = select i1 %none, i64 0, i64 %fewer
   call void @shrink(i64 %most)
   %new = call ptr @allocate(i64 %size)
+  %lacks = icmp eq ptr %new, null
+  br i1 %lacks, label %clear, label %made
+made:
   ret ptr %new
+clear:
+  call void @{CLEARER}()
+  %second = call ptr @allocate(i64 %size)
+  ret ptr %second
 }}
 
 define ptr @graphc_calloc(ptr %context, i64 %count, i64 %width) {{
@@ -317,10 +331,13 @@ class Store:
     """The kept blocks, and how to make arrays of them.
 
     maker: the address of a function ``PyObject *(int rank, npy_intp *axes, int kind, npy_intp nbytes)`` that does so.
+    clearer: the address of a function ``void (void)`` that gives all kept blocks back to the system.
     """
 
     def __init__(self, limit: int) -> None:
-        library = code.library((code.Part(source(sys.platform), BRIEF, shared=True),), host(), (*NAMES, *STATE, MAKER))
+        library = code.library(
+            (code.Part(source(sys.platform), BRIEF, shared=True),), host(), (*NAMES, *STATE, MAKER, CLEARER)
+        )
         # arrays may outlive everything else in the process, and are freed by this code
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.tracker))
         self._state = {name: ctypes.c_int64.from_address(library.addresses[name]) for name in STATE}
@@ -336,6 +353,7 @@ class Store:
         self._state["graphc_type"].value = id(np.ndarray)
         self._state["graphc_handler"].value = id(self._capsule)
         self.maker: int = library.addresses[MAKER]
+        self.clearer: int = library.addresses[CLEARER]
         kinds = ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
         self._make = ctypes.PYFUNCTYPE(ctypes.py_object, *kinds)(self.maker)
 
