@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from graphc.compiler.checking import checker, parse
 from graphc.compiler.fallback import MISSED, Fallback
 from graphc.compiler.structures import giver, taker
 from graphc.dims import symbols
+from graphc.environment import choice
 from graphc.errors import DonationWarning, ShapeError, UnsupportedError
 from graphc.forks import Lock
 from graphc.ir import Graph, paused_gc
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from graphc.objective import Objective
 
 SHOWN: Final = 5  # results that a warning names
-KERNELS: Final = ("llvm", "ufunc", "none")
+KERNELS: Final = ("llvm", "ufunc", "none")  # the default first
+WITHOUT_LLVMLITE: Final = ("ufunc", "none", "llvm")  # what machine code lacks there is said when it is asked for
 
 # A fork waits for it, as there are locks that only who compiles knows of: LLVM's, and those of cached properties.
 _compiling: Final = Lock()
@@ -66,7 +67,7 @@ class Options:
             return "cuda"
         if self.exact_order or self.backend != "numpy":
             return None
-        name = self.kernels or os.environ.get("GRAPHC_KERNELS") or ("llvm" if find_spec("llvmlite") else "ufunc")
+        name = self.kernels or choice("GRAPHC_KERNELS", KERNELS if find_spec("llvmlite") else WITHOUT_LLVMLITE)
         if name not in KERNELS:
             raise UnsupportedError(
                 f"there is no kernel generator called {name!r}",
