@@ -19,6 +19,7 @@ from graphc.verification.coverage import capped, cover
 from graphc.verification.edges import audit
 from graphc.verification.evidence import Evidence
 from graphc.verification.identities import Derived, derive
+from graphc.verification.points import FLOATS
 from graphc.verification.report import Entry, Report
 from graphc.verification.sampling import choose_sizes, inexact_constant, sample_points
 from graphc.verification.search import Search
@@ -52,7 +53,8 @@ def verify(
         points: sample points, rational and with exact float values.
         budget: seconds of computing that SymPy may spend on proofs; what is not proved in time stays certified.
         seed: of the random points and directions.
-        domain: where float arguments are drawn from, such as "positive"; found by trial if None.
+        domain: where float arguments are drawn from: "real", "positive", "above 1", "inside -1 to 1", "inside 0 to 1",
+            and others that an error lists; found by trial if None.
         env: sizes of symbolic dims; small ones of at least 2 if None.
         edges: whether to audit kinks, poles, 0, 1 and -1.
 
@@ -60,8 +62,9 @@ def verify(
         A `Report`; print it, or ask its `verdict`.
 
     Raises:
-        DifferentiationError: no output or no argument is a float.
+        DifferentiationError: no output or no argument is a float; or there is no such order, argument or domain.
         TraceError: types are given for a graph; and what `trace` raises.
+        ShapeError: `env` has a size that the function has not.
         GuardError: no small sizes satisfy the function's guards.
 
     >>> import numpy as np
@@ -70,6 +73,13 @@ def verify(
     """
     if order not in (1, 2):
         raise DifferentiationError("verify: order must be 1 or 2", actual=str(order))
+    if domain is not None and domain not in FLOATS:
+        raise DifferentiationError(
+            f"verify: there is no domain {domain!r}",
+            expected=", ".join(FLOATS),
+            actual=repr(domain),
+            fix="leave it out, and one is found by trial",
+        )
     if isinstance(fn, Graph) and (specs or kwargs):
         raise TraceError("verify: a graph has its types already", expected="verify(graph)", actual="specs with it")
     # what is printed is no mathematics
@@ -79,6 +89,12 @@ def verify(
     if wrt is None:
         wrt = [k for k, t in enumerate(graph.input_types) if t.differentiable]
     for k in wrt:
+        if k not in range(len(names)):
+            raise DifferentiationError(
+                f"verify: {graph.name} has no argument {k!r}",
+                expected=f"positions of the flattened arguments: {', '.join(f'{n} {name}' for n, name in enumerate(names))}",
+                actual=f"wrt={list(wrt)}",
+            )
         if not graph.input_types[k].differentiable:
             raise DifferentiationError(f"verify: argument {names[k]} is not a float", actual=repr(graph.input_types[k]))
     outputs = differentiable_outputs(graph)
