@@ -59,9 +59,9 @@ _ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
 def generate(plan: Plan, kernels: str) -> tuple[str, dict[str, Any], list[Kernel], dict[int, int]]:
-    """Source text of the plan's function, the constants and helpers it refers to, its kernels, and what takes positions.
+    """Source text of the plan's function, the constants and helpers it refers to, and its kernels.
 
-    The last are nodes by the number of their line in the text.
+    Then the nodes that take positions, by the number of their line in the text.
     """
     writer = Writer(plan, native=kernels == "llvm")
     source, scope = writer.write()
@@ -182,8 +182,8 @@ class Writer:
         body: list[str] = []
         for step in self.plan.steps:
             if step.kernel is None:  # a line for each node
-                lines = enumerate(step.nodes, above + len(body) + 1)
-                self.positions.update((n, i) for n, i in lines if self.nodes[i]["op"] in outside.OPS)
+                numbered = enumerate(step.nodes, above + len(body) + 1)
+                self.positions.update((n, i) for n, i in numbered if self.nodes[i]["op"] in outside.OPS)
             body.extend(self._step(step))
         body.append(f"return ({''.join(f'{r}, ' for r in self._results())})")
         lines = [

@@ -18,7 +18,7 @@ _SAID: Final = re.compile(r"index (-?\d+) is out of bounds for axis \d+ with siz
 
 def located(run: Callable[..., Any], graph: Graph, nodes: Mapping[int, int]) -> Callable[..., Any]:
     """The same function, whose errors of positions show the node, by the line of the text of `run` that computes it."""
-    code = run.__code__  # type: ignore[attr-defined]
+    code = run.__code__
 
     def call(*args: Any) -> Any:
         try:

@@ -215,11 +215,13 @@ def verify(
     args: Args = None,
     order: Annotated[int, typer.Option(min=1, max=2, help="The highest order of derivatives to verify.")] = 2,
     wrt: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only by this input, as the graph names it; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only by this input, as the graph names it; may be repeated."),
     ] = None,
     edges: Annotated[bool, typer.Option("--edges/--no-edges", help="Audit kinks, poles, borders, 0, 1 and -1.")] = True,
     domain: Annotated[
-        str | None, typer.Option(metavar="DOMAIN", help='Where floats are drawn from, as "positive"; else found by trial.')
+        str | None,
+        typer.Option(metavar="DOMAIN", help='Where floats are drawn from, as "positive"; else found by trial.'),
     ] = None,
     points: Annotated[int, typer.Option(min=1, help="How many sample points.")] = 3,
     budget: Annotated[float, typer.Option(min=0, help="Seconds of computing that proofs may take.")] = 5.0,

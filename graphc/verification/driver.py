@@ -14,6 +14,7 @@ from graphc.ir import Graph, without_effects
 from graphc.ops import lookup
 from graphc.passes import pipeline
 from graphc.passes.derive import differentiable_outputs, vjp_graph
+from graphc.tracing import located
 from graphc.verification.branches import choices
 from graphc.verification.coverage import capped, cover
 from graphc.verification.edges import audit
@@ -71,8 +72,31 @@ def verify(
     >>> verify(lambda x: np.tanh(x) * x, "f64[]").verdict
     'proved'
     """
+    with located():  # every error has the user's line
+        graph = _traced(fn, specs, kwargs or {})
+        return _report(graph, order, wrt, points, budget, seed, domain, env or {}, edges)
+
+
+def _traced(fn: Callable[..., Any] | Graph, specs: Sequence[Any], kwargs: Mapping[str, Any]) -> Graph:
+    if isinstance(fn, Graph) and (specs or kwargs):
+        raise TraceError("verify: a graph has its types already", expected="verify(graph)", actual="specs with it")
+    # what is printed is no mathematics
+    return without_effects(fn if isinstance(fn, Graph) else trace(fn, *specs, **kwargs))
+
+
+def _report(
+    graph: Graph,
+    order: int,
+    wrt: Sequence[int] | None,
+    points: int,
+    budget: float,
+    seed: int,
+    domain: str | None,
+    env: Mapping[str, int],
+    edges: bool,
+) -> Report:
     if order not in (1, 2):
-        raise DifferentiationError("verify: order must be 1 or 2", actual=str(order))
+        raise DifferentiationError("verify: order must be 1 or 2", expected="1 or 2", actual=str(order))
     if domain is not None and domain not in FLOATS:
         raise DifferentiationError(
             f"verify: there is no domain {domain!r}",
@@ -80,10 +104,6 @@ def verify(
             actual=repr(domain),
             fix="leave it out, and one is found by trial",
         )
-    if isinstance(fn, Graph) and (specs or kwargs):
-        raise TraceError("verify: a graph has its types already", expected="verify(graph)", actual="specs with it")
-    # what is printed is no mathematics
-    graph = without_effects(fn if isinstance(fn, Graph) else trace(fn, *specs, **(kwargs or {})))
     started = time.monotonic()
     names = [graph.attrs(i)["name"] for i in graph.inputs]
     if wrt is None:
@@ -92,7 +112,8 @@ def verify(
         if k not in range(len(names)):
             raise DifferentiationError(
                 f"verify: {graph.name} has no argument {k!r}",
-                expected=f"positions of the flattened arguments: {', '.join(f'{n} {name}' for n, name in enumerate(names))}",
+                expected="positions of the flattened arguments: "
+                + ", ".join(f"{position} {name}" for position, name in enumerate(names)),
                 actual=f"wrt={list(wrt)}",
             )
         if not graph.input_types[k].differentiable:
