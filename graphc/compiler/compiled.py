@@ -75,6 +75,13 @@ class Options:
                 actual=repr(name),
                 fix='kernels="llvm", or leave it out; the variable GRAPHC_KERNELS sets it for a process',
             )
+        if name == "llvm" and find_spec("llvmlite") is None:
+            raise UnsupportedError(
+                "kernels in machine code need llvmlite, which is not installed",
+                expected="llvmlite",
+                actual=f"kernels={name!r}" if self.kernels else f"GRAPHC_KERNELS={name}",
+                fix="pip install llvmlite; or do not ask for them, and kernels run by NumPy",
+            )
         return None if name == "none" else name
 
 
