@@ -80,7 +80,7 @@ class Results:
         for k, result in enumerate(self.program.results):
             if not result.owned:
                 continue
-            self._unless_null(f"%object{k}", "failed")
+            self._unless_null(f"%object{k}")
             e.statement(f"%result_at{k} = getelementptr i8, ptr %object{k}, i64 {DATA}")
             e.statement(f"%result{k} = load ptr, ptr %result_at{k}")
 
@@ -125,7 +125,7 @@ class Results:
             e.statement(f"{known} = inttoptr i64 {descr} to ptr")
             e.statement(f"%scalar{k} = call ptr %new_scalar_at(ptr %number{k}, ptr {known}, ptr null)")
             e.statement(f"store ptr %scalar{k}, ptr %made{k}")
-            self._unless_null(f"%scalar{k}", "failed")
+            self._unless_null(f"%scalar{k}")
         count = len(self.program.results)
         if count == 1:
             e.statement(f"%unpacked_at = getelementptr i64, ptr %state, i64 {UNPACKED}")
@@ -137,7 +137,7 @@ class Results:
             e.statement("ret ptr %only")
             e.label("pack")
         e.statement(f"%tuple = call ptr @PyTuple_New(i64 {count})")
-        self._unless_null("%tuple", "failed")
+        self._unless_null("%tuple")
         for k in range(count):
             e.statement(f"%item{k} = load ptr, ptr %made{k}")
             status = f"%{e.fresh('status')}"
@@ -161,10 +161,10 @@ class Results:
             e.statement(f"call void @Py_DecRef(ptr %failed{k})")
         e.statement("ret ptr null")
 
-    def _unless_null(self, pointer: str, otherwise: str) -> None:
-        """Go on unless a pointer is null."""
+    def _unless_null(self, pointer: str) -> None:
+        """Go on unless a pointer is null: then Python has raised an error."""
         e = self.e
         after = e.fresh("next")
         found = e.instruction(f"icmp ne ptr {pointer}, null", BOOL, 1)
-        e.statement(f"br {found!r}, label %{after}, label %{otherwise}")
+        e.statement(f"br {found!r}, label %{after}, label %failed")
         e.label(after)
