@@ -234,8 +234,9 @@ class Emitter:
         """The operand, a Python number as a constant of the model's dtype and lanes."""
         return operand if isinstance(operand, Value) else self.const(operand, model.dtype, model.lanes)
 
-    def splat(self, scalar: Value, lanes: int) -> Value:
+    def splat(self, scalar: Value, lanes: int | None = None) -> Value:
         """A scalar in every lane."""
+        lanes = self.lanes if lanes is None else lanes
         if lanes == 1:
             return scalar
         if not scalar.text.startswith("%"):
