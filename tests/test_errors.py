@@ -206,6 +206,9 @@ PROGRAMS = (
             "graphc.compile([x], [y])"),
     Program("symbols_of_one_name", TypeError, 'a, b = graphc.symbol("x", "f64[]"), graphc.symbol("x", "f64[]")\n'
             "graphc.compile([a], [a * b])"),
+    Program("symbol_dtype", ValueError, 'graphc.symbol("x", "f65[3]")'),
+    Program("gradients_of_arrays", TypeError, "graphc.gradients(np.sum(np.ones(3)), [np.ones(3)])"),
+    Program("gradients_by_one", TypeError, 'x = graphc.symbol("x", "f64[3]")\ngraphc.gradients(np.sum(x), x)'),
     Program("no_symbols", TypeError, "graphc.compile([np.ones(3)], [1.0])"),
     # calls of what was compiled
     Program("wrong_dtype", TypeError, 'f = graphc.compile(np.sin, "f32[3]")\nf(np.ones(3))'),
@@ -228,6 +231,8 @@ PROGRAMS = (
     Program("frame_for_jit", TypeError, "class Frame:\n    def __init__(self, rows):\n        self.rows = rows\n"
             "    def __array__(self, dtype=None, copy=None):\n        return np.array(self.rows)\n"
             "    def __repr__(self):\n        return str(self.rows)\n\ngraphc.jit(np.sin)(Frame([1.0, 2.0]))"),
+    Program("jit_without_function", TypeError, 'graphc.jit("f")'),
+    Program("memory_without_sizes", ValueError, 'f = graphc.compile(np.sin, "f64[n]")\nf.memory(m=3)'),
     Program("unhashable_static", TypeError,
             "graphc.jit(lambda x, axes: x.sum(axes), static_argnums=1)(np.ones(3), [0])"),
     Program("bad_spec", ValueError, 'graphc.trace(np.sin, "f64[3")'),

@@ -26,7 +26,7 @@ from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Loaded, Memory, Plan
 from graphc.text import callbacks_of, constants_of, dump
-from graphc.tracing import stacklevel
+from graphc.tracing import stacklevel, user_locs
 
 if TYPE_CHECKING:
     from graphc.objective import Objective
@@ -233,6 +233,7 @@ class Compiled:
                 f"{self.graph.name}: memory depends on the named sizes{none}",
                 expected=f"memory({', '.join(f'{name}=...' for name in names)})",
                 actual=f"memory({', '.join(f'{name}={size}' for name, size in sizes.items())})",
+                loc=(user_locs() or (None,))[0],
             )
         return self.plan.memory(sizes, self._loaded.arena)
 
