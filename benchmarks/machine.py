@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import streaming
 from benchmarks.harness import ROOT, Settings, environment
 
 COPY_SIZES = (2**18, 2**21, 2**24, 2**26, 2**27, 2**28)
@@ -58,6 +57,8 @@ def copies(size: int) -> tuple[Callable[[], object], ...]:
     The C library's copy, a plain loop of vectors and, where it can be made, one that writes past the cache: any of them
     may be the fastest.
     """
+    from benchmarks import streaming  # graphc with it, whose import is timed in a process that has not yet done so
+
     source = np.ones(size // 16)
     target = np.zeros_like(source)
     ways = partial(np.copyto, target, source), partial(np.negative, source, out=target)

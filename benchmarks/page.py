@@ -43,10 +43,11 @@ METHOD = """\
 - Where a step feeds itself ("fed to itself", training steps), peers may work in place: NumPy, Numba, PyTorch,
   PyTensor and NumExpr do, and graphc and jax donate.
 - Compile latency is measured in fresh processes with empty caches, from the program to its first results, the import
-  of the library left out. A second table has both together, from the import of the library to the first results; the
-  start of Python and the import of NumPy, which are the same for all, are in neither. All libraries have their modules
-  as byte code, graphc too, which is compiled to it before the first process starts, as `pip` does; and the functions
-  that its kernels call, as building it does.
+  of the library left out where nothing else is said; the start of Python and the import of NumPy, which are the same
+  for all, are in no figure. The imports at the top of the page were timed once each, in the processes whose running
+  times are measured: the first of two with one library may have to read its files from the disk. All libraries have
+  their modules as byte code, graphc too, which is compiled to it before the first process starts, as `pip` does; and
+  the functions that its kernels call, as building it does.
 - Peak memory is by how much a fresh process grows during a call, by the system's own count, when all memory that is
   free has been given back to the system before.
 - The copy bandwidth is the best of many copies between two arrays that are in memory already, by the C library, by a
@@ -88,6 +89,13 @@ compile in their first call, it is that of a later one, after their allocators h
 steps in place, write into memory that is there: the buffers bound before, or the arguments.
 """
 
+ERRORS = """\
+The largest error of a result, relative to its largest element, in units of its precision's epsilon. What a step
+replaces is judged relative to how much the step changed it: to round a weight to single precision is hundreds of units
+of a small update, in every library. SciPy's `erf` has no long double, so the reference of Black–Scholes in double
+precision is NumPy's own program: there NumPy has 0, and the others how far they are from it.
+"""
+
 UNEXAMINED = "not examined yet: only the ratio of this run is known"
 """What stands beside a row with a faster peer for which nothing was found by measuring."""
 
@@ -122,7 +130,12 @@ def circumstances(report: Report) -> str:
         *bandwidths,
         ("matrix product", f"{limits['sgemm'] / 1e9:.3g} GFLOP/s float32, {limits['dgemm'] / 1e9:.3g} float64"),
     ]
-    found = [(peer.title, peer.version, seconds(peer.seconds)) for peer in report.peers.values() if not peer.reason]
+    # an import of no time was not measured
+    found = [
+        (peer.title, peer.version, seconds(peer.seconds) if peer.seconds else "")
+        for peer in report.peers.values()
+        if not peer.reason
+    ]
     absent = [f"- {peer.title}: {peer.reason}\n" for peer in report.peers.values() if peer.reason]
     return (
         "## The machine\n\n"
@@ -200,7 +213,9 @@ def two_threads(report: Report) -> str:
         return ""
     lead = (
         "graphc alone, with `GRAPHC_NUM_THREADS` (and the threads of BLAS) 1 and 2, pinned to as many CPUs; batches\n"
-        "are taken in turn. Above 1, two threads are faster. Small kernels run on one thread in either case.\n"
+        "are taken in turn. Above 1, two threads are faster. Small kernels run on one thread in either case. On one\n"
+        "thread a program may take another time here than above, most where its data have some megabytes: it is\n"
+        "another process, and fewer take turns with it.\n"
     )
     headings = ["workload", "one thread", "spread", "two threads", "spread", "gain"]
     if any(cells[-1] for cells in rows):
@@ -278,7 +293,9 @@ def render(report: Report) -> str:
     if report.latency:
         table = by_peer(report.latency, report, "seconds")
         if report.start:
-            table += f"\nWith the import of the library:\n\n{by_peer(report.start, report, 'seconds')}"
+            table += (
+                f"\nFrom the import of the library to the first results:\n\n{by_peer(report.start, report, 'seconds')}"
+            )
         titles = "".join(f"- {row.name}: {row.title}\n" for row in report.latency)
         parts.append(
             f"## Compile latency\n\n{table}\n{titles}{picture('latency', 'Compile latency against operations')}"
@@ -292,8 +309,7 @@ def render(report: Report) -> str:
         table = by_peer(report.memory, report, "bytes")
         parts.append(f"## Peak memory of a call\n\n{lead}{table}\n{''.join(rows)}{picture('memory', 'Peak memory')}")
     if report.rows:
-        lead = "The largest error of a result, relative to its largest element, in units of its precision's epsilon."
-        parts.append(f"## Errors\n\n{lead}\n\n{by_peer(report.rows, report, 'error')}")
+        parts.append(f"## Errors\n\n{ERRORS}\n{by_peer(report.rows, report, 'error')}")
     parts += [missing(report), METHOD]
     return "\n".join(part for part in parts if part)
 

@@ -243,7 +243,7 @@ def run(settings: Settings, peers: list[str], only: list[str], caches: Path, con
             report.rows.append(row)
             report.save(results)
             console.print(tables.row_table(row, report), "")
-    if BASE in peers:
+    if BASE in peers and report.rows:
         report.threads = with_threads(chosen(timed(settings.quick), only), settings, caches)
         report.save(results)
         console.print(tables.threads_table(report), "")

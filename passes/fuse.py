@@ -7,14 +7,14 @@ a fused graph computes is beyond doubt, and forgetting the groups gives the iden
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from graphc.dims import Size
 from graphc.ir import Graph, static_shape
 from graphc.kernels import HALF
 from graphc.ops import TABLE
+from graphc.passes.folds import ROLES, Folds
 from graphc.passes.groups import (
     Axes,
     Fusion,
@@ -29,6 +29,7 @@ from graphc.passes.groups import (
 )
 from graphc.passes.liveness import Liveness
 from graphc.passes.reading import VIEWS, Nodes, behind_markers, read
+from graphc.passes.units import Unit, Units
 
 GIVEN: Final = VIEWS | {"input", "const", "dim", "iota", "pi"}
 # Nodes of a kernel: beyond, registers spill and compiling takes longer than it saves.
@@ -40,9 +41,6 @@ SWEEPS: Final = 4  # folds one after the other: what each of them needs is in me
 SHORT: Final = 128  # elements of a row: a function of one number takes as long as the sum of fewer
 MANY: Final = 256  # rows: fewer are done before another step has begun
 LARGE: Final = 1 << 16  # elements: a second sweep over more of them finds nothing left in the cache
-
-# of a fold in a kernel: over its reduced loops, over the others, or over loops that become the reduced ones
-ROLES: Final = ("reduced", "across", "instead")
 
 
 def fuse(graph: Graph, every: bool = False) -> Fusion:
@@ -56,24 +54,6 @@ def fuse(graph: Graph, every: bool = False) -> Fusion:
     return _Fuser(graph, every).run()
 
 
-@dataclass(slots=True)
-class _Unit:
-    """A kernel under construction, or a single step. `bits` are the numbers merged into it, `before` its ancestors."""
-
-    bits: int
-    before: int
-    nodes: list[int] = field(default_factory=list)
-    domain: tuple[Size, ...] = ()
-    reduced: frozenset[int] | None = None
-    axes: dict[int, Axes] = field(default_factory=dict)
-    across: set[int] = field(default_factory=set)
-    stages: dict[int, int] = field(default_factory=dict)  # how many folds of this kernel a node is known after, if any
-    users: set[int] = field(default_factory=set)
-    kernel: bool = False
-    most: int = LIMIT  # nodes
-    until: int | None = None  # the last position in the graph from which a node may join, once that is decided
-
-
 class _Fuser:
     def __init__(self, graph: Graph, every: bool) -> None:
         self.graph = graph
@@ -81,9 +61,8 @@ class _Fuser:
         self.nodes: Nodes = graph._node
         self.scalars = cheap_scalars(graph)
         self.liveness = Liveness(graph, self.unstored)
-        self.units: list[_Unit] = []
-        self.unit_of: dict[int, int] = {}
-        self.merged: dict[int, int] = {}
+        self.units = Units(self.nodes)
+        self.folds = Folds(graph)
         self.readers: dict[tuple[int, tuple[Size, ...]], list[int]] = {}
         self.refusals: list[Refusal] = []
 
@@ -94,11 +73,11 @@ class _Fuser:
             if kernel_node(self.nodes, i):
                 self.place(i)
             else:
-                self.alone(i)
+                self.units.add(i)
         groups = [
             Group(tuple(sorted(u.nodes)), u.domain, u.reduced or frozenset(), u.axes, frozenset(u.across))
-            for number, u in enumerate(self.units)
-            if u.kernel and number not in self.merged and self.worthwhile(u)
+            for number, u in enumerate(self.units.all)
+            if u.kernel and number not in self.units.merged and self.worthwhile(u)
         ]
         return Fusion(self.graph, tuple(groups), tuple(self.refusals))
 
@@ -106,69 +85,24 @@ class _Fuser:
         """Whether no step computes a node: it is there already, or in the memory of another, or a number."""
         return self.nodes[node]["op"] in GIVEN or node in self.scalars
 
-    def worthwhile(self, unit: _Unit) -> bool:
+    def worthwhile(self, unit: Unit) -> bool:
         """Whether a kernel gains anything: NumPy does a single cheap operation as fast, and without compiling."""
         if len(unit.nodes) > 1 or self.every or self.has_halves(unit.nodes[0]):
             return True
         op = TABLE[self.nodes[unit.nodes[0]]["op"]]
         return op.fold is not None or op.work in (None, "transcendental") or not op.ufunc
 
-    def folds_halves(self, nodes: Iterable[int]) -> bool:
-        """Whether one of the nodes is a fold to half precision."""
-        return any(self.nodes[i]["type"].dtype == HALF for i in nodes if self.fold_of(i))
-
     def has_halves(self, node: int) -> bool:
         """Whether an op computes with half precision, which NumPy takes apart by integer operations."""
         return any(self.nodes[i]["type"].dtype == HALF for i in (node, *self.nodes[node]["args"]))
-
-    # dependencies
-
-    def unit(self, node: int) -> int | None:
-        """The unit that computes what `node` shows; None for inputs, constants and sizes."""
-        while self.nodes[node]["op"] in VIEWS:
-            node = self.nodes[node]["args"][0]
-        found = self.unit_of.get(node)
-        return None if found is None else self.current(found)
-
-    def current(self, number: int) -> int:
-        """The unit that one has been merged into, or itself."""
-        while number in self.merged:
-            number = self.merged[number]
-        return number
-
-    def operand_units(self, node: int) -> set[int]:
-        return {u for a in self.nodes[node]["args"] if (u := self.unit(a)) is not None}
-
-    def alone(self, node: int) -> int:
-        """A unit of its own for a node, after everything that it reads."""
-        number = len(self.units)
-        unit = _Unit(1 << number, 0, [node])
-        self.units.append(unit)
-        self.unit_of[node] = number
-        for u in self.operand_units(node) - {number}:
-            unit.before |= self.units[u].bits | self.units[u].before
-            self.units[u].users.add(number)
-        return number
-
-    def depends(self, later: int, earlier: int) -> bool:
-        return bool(self.units[later].before & self.units[earlier].bits)
-
-    def gain(self, number: int, before: int) -> None:
-        """Let a unit come after more of the others, and with it what comes after the unit."""
-        stack = [number]
-        while stack:
-            unit = self.units[stack.pop()]
-            if before & ~unit.before:
-                unit.before |= before
-                stack.extend(map(self.current, unit.users))
 
     # joining
 
     def place(self, node: int) -> None:
         """Put a node into the kernel of one of its operands, merging kernels if that helps, or begin another."""
-        operands = self.operand_units(node)
+        operands = self.units.operands(node)
         for number in sorted(operands, reverse=True):
-            if not self.units[number].kernel:
+            if not self.units.all[number].kernel:
                 continue
             axes = self.fit(node, number, operands - {number})
             if isinstance(axes, str):
@@ -182,17 +116,17 @@ class _Fuser:
 
     def fit(self, node: int, number: int, others: set[int]) -> Axes | str:
         """The axes that the node, which reads `others` too, would have in a kernel; or why it cannot join."""
-        unit = self.units[number]
+        unit = self.units.all[number]
         if self.full(node, unit):
             return f"the kernel has {len(unit.nodes)} nodes already"
         for u in others:
-            if self.depends(u, number):
+            if self.units.depends(u, number):
                 return "another step between the two needs the kernel's results first"
-        fold = self.fold_of(node)
+        fold = self.folds.of(node)
         stage = self.stage(node, unit)
         if fold is not None and (stage >= SWEEPS or (stage >= 2 and self.heavy(unit) > 1)):
             return "another sweep would compute again what others have computed"
-        axes = self.fold_axes(node, unit) if fold is not None else self.element_axes(node, number)
+        axes = self.folds.axes(node, unit) if fold is not None else self.element_axes(node, number)
         if isinstance(axes, str) or fold is not None:
             return axes
         if unit.reduced is not None and stage:
@@ -202,7 +136,7 @@ class _Fuser:
                 return "a function of the sums of short rows is faster for many rows at once"
         return axes
 
-    def full(self, node: int, unit: _Unit) -> bool:
+    def full(self, node: int, unit: Unit) -> bool:
         """Whether a kernel takes no more nodes: what it leaves to others should be few values."""
         if len(unit.nodes) < NEAR:
             return False
@@ -216,7 +150,7 @@ class _Fuser:
                 unit.most, unit.until = MOST, position + len(near) + far.index(min(far))
         return position >= unit.until or len(unit.nodes) >= unit.most
 
-    def one_at_a_time(self, node: int, unit: _Unit, axes: Axes) -> bool:
+    def one_at_a_time(self, node: int, unit: Unit, axes: Axes) -> bool:
         """Whether a transcendental function would be computed once for each of many short rows."""
         assert unit.reduced is not None
         work = TABLE[self.nodes[node]["op"]].work
@@ -227,7 +161,7 @@ class _Fuser:
         rows = math.prod(d if isinstance(d, int) else MANY for k, d in enumerate(unit.domain) if k not in unit.reduced)
         return row < SHORT and rows >= MANY
 
-    def stage(self, node: int, unit: _Unit) -> int:
+    def stage(self, node: int, unit: Unit) -> int:
         """After how many folds of the kernel, one after the other, the node's operands are known."""
         stage = 0
         for a in self.nodes[node]["args"]:
@@ -236,13 +170,13 @@ class _Fuser:
             stage = max(stage, unit.stages.get(a, 0))
         return stage
 
-    def know(self, node: int, unit: _Unit) -> None:
+    def know(self, node: int, unit: Unit) -> None:
         """Note after how many folds a node is known."""
-        stage = self.stage(node, unit) + (self.fold_of(node) is not None)
+        stage = self.stage(node, unit) + (self.folds.of(node) is not None)
         if stage:
             unit.stages[node] = stage
 
-    def heavy(self, unit: _Unit) -> int:
+    def heavy(self, unit: Unit) -> int:
         """How many transcendental functions are computed at each point of the reduced loops."""
         assert unit.reduced is not None
         return sum(
@@ -250,11 +184,7 @@ class _Fuser:
             for i, axes in unit.axes.items()
         )
 
-    def uses_folds(self, unit: _Unit) -> bool:
-        """Whether a node of the kernel needs the result of a fold."""
-        return any(stage > 1 or self.fold_of(i) is None for i, stage in unit.stages.items())
-
-    def sweeps_again(self, unit: _Unit, axes: Axes) -> bool:
+    def sweeps_again(self, unit: Unit, axes: Axes) -> bool:
         """Whether a node would walk a whole large array again after a reduction of it to one number."""
         assert unit.reduced is not None
         shape = static_shape(unit.domain)
@@ -262,82 +192,9 @@ class _Fuser:
         whole = all(k in unit.reduced or d == 1 for k, d in enumerate(unit.domain))
         return varies and whole and shape is not None and math.prod(shape) > LARGE
 
-    def fold_axes(self, node: int, unit: _Unit) -> Axes | str:
-        data = self.nodes[node]
-        attrs = dict(data["attrs"])
-        operand = data["args"][0]
-        shape = self.nodes[operand]["type"].shape
-        own = unit.axes.get(behind_markers(self.nodes, operand))
-        if own is None or self.nodes[behind_markers(self.nodes, operand)]["type"].shape != shape:
-            return "it folds a rearranged result of the kernel"
-        over = loops_along(own, attrs["axes"])
-        role = self.role(node, unit, over, own)
-        return role if role not in ROLES else self.folded(own, attrs)
-
-    def role(self, node: int, unit: _Unit, over: frozenset[int], own: Axes) -> str:
-        """What `node`, a fold over some loops of a value with these axes, would be in a kernel; or why it cannot be."""
-        loops = {k for k, d in enumerate(unit.domain) if d != 1}
-        named = {loop for loop in own if loop is not None}
-        if not over:
-            return "it folds over no loop of the kernel"
-        reduced = unit.reduced
-        if reduced is None:
-            if named != loops:
-                return "it folds what not all loops of the kernel run along"
-            return "reduced" if not any(self.lower(unit, i) for i in unit.nodes) else "the kernel has other axes"
-        if named == loops and over == reduced:
-            return "reduced"
-        last = max(loops)
-        rest = loops - reduced
-        if self.folds_halves((node, *unit.nodes)):
-            # what goes across is stored as it was added up, and half precision is not added up in
-            return "folds of half precision run over the same loops"
-        if over != rest or not rest or named not in (loops, rest):
-            return "the kernel folds over other loops"
-        if last in reduced:
-            return "across"
-        if named == loops and not unit.across and all(self.unread(unit, i) for i in unit.nodes if self.fold_of(i)):
-            return "instead"
-        return "the kernel folds over other loops, and uses the results"
-
-    def fold_of(self, node: int) -> str | None:
-        return TABLE[self.nodes[node]["op"]].fold
-
-    def unread(self, unit: _Unit, node: int) -> bool:
-        """Whether no other node of the kernel reads this one."""
-        inside = set(unit.nodes)
-        stack = [node]
-        while stack:
-            for user in self.graph.successors(stack.pop()):
-                if user in inside:
-                    return False
-                if self.nodes[user]["op"] in VIEWS:
-                    stack.append(user)
-        return True
-
-    def take(self, unit: _Unit, node: int, role: str, over: frozenset[int]) -> None:
-        """Note what a fold is in the kernel."""
-        if role == "across":
-            unit.across.add(node)
-            return
-        if role == "instead":
-            unit.across = {i for i in unit.nodes if self.fold_of(i)}
-            unit.across.discard(node)
-        unit.reduced = over
-
-    def lower(self, unit: _Unit, node: int) -> bool:
-        """Whether the node is the same along one of the kernel's loops."""
-        return set(unit.axes[node]) - {None} != {k for k, d in enumerate(unit.domain) if d != 1}
-
-    @staticmethod
-    def folded(own: Axes, attrs: Mapping[str, Any]) -> Axes:
-        if attrs["keepdims"]:
-            return tuple(None if a in attrs["axes"] else loop for a, loop in enumerate(own))
-        return tuple(loop for a, loop in enumerate(own) if a not in attrs["axes"])
-
     def element_axes(self, node: int, number: int) -> Axes | str:
         """Axes that follow from where the node reads the kernel's values; the whole domain is tried first."""
-        unit = self.units[number]
+        unit = self.units.all[number]
         shape = self.nodes[node]["type"].shape
         candidates = []
         if shape == unit.domain:
@@ -358,12 +215,12 @@ class _Fuser:
         data = self.nodes[operand]
         if data["op"] in VIEWS:
             return False
-        unit = self.units[number]
+        unit = self.units.all[number]
         if operand in unit.axes:
             return len(data["type"].shape) == len(whole) and unit.axes[operand] == whole and operand not in unit.across
-        return self.unit(operand) != number
+        return self.units.of(operand) != number
 
-    def derived_axes(self, node: int, unit: _Unit) -> Axes | None:
+    def derived_axes(self, node: int, unit: Unit) -> Axes | None:
         shape = self.nodes[node]["type"].shape
         rank = len(shape)
         own: list[int | None] = [None] * rank
@@ -389,11 +246,11 @@ class _Fuser:
 
     def reads_in_place(self, node: int, number: int, axes: Axes) -> bool:
         """Whether every value that a node with these axes takes from a kernel is the one of the same iteration."""
-        unit = self.units[number]
+        unit = self.units.all[number]
         loops = len(unit.domain)
         for a in self.nodes[node]["args"]:
             found = read(self.nodes, a, operand_index(self.nodes, node, a, axes, loops), loops)
-            if self.unit(found.root) != number:
+            if self.units.of(found.root) != number:
                 continue
             own = unit.axes.get(found.root)
             if own is None or found.root in unit.across or not in_place(found, own):
@@ -401,29 +258,25 @@ class _Fuser:
         return True
 
     def join(self, node: int, number: int, axes: Axes) -> None:
-        unit = self.units[number]
+        unit = self.units.all[number]
         data = self.nodes[node]
-        if TABLE[data["op"]].fold is not None:
+        if self.folds.of(node) is not None:
             own = unit.axes[behind_markers(self.nodes, data["args"][0])]
             over = loops_along(own, dict(data["attrs"])["axes"])
-            self.take(unit, node, self.role(node, unit, over, own), over)
+            self.folds.note(unit, node, self.folds.role(node, unit, over, own), over)
         self.enter(node, number, axes)
 
     def enter(self, node: int, number: int, axes: Axes) -> None:
         """Make the node one of a kernel's, which then comes after all that the node reads."""
-        unit = self.units[number]
+        unit = self.units.all[number]
         self.know(node, unit)
-        unit.nodes.append(node)
         unit.axes[node] = axes
-        self.unit_of[node] = number
         self.register(node, number)
-        for u in self.operand_units(node) - {number}:
-            self.units[u].users.add(number)
-            self.gain(number, self.units[u].bits | self.units[u].before)
+        self.units.enter(node, number)
 
     def register(self, node: int, number: int) -> None:
         """Remember which arrays the kernel reads, for kernels beside it that read the same."""
-        domain = self.units[number].domain
+        domain = self.units.all[number].domain
         for root in self.roots(node):
             known = self.readers.setdefault((root, domain), [])
             if number not in known:
@@ -440,7 +293,7 @@ class _Fuser:
     def begin(self, node: int) -> None:
         """A new kernel, or one that already reads the same array over the same loops."""
         data = self.nodes[node]
-        fold = TABLE[data["op"]].fold
+        fold = self.folds.of(node)
         domain = self.nodes[data["args"][0]]["type"].shape if fold is not None else data["type"].shape
         whole = whole_axes(domain)
         if fold is None:
@@ -449,65 +302,64 @@ class _Fuser:
             attrs = dict(data["attrs"])
             over = loops_along(whole, attrs["axes"])
             if not over:
-                self.alone(node)
+                self.units.add(node)
                 return
-            axes, reduced = self.folded(whole, attrs), over
+            axes, reduced = self.folds.left(whole, attrs), over
         number = self.beside(node, domain, reduced, whole)
         if number is None:
-            number = self.alone(node)
-            unit = self.units[number]
-            unit.kernel, unit.domain, unit.reduced = True, domain, reduced
+            number = self.units.add(node)
+            unit = self.units.all[number]
+            unit.kernel, unit.most, unit.domain, unit.reduced = True, LIMIT, domain, reduced
             unit.axes[node] = axes
             self.know(node, unit)
             self.register(node, number)
             return
-        unit = self.units[number]
+        unit = self.units.all[number]
         if reduced is not None:
-            self.take(unit, node, self.role(node, unit, reduced, whole), reduced)
+            self.folds.note(unit, node, self.folds.role(node, unit, reduced, whole), reduced)
         self.enter(node, number, axes)
 
     def beside(self, node: int, domain: tuple[Size, ...], reduced: frozenset[int] | None, whole: Axes) -> int | None:
         """A kernel over the same loops that reads one of the node's arrays, and is no ancestor of the node's."""
-        operands = self.operand_units(node)
+        operands = self.units.operands(node)
         for root in self.roots(node):
             for known in reversed(self.readers.get((root, domain), ())[-8:]):
-                number = self.current(known)
-                unit = self.units[number]
+                number = self.units.current(known)
+                unit = self.units.all[number]
                 if number in operands or self.full(node, unit):
                     continue
-                if reduced is not None and self.role(node, unit, reduced, whole) not in ROLES:
+                if reduced is not None and self.folds.role(node, unit, reduced, whole) not in ROLES:
                     continue
-                if any(self.depends(u, number) for u in operands):
+                if any(self.units.depends(u, number) for u in operands):
                     continue
                 return number
         return None
 
     def merge(self, into: int, other: int, node: int) -> None:
         """Make one kernel of two that `node` reads, if they run over the same loops and neither needs the other."""
-        a, b = self.units[into], self.units[other]
+        a, b = self.units.all[into], self.units.all[other]
         if not b.kernel or a.domain != b.domain or self.full(node, b):
             return
         if len(a.nodes) + len(b.nodes) > max(a.most, b.most):
             return
-        turned: _Unit | None = None
+        turned: Unit | None = None
         if a.reduced is not None and b.reduced is not None and a.reduced != b.reduced:
-            turned = a if self.turns(a, b, node) else b if self.turns(b, a, node) else None
+            turned = a if self.folds.turns(a, b, node) else b if self.folds.turns(b, a, node) else None
             if turned is None:
                 return
         if (a.reduced is None) != (b.reduced is None):
             plain = a if a.reduced is None else b
-            if any(self.lower(plain, i) for i in plain.nodes):
+            if any(self.folds.lower(plain, i) for i in plain.nodes):
                 return
         # `node` has joined `into`: it reads `other`, and may be all that does
-        apart = not (self.depends(into, other) or self.depends(other, into))
-        if not apart and not self.only_by(node, into, other):
+        apart = not (self.units.depends(into, other) or self.units.depends(other, into))
+        if not apart and not self.units.only_by(node, into, other):
             return
-        if self.fold_of(node) is None and not self.reads_in_place(node, other, a.axes[node]):
+        if self.folds.of(node) is None and not self.reads_in_place(node, other, a.axes[node]):
             return
         if turned is not None:
-            turned.across = {i for i in turned.nodes if self.fold_of(i)}
+            turned.across = {i for i in turned.nodes if self.folds.of(i)}
             turned.reduced = a.reduced if turned is b else b.reduced
-        a.nodes += b.nodes
         a.most = max(a.most, b.most)
         a.until = max((u.until for u in (a, b) if u.until is not None), default=None)
         a.across |= b.across
@@ -515,44 +367,9 @@ class _Fuser:
         a.axes.update(b.axes)
         self.know(node, a)
         a.reduced = a.reduced if a.reduced is not None else b.reduced
-        a.bits |= b.bits
-        a.users |= b.users
-        self.merged[other] = into
-        b.users.clear()
-        a.users.discard(into)
-        a.before &= ~a.bits
-        self.gain(into, b.before & ~a.bits)
-        for user in {self.current(user) for user in a.users}:
-            if user != into:
-                self.gain(user, a.bits | a.before)
-
-    def turns(self, unit: _Unit, other: _Unit, node: int) -> bool:
-        """Whether all folds of a kernel can become folds across in another one, which folds over the other loops."""
-        assert unit.reduced is not None
-        assert other.reduced is not None
-        loops = {k for k, d in enumerate(unit.domain) if d != 1}
-        rest = loops - other.reduced
-        if unit.across or self.uses_folds(unit) or unit.reduced != rest or max(loops) not in other.reduced:
-            return False
-        if self.folds_halves(unit.nodes):
-            return False
-        return all(self.unread(unit, i) for i in unit.nodes if self.fold_of(i)) and self.fold_of(node) is None
-
-    def only_by(self, node: int, into: int, other: int) -> bool:
-        """Whether `into` comes after `other` only because `node` reads it."""
-        if self.depends(other, into):
-            return False
-        bits = self.units[other].bits
-        for member in self.units[into].nodes:
-            for u in self.operand_units(member) - {into}:
-                if u == other:
-                    if member != node:
-                        return False
-                elif self.units[u].before & bits:
-                    return False
-        return True
+        self.units.merge(into, other)
 
     def refuse(self, node: int, number: int, why: str) -> None:
         for a in self.nodes[node]["args"]:
-            if self.unit(a) == number:
+            if self.units.of(a) == number:
                 self.refusals.append(Refusal(a, node, why))

@@ -15,12 +15,11 @@ from graphc.ops import TABLE
 from graphc.passes.donation import Donations, fallible_first
 from graphc.passes.groups import Group, cheap_scalars
 from graphc.passes.lowering import lower
-from graphc.passes.reading import VIEWS
+from graphc.passes.reading import VIEWS, Nodes
 from graphc.plan import Plan, Range, Step, nbytes
 
 SOURCES = frozenset({"input", "const"})
 EXTREMA = {"reduce_max": "maximum", "reduce_min": "minimum", "argmax": "argmax", "argmin": "argmin"}
-Nodes = Mapping[int, dict[str, Any]]
 
 
 def plan(graph: Graph, overwrite: bool = True, groups: Sequence[Group] = (), traced: Graph | None = None) -> Plan:

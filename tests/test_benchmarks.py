@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
 import weakref
@@ -44,6 +45,18 @@ def test_a_ratio_compares_within_a_round() -> None:
     """The machine slowed down tenfold in the last rounds: medians alone would say 2 or 20."""
     base, times = [1.0, 1.0, 10.0, 10.0, 10.0], [2.0, 2.0, 20.0, 20.0, 20.0]
     assert ratio(times, base) == 2.0
+
+
+# --- imports
+
+
+def test_a_worker_has_loaded_no_library_before_it_times_the_import() -> None:
+    code = (
+        "import sys, benchmarks.worker as worker; worker.timed(True), worker.compiled(True)\n"
+        f"print(*sorted({{*{[entry.module for entry in PEERS.values()]!r}, 'llvmlite', 'scipy'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=harness.ROOT)
+    assert done.stdout.split() == ["numpy"]
 
 
 # --- taking turns

@@ -76,6 +76,9 @@ def options(x, *, backend=1.0, exact_order=1.0):
 
 def named(*, w, x):
     return np.sum(w * x)
+
+def root(x):
+    return np.sqrt(-x)
 '''
 
 
@@ -229,7 +232,7 @@ def test_the_exit_code_is_the_verdict(
     verdict: str, code: int, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = types.ModuleType("graphc.verification")
-    room.verify = lambda fn, *specs, order=2: Report(verdict)  # type: ignore[attr-defined]
+    room.verify = lambda fn, **options: Report(verdict)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "graphc.verification", room)
     done = call("verify", "model:tidy", "--args", "f64[3]", "--json", "report.json")
     assert done.exit_code == code
@@ -243,6 +246,30 @@ def test_verify(call: Callable[..., Any]) -> None:
     done = call("verify", "model:tidy", "--args", "f64[]", "--order", "1")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("tidy: proved")
+
+
+def test_verify_by_some_inputs_without_edges(call: Callable[..., Any]) -> None:
+    specs = ['{"w": "f64[n]", "b": "f64[]"}', "f64[n]"]
+    done = call("verify", "model:linear", "--args", *specs, "--order", "1", "--json", "r.json")
+    report = json.loads(Path("r.json").read_text())
+    assert {entry["inputs"][0] for entry in report["entries"]} == {"p_b", "p_w", "x"}
+    assert report["edges"]
+    words = ["--wrt", "x", "--wrt", "p_b", "--no-edges", "--size", "n=3", "--points", "2", "--budget", "0"]
+    done = call("verify", "model:linear", "--args", *specs, "--order", "1", *words, "--json", "r.json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(Path("r.json").read_text())
+    assert {entry["inputs"][0] for entry in report["entries"]} == {"p_b", "x"}
+    assert not report["edges"]
+
+
+def test_the_domain_of_verify(call: Callable[..., Any]) -> None:
+    """Where the function has no values, nothing can be found out."""
+    for domain, code in (("real", 0), ("positive", 2)):
+        done = call("verify", "model:root", "--args", "f64[]", "--order", "1", "--no-edges", "--domain", domain)
+        assert done.exit_code == code, done.stdout
+    done = call("verify", "model:root", "--args", "f64[]", "--domain", "positiv")
+    assert done.exit_code == 1
+    assert "there is no domain 'positiv'" in done.stderr
 
 
 def test_verify_leaves_the_functions_keywords_to_the_function(call: Callable[..., Any]) -> None:
@@ -325,6 +352,7 @@ TYPERS_OWN = {"no_args", "unknown_option", "unknown_format", "unknown_command", 
         ("missing_array", ["run", "model:tidy", "--args", "x.npy"]),
         ("bad_ending", ["run", "model:tidy", "--args", "f64[3]", "--out", "x.txt"]),
         ("bad_order", ["verify", "model:tidy", "--args", "f64[3]", "--order", "0"]),
+        ("unknown_input", ["verify", "model:loss", "--args", "f64[2,3]", "f64[3]", "--wrt", "v"]),
         ("order_too_high", ["verify", "model:tidy", "--args", "f64[3]", "--order", "3"]),
     ],
 )

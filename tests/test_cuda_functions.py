@@ -14,8 +14,8 @@ from graphc.backends.numpy.llvm.values import F32, F64
 from graphc.ir import TensorType
 from graphc.ops import TABLE
 from tests.cuda_emulation import COMPILER, Emulator
+from tests.op_kernels import one_node
 from tests.test_cuda_kernels import op_case
-from tests.test_kernels import one_node
 from tests.vector_functions import ROWS, reference
 
 pytestmark = [

@@ -45,8 +45,19 @@ from graphc.ops.record import Op
 from graphc.verification.cases import samples
 from graphc.verification.rules import installed
 from tests.cuda_emulation import COMPILER, ORDERS, Case, Emulator, placed
+from tests.op_kernels import (
+    ELEMENTWISE,
+    FOLDS,
+    assert_near,
+    dtypes_of,
+    elementwise_rows,
+    fold_operand,
+    kernel_of,
+    meant,
+    one_node,
+)
 from tests.random_programs import DIVISION, draw
-from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, kernel_of, meant, numbers, one_node
+from tests.test_kernels import PROGRAMS
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX"),
@@ -258,24 +269,6 @@ def has_repeated_total(trial: Trial) -> bool:
 # --- the op table -----------------------------------------------------------------------------------------------
 
 
-def elementwise_rows(op: Op) -> Iterator[tuple[Any, Any, list[Array]]]:
-    """Every pair of special numbers, at every dtype and attribute."""
-    arity = len(op.domains)
-    for dtype in dtypes_of(op, arity):
-        line = numbers(dtype)
-        first = numbers(np.dtype(np.bool_)) if op.name == "where" else line
-        shapes = [(-1, *(1,) * (arity - 1 - k)) for k in range(arity)]
-        operands = [np.ascontiguousarray((first if k == 0 else line).reshape(shape)) for k, shape in enumerate(shapes)]
-        for attrs in {str(dict(s.attrs)): dict(s.attrs) for s in samples(op)}.values() or [{}]:
-            try:
-                graph = one_node(op, [TensorType(o.shape, o.dtype) for o in operands], attrs)
-            except graphc.errors.GraphcError:
-                continue
-            if attrs.get("dtype", dtype).kind in "iu" and dtype.kind == "f":
-                operands = [np.nan_to_num(o, posinf=5, neginf=-5).clip(-100, 100) for o in operands]
-            yield graph, attrs, operands
-
-
 def check_op(op: Op, rows: Sequence[tuple[Any, Any, list[Array]]], emulator: Emulator, cases: Sequence[Case]) -> None:
     for (graph, attrs, operands), case in zip(rows, cases, strict=True):
         expected, ulps = meant(op, operands, attrs, graph.output_types[0].dtype)
@@ -326,13 +319,7 @@ def test_folds_mean_what_numpy_means(op: Op, tmp_path: Path) -> None:
     for dtype in dtypes_of(op, 1):
         for shape, axes in FOLD_SHAPES:
             attrs = {"axes": axes, "keepdims": False}
-            operand = (
-                rng.normal(size=shape).astype(dtype)
-                if dtype.kind == "f"
-                else rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
-            )
-            if op.fold == "prod" and dtype.kind == "f":
-                operand = 1 + operand / 1000
+            operand = fold_operand(rng, op, shape, dtype)
             try:
                 graph = one_node(op, [TensorType(shape, dtype)], attrs)
             except graphc.errors.ShapeError:

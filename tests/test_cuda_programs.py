@@ -24,8 +24,9 @@ from graphc.passes import pipeline
 from graphc.passes.fuse import fuse
 from graphc.passes.plan import plan as make_plan
 from tests.cuda_emulation import COMPILER, Emulator, placed
+from tests.op_kernels import dtypes_of, one_node
 from tests.test_cuda_kernels import SMALL
-from tests.test_kernels import dtypes_of, leaves, one_node
+from tests.test_kernels import leaves
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: install g++, or set CXX")
 

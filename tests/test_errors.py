@@ -204,6 +204,11 @@ PROGRAMS = (
     # expressions
     Program("symbol_not_listed", TypeError, 'x = graphc.symbol("x", "f64[3]")\ny = graphc.symbol("y", "f64[3]")\n'
             "graphc.compile([x], [y])"),
+    Program("symbols_of_one_name", TypeError, 'a, b = graphc.symbol("x", "f64[]"), graphc.symbol("x", "f64[]")\n'
+            "graphc.compile([a], [a * b])"),
+    Program("symbol_dtype", ValueError, 'graphc.symbol("x", "f65[3]")'),
+    Program("gradients_of_arrays", TypeError, "graphc.gradients(np.sum(np.ones(3)), [np.ones(3)])"),
+    Program("gradients_by_one", TypeError, 'x = graphc.symbol("x", "f64[3]")\ngraphc.gradients(np.sum(x), x)'),
     Program("no_symbols", TypeError, "graphc.compile([np.ones(3)], [1.0])"),
     # calls of what was compiled
     Program("wrong_dtype", TypeError, 'f = graphc.compile(np.sin, "f32[3]")\nf(np.ones(3))'),
@@ -217,15 +222,29 @@ PROGRAMS = (
     Program("wrong_names", TypeError,
             'f = graphc.compile(lambda x, y: x - y, "f64[3]", "f64[3]")\nf(x=np.ones(3), y=np.ones(3))'),
     Program("text_argument", TypeError, 'f = graphc.compile(np.sin, "f64[3]")\nf("abc")'),
+    Program("ragged_argument", ValueError, 'f = graphc.compile(np.sin, "f64[n,2]")\nf([[1.0, 2.0], [3.0]])'),
+    Program("position", IndexError, "@graphc.jit\ndef look_up(table, codes):\n    return np.log(table)[codes]\n\n"
+            "look_up(np.ones(3), np.array([0, 3]))"),
+    Program("float_position", TypeError, 'graphc.trace(lambda x, i: x[i], "f64[3]", "f64[]")'),
     Program("guard", ValueError, 'f = graphc.compile(lambda x: x[2:4], "f64[n]")\nf(np.ones(3))'),
     Program("text_for_jit", TypeError, 'graphc.jit(lambda x: x)("abc")'),
+    Program("frame_for_jit", TypeError, "class Frame:\n    def __init__(self, rows):\n        self.rows = rows\n"
+            "    def __array__(self, dtype=None, copy=None):\n        return np.array(self.rows)\n"
+            "    def __repr__(self):\n        return str(self.rows)\n\ngraphc.jit(np.sin)(Frame([1.0, 2.0]))"),
+    Program("jit_without_function", TypeError, 'graphc.jit("f")'),
+    Program("memory_without_sizes", ValueError, 'f = graphc.compile(np.sin, "f64[n]")\nf.memory(m=3)'),
     Program("unhashable_static", TypeError,
             "graphc.jit(lambda x, axes: x.sum(axes), static_argnums=1)(np.ones(3), [0])"),
     Program("bad_spec", ValueError, 'graphc.trace(np.sin, "f64[3")'),
     Program("bad_dtype", ValueError, 'graphc.trace(np.sin, "float64[3]")'),
+    Program("unknown_dtype", ValueError, 'graphc.trace(np.sin, "f65[3]")'),
+    Program("complex_dtype", ValueError, 'graphc.trace(np.sin, "complex128[3]")'),
     Program("dtype_as_spec", TypeError, "graphc.trace(np.sin, np.float64)"),
     Program("python_type_as_spec", TypeError, "graphc.trace(np.sin, float)"),
     Program("objects", TypeError, "graphc.trace(np.sin, np.array([None]))"),
+    Program("verify_argument", TypeError, 'graphc.verify(np.sin, "f64[]", wrt=[1])'),
+    Program("verify_domain", TypeError, 'graphc.verify(np.log, "f64[]", domain="positiv")'),
+    Program("verify_size", ValueError, 'graphc.verify(np.sum, "f64[n]", env={"m": 3})'),
     Program("bad_backend", TypeError, 'graphc.compile(np.sin, "f64[]", backend="torch")'),
 )  # fmt: skip
 

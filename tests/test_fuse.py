@@ -182,3 +182,6 @@ def test_an_unknown_generator_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         graphc.compile(np.exp, "f64[n]", kernels="cuda")
     monkeypatch.setenv("GRAPHC_KERNELS", "none")
     assert graphc.compile(np.exp, "f64[n]").fusion.groups == ()
+    monkeypatch.setenv("GRAPHC_KERNELS", "cuda")
+    with pytest.raises(graphc.errors.UnsupportedError, match="the variable GRAPHC_KERNELS is 'cuda'"):
+        graphc.compile(np.exp, "f64[n]")

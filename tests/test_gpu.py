@@ -27,12 +27,13 @@ from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.verification.cases import cases, rounded
 from graphc.verification.rules import installed
+from tests.op_kernels import ELEMENTWISE, FOLDS, assert_near, dtypes_of, elementwise_rows, fold_operand, meant, one_node
 from tests.random_programs import DIVISION, draw
-from tests.test_cuda_kernels import deviations, elementwise_rows, far_from_zero, gradient_of_weights, with_weights
+from tests.test_cuda_kernels import deviations, far_from_zero, gradient_of_weights, with_weights
 from tests.test_cuda_products import AS_IT_IS, COPIED, LAYOUTS, operand
 from tests.test_half import EXACT as HALF_EXACT
 from tests.test_half import near_halves
-from tests.test_kernels import ELEMENTWISE, FOLDS, PROGRAMS, assert_near, dtypes_of, leaves, meant, one_node
+from tests.test_kernels import PROGRAMS, leaves
 
 pytestmark = [
     pytest.mark.gpu,
@@ -75,13 +76,7 @@ def test_folds_mean_what_numpy_means(op: Op, cp: Any) -> None:
     for dtype in dtypes_of(op, 1):
         for shape, axes in FOLD_SHAPES:
             attrs = {"axes": axes, "keepdims": False}
-            operand = (
-                rng.normal(size=shape).astype(dtype)
-                if dtype.kind == "f"
-                else rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
-            )
-            if op.fold == "prod" and dtype.kind == "f":
-                operand = 1 + operand / 10_000
+            operand = fold_operand(rng, op, shape, dtype)
             try:
                 graph = one_node(op, [TensorType(shape, dtype)], attrs)
             except ShapeError:

@@ -33,7 +33,8 @@ from graphc.kernels import (
 from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from tests.cuda_emulation import COMPILER, Case, Emulator
-from tests.test_kernels import LAYOUTS, MACHINES, PROGRAMS, RUNNERS, leaves, one_node, run
+from tests.op_kernels import one_node
+from tests.test_kernels import LAYOUTS, MACHINES, PROGRAMS, RUNNERS, leaves, run
 
 pytestmark = [pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 

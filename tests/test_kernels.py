@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -11,16 +11,23 @@ import pytest
 import graphc
 from graphc.backends.numpy import blocked
 from graphc.backends.numpy.llvm import generator, machine
-from graphc.ir import Builder, Graph, TensorType
-from graphc.kernels import KERNEL_DTYPES, Kernel
+from graphc.ir import Graph, TensorType
 from graphc.ops import TABLE
 from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
-from graphc.ops.world import GraphWorld, Value
-from graphc.passes.groups import Group, cheap_scalars
-from graphc.passes.lowering import lower
 from graphc.verification.cases import samples
 from tests.made_kernels import parts_of
+from tests.op_kernels import (
+    ELEMENTWISE,
+    FOLDS,
+    assert_near,
+    dtypes_of,
+    elementwise_rows,
+    fold_operand,
+    kernel_of,
+    meant,
+    one_node,
+)
 
 RNG = np.random.default_rng(5)
 GENERATORS: dict[str, Callable[..., Any]] = {"llvm": generator.load, "ufunc": blocked.load}
@@ -36,56 +43,6 @@ RUNNERS: dict[str, Callable[..., Any]] = {
     "ufunc": blocked.load,
 }
 FOREIGN = {"avx512": machine.X86_AVX512, "neon": machine.ARM_NEON}
-ELEMENTWISE = [op for op in TABLE.values() if op.kernel is not None]
-FOLDS = [op for op in TABLE.values() if op.fold is not None]
-# numbers at which floats differ from reals, and at which functions turn
-FLOATS = np.array(
-    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, -3.0, 0.1, 1e-3, 40.0, -40.0, 88.5, -104.0, 710.0, -746.0, 1e-300,
-     -1e-320, 1e300, np.inf, -np.inf, np.nan, 1e-38, 1e-45, 3e38, 1e7, -1e9, 0.7853981633974483, 1.5707963]
-)  # fmt: skip
-WHOLE = (0, 1, -1, 2, 3, 5, -7, 31, 63, 64, 100, -128, 127, -(2**31), 2**31 - 1, -(2**63), 2**63 - 1)
-
-
-def numbers(dtype: np.dtype[Any]) -> Any:
-    if dtype.kind == "f":
-        with np.errstate(all="ignore"):
-            return FLOATS.astype(dtype)
-    if dtype.kind == "b":
-        return np.array([True, False, True])
-    limits = np.iinfo(dtype)
-    return np.array([w for w in WHOLE if limits.min <= w <= limits.max], dtype)
-
-
-def one_node(op: Op, types: list[TensorType], attrs: dict[str, Any]) -> Graph:
-    builder = Builder("one")
-    world = GraphWorld(builder)
-    operands = [Value(world, builder.input(f"x{k}", t)) for k, t in enumerate(types)]
-    result = world.apply(op.name, operands, **attrs)
-    return builder.finish([result.id])
-
-
-def kernel_of(graph: Graph) -> Kernel:
-    """The kernel of the one node of a graph."""
-    node = graph.outputs[0]
-    data = graph._node[node]
-    op = TABLE[data["op"]]
-    if op.fold is None:
-        domain = data["type"].shape
-        return lower(graph, Group((node,), domain, frozenset(), {node: axes_of(domain)}), cheap_scalars(graph))
-    domain = graph._node[data["args"][0]]["type"].shape
-    attrs = dict(data["attrs"])
-    own = axes_of(domain)
-    over = frozenset(own[a] for a in attrs["axes"] if own[a] is not None)
-    axes = (
-        tuple(None if a in attrs["axes"] else k for a, k in enumerate(own))
-        if attrs["keepdims"]
-        else tuple(k for a, k in enumerate(own) if a not in attrs["axes"])
-    )
-    return lower(graph, Group((node,), domain, over, {node: axes}), cheap_scalars(graph))
-
-
-def axes_of(domain: tuple[Any, ...]) -> tuple[int | None, ...]:
-    return tuple(None if d == 1 else k for k, d in enumerate(domain))
 
 
 def run(load: Callable[..., Any], graph: Graph, operands: list[Any]) -> Any:
@@ -98,72 +55,15 @@ def run(load: Callable[..., Any], graph: Graph, operands: list[Any]) -> Any:
     return result
 
 
-def assert_near(actual: Any, expected: Any, ulps: float, what: object) -> None:
-    """Equal, or for floats within units in the last place; the same NaN, infinities and dtype."""
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    assert actual.dtype == expected.dtype, what
-    assert actual.shape == expected.shape, what
-    if expected.dtype.kind != "f":
-        np.testing.assert_array_equal(actual, expected, err_msg=str(what))
-        return
-    with np.errstate(all="ignore"):
-        close = np.abs(actual - expected) <= ulps * np.spacing(np.abs(expected))
-        # where rounding decides between the largest number and infinity either is right
-        top = np.finfo(expected.dtype).max
-        border = (np.abs(actual) >= top) & (np.abs(expected) >= top) & (np.sign(actual) == np.sign(expected))
-        fine = (actual == expected) | (np.isnan(actual) & np.isnan(expected)) | close | border
-    assert np.all(fine), (what, actual[~fine][:5], expected[~fine][:5])
-
-
-def meant(op: Op, operands: list[Any], attrs: dict[str, Any], dtype: np.dtype[Any]) -> tuple[Any, float]:
-    """What NumPy means, and how many units in the last place a kernel may be away from it.
-
-    Of half precision NumPy computes each op in single precision and rounds it; where a meaning has several steps, a
-    kernel rounds after the last alone.
-    """
-    halves = np.float16 in (dtype, *(x.dtype for x in operands))
-    wide = [x.astype(np.float32) if x.dtype == np.float16 else x for x in operands]
-    if attrs.get("dtype") == np.float16:
-        wide = operands
-    with np.errstate(all="ignore"):
-        return evaluate(op, wide, attrs).astype(dtype), 1 if halves else 2 * op.ulps + 3
-
-
-def dtypes_of(op: Op, arity: int) -> Iterator[np.dtype[Any]]:
-    """The dtypes that kernels hold and the op takes."""
-    for dtype in sorted((d for d in KERNEL_DTYPES if d.kind in op.kernel_kinds), key=str):
-        types = [TensorType((2,), dtype)] * arity
-        if op.name == "where":
-            types[0] = TensorType((2,), np.dtype(np.bool_))
-        attrs = dict(samples(op)[0].attrs) if samples(op) else {}
-        try:
-            one_node(op, types, attrs)
-        except graphc.errors.GraphcError:
-            continue
-        yield dtype
-
-
 @pytest.mark.parametrize("load", RUNNERS.values(), ids=RUNNERS)
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 def test_elementwise_ops_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
     """Every pair of special numbers, at every dtype; integers bit for bit, floats within the record's ulps."""
-    arity = len(op.domains)
     tried = 0
-    for dtype in dtypes_of(op, arity):
-        line = numbers(dtype)
-        first = numbers(np.dtype(np.bool_)) if op.name == "where" else line
-        shapes = [(-1, *(1,) * (arity - 1 - k)) for k in range(arity)]
-        operands = [np.ascontiguousarray((first if k == 0 else line).reshape(shape)) for k, shape in enumerate(shapes)]
-        for attrs in {str(dict(s.attrs)): dict(s.attrs) for s in samples(op)}.values() or [{}]:
-            try:
-                graph = one_node(op, [TensorType(o.shape, o.dtype) for o in operands], attrs)
-            except graphc.errors.GraphcError:
-                continue
-            if attrs.get("dtype", dtype).kind in "iu" and dtype.kind == "f":
-                operands = [np.nan_to_num(o, posinf=5, neginf=-5).clip(-100, 100) for o in operands]
-            expected, ulps = meant(op, operands, attrs, graph.output_types[0].dtype)
-            assert_near(run(load, graph, operands), expected, ulps, (op.name, dtype, attrs))
-            tried += 1
+    for graph, attrs, operands in elementwise_rows(op):
+        expected, ulps = meant(op, operands, attrs, graph.output_types[0].dtype)
+        assert_near(run(load, graph, operands), expected, ulps, (op.name, operands[0].dtype, attrs))
+        tried += 1
     assert tried
 
 
@@ -184,13 +84,7 @@ def test_folds_mean_what_numpy_means(op: Op, load: Callable[..., Any]) -> None:
         for shape, axes in shapes:
             for keepdims in (False, True):
                 attrs = {"axes": axes, "keepdims": keepdims}
-                operand = (
-                    rng.normal(size=shape).astype(dtype)
-                    if dtype.kind == "f"
-                    else rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
-                )
-                if op.fold == "prod" and dtype.kind == "f":
-                    operand = 1 + operand / 1000
+                operand = fold_operand(rng, op, shape, dtype)
                 try:
                     graph = one_node(op, [TensorType(shape, dtype)], attrs)
                 except graphc.errors.ShapeError:

@@ -19,8 +19,9 @@ from graphc.passes import pipeline
 from graphc.verification.cases import cases, rounded, samples
 from graphc.verification.rules import check_op, installed
 from tests.mutation import EQUIVALENT, EXACT, MUTATIONS, SYMMETRIC, Mutant, equivalent, mutants
+from tests.op_kernels import assert_near, dtypes_of, numbers, one_node
 from tests.test_cost import complaint
-from tests.test_kernels import assert_near, dtypes_of, numbers, one_node, run
+from tests.test_kernels import run
 from tests.test_kernels import test_folds_mean_what_numpy_means as fold_means
 
 

@@ -25,7 +25,7 @@ import graphc
 from graphc.backends.numpy.llvm import entry, native
 from graphc.backends.numpy.llvm.arena import arrange
 from graphc.backends.numpy.llvm.layouts import Layout, row_major
-from graphc.backends.numpy.llvm.program import KEPT, ON_STACK
+from graphc.backends.numpy.llvm.lease import KEPT, ON_STACK
 from graphc.backends.numpy.llvm.steps import lower
 from graphc.errors import DTypeError, GuardError, ShapeError, StructureError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from graphc import dims
 from graphc.dims import Size
 from graphc.errors import DonationWarning, DTypeError, GuardError, ShapeError
 from graphc.ir import DTYPE_NAMES, Graph, Guard, TensorType
+
+SHOWN: Final = 60  # characters of an argument that an error shows
 
 
 def integer_casts(graph: Graph, node: int) -> tuple[np.dtype[Any], ...]:
@@ -48,7 +50,17 @@ class InputSpec:
                 actual=f"a {type(value).__name__}",
                 fix=f"{self.name}.filled(value)" if masked else f"np.asarray({self.name})",
             )
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            if not isinstance(value, (list, tuple)):
+                raise
+            raise ShapeError(
+                f"argument {self.name}: no array can be made of a {type(value).__name__}",
+                expected=repr(want),
+                actual=f"{str(value)[:SHOWN]}: {str(error).partition('. ')[2] or error}",
+                fix="rows of equal lengths, as an array has them",
+            ) from None
         scalar = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
         for dtype in self.casts if isinstance(value, int) else ():
             np.array(value, dtype)  # NumPy's own OverflowError where a Python number does not fit

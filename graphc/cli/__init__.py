@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -213,6 +214,18 @@ def verify(
     target: Target,
     args: Args = None,
     order: Annotated[int, typer.Option(min=1, max=2, help="The highest order of derivatives to verify.")] = 2,
+    wrt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only by this input, as the graph names it; may be repeated."),
+    ] = None,
+    edges: Annotated[bool, typer.Option("--edges/--no-edges", help="Audit kinks, poles, borders, 0, 1 and -1.")] = True,
+    domain: Annotated[
+        str | None,
+        typer.Option(metavar="DOMAIN", help='Where floats are drawn from, as "positive"; else found by trial.'),
+    ] = None,
+    points: Annotated[int, typer.Option(min=1, help="How many sample points.")] = 3,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds of computing that proofs may take.")] = 5.0,
+    size: Sizes = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for stdout.")] = None,
     traceback: Traceback = False,
 ) -> None:
@@ -224,19 +237,45 @@ def verify(
     Examples:
       graphc verify model:loss --args "f64[3]"
       graphc verify model.py:loss --args "f64[2,2]" "f64[2]" --order 1 --json report.json
+      graphc verify model:price --args "f64[]" "f64[n]" --wrt rate --domain positive --no-edges
     """  # noqa: D301  click reads the backspace: keep these lines as they are
     from graphc.verification import verify as verify_function
 
+    sizes = arguments.sizes(size or [])
     with users_code():
         function = load(target)
         specs, keywords = arguments.read(args or [], function)
         # traced first: the function's keywords may have the names of verify's own
-        report = verify_function(graphc.trace(function, *specs, **keywords), order=order)
+        graph = graphc.trace(function, *specs, **keywords)
+        report = verify_function(
+            graph,
+            order=order,
+            wrt=None if wrt is None else inputs_called(graph, wrt),
+            edges=edges,
+            domain=domain,
+            points=points,
+            budget=budget,
+            env=sizes,
+        )
     if json != "-":
         output.emit(str(report), None)
     if json is not None:
         output.emit(report.to_json(), json)
     raise typer.Exit(VERDICT_CODES[report.verdict])
+
+
+def inputs_called(graph: Graph, wanted: Sequence[str]) -> list[int]:
+    """The positions of inputs by their names."""
+    names = [graph.attrs(i)["name"] for i in graph.inputs]
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise UsageError(
+            f"{graph.name} has no input {unknown[0]!r}",
+            expected=" ".join(names),
+            actual=unknown[0],
+            fix=nearest(unknown[0], names) or "the names are those of the inputs in what `graphc dump` shows",
+        )
+    return [names.index(name) for name in wanted]
 
 
 VERDICT_CODES = {"proved": 0, "certified": 0, "refuted": 1, "checked": 2, "undecided": 2}

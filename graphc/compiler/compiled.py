@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from graphc.compiler.checking import checker, parse
 from graphc.compiler.fallback import MISSED, Fallback
 from graphc.compiler.structures import giver, taker
 from graphc.dims import symbols
+from graphc.environment import choice
 from graphc.errors import DonationWarning, ShapeError, UnsupportedError
 from graphc.forks import Lock
 from graphc.ir import Graph, paused_gc
@@ -26,13 +26,14 @@ from graphc.passes.groups import Fusion
 from graphc.passes.plan import plan as make_plan
 from graphc.plan import Loaded, Memory, Plan
 from graphc.text import callbacks_of, constants_of, dump
-from graphc.tracing import stacklevel
+from graphc.tracing import stacklevel, user_locs
 
 if TYPE_CHECKING:
     from graphc.objective import Objective
 
 SHOWN: Final = 5  # results that a warning names
-KERNELS: Final = ("llvm", "ufunc", "none")
+KERNELS: Final = ("llvm", "ufunc", "none")  # the default first
+WITHOUT_LLVMLITE: Final = ("ufunc", "none", "llvm")  # what machine code lacks there is said when it is asked for
 
 # A fork waits for it, as there are locks that only who compiles knows of: LLVM's, and those of cached properties.
 _compiling: Final = Lock()
@@ -66,13 +67,20 @@ class Options:
             return "cuda"
         if self.exact_order or self.backend != "numpy":
             return None
-        name = self.kernels or os.environ.get("GRAPHC_KERNELS") or ("llvm" if find_spec("llvmlite") else "ufunc")
+        name = self.kernels or choice("GRAPHC_KERNELS", KERNELS if find_spec("llvmlite") else WITHOUT_LLVMLITE)
         if name not in KERNELS:
             raise UnsupportedError(
                 f"there is no kernel generator called {name!r}",
                 expected=" or ".join(KERNELS),
                 actual=repr(name),
                 fix='kernels="llvm", or leave it out; the variable GRAPHC_KERNELS sets it for a process',
+            )
+        if name == "llvm" and find_spec("llvmlite") is None:
+            raise UnsupportedError(
+                "kernels in machine code need llvmlite, which is not installed",
+                expected="llvmlite",
+                actual=f"kernels={name!r}" if self.kernels else f"GRAPHC_KERNELS={name}",
+                fix="pip install llvmlite; or do not ask for them, and kernels run by NumPy",
             )
         return None if name == "none" else name
 
@@ -225,6 +233,7 @@ class Compiled:
                 f"{self.graph.name}: memory depends on the named sizes{none}",
                 expected=f"memory({', '.join(f'{name}=...' for name in names)})",
                 actual=f"memory({', '.join(f'{name}={size}' for name, size in sizes.items())})",
+                loc=(user_locs() or (None,))[0],
             )
         return self.plan.memory(sizes, self._loaded.arena)
 

@@ -85,11 +85,16 @@ def extract(
                 if not open_inputs:
                     label = dict(data["attrs"])["name"]
                     made = f", made at {data['loc'][0].described}" if data["loc"] else ""
+                    names = [*map(_input_name, inputs)]
+                    # a symbol is what was made, not its name
+                    which = f"another symbol called {label}" if label in names else label
                     raise TraceError(
-                        f"the outputs depend on {label}, which is not among the inputs",
-                        expected=f"{label} in the list of inputs",
+                        f"the outputs depend on {which}, which is not among the inputs",
+                        expected=f"{'both' if label in names else label} in the list of inputs",
                         actual=f"{label}: {data['type']!r}{made}",
-                        fix=f"compile([{', '.join([*map(_input_name, inputs), label])}], [...])",
+                        fix="make the symbol once and use it wherever it is meant, or give the two different names"
+                        if label in names
+                        else f"compile([{', '.join([*names, label])}], [...])",
                     )
                 ids[i] = builder.input(dict(data["attrs"])["name"], data["type"], data["loc"])
                 origins.append(i)

@@ -141,6 +141,8 @@ def not_an_array(given: Any, name: str | None, expected: str = "an array or a nu
         fix = "pass a key, which graphc.random.key(seed) makes, and draw with graphc.random's functions"
     elif isinstance(given, (str, bytes, type)) or callable(given):
         fix = f"{static}, if it decides what the function does"
+    elif hasattr(kind, "__array__"):
+        fix = "pass what np.asarray makes of it"
     else:
         fix = f"optree.register_pytree_node({kind.__name__}, ..., namespace='graphc'), if it holds arrays; or {static}"
     return TraceError(

@@ -9,6 +9,7 @@ from types import MethodType
 from typing import Any
 
 from graphc.errors import TraceError
+from graphc.tracing import user_locs
 
 
 class Wrapper:
@@ -28,6 +29,7 @@ class Wrapper:
                 f"{maker}: there is no function",
                 expected=f"{maker}(f, ...) of a function",
                 actual="a classmethod" if isinstance(given, classmethod) else repr(f)[:60],
+                loc=(user_locs() or (None,))[0],
                 fix=f"write @classmethod above @{maker}" if isinstance(given, classmethod) else None,
             )
         # not the function's attributes: one of them could be called as one of ours

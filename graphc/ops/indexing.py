@@ -26,7 +26,12 @@ def index_shape(facts: Facts, op: str, indices: tuple[Type, ...]) -> tuple[Size,
         raise ShapeError(f"{op}: needs at least one index array")
     for t in types:
         if t.dtype.kind not in "iu":
-            raise DTypeError(f"{op}: indices must be integers", actual=repr(t))
+            raise DTypeError(
+                f"{op}: indices must be integers",
+                expected="integers",
+                actual=repr(t),
+                fix="i.astype(np.int64), which cuts off fractions; or pass an int",
+            )
     return broadcast(facts, op, *[t.shape for t in types])
 
 

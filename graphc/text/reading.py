@@ -12,8 +12,20 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, Size
-from graphc.errors import IRError, Loc, ParseError
-from graphc.ir import DTYPE_NAMES, DTYPES, Attrs, Callback, Constant, Graph, Guard, TensorType, TupleType, Type
+from graphc.errors import REAL_PARTS, IRError, Loc, ParseError
+from graphc.ir import (
+    DTYPE_NAMES,
+    DTYPES,
+    REAL_DTYPES,
+    Attrs,
+    Callback,
+    Constant,
+    Graph,
+    Guard,
+    TensorType,
+    TupleType,
+    Type,
+)
 from graphc.text.scalars import (
     MAX_DIGITS,
     MAX_NESTING,
@@ -114,17 +126,19 @@ def parse_type(text: str) -> TensorType:
     >>> parse_type("f64[n,3]"), parse_type("f64[]~").weak
     (f64[n,3], True)
     """
-    reader = _Reader(text, "type text", {})
+    reader = _Reader(text, "type text", {}, dtypes=REAL_DTYPES)
     type = reader.tensor_type()
     reader.finish()
     return type
 
 
-def _dtype_fix(word: str) -> str:
-    """What to write where a dtype was expected, and NumPy's name of one or something else stands."""
-    dtypes = f"the dtypes are {' '.join(DTYPES)}"
+def _dtype_fix(word: str, dtypes: Sequence[str]) -> str:
+    """What to write where one of these dtypes was expected, and NumPy's name of one or something else stands."""
     short = _LONG_NAMES.get(word)
-    return f"write {short} for {word}; {dtypes}" if short is not None else dtypes
+    if short is not None and short not in dtypes:
+        return REAL_PARTS
+    known = f"the dtypes are {' '.join(dtypes)}"
+    return f"write {short} for {word}; {known}" if short is not None else known
 
 
 class _Reader:
@@ -136,10 +150,12 @@ class _Reader:
         what: str,
         constants: Mapping[str, np.ndarray[Any, Any]],
         callbacks: Sequence[Callable[..., Any]] | None = None,
+        dtypes: Sequence[str] = tuple(DTYPES),
     ) -> None:
         if not isinstance(text, str):
             raise ParseError(f"{what}: expected a str, got {type(text).__name__}")
         self.text, self.what, self.constants, self.callbacks = text, what, constants, callbacks
+        self.dtypes = dtypes  # those that errors offer
         self.called = 0  # how many callbacks the text has named so far
         self.types: dict[str, TensorType] = {}
         self.known: dict[Any, Constant] = {}
@@ -274,7 +290,7 @@ class _Reader:
             return known
         dtype = DTYPES.get(self.token)
         if self.kind != "name" or dtype is None:
-            raise self.error("a type such as f64[n,3]", fix=_dtype_fix(self.token))
+            raise self.error("a type such as f64[n,3]", fix=_dtype_fix(self.token, self.dtypes))
         self.advance()
         if self.token != "[":
             raise self.error("'[' and the sizes", fix="write f64[] for a scalar")

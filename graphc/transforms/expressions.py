@@ -8,7 +8,7 @@ from typing import Any
 from graphc.compiler import extract, flatten, type_of, unflatten
 from graphc.errors import DifferentiationError, TraceError
 from graphc.passes.derive import gradients_graph
-from graphc.tracing import Traced, free_symbol, inline, lift, world_of
+from graphc.tracing import Traced, free_symbol, inline, lift, located, user_locs, world_of
 from graphc.transforms.arguments import matching, prepared
 
 
@@ -22,13 +22,10 @@ def symbol(name: str, spec: Any) -> Traced:
     >>> (2 * x).type
     f64[3]
     """
-    if not isinstance(name, str):
-        raise TraceError(
-            "symbol: a name is text",
-            expected='symbol("x", "f64[3]")',
-            actual=repr(name)[:60],
-        )
-    return free_symbol(name, type_of(spec))
+    with located():
+        if not isinstance(name, str):
+            raise TraceError("symbol: a name is text", expected='symbol("x", "f64[3]")', actual=repr(name)[:60])
+        return free_symbol(name, type_of(spec))
 
 
 def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
@@ -50,7 +47,10 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
     """
     if not isinstance(xs, (list, tuple)):
         raise DifferentiationError(
-            "gradients: xs is a list of values", expected="gradients(y, [x])", actual=repr(xs)[:60]
+            "gradients: xs is a list of values",
+            expected="gradients(y, [x])",
+            actual=repr(xs)[:60],
+            loc=(user_locs() or (None,))[0],
         )
     ys = list(y) if isinstance(y, (list, tuple)) else [y]
     cts = (
@@ -66,6 +66,7 @@ def gradients(y: Any, xs: Sequence[Any], grad_outputs: Any = None) -> list[Any]:
             "gradients: needs traced values",
             expected="symbols, or values inside a trace",
             actual=repr(y)[:60],
+            loc=(user_locs() or (None,))[0],
         )
     ys = [world.adopt(lift(v, world)) for v in ys]
     targets = [world.adopt(x) for x in xs]

@@ -109,7 +109,7 @@ def accuracy(op: Op) -> Iterator[str]:
 def widest_domains(op: Op) -> Iterator[str]:
     """Outside an operand's domain the op, or its derivative, is not finite at some sample; else it is too narrow."""
     for k, domain in enumerate(op.domains):
-        if domain not in points.DOMAINS or domain == "bool":
+        if domain not in points.FLOATS:
             continue
         outside = [p for p in points.candidates() if not points.belongs(domain, p)]
         for p in outside:

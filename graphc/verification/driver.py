@@ -14,11 +14,13 @@ from graphc.ir import Graph, without_effects
 from graphc.ops import lookup
 from graphc.passes import pipeline
 from graphc.passes.derive import differentiable_outputs, vjp_graph
+from graphc.tracing import located
 from graphc.verification.branches import choices
 from graphc.verification.coverage import capped, cover
 from graphc.verification.edges import audit
 from graphc.verification.evidence import Evidence
 from graphc.verification.identities import Derived, derive
+from graphc.verification.points import FLOATS
 from graphc.verification.report import Entry, Report
 from graphc.verification.sampling import choose_sizes, inexact_constant, sample_points
 from graphc.verification.search import Search
@@ -52,7 +54,8 @@ def verify(
         points: sample points, rational and with exact float values.
         budget: seconds of computing that SymPy may spend on proofs; what is not proved in time stays certified.
         seed: of the random points and directions.
-        domain: where float arguments are drawn from, such as "positive"; found by trial if None.
+        domain: where float arguments are drawn from: "real", "positive", "above 1", "inside -1 to 1", "inside 0 to 1",
+            and others that an error lists; found by trial if None.
         env: sizes of symbolic dims; small ones of at least 2 if None.
         edges: whether to audit kinks, poles, 0, 1 and -1.
 
@@ -60,25 +63,59 @@ def verify(
         A `Report`; print it, or ask its `verdict`.
 
     Raises:
-        DifferentiationError: no output or no argument is a float.
+        DifferentiationError: no output or no argument is a float; or there is no such order, argument or domain.
         TraceError: types are given for a graph; and what `trace` raises.
+        ShapeError: `env` has a size that the function has not.
         GuardError: no small sizes satisfy the function's guards.
 
     >>> import numpy as np
     >>> verify(lambda x: np.tanh(x) * x, "f64[]").verdict
     'proved'
     """
-    if order not in (1, 2):
-        raise DifferentiationError("verify: order must be 1 or 2", actual=str(order))
+    with located():  # every error has the user's line
+        graph = _traced(fn, specs, kwargs or {})
+        return _report(graph, order, wrt, points, budget, seed, domain, env or {}, edges)
+
+
+def _traced(fn: Callable[..., Any] | Graph, specs: Sequence[Any], kwargs: Mapping[str, Any]) -> Graph:
     if isinstance(fn, Graph) and (specs or kwargs):
         raise TraceError("verify: a graph has its types already", expected="verify(graph)", actual="specs with it")
     # what is printed is no mathematics
-    graph = without_effects(fn if isinstance(fn, Graph) else trace(fn, *specs, **(kwargs or {})))
+    return without_effects(fn if isinstance(fn, Graph) else trace(fn, *specs, **kwargs))
+
+
+def _report(
+    graph: Graph,
+    order: int,
+    wrt: Sequence[int] | None,
+    points: int,
+    budget: float,
+    seed: int,
+    domain: str | None,
+    env: Mapping[str, int],
+    edges: bool,
+) -> Report:
+    if order not in (1, 2):
+        raise DifferentiationError("verify: order must be 1 or 2", expected="1 or 2", actual=str(order))
+    if domain is not None and domain not in FLOATS:
+        raise DifferentiationError(
+            f"verify: there is no domain {domain!r}",
+            expected=", ".join(FLOATS),
+            actual=repr(domain),
+            fix="leave it out, and one is found by trial",
+        )
     started = time.monotonic()
     names = [graph.attrs(i)["name"] for i in graph.inputs]
     if wrt is None:
         wrt = [k for k, t in enumerate(graph.input_types) if t.differentiable]
     for k in wrt:
+        if k not in range(len(names)):
+            raise DifferentiationError(
+                f"verify: {graph.name} has no argument {k!r}",
+                expected="positions of the flattened arguments: "
+                + ", ".join(f"{position} {name}" for position, name in enumerate(names)),
+                actual=f"wrt={list(wrt)}",
+            )
         if not graph.input_types[k].differentiable:
             raise DifferentiationError(f"verify: argument {names[k]} is not a float", actual=repr(graph.input_types[k]))
     outputs = differentiable_outputs(graph)

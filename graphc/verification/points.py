@@ -43,6 +43,9 @@ DOMAINS: Final[dict[str, Draw]] = {
     "bool": lambda rng: rng.random() < 0.5,
 }
 
+FLOATS: Final = tuple(name for name in DOMAINS if name != "bool")
+"""The domains of floats."""
+
 # where NumPy meanings lose accuracy if they can: near 0, near 1, far out, and where a last place has to be rounded
 PROBES: Final = (
     *(Fraction(n, d) for n, d in ((1, 2**40), (1, 1), (257, 256), (5, 1), (20, 1))),

@@ -16,7 +16,7 @@ from graphc.backends.exact.fields import Array, ExactError, Undecided, apply_eac
 from graphc.backends.exact.jets import JetField
 from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import bind_type, run
-from graphc.errors import GuardError
+from graphc.errors import GuardError, ShapeError
 from graphc.ir import Graph, TensorType
 from graphc.verification import points
 
@@ -47,9 +47,14 @@ class Point:
 def choose_sizes(graph: Graph, env: Mapping[str, int] | None) -> dict[str, int]:
     """Small sizes of at least 2 for the symbolic dims, such that every guard holds."""
     known = dict(env or {})
-    names = sorted(
-        frozenset[str]().union(*(dims.symbols(d) for t in graph.input_types for d in t.shape)) - known.keys()
-    )
+    named = frozenset[str]().union(*(dims.symbols(d) for t in graph.input_types for d in t.shape))
+    for name in known.keys() - named:
+        raise ShapeError(
+            f"{graph.name} has no size called {name}",
+            expected=", ".join(sorted(named)) or "no sizes: none is named",
+            actual=f"{name}={known[name]}",
+        )
+    names = sorted(named - known.keys())
     first = tuple(range(2, 2 + len(names)))
     for sizes in (first, *product(range(2, 7), repeat=min(len(names), 5)), (1,) * len(names)):
         candidate = known | dict(zip(names, sizes, strict=False))

@@ -79,7 +79,7 @@ def declaration(number: int) -> str:
 class _Caller:
     """Calls a kernel by ctypes: on any interpreter, and on arrays that are not dense."""
 
-    def __init__(self, kernel: Kernel, address: int, library: Any) -> None:
+    def __init__(self, kernel: Kernel, address: int, library: Library) -> None:
         self.kernel = kernel
         self.library = library
         self.function = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(address)

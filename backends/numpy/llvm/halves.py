@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from graphc.backends.numpy.llvm.values import I32, Value
 from graphc.kernels import HALF, SINGLE
 
 if TYPE_CHECKING:
     from graphc.backends.numpy.llvm.emit import Emitter
-    from graphc.backends.numpy.llvm.values import Value
 
 I16: Final = np.dtype(np.int16)
-I32: Final = np.dtype(np.int32)
 
 FRACTION: Final = 10  # bits of a fraction; 23 in single precision
 SHIFT: Final = 23 - FRACTION

@@ -22,7 +22,7 @@ class Layout:
     """An array within a storage. Strides and offset count elements.
 
     >>> x = Layout.dense(0, np.dtype("f8"), (4, 6))
-    >>> x.transposed((1, 0)).strides, x.sliced(((3, None, -1), (2, 6, 2))).offset
+    >>> x.transposed((1, 0)).strides, x.sliced(((3, None, -1), (2, 6, 2)), (4, 2)).offset
     ((1, 6), 20)
     """
 
@@ -51,13 +51,13 @@ class Layout:
     def transposed(self, perm: Sequence[int]) -> Layout:
         return replace(self, shape=tuple([self.shape[k] for k in perm]), strides=tuple([self.strides[k] for k in perm]))
 
-    def sliced(self, index: Index, shape: Sequence[Size] | None = None) -> Layout:
-        """Elements start, start + step, ... along each axis; `shape` is that of the result, if it is known."""
+    def sliced(self, index: Index, shape: Sequence[Size]) -> Layout:
+        """Elements start, start + step, ... along each axis; `shape` is that of the result."""
         offset = self.offset
         for (start, _, _), stride in zip(index, self.strides, strict=True):
             offset = offset + start * stride
         strides = tuple([stride * step for (_, _, step), stride in zip(index, self.strides, strict=True)])
-        return replace(self, shape=self.shape if shape is None else tuple(shape), strides=strides, offset=offset)
+        return replace(self, shape=tuple(shape), strides=strides, offset=offset)
 
     def broadcast(self, shape: Sequence[Size]) -> Layout:
         """The same elements again along new axes, and along axes of size 1."""

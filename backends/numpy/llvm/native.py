@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -22,7 +21,9 @@ from graphc.backends.numpy.llvm import (
     latency,
     places,
     program,
+    returning,
     reuse,
+    state,
     steps,
 )
 from graphc.backends.numpy.llvm.arena import arrange
@@ -35,20 +36,6 @@ from graphc.ir import Graph
 from graphc.plan import Plan
 
 FEW: Final = 100  # arrays of kernels without loops that are handed over by code made in a hurry
-
-
-class State(np.ndarray[Any, Any]):
-    """What the function knows from call to call, as words: see `program`. It owns all that they point to."""
-
-    slow: Callable[..., Any]
-    native: Native
-    definition: Any
-
-    # what it needs is bound here, as modules are empty when the interpreter ends
-    def __del__(self, free: Any = ctypes.pythonapi.PyMem_RawFree, slot: int = program.SLOT) -> None:
-        # a view of it, which somebody may have made, owns nothing
-        if self.base is None and self[slot]:
-            free(ctypes.c_void_p(int(self[slot])))
 
 
 def why_not(graph: Graph) -> str | None:
@@ -78,30 +65,21 @@ class Native:
         the dense arrays it takes are handed to `fallback`, whose result it returns. If `strict`, inputs that are not
         weak take no Python numbers, and weak ones take nothing else.
         """
-        state = State((program.CONSTANTS + len(self.constants),), np.int64)
-        state[: program.CONSTANTS] = 0
-        state[program.SLOW] = id(fallback)
-        state[program.UNPACKED] = unpacked
-        state[program.STRICT] = strict
         # the store is made when the first function comes that may have large results
         kept = reuse.store() if self.large else None
+        words = state.State.of(fallback, self, [a.ctypes.data for a in self.constants])
+        words[state.UNPACKED] = unpacked
+        words[state.STRICT] = strict
         if kept is not None:
-            state[program.MAKER], state[program.CLEARER] = kept.maker, kept.clearer
-        state[program.CONSTANTS :] = [a.ctypes.data for a in self.constants]
-        state.slow, state.native = fallback, self
+            words[state.MAKER], words[state.CLEARER] = kept.maker, kept.clearer
         if self.renewal is not None:
-            state.view(np.float64)[program.BUDGET] = self.renewal.budget
-            state[program.RENEW] = id(self.renewal)
-        state.flags.writeable = False  # for Python
-        function = entry.builtin(self.library.addresses["program"], state)
+            words.view(np.float64)[state.BUDGET] = self.renewal.budget
+            words[state.RENEW] = id(self.renewal)
+        words.flags.writeable = False  # for Python
+        function = entry.builtin(self.library.addresses["program"], words)
         if self.renewal is not None:
-            self.renewal.watch(state)
+            self.renewal.watch(words)
         return function  # type: ignore[no-any-return]
-
-
-def _lead(state: State, library: Library) -> None:
-    """Lead a function to other code, which its next call runs."""
-    state.definition.function = library.addresses["program"]
 
 
 def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
@@ -129,14 +107,14 @@ def load(plan: Plan, fast: bool, machine: Machine | None = None) -> Native:
             if budget is None or code.are_kept(careful.parts, machine):
                 first, budget = careful, None
         if budget is not None:
-            renewal = Renewal(budget, lambda: compiled(hurried=False).library(machine), _lead)
+            renewal = Renewal(budget, lambda: compiled(hurried=False).library(machine), state.lead)
     library = first.library(machine)
     constants = tuple(np.require(c, requirements=["C_CONTIGUOUS", "ALIGNED"]) for c in lowered.constants)
     planned = dict.fromkeys(lowered.planned)
     callers = generator.callers([(number, lowered.kernels[number]) for number in planned], library)
     called = dict(zip(planned, callers, strict=True))
     arena = arrange(lowered).nbytes
-    large = any(program.large(lowered, result) for result in lowered.results)
+    large = any(returning.large(lowered, result) for result in lowered.results)
     return Native(library, constants, tuple([called[n] for n in lowered.planned]), arena, large, renewal)
 
 

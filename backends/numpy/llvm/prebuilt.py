@@ -9,7 +9,6 @@ which processors: ``host`` for the kind of this one, ``all`` for every kind that
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import product
@@ -39,7 +38,7 @@ from graphc.backends.numpy.llvm.panels import LEFT_TURNED, LIMITS
 from graphc.backends.numpy.llvm.scalars import LlvmScalars
 from graphc.backends.numpy.llvm.schedule import MOST_REGISTERS
 from graphc.backends.numpy.llvm.values import F32, F64, DType
-from graphc.errors import UnsupportedError
+from graphc.environment import choice
 from graphc.kernels import KERNEL_DTYPES
 
 PLATFORMS: Final = {"linux": "linux", "darwin": "darwin", "windows": "win32"}  # as `sys.platform` names them
@@ -135,22 +134,17 @@ def build(folder: Path, wanted: Iterable[Kind]) -> list[Path]:
     return written
 
 
-def wanted(choice: str) -> tuple[Kind, ...]:
-    """The kinds that a value of ``GRAPHC_BUILD_FOR`` stands for."""
-    if choice not in ("host", "all", "none"):
-        raise UnsupportedError(
-            "the variable GRAPHC_BUILD_FOR says for which processors machine code is built",
-            expected="host, all or none",
-            actual=repr(choice),
-        )
-    if choice != "host":
-        return tuple(kinds.every()) if choice == "all" else ()
+def wanted() -> tuple[Kind, ...]:
+    """The kinds that ``GRAPHC_BUILD_FOR`` stands for."""
+    asked = choice("GRAPHC_BUILD_FOR", ("host", "all", "none"))
+    if asked != "host":
+        return tuple(kinds.every()) if asked == "all" else ()
     kind = kind_of(host())
     return () if kind is None else (kind,)
 
 
 def main() -> None:
-    for path in build(archive.FOLDER, wanted(os.environ.get("GRAPHC_BUILD_FOR", "host"))):
+    for path in build(archive.FOLDER, wanted()):
         sys.stdout.write(f"{path}: {path.stat().st_size} bytes\n")
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy.llvm import chains, grams, moves, panels, updates
+from graphc.backends.numpy.llvm import chains, grams, moves, panels, picking, updates
 from graphc.backends.numpy.llvm.builder import Builder, anonymous, indices
 from graphc.backends.numpy.llvm.instructions import (
-    Cleared,
-    Moves,
     Place,
     Program,
     Result,
-    Rows,
     Run,
     Running,
     Search,
@@ -27,11 +23,11 @@ from graphc.backends.numpy.llvm.instructions import (
 )
 from graphc.backends.numpy.llvm.layouts import Layout, extent
 from graphc.backends.numpy.llvm.machine import Machine, host
-from graphc.backends.numpy.llvm.matmul import FLOATS, multiply
+from graphc.backends.numpy.llvm.matmul import multiply
 from graphc.backends.numpy.llvm.small_products import small_product
 from graphc.backends.numpy.llvm.unroll import unrolled
 from graphc.dims import Dim, Size
-from graphc.ir import Graph, TensorType, Type, static_shape
+from graphc.ir import Graph, TensorType, Type
 from graphc.kernels import (
     KERNEL_DTYPES,
     Affine,
@@ -264,14 +260,7 @@ class _Steps(Builder):
     def gather(self, node: int, data: dict[str, Any]) -> None:
         array, *positions = (self.layout(a) for a in data["args"])
         array = self.dense(array)
-        target = self.result(node)
-        axis = dict(data["attrs"])["axis"]
-        known = self.known(array, axis, positions)
-        if known is None:
-            self.rows(axis, array, target, positions)
-        else:
-            places = Place.of(array), Place.of(target), self.constant(moves.brief(known))
-            self.instructions.append(Moves(array.dtype, known.size, *places))
+        picking.gather(self, array, self.result(node), positions, dict(data["attrs"])["axis"])
 
     def scatter_add(self, node: int, data: dict[str, Any]) -> None:
         added, *positions = (self.layout(a) for a in data["args"])
@@ -279,41 +268,7 @@ class _Steps(Builder):
         row = dims.product(shape[axis + len(positions) :])
         same = row == 1 and all(stride == 0 for stride in added.strides)  # one number everywhere, as in counting
         added = added if same else self.dense(added)
-        target = self.result(node)
-        known = None if same else self.known(target, axis, positions)
-        number = target.dtype.kind != "f" or target.dtype in FLOATS  # half precision is added in single
-        if known is not None and number and np.unique(known).size == known.size:
-            pieces = moves.pieces(known, target)
-            if pieces is None:
-                self.clear(target)
-                cleared, targets = None, known
-            else:
-                targets, starts = pieces
-                cleared = Cleared(moves.nbytes(target), moves.PIECE, self.constant(moves.brief(starts)))
-            places = Place.of(added), Place.of(target), None, self.constant(moves.brief(targets))
-            zero = target.dtype.kind == "f"
-            self.instructions.append(Moves(target.dtype, known.size, *places, zero=zero, cleared=cleared))
-            return
-        self.clear(target)
-        self.rows(axis, target, added, positions, self.of_rows("add", target.dtype, row), same)
-
-    def known(self, array: Layout, axis: int, positions: Sequence[Layout]) -> np.ndarray[Any, Any] | None:
-        """Which elements of an array constant positions pick, if they pick single ones and are all within bounds."""
-        shape = static_shape(array.shape)
-        if shape is None or math.prod((*shape[:axis], *shape[axis + len(positions) :])) != 1:
-            return None
-        found = []
-        for layout in positions:
-            storage = self.storages[layout.storage]
-            if storage.origin != "constant" or not layout.is_whole:
-                return None
-            found.append(self.constants[storage.index].reshape(layout.shape))
-        sizes = shape[axis : axis + len(positions)]
-        for index, size in zip(found, sizes, strict=True):
-            if index.size == 0 or index.min() < -size or index.max() >= size:
-                return None
-        whole = [np.where(i < 0, i + d, i).astype(np.int64) for i, d in zip(found, sizes, strict=True)]
-        return np.ravel(np.ravel_multi_index(np.broadcast_arrays(*whole), sizes))
+        picking.scatter_add(self, added, self.result(node), positions, axis, same)
 
     def searchsorted(self, node: int, data: dict[str, Any]) -> None:
         edges, values = (self.dense(self.layout(a)) for a in data["args"])
@@ -341,38 +296,6 @@ class _Steps(Builder):
                 reverse=attrs.get("reverse", False),
                 op=op,
                 kernel=None if chains.apart(row) else self.of_rows(op, dtype, row),
-            )
-        )
-
-    def rows(
-        self,
-        axis: int,
-        array: Layout,
-        other: Layout,
-        positions: Sequence[Layout],
-        kernel: int | None = None,
-        same: bool = False,
-    ) -> None:
-        """Gather from a dense array, or scatter into it, at positions along its axes from `axis` on.
-
-        same: whether the other array has one number everywhere.
-        """
-        stop = axis + len(positions)
-        picked = other.shape[axis : len(other.shape) - (len(array.shape) - stop)]
-        dense = [self.dense(p.broadcast(picked)) for p in positions]
-        self.instructions.append(
-            Rows(
-                array.dtype,
-                lead=dims.product(array.shape[:axis]),
-                axes=array.shape[axis:stop],
-                count=dims.product(picked),
-                row=dims.product(array.shape[stop:]),
-                array=Place.of(array),
-                rows=Place.of(other),
-                positions=tuple(Place.of(p) for p in dense),
-                kinds=tuple(p.dtype for p in dense),
-                kernel=kernel,
-                same=same,
             )
         )
 
