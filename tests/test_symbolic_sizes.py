@@ -223,3 +223,19 @@ def test_a_part_that_may_be_empty_is_rolled() -> None:
     for n in (1, 2, 3):
         x = np.arange(float(n))
         np.testing.assert_array_equal(rolled(x), np.roll(x[1:], 1))
+
+
+@pytest.mark.parametrize("columns", [7, 512, 513, 2000, 5000])
+@pytest.mark.parametrize("spec", ["f32[n,m]", "f32[n,{}]"])
+def test_columns_without_rows_are_filled(columns: int, spec: str) -> None:
+    """Narrow arrays and wide ones: with what changes nothing, and not with what their memory held."""
+
+    def f(x: Any) -> Any:
+        return np.sum(x > 0, axis=0), np.sum(x * x, axis=0), np.prod(x, axis=0), np.any(x > 0, axis=0)
+
+    compiled = graphc.compile(f, spec.format(columns))
+    x = np.zeros((0, columns), np.float32)
+    for _ in range(5):
+        left = [np.full(columns, 7, dtype) for dtype in (np.int64, np.float32, np.float32, np.bool_) for _ in range(3)]
+        del left
+        agree(compiled(x), f(x), f"{columns} columns")

@@ -60,7 +60,7 @@ class Narrow:
         pieces = cut(nest, self.loop, self.schedule.inner[1:], most=partial(self._most, nest, width))
         rows, few = nest.extents[self.loop], columns <= COLUMNS
         length = e.select(few, pieces.length, larger(nest, rows, 1))
-        count = e.select(few, pieces.count, e.select(rows > 0, e.const(1, I64, 1), 0))
+        count = e.select(few, pieces.count, e.const(1, I64, 1))
         pieces = Cut(length, count, pieces.work)
         context.put(LENGTH, length)
         context.put(WIDTH, width)
