@@ -405,20 +405,20 @@ def test_a_fork_waits_for_the_compiler(hurry: Callable[[float], None]) -> None:
 
 
 INTERRUPTED = """
-import os, signal, threading, time
+import os, signal, threading
 import numpy as np
 import graphc
 from graphc.backends.numpy.llvm import effort
 effort.budget = lambda *_: 1.0
 f = graphc.compile(lambda x: sum(np.exp(-x * j) * np.cos(x + j) for j in range(20)), np.ones(10), kernels="llvm")
-f._run.__self__.native.renewal._compile = lambda: at_work.set() or time.sleep(2)
-at_work = threading.Event()
+f._run.__self__.native.renewal._compile = lambda: at_work.set() or forked.wait(60)
+at_work, forked = threading.Event(), threading.Event()
 f(np.ones(10))
 at_work.wait()
 def interrupt(*_):
     raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, interrupt)
-signal.setitimer(signal.ITIMER_REAL, 0.3)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
 child = os.fork()
 if child == 0:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -428,6 +428,7 @@ if child == 0:
         os._exit(0)
     os.waitpid(grandchild, 0)
     os._exit(0)
+forked.set()
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 os._exit(0)
 """
