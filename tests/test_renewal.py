@@ -429,7 +429,7 @@ if child == 0:
     os.waitpid(grandchild, 0)
     os._exit(0)
 forked.set()
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 os._exit(0)
 """
 
