@@ -25,14 +25,16 @@ def compile_expressions(symbols: list[Any], outputs: Any, options: Options, dona
             fix='make inputs with graphc.symbol("x", "f64[3]")',
         )
     world = next(iter(worlds.values()))
-    for number, symbol in enumerate(symbols):
-        if symbol.id in {s.id for s in symbols[:number]}:
+    listed: set[int] = set()
+    for symbol in symbols:
+        if symbol.id in listed:
             raise TraceError(
                 f"{_input_name(symbol)} stands twice among the inputs",
                 expected="each input once",
                 actual=f"compile([{', '.join(map(_input_name, symbols))}], [...])",
                 fix="list it once, or make a symbol for each argument",
             )
+        listed.add(symbol.id)
     graph, _ = extract(world, symbols, [lift(v, world) for v in leaves], name="expression", effects=True)
     names = [graph.attrs(i)["name"] for i in graph.inputs]
     graph = with_donated(graph, donated_inputs(len(names), names, *donate))
