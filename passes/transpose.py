@@ -1,7 +1,8 @@
 """Reverse mode: one sweep from the outputs back, transposing each node by its op's one derivative rule.
 
-`Partials`, `Linear` and `Multilinear` rules transpose directly. A `Jvp` rule is linearised in place: its tangent
-is built from placeholders, and the same sweep then transposes that small linear piece. The scheme follows
+`Partials`, `Linear` and `Multilinear` rules transpose directly. A `Jvp` rule is linearised in place, but where only
+operands vary that the op is linear in: its tangent is built from placeholders, and the same sweep then transposes that
+small linear piece. The scheme follows
 A. Radul et al., "You Only Linearize Once: Tangents Transpose to Gradients", POPL 2023.
 """
 
@@ -168,6 +169,10 @@ def _transpose_node(
         for k in wanted:
             part = rule.transposes[k](w, value, *operands, **attrs)
             _deposit(w, pending, operands[k], args[k], Cotangent(part))
+    elif isinstance(rule, Jvp) and rule.transpose is not None and all(k in rule.linear for k in wanted):
+        parts = rule.transpose(w, ct.select(w), *operands, **attrs)
+        for k in wanted:
+            _deposit(w, pending, operands[k], args[k], Cotangent(parts[k]))
     elif isinstance(rule, Jvp):
         _transpose_jvp(w, i, ct.select(w), rule, operands, wanted, attrs, pending)
     elif op.name == "get":

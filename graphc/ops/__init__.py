@@ -25,6 +25,8 @@ FAMILIES: Final = (
     "structure",
     "indexing",
     "contraction",
+    "systems",
+    "factorisations",
     "random",
     "python",
 )

@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from graphc.ops.lapack import cofactor as cofactor
+from graphc.ops.lapack import eigh_vectors as eigh_vectors
+from graphc.ops.lapack import solve_triangular as solve_triangular
+from graphc.ops.lapack import svd_vectors as svd_vectors
 from graphc.ops.philox import derived_key as derived_key
 from graphc.ops.philox import random_below as random_below
 from graphc.ops.philox import random_bits as random_bits

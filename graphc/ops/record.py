@@ -59,10 +59,14 @@ class Multilinear:
 class Jvp:
     """Derivative of any other op: `jvp(w, y, operands, tangents, **attrs)`, written in ops linear in the tangents.
 
-    A tangent is None where the operand does not vary.
+    A tangent is None where the operand does not vary. An op that is linear in the operands at the positions `linear`,
+    all others fixed, as a solution is in its right-hand side, is one that its own `jvp` may use; there
+    `transpose(w, ct, *operands, **attrs)` gives a cotangent, or None, for every operand.
     """
 
     jvp: Rule
+    linear: tuple[int, ...] = ()
+    transpose: Rule | None = None
 
 
 Derivative = Partials | Linear | Multilinear | Jvp

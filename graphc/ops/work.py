@@ -45,6 +45,97 @@ def matrix_product(result: TensorType, left: TensorType, right: TensorType) -> C
     return {"mul": triples, "add": triples}
 
 
+def elimination(result: TensorType, a: TensorType) -> Counts:
+    """Gaussian elimination of square matrices: a quotient for each element below the diagonal, then updates."""
+    n = a.shape[-1]
+    return _factored(a, (n - 1) * n * (2 * n - 1) // 6, (n - 1) * n // 2)
+
+
+def solution(result: TensorType, a: TensorType, b: TensorType) -> Counts:
+    """Elimination once for each matrix, then substitution down and up for each right-hand side."""
+    sides = elements(result)
+    pairs = sides * (a.shape[-1] - 1)
+    once = elimination(result, a)
+    return {"mul": once["mul"] + pairs, "add": once["add"] + pairs, "div": once["div"] + sides}
+
+
+def substitution(result: TensorType, a: TensorType, b: TensorType, *, lower: bool, unit: bool) -> Counts:
+    """One multiplication and one addition for each element of a triangle off its diagonal and each right-hand side."""
+    sides = elements(result)
+    pairs = sides * (a.shape[-1] - 1) // 2
+    return {"mul": pairs, "add": pairs, **({} if unit else {"div": sides})}
+
+
+def inversion(result: TensorType, a: TensorType) -> Counts:
+    """The solution for the columns of the identity."""
+    return solution(result, a, a)
+
+
+def square_root(result: TensorType, a: TensorType) -> Counts:
+    """Cholesky's factorisation: a quotient or a root for each element of a triangle, after updates of it."""
+    n = a.shape[-1]
+    return _factored(a, (n - 1) * n * (n + 1) // 6, n * (n + 1) // 2)
+
+
+# Iterations converge when they do. What follows are the leading terms of G. H. Golub and C. F. Van Loan, Matrix
+# Computations, 4th ed., for matrices of m by n with m at least n: sections 5.2, 8.3 and 8.6.
+
+
+def eigenvalues(result: TensorType, a: TensorType, **attrs: Any) -> Counts:
+    """4 n**3 / 3 operations."""
+    return _operations(a, 4 * a.shape[-1] ** 3 // 3)
+
+
+def eigenvectors(result: TensorType, a: TensorType, **attrs: Any) -> Counts:
+    """9 n**3 operations."""
+    return _operations(a, 9 * a.shape[-1] ** 3)
+
+
+def singular_values(result: TensorType, a: TensorType, **attrs: Any) -> Counts:
+    """4 m n**2 - 4 n**3 / 3 operations."""
+    m, n = _sides(a)
+    return _operations(a, 4 * m * n * n - 4 * n**3 // 3)
+
+
+def singular_vectors(result: TensorType, a: TensorType, **attrs: Any) -> Counts:
+    """6 m n**2 + 20 n**3 operations."""
+    m, n = _sides(a)
+    return _operations(a, 6 * m * n * n + 20 * n**3)
+
+
+def pseudo_inversion(result: TensorType, a: TensorType, *, rcond: float) -> Counts:
+    """Singular values and vectors, and the product of the latter."""
+    m, n = _sides(a)
+    return _operations(a, 8 * m * n * n + 20 * n**3)
+
+
+def orthogonal(result: TensorType, a: TensorType, **attrs: Any) -> Counts:
+    """4 m n**2 - 4 n**3 / 3 operations: Householder's reflections, and their product."""
+    m, n = _sides(a)
+    return _operations(a, 4 * m * n * n - 4 * n**3 // 3)
+
+
+def _factored(a: TensorType, updates: Size, quotients: Size) -> Counts:
+    count = _stack(a)
+    return {"mul": count * updates, "add": count * updates, "div": count * quotients}
+
+
+def _stack(a: TensorType) -> Size:
+    """How many matrices there are."""
+    return dims.product(a.shape[:-2])
+
+
+def _sides(a: TensorType) -> tuple[Size, Size]:
+    """The larger and the smaller size of a matrix."""
+    return dims.maximum(*a.shape[-2:]), dims.minimum(*a.shape[-2:])
+
+
+def _operations(a: TensorType, count: Size) -> Counts:
+    """So many operations for each matrix, half of them multiplications and half additions."""
+    half = _stack(a) * (count // 2)
+    return {"mul": half, "add": half}
+
+
 def norm(result: TensorType, operand: TensorType, **attrs: Any) -> Counts:
     """Squares, their sum, the root, and the checks that neither overflowed nor vanished."""
     n, kept = elements(operand), elements(result)

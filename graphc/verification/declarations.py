@@ -123,7 +123,10 @@ def _finite(case: Case, position: int, value: Fraction) -> bool:
     moved[position] = apply_each(lambda _: value, moved[position])
     arrays = [rounded(v, t.dtype) for v, t in zip(moved, case.types, strict=True)]
     with np.errstate(all="ignore"):
-        found = np.asarray(numpy_meaning(case.op, arrays, case.attrs))
+        try:
+            found = np.asarray(numpy_meaning(case.op, arrays, case.attrs))
+        except np.linalg.LinAlgError:
+            return False
         if not found.size or not np.isfinite(found).all() or case.op.rule is None or not case.result.differentiable:
             return bool(found.size == 0 or np.isfinite(found).all())
         first, _ = derivative_graphs(case, 1)
@@ -151,7 +154,10 @@ def _single(op: Op, value: Fraction) -> Iterator[Case]:
         except GraphcError:
             continue
         with np.errstate(all="ignore"):
-            y = numpy_meaning(op, [rounded(v, F64) for v in single.operands], case.attrs)
+            try:
+                y = numpy_meaning(op, [rounded(v, F64) for v in single.operands], case.attrs)
+            except np.linalg.LinAlgError:
+                continue
         if result.differentiable and np.isfinite(y).all():
             yield single
 

@@ -67,6 +67,8 @@ def vanishes(expr: Any, limit: int = LIMIT) -> bool:
         return True
     if expr.has(sp.Float, sp.nan, sp.zoo, sp.oo) or expr.is_Rational:
         return False
+    if sp.count_ops(expr) <= limit and _numerator(expr) == 0:
+        return True
     for form in FORMS:
         if sp.count_ops(expr) > (limit if form is not sp.simplify else limit // 30):
             return False
@@ -87,6 +89,36 @@ def _exponentials(expr: Any) -> Any:
 
 def _powers(expr: Any) -> Any:
     return sp.expand(sp.powsimp(sp.expand_log(sp.expand_func(expr), force=False)))
+
+
+def _numerator(expr: Any) -> Any:
+    """The numerator over one denominator, as a polynomial in square roots none of which is squared.
+
+    Roots within roots are symbols of their own, inner ones first; equal radicands, brought to the same form, share one.
+    """
+    roots: dict[Any, Any] = {}  # radicand, free of squares of roots -> its root's symbol
+    seen: dict[Any, Any] = {}  # half a power -> what stands for it
+    halves = [p for p in expr.atoms(sp.Pow) if p.exp.is_Rational and p.exp.q == 2]
+    for power in sorted(halves, key=sp.count_ops):
+        radicand = _reduced(power.base.xreplace(seen), roots)
+        if radicand is None:
+            return expr
+        root = roots.setdefault(radicand, sp.Dummy(positive=True))
+        seen[power] = root**power.exp.p
+    top, _ = sp.fraction(sp.together(expr.xreplace(seen)))
+    found = _reduced(top, roots)
+    return expr if found is None else found
+
+
+def _reduced(expr: Any, roots: dict[Any, Any]) -> Any:
+    """A polynomial with squares of roots replaced by their radicands, outer roots first; None if it is none."""
+    for radicand, root in reversed(roots.items()):
+        try:
+            powers = sp.Poly(expr, root)
+        except sp.PolynomialError:
+            return None
+        expr = sum(c * radicand ** (k // 2) * root ** (k % 2) for (k,), c in powers.terms())
+    return sp.expand(expr) if expr.is_polynomial(*roots.values()) else None
 
 
 FORMS: Final = (sp.expand, _exponentials, _powers, sp.simplify)
