@@ -14,7 +14,7 @@ from graphc.inspection.counting import work_of
 from graphc.ir import DTYPES, Builder, TensorType
 from graphc.ops import TABLE
 from graphc.ops.batching import leading, rule_of
-from graphc.ops.record import ErrorSample, Jvp, Linear, Masked, Multilinear, Op, Partials, Sample
+from graphc.ops.record import ErrorSample, Linear, Masked, Multilinear, Op, Partials, Sample
 from graphc.ops.world import GraphWorld, Value
 from graphc.verification.cases import cases
 
@@ -73,7 +73,7 @@ EXACT: Final = frozenset(
             "fmin",
         ),
         *("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count"),
-        *("gcd", "lcm", "sort", "argsort", "argmax", "argmin", "searchsorted", "cummax", "cummin"),
+        *("gcd", "lcm", "sort", "argsort", "argmax", "det_sign", "argmin", "searchsorted", "cummax", "cummin"),
         "last_write",
         *("random_bits", "random_word", "random_below", "random_order", "derived_key"),
     }
@@ -96,10 +96,17 @@ EQUIVALENT: Final[Mapping[tuple[str, str, str], str]] = {
     ("cast", "rule", "transpose dtype off"): UNREAD,
     ("cast", "rule", "transpose weak off"): UNREAD,
     ("reduce_prod", "rule", "keepdims off"): UNREAD,
+    ("pinv", "rule", "rcond off"): UNREAD,
+    ("pinv", "exact", "rcond off"): "the exact meaning is that of full rank",
     **{
         ("last_write", "domains", f"{k} wider"): "every sample names its indices: nothing is drawn from the set"
         for k in (0, 1)
     },
+    **{
+        (name, "domains", "0 narrower"): "domains are tried with all elements equal, which makes a matrix singular"
+        for name in ("solve", "log_abs_det", "cholesky")
+    },
+    ("eigh_vectors", "batch", "rows reversed"): "the rows it is tried with are multiples, which share their vectors",
     **{(name, "rule", "transpose shape off"): UNREAD for name in ("reshape", "broadcast_to", "unslice", "scatter_add")},
 }
 
@@ -269,10 +276,15 @@ def of_rule(op: Op) -> Values:
         yield "swapped", Multilinear(*rule.transposes[::-1])
     else:
         for kind, change in CHANGES:
-            yield kind, Jvp(after(change, rule.jvp))
-        yield "zero", Jvp(lambda *args, **attrs: None)
+            yield kind, dataclasses.replace(rule, jvp=after(change, rule.jvp))
+            if rule.transpose is not None:
+                yield f"transpose {kind}", dataclasses.replace(rule, transpose=after(change, rule.transpose))
+        yield "zero", dataclasses.replace(rule, jvp=lambda *args, **attrs: None)
         for name in attributes(op):
-            yield f"{name} off", Jvp(lambda *args, name=name, **attrs: rule.jvp(*args, **off(attrs, name)))
+            yield (
+                f"{name} off",
+                dataclasses.replace(rule, jvp=lambda *args, name=name, **attrs: rule.jvp(*args, **off(attrs, name))),
+            )
 
 
 def _with(parts: tuple[Any, ...], i: int, new: Any, kind: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -54,8 +55,81 @@ def _lerp(case: Case) -> dict[str, int]:
     return {"add": 2 * n, "mul": n, "other": n}
 
 
+def _counted(run: Callable[[int, Counter[str]], None], columns: bool = False) -> Callable[[Case], dict[str, int]]:
+    """An algorithm for one matrix, run step by step: so often for a stack, or for all its right-hand sides."""
+
+    def count(case: Case) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        size = int(case.types[0].shape[-1])
+        stack = int(dims.product(case.types[0].shape[:-2]))
+        for _ in range(stack):
+            run(size, counts)
+        if columns:
+            sides = int(dims.product(case.result.shape)) // max(size, 1)
+            for _ in range(sides):
+                _substituted(size, counts)
+                _substituted(size, counts)
+                counts["div"] += size  # by the diagonal of one of the triangles
+        return +counts
+
+    return count
+
+
+def _eliminated(size: int, counts: Counter[str]) -> None:
+    for k in range(size):
+        for _ in range(k + 1, size):
+            counts["div"] += 1
+            counts.update({"mul": size - k - 1, "add": size - k - 1})
+
+
+def _substituted(size: int, counts: Counter[str]) -> None:
+    for k in range(size):
+        counts.update({"mul": k, "add": k})
+
+
+def _rooted(size: int, counts: Counter[str]) -> None:
+    for i in range(size):
+        for j in range(i + 1):
+            counts.update({"mul": j, "add": j, "div": 1})
+
+
+def _triangular(case: Case) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    size = int(case.types[0].shape[-1])
+    for _ in range(int(dims.product(case.result.shape)) // max(size, 1)):
+        _substituted(size, counts)
+        counts["div"] += 0 if case.attrs["unit"] else size
+    return +counts
+
+
+def _golub(operations: Callable[[int, int], int]) -> Callable[[Case], dict[str, int]]:
+    """Leading terms of Golub and Van Loan's, for the larger and the smaller size, rounded down."""
+
+    def count(case: Case) -> dict[str, int]:
+        *stack, rows, columns = map(int, case.types[0].shape)
+        half = math.prod(stack) * (operations(max(rows, columns), min(rows, columns)) // 2)
+        return {"mul": half, "add": half} if half else {}
+
+    return count
+
+
 # where NumPy's loops run over arrays that no operand leads to, or over selections of elements
 BY_HAND: dict[str, Callable[[Case], dict[str, int]]] = {
+    "solve": _counted(_eliminated, columns=True),
+    "inv": _counted(_eliminated, columns=True),
+    "cofactor": _counted(_eliminated, columns=True),
+    "det": _counted(_eliminated),
+    "det_sign": _counted(_eliminated),
+    "log_abs_det": _counted(_eliminated),
+    "solve_triangular": _triangular,
+    "cholesky": _counted(_rooted),
+    "eigvalsh": _golub(lambda m, n: 4 * n**3 // 3),
+    "eigh_vectors": _golub(lambda m, n: 9 * n**3),
+    "svdvals": _golub(lambda m, n: 4 * m * n**2 - 4 * n**3 // 3),
+    "svd_vectors": _golub(lambda m, n: 6 * m * n**2 + 20 * n**3),
+    "pinv": _golub(lambda m, n: 8 * m * n**2 + 20 * n**3),
+    "qr_q": _golub(lambda m, n: 4 * m * n**2 - 4 * n**3 // 3),
+    "qr_r": _golub(lambda m, n: 4 * m * n**2 - 4 * n**3 // 3),
     "lerp": _lerp,
     "random_bits": _words,
     "random_word": lambda case: {"other": 110 * int(dims.product(case.result.shape))},

@@ -19,9 +19,8 @@ LOADED: Final = "load the array before the trace and pass it in"
 MEMORY: Final = "a traced value has no memory until the graph runs"
 SET: Final = f"{SIZE}; {BEFORE}"
 COMPLEX: Final = "complex numbers cannot be traced yet; compute with real and imaginary parts"
-SVD: Final = "singular values cannot be traced yet"
-EIGEN: Final = "eigenvalues cannot be traced yet"
-SOLVE: Final = "linear systems cannot be solved in a trace yet"
+EIGEN: Final = "eigenvalues may be complex, which cannot be traced yet; of symmetric matrices: np.linalg.eigh"
+RANK: Final = "the size of its second result depends on the rank"
 DATES: Final = "dates cannot be traced"
 
 
@@ -61,29 +60,12 @@ REFUSED: Final[dict[str, Refused]] = {
     "Polynomials": Refused(
         {"polydiv": f"{SIZE}; np.polymul and np.polysub, if the quotient is known"},
         {
-            "polyfit": f"{SOLVE}",
-            "roots": f"{EIGEN}",
+            "roots": "roots may be complex, which cannot be traced yet",
         },
     ),
     "Linear algebra": Refused(
-        {
-            "linalg.matrix_rank": "a rank jumps, and has no derivative; call it on the matrix before the trace",
-        },
-        {
-            "linalg.cholesky": "factorisations cannot be traced yet",
-            "linalg.cond": f"{SVD}; with p='fro' too, for {SOLVE}",
-            "linalg.det": "of 2 by 2 matrices: x[..., 0, 0] * x[..., 1, 1] - x[..., 0, 1] * x[..., 1, 0]",
-            "linalg.inv": f"{SOLVE}; of a diagonal matrix: np.diag(1 / np.diag(x))",
-            "linalg.lstsq": SOLVE,
-            "linalg.pinv": SVD,
-            "linalg.qr": "factorisations cannot be traced yet",
-            "linalg.slogdet": "determinants cannot be traced yet",
-            "linalg.solve": SOLVE,
-            "linalg.tensorinv": SOLVE,
-            "linalg.tensorsolve": SOLVE,
-            **_all("linalg.eig linalg.eigh linalg.eigvals linalg.eigvalsh", EIGEN),
-            **_all("linalg.svd linalg.svdvals", SVD),
-        },
+        {"linalg.lstsq": f"{RANK}; np.linalg.pinv(a) @ b is its first result"},
+        _all("linalg.eig linalg.eigvals", EIGEN),
     ),
     "Fourier transforms": Refused(
         not_yet=_all(

@@ -1,23 +1,29 @@
-"""Norms, and the functions of `numpy.linalg` that only arrange or multiply."""
+"""Norms, ranks and condition numbers, and the functions of `numpy.linalg` that only arrange or multiply."""
 
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from graphc.errors import AxisError, ShapeError, UnsupportedError
+from graphc import dims
+from graphc.errors import AxisError, ShapeError
+from graphc.numpy.decompositions import svd, svdvals
 from graphc.numpy.diagonals import diagonal
 from graphc.numpy.dispatch import common_world, strong, traceable
-from graphc.numpy.elementwise import absolute, power, where
+from graphc.numpy.elementwise import absolute, isnan, logical_not, power, where
+from graphc.numpy.equations import floats, inv
 from graphc.numpy.methods import axes_of
 from graphc.numpy.products import matmul, outer, tensordot
-from graphc.numpy.reductions import max, min, sum
-from graphc.numpy.shaping import matrix_transpose, reshape, swapaxes
+from graphc.numpy.reductions import any, max, min, sum
+from graphc.numpy.shaping import expand_dims, matrix_transpose, moveaxis, reshape, swapaxes
+from graphc.numpy.statistics import count_nonzero
 from graphc.numpy.vectors import cross, vecdot
 from graphc.ops import lookup
 from graphc.ops.typing import normalise_axis
+
+INT: Final = np.dtype(np.int64)
 
 
 def _floating(x: Any) -> Any:
@@ -29,7 +35,7 @@ def _floating(x: Any) -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """A norm of vectors or matrices along axes, the Euclidean one by default.
 
-    Norms of matrices by singular values (2, -2 and 'nuc') cannot be traced yet. Where a norm is 0 its derivative is 0.
+    Where a Euclidean norm is 0 its derivative is 0.
     """
     value = _floating(x)
     if axis is None:
@@ -81,12 +87,12 @@ def _matrix(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if ord is None or ord in ("fro", "f"):
         return _euclidean(x, axes, keepdims)
     if ord in (2, -2, "nuc"):
-        raise UnsupportedError(
-            f"norm: ord={ord!r} of a matrix needs its singular values, which cannot be traced yet",
-            expected="None, 'fro', 1, -1, np.inf or -np.inf",
-            actual=repr(ord),
-            fix="np.linalg.norm(x, 'fro') is the Euclidean norm of all elements",
-        )
+        values = svdvals(moveaxis(x, axes, (-2, -1)))
+        fold = sum if ord == "nuc" else max if ord == 2 else min
+        found = fold(values, axis=-1)
+        if not keepdims:
+            return found
+        return reshape(found, tuple(1 if k in axes else d for k, d in enumerate(x.type.shape)))
     if ord not in (1, -1, np.inf, -np.inf):
         raise ValueError("Invalid norm order for matrices.")
     row, column = axes
@@ -107,13 +113,51 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 
 @traceable(np.linalg.matrix_norm)
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    """A norm of the matrices in the last two axes, Frobenius' by default.
-
-    Norms by singular values (2, -2 and 'nuc') cannot be traced yet.
-    """
+    """A norm of the matrices in the last two axes, Frobenius' by default."""
     value = _floating(x)
     rows, columns = (normalise_axis("matrix_norm", k, value.ndim) for k in (-2, -1))
     return _matrix(value, ord, (rows, columns), keepdims)
+
+
+@traceable(np.linalg.matrix_rank)
+def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """How many singular values of a matrix are above a tolerance, by default relative to the largest.
+
+    A rank has no derivative.
+    """
+    if rtol is not None and tol is not None:
+        raise ValueError("`tol` and `rtol` can't be both set.")
+    (x,) = floats(A)
+    if x.ndim < 2:
+        return x.world.convert(any(x != 0), INT)
+    values = svd(x, compute_uv=False, hermitian=hermitian)
+    if tol is None:
+        if rtol is None:
+            size = dims.maximum(*x.type.shape[-2:])
+            share = (size if isinstance(size, int) else x.world.dim(size=size)) * float(np.finfo(x.type.dtype).eps)
+        else:
+            share = expand_dims(strong(rtol, x.world), -1)
+        limit = max(values, axis=-1, keepdims=True) * share
+    else:
+        limit = expand_dims(strong(tol, x.world), -1)
+    return count_nonzero(values > limit, axis=-1)
+
+
+@traceable(np.linalg.cond)
+def cond(x: Any, p: Any = None) -> Any:
+    """The condition number of a matrix in a norm, that of the largest singular value by default.
+
+    Where it is by an inverse (orders other than None, 2 and -2), a singular matrix raises LinAlgError.
+    """
+    (a,) = floats(x)
+    if p is None or p in (2, -2):
+        values = svdvals(a)
+        ends = values[..., 0], values[..., -1]
+        found = ends[1] / ends[0] if p == -2 else ends[0] / ends[1]
+    else:
+        found = norm(a, p, axis=(-2, -1)) * norm(inv(a), p, axis=(-2, -1))
+    known = logical_not(any(isnan(a), axis=(-2, -1)))
+    return where(isnan(found) & known, np.inf, found)
 
 
 @traceable(np.linalg.trace)

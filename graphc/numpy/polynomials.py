@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ShapeError, UnsupportedError
-from graphc.numpy.dispatch import common_world, strong, traceable
+from graphc.numpy.diagonals import vander
+from graphc.numpy.dispatch import common_world, refuse, strong, traceable
+from graphc.numpy.elementwise import sqrt
+from graphc.numpy.equations import floats, inv, pinv
 from graphc.numpy.making import zeros_like
 from graphc.numpy.picking import fixed_size, whole_number
-from graphc.numpy.shaping import atleast, concatenate, reshape
+from graphc.numpy.products import matmul
+from graphc.numpy.reductions import sum
+from graphc.numpy.shaping import atleast, concatenate, expand_dims, matrix_transpose, reshape
 from graphc.numpy.vectors import full_convolution, numeric_pair
 
-__all__ = ["poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval"]
+__all__ = ["poly", "polyadd", "polyder", "polyfit", "polyint", "polymul", "polysub", "polyval"]
 
 
 @traceable(np.poly)
@@ -80,6 +85,53 @@ def polyder(p: Any, m: int = 1) -> Any:
         n = fixed_size("polyder", x.type.shape[0]) - 1
         x = x[:-1] * np.arange(n, 0, -1)
     return x
+
+
+@traceable(np.polyfit)
+def polyfit(
+    x: Any, y: Any, deg: int, rcond: float | None = None, full: bool = False, w: Any = None, cov: Any = False
+) -> Any:
+    """The coefficients of the polynomial of a degree that fits points best, by least squares.
+
+    full=True is refused, since the size of one of its results depends on a rank, and there is no warning of a low rank.
+    """
+    refuse("polyfit", full=full or None)
+    order = whole_number("polyfit", "deg", deg) + 1
+    if order < 1:
+        raise ValueError("expected deg >= 0")
+    points, values = floats(x, y)
+    if points.ndim != 1 or not 1 <= values.ndim <= 2:
+        raise ShapeError(
+            "polyfit: the points must be a vector, and their values a vector or columns",
+            expected="x of 1 axis, y of 1 or 2",
+            actual=f"{points.type!r} and {values.type!r}",
+        )
+    count = fixed_size("polyfit", points.type.shape[0])
+    if count == 0:
+        raise TypeError("expected non-empty vector for x")
+    if not points.world.facts.equal(count, values.type.shape[0]):
+        raise ShapeError("polyfit: points and values differ in number", actual=f"{points.type!r} and {values.type!r}")
+    powers, sides = vander(points, order), values
+    if w is not None:
+        weights, _ = floats(w, points)
+        powers = powers * expand_dims(weights, 1)
+        sides = sides * (expand_dims(weights, 1) if sides.ndim == 2 else weights)
+    scale = sqrt(sum(powers * powers, axis=0))
+    powers = powers / scale
+    cut = count * float(np.finfo(points.type.dtype).eps) if rcond is None else rcond
+    scaled = matmul(pinv(powers, cut), sides)
+    found = scaled / (expand_dims(scale, 1) if sides.ndim == 2 else scale)
+    if cov is False:
+        return found
+    base = inv(matmul(matrix_transpose(powers), powers)) / (expand_dims(scale, 1) * scale)
+    if cov == "unscaled":
+        factor: Any = 1
+    else:
+        if count <= order:
+            raise ValueError("the number of data points must exceed order to scale the covariance matrix")
+        rest = matmul(powers, scaled) - sides
+        factor = sum(rest * rest, axis=0) / (count - order)
+    return found, (base if sides.ndim == 1 else expand_dims(base, 2)) * factor
 
 
 @traceable(np.polyint)

@@ -180,10 +180,7 @@ def _chain(matrices: list[Any], first: int, last: int, split: dict[tuple[int, in
 
 @traceable(np.linalg.matrix_power, view=True)
 def matrix_power(a: Any, n: int) -> Any:
-    """The product of n equal square matrices.
-
-    Negative powers need an inverse, which cannot be traced yet.
-    """
+    """The product of n equal square matrices, or of as many inverses of them where n is negative."""
     x = strong(a, common_world(a))
     if x.ndim < 2 or not x.world.facts.equal(x.type.shape[-1], x.type.shape[-2]):
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")

@@ -146,7 +146,7 @@ ONE: Final = np.array([[2.25]])
 DEFINITE: Final = np.array([[4.0, 9.0], [1.0, 2.25]])
 DEFINITE3: Final = np.array([[4.0, 0.0, 7.0], [1.0, 2.25, 0.0], [-0.5, 0.5, 1.5]])
 # with the signs of eigenvectors and singular vectors that LAPACK gives
-SYMMETRIC: Final = np.array([[3.0, 1.0], [1.0, 0.5]])
+SYMMETRIC: Final = np.array([[3.0, 1.0], [1.25, 0.5]])
 TALL: Final = np.array([[2.0, 0.5], [-0.25, 1.5], [0.5, 1.0]])
 
 # stacks of more than a few elements: in small ones all are tried at 0 and at 1 too, where vectors are anybody's choice
@@ -162,9 +162,9 @@ OPS = (
         exact=exact.cholesky,
         rule=Jvp(cholesky_jvp),
         batch=leading,
-        domains=("real",),
+        domains=("positive",),
         samples=(
-            *(Sample((ONE,)), Sample((DEFINITE,)), Sample((DEFINITE3,))),
+            *(Sample(((1, 1),)), Sample((DEFINITE,)), Sample((DEFINITE3,))),
             *(Sample((np.stack([DEFINITE, DEFINITE3[:2, :2]]),)), Sample(((0, 0),))),
         ),
         errors=NOT_SQUARE,
@@ -197,9 +197,7 @@ OPS = (
         rule=Jvp(eigh_vectors_jvp),
         batch=leading,
         domains=("real",),
-        samples=(
-            *(Sample((SYMMETRICS,), {"lower": True}), Sample((SYMMETRICS,), {"lower": False})),
-        ),
+        samples=(*(Sample((SYMMETRICS,), {"lower": True}), Sample((SYMMETRICS,), {"lower": False})),),
         errors=with_attrs(NOT_SQUARE, lower=True),
         ulps=16,
         doc="Orthonormal eigenvectors of a symmetric matrix, as columns in the order of `eigvalsh`.",
@@ -213,7 +211,12 @@ OPS = (
         rule=Jvp(svdvals_jvp),
         batch=leading,
         domains=("real",),
-        samples=(Sample((SYMMETRIC,)), Sample((TALL,)), Sample((TALL.T[:1],)), Sample((np.stack([TALL.T[:, :1]] * 2),))),
+        samples=(
+            Sample((SYMMETRIC,)),
+            Sample((TALL,)),
+            Sample((TALL.T[:1],)),
+            Sample((np.stack([TALL.T[:, :1]] * 2),)),
+        ),
         kinks=(0.0,),
         errors=NO_MATRIX,
         ulps=16,
@@ -228,7 +231,7 @@ OPS = (
         rule=Jvp(svd_vectors_jvp),
         batch=leading,
         domains=("real",),
-        samples=(Sample((COLUMNS,)), Sample((np.swapaxes(COLUMNS, 1, 2) * [-1, 1],))),
+        samples=(Sample(((4, 2, 1),)), Sample((np.swapaxes(COLUMNS, 1, 2) * [-1, 1],))),
         errors=NO_MATRIX,
         kinks=(0.0,),
         ulps=16,
@@ -243,7 +246,7 @@ OPS = (
         rule=Jvp(qr_q_jvp),
         batch=leading,
         domains=("real",),
-        samples=(Sample((SYMMETRIC,)), Sample((TALL[:, :1],)), Sample((TALL[1:2],)), Sample((COLUMNS,))),
+        samples=(Sample((SYMMETRIC,)), Sample((TALL[:, :1],)), Sample((TALL[1:2],)), Sample(((4, 2, 1),))),
         errors=NO_MATRIX,
         ulps=16,
         doc="The orthonormal columns q of the factorisation a = q r.",
@@ -257,7 +260,7 @@ OPS = (
         rule=Jvp(qr_r_jvp),
         batch=leading,
         domains=("real",),
-        samples=(Sample((SYMMETRIC,)), Sample((TALL[:, :1],)), Sample((TALL[1:2],)), Sample((COLUMNS,))),
+        samples=(Sample((SYMMETRIC,)), Sample((TALL[:, :1],)), Sample((TALL[1:2],)), Sample(((4, 2, 1),))),
         errors=NO_MATRIX,
         ulps=16,
         doc="The upper triangular r of the factorisation a = q r with orthonormal columns q.",

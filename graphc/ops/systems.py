@@ -131,6 +131,7 @@ TWO: Final = np.array([[2.0, 0.5], [-0.25, 1.5]])
 THREE: Final = np.array([[2.0, 0.5, -0.25], [0.75, -1.5, 0.5], [0.25, -0.5, 1.25]])
 STACK: Final = np.array([[[1.0, 0.25], [0.5, -2.0]], [[0.5, 2.0], [-1.0, 0.25]]])
 SINGULAR: Final = np.array([[1.0, 2.0, 0.5], [0.5, 1.0, -1.0], [1.5, 3.0, 1.0]])
+SQUARES: Final = (*(Sample((a,)) for a in (ONE, TWO, THREE, STACK)), Sample(((2, 2),)), Sample(((0, 0),)))
 
 SYSTEM_ERRORS: Final = (
     ErrorSample(("f64[2,3]", "f64[2,1]"), {}, ShapeError, "must be square"),
@@ -198,7 +199,14 @@ OPS = (
         rule=Jvp(inv_jvp),
         batch=leading,
         domains=("real",),
-        samples=(Sample((ONE,)), Sample((TWO,)), Sample((THREE,)), Sample((STACK,)), Sample(((0, 0),))),
+        samples=(
+            Sample((ONE,)),
+            Sample((TWO,)),
+            Sample((THREE,)),
+            Sample((STACK,)),
+            Sample(((2, 2),)),
+            Sample(((0, 0),)),
+        ),
         errors=NOT_SQUARE,
         ulps=16,
         doc="The inverse of a square matrix.",
@@ -233,8 +241,8 @@ OPS = (
         batch=leading,
         domains=("real",),
         samples=(
-            *(Sample((ONE,)), Sample((TWO,)), Sample((THREE,)), Sample((STACK,)), Sample((SINGULAR,))),
-            *(Sample(((4, 4),)), Sample(((0, 0),))),
+            *SQUARES,
+            *(Sample((SINGULAR,)), Sample(((4, 4),))),
         ),
         errors=NOT_SQUARE,
         ulps=16,
@@ -265,7 +273,10 @@ OPS = (
         exact=exact.det_sign,
         batch=leading,
         domains=("real",),
-        samples=(*(Sample((ONE,)), Sample((TWO,)), Sample((THREE,)), Sample((STACK,))), Sample(((0, 0),))),
+        samples=(
+            *(Sample((ONE,)), Sample((TWO,)), Sample((THREE,)), Sample((STACK,))),
+            *(Sample(((2, 2),)), Sample(((0, 0),))),
+        ),
         errors=NOT_SQUARE,
         reasons=NO_TANGENT,
         doc="The sign of the determinant of a square matrix: 1, 0 or -1.",
@@ -279,7 +290,10 @@ OPS = (
         rule=Jvp(log_abs_det_jvp),
         batch=leading,
         domains=("real",),
-        samples=(*(Sample((ONE,)), Sample((TWO,)), Sample((THREE,)), Sample((STACK,))), Sample(((0, 0),))),
+        samples=(
+            *(Sample((ONE,)), Sample((TWO,)), Sample((THREE,)), Sample((STACK,))),
+            *(Sample(((2, 2),)), Sample(((0, 0),))),
+        ),
         errors=NOT_SQUARE,
         ulps=16,
         doc="The logarithm of the size of the determinant of a square matrix.",
