@@ -88,8 +88,8 @@ def _matrix(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
         return _euclidean(x, axes, keepdims)
     if ord in (2, -2, "nuc"):
         values = svdvals(moveaxis(x, axes, (-2, -1)))
-        fold = sum if ord == "nuc" else max if ord == 2 else min
-        found = fold(values, axis=-1)
+        # they descend, so that the first is the largest
+        found = sum(values, axis=-1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
         if not keepdims:
             return found
         return reshape(found, tuple(1 if k in axes else d for k, d in enumerate(x.type.shape)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -99,7 +100,7 @@ def _two(name: str, size: int) -> None:
             f"{name}: eigenvalues and singular values have an exact meaning up to two by two",
             expected="matrices with at most two eigenvalues or singular values",
             actual=f"{size} of them",
-            fix="compare with finite differences: graphc.hessian and numeric differences of the compiled function",
+            fix="verify the function at a smaller size: specs such as f64[2,2], or env={'n': 2} for a named one",
         )
 
 
@@ -162,11 +163,14 @@ def _qr(s: Any, a: Matrix) -> tuple[Matrix, Matrix]:
         x = r[k:, k]
         length = s.sqrt(sum((v * v for v in x[1:]), x[0] * x[0]))
         v = x.copy()
-        v[0] = x[0] + s.sign(x[0]) * length
+        v[0] = x[0] + s.where(s.less(x[0], s.number(0)), -length, length)  # at 0 as above it
         scale = s.number(2) / sum((e * e for e in v[1:]), v[0] * v[0])
         w = _scaled(v, scale)
-        r[k:] = r[k:] - w[:, None] * (v[:, None] * r[k:]).sum(0)
-        q[:, k:] = q[:, k:] - (q[:, k:] * v).sum(1)[:, None] * w
+        # what has nothing below its diagonal is left alone
+        done = reduce(s.logical_and, (s.equal(e, s.number(0)) for e in x[1:]))
+        choose = np.frompyfunc(lambda old, new, done=done: s.where(done, old, new), 2, 1)
+        r[k:] = choose(r[k:], r[k:] - w[:, None] * (v[:, None] * r[k:]).sum(0))
+        q[:, k:] = choose(q[:, k:], q[:, k:] - (q[:, k:] * v).sum(1)[:, None] * w)
     i, j = np.indices(r.shape)
     return q[:, :count], np.where(i <= j, r, s.number(0))[:count]
 

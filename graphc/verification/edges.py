@@ -127,7 +127,10 @@ def _audit_place(
     names: tuple[Sequence[str], Sequence[str]],
 ) -> Iterator[Edge]:
     floats = place.point.floats()
-    value = emitted(graph, floats, sizes)
+    try:
+        value = emitted(graph, floats, sizes)
+    except np.linalg.LinAlgError:
+        return
     if not all(np.isfinite(v).all() for v in value):
         return  # outside the domain, or a pole of the function itself
     shape = value[o].shape
@@ -136,7 +139,10 @@ def _audit_place(
         return
     weights[(0,) * len(shape)] = 1
     seeds = [weights.astype(value[p].dtype) if p == o else np.zeros_like(value[p]) for p in outputs]
-    cotangents = emitted(gradient, [*floats, *seeds], sizes)
+    try:
+        cotangents = emitted(gradient, [*floats, *seeds], sizes)
+    except np.linalg.LinAlgError:
+        return  # it says itself that there is no derivative
     for k, ct in zip(wrt, cotangents, strict=True):
         for label, direction in islice(_directions(ct.shape), MAX_DIRECTIONS):
             with np.errstate(all="ignore"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.backends.exact.fields import Array, ExactError, Undecided
 from graphc.backends.exact.jets import JetField
-from graphc.backends.exact.world import bind, bind_sizes
+from graphc.backends.exact.world import bind, bind_sizes, bind_type
 from graphc.ir import Graph
 from graphc.ops import lookup
 from graphc.ops.meaning import evaluate
@@ -61,18 +61,27 @@ def limits(slope: Callable[[Fraction], Any], field: JetField) -> Limits:
 
 
 def emitted(graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None = None) -> list[Array]:
-    """Run a graph by the NumPy meanings, one op at a time."""
-    values = every_node(graph, inputs, env)
+    """Run a graph by the NumPy meanings, one op at a time; LinAlgError where one has no value."""
+    values = every_node(graph, inputs, env, partial=False)
     return [np.asarray(values[o]) for o in graph.outputs]
 
 
-def every_node(graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None = None) -> dict[int, Any]:
-    """The value of each node by the NumPy meanings."""
+def every_node(
+    graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None = None, partial: bool = True
+) -> dict[int, Any]:
+    """The value of each node by the NumPy meanings; NaN, if `partial`, where an inverse or a factor does not exist."""
     sizes = bind_sizes(graph, [np.shape(x) for x in inputs], env)
     values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
     with np.errstate(all="ignore"):
         for i, data in graph._node.items():
-            if i not in values:
-                attrs = {name: bind(value, sizes) for name, value in data["attrs"]}
+            if i in values:
+                continue
+            attrs = {name: bind(value, sizes) for name, value in data["attrs"]}
+            try:
                 values[i] = evaluate(lookup(data["op"]), [values[a] for a in data["args"]], attrs)
+            except np.linalg.LinAlgError:
+                if not partial:
+                    raise
+                type = bind_type(data["type"], sizes)
+                values[i] = np.full(type.shape, np.nan, type.dtype)  # type: ignore[union-attr]
     return values
