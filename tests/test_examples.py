@@ -216,6 +216,29 @@ def test_the_greeks_are_derivatives_of_the_price(example):
     assert ahead > price > back
 
 
+def test_gaussian_process(example, capsys, tmp_path):
+    """The likelihood is SciPy's, its minimum has no slope, and the truth lies mostly within the band."""
+    module = example("gaussian_process")
+    module.main(tmp_path)
+    output = capsys.readouterr().out
+    line = output.split("surprise: ")[1].split("\n")[0]
+    start, end = float(line.split()[0]), float(line.split("first, ")[1].split()[0])
+    fitted = {
+        word.split()[0]: float(word.split()[1]) for word in output.split("fitted: ")[1].split("\n")[0].split(", ")
+    }
+    x, y = module.observations()
+    params = {name: np.log(value) for name, value in fitted.items()}
+    covariance = module.kernel(params, x, x) + fitted["noise"] ** 2 * np.eye(x.size)
+    normal = pytest.importorskip("scipy.stats").multivariate_normal(cov=covariance)
+    assert -normal.logpdf(y) == pytest.approx(end, abs=1e-3)
+    assert end < start - 5
+    steps = [{**params, name: params[name] + h} for name in params for h in (0.02, -0.02)]
+    assert all(module.surprise(step, x, y) > end for step in steps)
+    assert fitted["noise"] == pytest.approx(module.NOISE, rel=0.3)
+    assert 70 <= float(output.split("observations: ")[1].split("%")[0]) <= 100
+    check_drawn(tmp_path / "gaussian_process.png")
+
+
 def test_demo(example, capsys, tmp_path, monkeypatch):
     """The demo's own steps; training is tested above, so it is short here."""
     module = example("demo")
