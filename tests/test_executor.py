@@ -125,6 +125,30 @@ def test_large_writable_closures_warn_of_staleness() -> None:
         graphc.compile(lambda x: x + big, "f64[16384]")
 
 
+def test_arrays_that_a_function_makes_and_drops_cannot_change() -> None:
+    def shifted(x: Any) -> Any:
+        noise = 0.1 * np.eye(200)
+        return x + noise + np.ones((200, 200))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        graphc.compile(shifted, "f64[200,200]")
+        graphc.compile(graphc.grad(lambda x: np.sum(shifted(x))), "f64[200,200]")
+    kept: list[Any] = []
+
+    def keeping(x: Any) -> Any:
+        kept.append(np.eye(200))
+        return x + kept[0]
+
+    with pytest.warns(UserWarning, match="later changes") as caught:
+        graphc.compile(keeping, "f64[200,200]")
+    assert caught[0].filename == __file__
+    assert caught[0].lineno == keeping.__code__.co_firstlineno + 2
+    x = graphc.symbol("x", "f64[200,200]")
+    with pytest.warns(UserWarning, match="later changes"):
+        _ = x + kept[0]
+
+
 # --- arguments and results ----------------------------------------------------------------------------------
 
 

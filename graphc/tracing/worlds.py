@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -18,7 +19,7 @@ from graphc.ops.record import Op
 from graphc.ops.world import GraphWorld, Operand
 from graphc.tracing.delegates import namespace
 from graphc.tracing.layout import arrange, like, ordered_as
-from graphc.tracing.places import Goal, here, holder, stacklevel, user_frame, user_locs
+from graphc.tracing.places import Goal, here, holder, user_frame, user_locs
 from graphc.tracing.refusals import raise_leaked
 from graphc.tracing.stack import STACK
 from graphc.tracing.storage import snapshot
@@ -69,6 +70,8 @@ class TracingWorld(GraphWorld):
         self.captures: list[Traced] = []
         self.asked: dict[Guard, Loc] = {}
         self._constants: dict[int, tuple[Any, int]] = {}
+        # arrays that may change after the trace, and what to say of each: a text, where, and what was said there
+        self._suspects: list[tuple[weakref.ref[Any], str, tuple[str, int, str], dict[Any, Any]]] = []
         self._goal: Goal | None = None  # where the program assigns the value that it is making
 
     def locate(self) -> Locs:
@@ -157,15 +160,35 @@ class TracingWorld(GraphWorld):
         if known is not None and (dtype is None or self.builder.nodes[known[1]]["type"].dtype == dtype):
             return ordered_as(self.value_class(self, known[1]), value)
         if value.flags.writeable and value.nbytes >= STALE_BYTES:
-            warnings.warn(
-                f"a writable array of shape {value.shape} is copied into the graph as a constant: later changes to it "
-                "are not seen. Pass it as an argument, or make it read-only to silence this.",
-                stacklevel=stacklevel(),
-            )
+            self._suspect(value)
         result = super().constant(value, dtype, weak)
         set_name(self.builder.nodes[result.id], holder(value))
-        self._constants[id(value)] = (value, result.id)
+        if not value.flags.writeable:
+            self._constants[id(value)] = (value, result.id)
         return ordered_as(result, value)
+
+    def _suspect(self, array: np.ndarray[Any, Any]) -> None:
+        """Warn of an array that may change, unless the function drops it: then nobody can change it any more."""
+        text = (
+            f"a writable array of shape {array.shape} is copied into the graph as a constant: later changes to it "
+            "are not seen. Pass it as an argument, or make it read-only to silence this."
+        )
+        frame = user_frame(sys._getframe(1))
+        if frame is None:
+            return
+        place = frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "<unknown>")
+        known = frame.f_globals.setdefault("__warningregistry__", {})
+        if self in STACK.worlds:
+            self._suspects.append((weakref.ref(array), text, place, known))
+        else:
+            warnings.warn_explicit(text, UserWarning, *place, registry=known)
+
+    def warn_of_changes(self) -> None:
+        """Warn of writable arrays that were taken for constants and have outlived the trace."""
+        suspects, self._suspects = self._suspects, []
+        for array, text, place, known in suspects:
+            if array() is not None:
+                warnings.warn_explicit(text, UserWarning, *place, registry=known)
 
 
 def _is_python_number(operand: Any) -> bool:
@@ -215,6 +238,7 @@ def tracing(name: str, hints: Mapping[str, int] | None = None) -> Iterator[Traci
     try:
         STACK.worlds.append(world)
         yield world
+        world.warn_of_changes()
     finally:
         world.active = False
         if world in STACK.worlds:
