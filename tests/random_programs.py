@@ -101,9 +101,17 @@ def words(key: Any) -> list[Any]:
     return [key[k].astype(np.uint64) for k in range(4)]
 
 
+def definite(x: Any) -> Any:
+    """A positive definite matrix of moderate condition, of which no two eigenvalues are near each other."""
+    t = np.tanh(np.nan_to_num(np.reshape(x, (x.shape[0] if x.ndim else 1, -1)))) / 8
+    count = np.cumsum(np.ones_like(t @ t.T), axis=0)
+    return t @ t.T / (1 + x.size) + np.eye(t.shape[0], dtype=t.dtype, like=t) * count
+
+
 NAMES: Final[dict[str, Any]] = {
     "np": np, "special": scipy.special, "emit": emit, "part": part, "within": within, "longer": longer,
     "divided": divided, "all_axes": all_axes, "random": graphc.random, "words": words,
+    "definite": definite,
 }  # fmt: skip
 
 # Kinds of operands: f float, i signed integer, n number, b bool, a any. A placeholder that is no operand's number is
@@ -249,6 +257,17 @@ PRODUCTS: Final[tuple[Row, ...]] = (
     ("ff", "np.outer({0}, {1})"),
     ("ff", "np.inner({0}, {1})"),
 )
+MATRICES: Final[tuple[Row, ...]] = (
+    ("f", "np.linalg.solve(definite({0}), definite({0})[0])"),
+    ("f", "emit('solve_triangular', definite({0}), definite({0}), lower={o}, unit={o})"),
+    *(
+        ("f", f"np.linalg.{name}(definite({{0}}))")
+        for name in ("inv", "det", "pinv", "cholesky", "eigvalsh", "svdvals")
+    ),
+    *(("f", f"emit('{name}', definite({{0}}))") for name in ("cofactor", "svd_vectors", "qr_q", "qr_r")),
+    ("f", "np.linalg.slogdet(definite({0}))[1] + np.linalg.slogdet(definite({0}))[0]"),
+    ("f", "np.linalg.eigh(definite({0}))[1]"),
+)
 # Formulas that the simplifying and stabilising rewrites look for.
 IDIOMS: Final[tuple[Row, ...]] = (
     ("f", "np.log(1 + np.exp({0}))"),
@@ -320,11 +339,11 @@ RANDOM: Final[tuple[Row, ...]] = (
     ("i", f"emit('random_word', np.abs({{0}}).astype(np.uint64), *words({KEY}), bits=8)"),
     ("fff", "emit('lerp', {0}, {1}, {2})"),
 )
-ROWS: Final = (ELEMENTWISE, REDUCTIONS, SHAPING, PRODUCTS, IDIOMS, SPECIAL, INTEGERS, RANDOM)
-WEIGHTS: Final = (10, 4, 5, 2, 4, 6, 3, 3)
+ROWS: Final = (ELEMENTWISE, REDUCTIONS, SHAPING, PRODUCTS, IDIOMS, SPECIAL, INTEGERS, RANDOM, MATRICES)
+WEIGHTS: Final = (10, 4, 5, 2, 4, 6, 3, 3, 2)
 # Their lowering is not NumPy's own sequence of operations, or sums in another order: not bitwise NumPy.
 # A power of a NumPy scalar is not computed by the loop for arrays.
-INEXACT: Final = ("median", "norm", "@", "matmul", "dot", "inner", "**")
+INEXACT: Final = ("definite", "median", "norm", "@", "matmul", "dot", "inner", "**")
 LITERALS: Final = ("0", "1", "-1", "2", "0.5", "1.0", "-1.0", "0.0", "-0.0", "3", "1.5", "2.0", "np.float32(0.25)")
 PYTHON: Final = (bool, int, float)
 DTYPES: Final = ("np.float64", "np.float32", "np.int64", "np.int32", "bool", "np.float64")

@@ -144,7 +144,7 @@ def _singular(s: Any, a: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     _two("svdvals", len(gram))
     values = np.array([s.sqrt(x) for x in reversed(_eigenvalues(s, gram))], object)
     right = _eigenvectors(s, gram)[:, ::-1]
-    left = _product(s, tall, right) / values if values.size else np.empty((rows, 0), object)
+    left = _product(s, tall, right) / values if values.size else np.empty((len(tall), 0), object)
     if not turned:
         return left, values, right
     signs = np.array([1, -1][: values.size], object)

@@ -128,9 +128,9 @@ def pinv_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, rcond: float) -> A
 
 ONE: Final = np.array([[-1.5]])
 TWO: Final = np.array([[2.0, 0.5], [-0.25, 1.5]])
-THREE: Final = np.array([[2.0, 0.5, -0.25], [0.75, -1.5, 0.5], [0.25, -0.5, 1.25]])
+THREE: Final = np.array([[2.0, 0.5, -0.25], [0.75, -1.5, 0.5], [0.5, -0.5, 1.25]])
 STACK: Final = np.array([[[1.0, 0.25], [0.5, -2.0]], [[0.5, 2.0], [-1.0, 0.25]]])
-SINGULAR: Final = np.array([[1.0, 2.0, 0.5], [0.5, 1.0, -1.0], [1.5, 3.0, 1.0]])
+SINGULAR: Final = np.array([[1.0, 2.0, 0.5], [0.5, -1.0, -1.0], [1.5, 1.0, -0.5]])
 SQUARES: Final = (*(Sample((a,)) for a in (ONE, TWO, THREE, STACK)), Sample(((2, 2),)), Sample(((0, 0),)))
 
 SYSTEM_ERRORS: Final = (
