@@ -208,6 +208,69 @@ def test_one_factorisation_serves_both_results() -> None:
     assert compiled.source.count("linalg.inv") == 1
 
 
+# --- one factorisation for several ops -----------------------------------------------------------------------
+
+
+def several(a: Any, b: Any, c: Any) -> Any:
+    """Every op that elimination serves, of a matrix and of its transpose."""
+    sign, size = LA.slogdet(a)
+    return LA.solve(a, b), LA.solve(a.T, c), LA.inv(a), LA.inv(a.T), LA.det(a), LA.det(a.T), sign, size
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [0, 1, 2, 5, 40])
+def test_one_elimination_serves_all(size: int, dtype: Any) -> None:
+    a, b, c = np.random.default_rng(size).normal(size=(3, size, size)).astype(dtype)
+    a = a + 2 * np.eye(size, dtype=dtype)
+    compiled = graphc.compile(several, *[f"{'f32' if dtype == np.float32 else 'f64'}[n,n]"] * 3)
+    assert compiled.source.count("lu_factor(") == 1
+    assert "np.linalg" not in compiled.source
+    for found, expected in zip(compiled(a, b, c), several(a, b, c), strict=True):
+        assert found.dtype == expected.dtype
+        assert found.shape == expected.shape
+        assert found.flags.c_contiguous
+        np.testing.assert_allclose(found, expected, rtol=2e4 * np.finfo(dtype).eps, atol=2e3 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_the_sign_of_a_determinant_counts_swaps(order: tuple[int, ...]) -> None:
+    a = (np.diag([2.0, -3.0, 0.5, 4.0]) + 0.01)[list(order)]
+    sign, size, det, inverse = graphc.jit(lambda a: (*LA.slogdet(a), LA.det(a), LA.inv(a)))(a)
+    np.testing.assert_allclose([sign, size, det], [*LA.slogdet(a), LA.det(a)], rtol=1e-13)
+    np.testing.assert_allclose(inverse, LA.inv(a), rtol=1e-12, atol=1e-15)
+
+
+def test_singular_matrices_are_found_by_whichever_op_comes() -> None:
+    singular = np.ones((3, 3))
+    f = graphc.compile(lambda a: (*LA.slogdet(a), LA.det(a)), "f64[n,n]")
+    assert f.source.count("lu_factor(") == 1
+    assert f(singular) == (0, -np.inf, 0)
+    for g in (lambda a: (LA.solve(a, a), LA.det(a)), lambda a: (LA.det(a), LA.inv(a))):
+        with pytest.raises(LA.LinAlgError, match="Singular matrix"):
+            graphc.jit(g)(singular)
+
+
+def test_pairs_are_found_in_one_call_to_the_bit() -> None:
+    stack = np.random.default_rng(3).normal(size=(4, 5, 5))
+    stack = stack @ stack.swapaxes(-1, -2)
+    f = graphc.compile(lambda a: (LA.eigh(a), LA.eigh(a, "U"), LA.svd(a), LA.qr(a), LA.slogdet(a)), "f64[k,n,n]")
+    assert f.source.count("np.linalg.") == 5
+    expected = LA.eigh(stack), LA.eigh(stack, "U"), LA.svd(stack), LA.qr(stack), LA.slogdet(stack)
+    for results, wanted in zip(f(stack), expected, strict=True):
+        for found, one in zip(results, wanted, strict=True):
+            np.testing.assert_array_equal(found, one)
+
+
+def test_a_factorisation_has_a_name_of_its_own() -> None:
+    def f(lu: Any, b: Any) -> Any:
+        lu_factor = LA.solve(lu, b)
+        return LA.det(lu) * lu_factor, lu_factor @ lu
+
+    a, b = np.random.default_rng(4).normal(size=(2, 3, 3))
+    for found, expected in zip(graphc.jit(f)(a, b), f(a, b), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_arrays_without_elements() -> None:
     for f in (LA.inv, LA.cholesky, LA.eigvalsh, lambda a: LA.solve(a, a)):
         np.testing.assert_array_equal(graphc.jit(f)(np.zeros((0, 0))), f(np.zeros((0, 0))))

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy import outside, selecting
+from graphc.backends.numpy import factors, outside, selecting
 from graphc.backends.numpy.arguments import InputSpec, integer_casts, refuse_guard, solve_size
 from graphc.backends.numpy.arrays import LARGE
 from graphc.dims import Dim, Size
@@ -45,6 +45,7 @@ KEYWORDS: Final = frozenset(
         "scipy",
         "calls",
         *NATIVE,
+        *(function.__name__ for function in factors.FUNCTIONS),
         "ndarray",
         "errstate",
         "slices",
@@ -163,6 +164,9 @@ class Writer:
             self.renamed[name] = dims.symbol(new)
         self.used = set(KEYWORDS) | used
         self.numbers: dict[str, int] = {}  # the last number given to each name
+        # nodes that share a factorisation, and the names of factorisations by the first node that uses each
+        self.shared = factors.shared(self.graph, plan.steps) if self.module == "np" else {}
+        self.factorisations: dict[int, str] = {}
 
     def _spelled(self, value: Any) -> Any:
         """A size, or an attribute that holds sizes, in the names that the text gives them."""
@@ -204,6 +208,8 @@ class Writer:
     def _fill_scope(self, source: str) -> None:
         """Bring in what the text refers to."""
         self.scope.update(namespace(source), ndarray=np.ndarray, errstate=np.errstate)
+        if self.factorisations:
+            self.scope.update((function.__name__, function) for function in factors.FUNCTIONS)
 
     def _name_inputs(self) -> list[str]:
         used = self.used
@@ -302,6 +308,8 @@ class Writer:
             name = self.names[i] = self._fresh(data.get("name")) or f"v{i}"
             lines.append(f"{name} = {call}{comment}")
         dead = [self.names[i] for i in step.frees if i in self.names]
+        ended = [use.first for i in step.nodes if (use := self.shared.get(i)) is not None and use.last == i]
+        dead.extend(self.factorisations[first] for first in ended)
         if dead:
             lines.append(f"del {', '.join(dead)}")
         return lines
@@ -310,7 +318,11 @@ class Writer:
         """The NumPy meaning of a single node."""
         data = self.nodes[i]
         op = TABLE[data["op"]]
-        call = self._partition(i) or render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
+        call = (
+            self._partition(i)
+            or self._factor(i)
+            or render(op, [self._operand(a) for a in data["args"]], self._attrs(i))
+        )
         if i in step.into:
             return into(call, self.names[step.into[i]])
         if self.native and op.name in NATIVE:
@@ -329,6 +341,21 @@ class Writer:
         axis = dict(data["attrs"])["axis"]
         size, shown = data["type"].shape[axis], attr_text("", self._spelled(found))
         return selecting.call(self._operand(data["args"][0]), shown, axis, size, data["type"].dtype)
+
+    def _factor(self, i: int) -> str | None:
+        """The value by a factorisation that other steps use too; None where that is not so."""
+        use = self.shared.get(i)
+        if use is None:
+            return None
+        matrix, *sides = [self._operand(a) for a in self.nodes[i]["args"]]
+        if use.first == i:
+            name = self.factorisations[i] = (
+                self._fresh("lu" if use.made.startswith("lu") else "factors") or f"factors{i}"
+            )
+            attrs = {key: self._attr(i, key, value) for key, value in self.nodes[i]["attrs"]}
+            made = use.made.format(matrix, **attrs)
+            return use.text.format(f"({name} := {made})", *sides)
+        return use.text.format(self.factorisations[use.first], *sides)
 
     def _attrs(self, i: int) -> dict[str, str]:
         return {name: self._attr(i, name, value) for name, value in self.nodes[i]["attrs"]}

@@ -10,6 +10,7 @@ import numpy as np
 from graphc.ops.lapack import cofactor as cofactor
 from graphc.ops.lapack import eigh_vectors as eigh_vectors
 from graphc.ops.lapack import solve_triangular as solve_triangular
+from graphc.ops.lapack import stacked_vectors as stacked_vectors
 from graphc.ops.lapack import svd_vectors as svd_vectors
 from graphc.ops.philox import derived_key as derived_key
 from graphc.ops.philox import random_below as random_below

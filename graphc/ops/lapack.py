@@ -81,5 +81,9 @@ def eigh_vectors(a: Array, lower: bool) -> Array:
 
 def svd_vectors(a: Array) -> Array:
     """Left singular vectors above right ones, as columns, in the descending order of singular values."""
-    u, _, v = np.linalg.svd(a, full_matrices=False)
+    return stacked_vectors(*np.linalg.svd(a, full_matrices=False))
+
+
+def stacked_vectors(u: Array, s: Array, v: Array) -> Array:
+    """Left singular vectors, which are columns, above right ones, which are rows."""
     return np.concatenate((u, np.swapaxes(v, -1, -2)), axis=-2)
