@@ -67,6 +67,13 @@ SPECIAL: Final[dict[str, tuple[str, ...]]] = {
     "Settings and errors": (),
 }
 
+LINALG: Final[dict[str, tuple[str, ...]]] = {
+    "Linear systems": ("systems",),
+    "Factorisations": ("factorisations",),
+    "Eigenvalues": (),
+    "Structured matrices": ("structured",),
+}
+
 HEAD: Final = """# What of NumPy and SciPy can be traced
 
 <!-- written by `make docs` from the tables in graphc/numpy and graphc/scipy: change those -->
@@ -206,11 +213,9 @@ def page() -> str:
     special = {n: getattr(graphc.scipy.special, n) for n in graphc.scipy.special.__all__}
     linalg = {n: getattr(graphc.scipy.linalg, n) for n in graphc.scipy.linalg.__all__}
     special_home = homes(graphc.scipy.special._ROOMS)
-    linalg_home = homes([graphc.scipy.linalg])
+    linalg_home = homes(graphc.scipy.linalg._ROOMS)
     special_rows = list(rows(SPECIAL, special, special_home, of_scipy.SPECIAL, of_scipy.PLAIN["special"]))
-    linalg_rows = list(
-        rows({"Structured matrices": ("linalg",)}, linalg, linalg_home, of_scipy.LINALG, of_scipy.PLAIN["linalg"])
-    )
+    linalg_rows = list(rows(LINALG, linalg, linalg_home, of_scipy.LINALG, of_scipy.PLAIN["linalg"]))
     own, lacking = methods()
     of_arrays = Counter({"supported": len(own), "use instead": len(lacking)})
     parts = {"NumPy": numpy, "scipy.special": special_rows, "scipy.linalg": linalg_rows}

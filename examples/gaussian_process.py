@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
 import graphc
+from graphc.scipy.linalg import solve_triangular
 
 POINTS = 30
 NOISE = 0.15
@@ -33,15 +34,15 @@ def factor(params, x):
 def surprise(params, x, y):
     """Minus the logarithm of the likelihood of observations y (Rasmussen and Williams, 2006, eq. 2.30)."""
     lower = factor(params, x)
-    white = np.linalg.solve(lower, y)
+    white = solve_triangular(lower, y, lower=True)
     return 0.5 * white @ white + np.sum(np.log(np.diagonal(lower))) + 0.5 * x.shape[0] * np.log(2 * np.pi)
 
 
 def predict(params, x, y, at):
     """Mean and standard deviation of the process at new points, given observations."""
     lower = factor(params, x)
-    across = np.linalg.solve(lower, kernel(params, x, at))
-    mean = across.T @ np.linalg.solve(lower, y)
+    across = solve_triangular(lower, kernel(params, x, at), lower=True)
+    mean = across.T @ solve_triangular(lower, y, lower=True)
     return mean, np.sqrt(np.exp(2 * params["height"]) - np.sum(across * across, axis=0))
 
 

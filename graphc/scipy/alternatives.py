@@ -25,10 +25,9 @@ COMPLEX: Final = "complex numbers cannot be traced yet"
 POLYNOMIAL: Final = "eval_chebyt, eval_legendre and their kin give its values at traced points"
 GAMMA: Final = "gammaln and exp: "
 NO_RECORD: Final = "its derivative has no record yet"
-FACTORS: Final = "factorisations cannot be traced yet"
-SOLVE: Final = "linear systems cannot be solved in a trace yet"
-EIGEN: Final = "eigenvalues cannot be traced yet"
-SVD: Final = "singular values cannot be traced yet"
+FACTORS: Final = "this factorisation cannot be traced yet; cholesky, qr, svd and eigh can"
+EIGEN: Final = "eigenvalues may be complex, which cannot be traced yet; of symmetric matrices: eigh"
+RANK: Final = "the size of a result depends on the rank"
 FUNCTION: Final = "functions of matrices cannot be traced yet"
 
 # In place of functions of other modules.
@@ -129,29 +128,32 @@ SPECIAL: Final[dict[str, Refused]] = {
 
 LINALG: Final[dict[str, Refused]] = {
     "Linear systems": Refused(
-        {},
+        {
+            "lstsq": f"{RANK}; pinv(a) @ b is its first result",
+            "lu_solve": "solve: systems with one matrix share its factorisation when they run",
+            "pinvh": "pinv",
+            "solve_toeplitz": "solve(toeplitz(c), b)",
+            "solve_circulant": "solve(circulant(c), b)",
+            **_all("null_space orth subspace_angles", f"{RANK}; svd has the vectors"),
+        },
         _all(
-            "inv solve solve_banded solve_circulant solve_continuous_are solve_continuous_lyapunov solve_discrete_are "
-            "solve_discrete_lyapunov solve_lyapunov solve_sylvester solve_toeplitz solve_triangular solveh_banded "
-            "lstsq cho_solve cho_solve_banded lu_solve det",
-            SOLVE,
-        )
-        | _all("pinv pinvh null_space orth matrix_balance orthogonal_procrustes subspace_angles", SVD),
+            "solve_banded solve_continuous_are solve_continuous_lyapunov solve_discrete_are solve_discrete_lyapunov "
+            "solve_lyapunov solve_sylvester solveh_banded cho_solve_banded matrix_balance orthogonal_procrustes",
+            NO_RECORD,
+        ),
     ),
     "Factorisations": Refused(
-        {},
+        {"lu_factor": "solve: systems with one matrix share its factorisation when they run"},
         _all(
-            "cho_factor cholesky cholesky_banded cossin hessenberg ldl lu lu_factor ordqz polar qr qr_delete qr_insert "
-            "qr_multiply qr_update qz rq rsf2csf schur interpolative",
+            "cholesky_banded cossin hessenberg ldl lu ordqz polar qr_delete qr_insert qr_multiply qr_update qz rq "
+            "rsf2csf schur interpolative",
             FACTORS,
-        )
-        | _all("svd svdvals", SVD),
+        ),
     ),
     "Eigenvalues": Refused(
         {},
-        _all(
-            "cdf2rdf eig eig_banded eigh eigh_tridiagonal eigvals eigvals_banded eigvalsh eigvalsh_tridiagonal", EIGEN
-        ),
+        _all("cdf2rdf eig eigvals", EIGEN)
+        | _all("eig_banded eigh_tridiagonal eigvals_banded eigvalsh_tridiagonal", "eigh of the whole matrix serves"),
     ),
     "Functions of matrices": Refused(
         {},

@@ -1,13 +1,4 @@
-"""`graphc.scipy.linalg`: what of `scipy.linalg` arranges and multiplies, on traced values and arrays alike.
-
-SciPy's own functions make plain arrays of their arguments, so that inside a trace only the versions here will do.
-
->>> import numpy as np, graphc
->>> from graphc.scipy import linalg
->>> graphc.compile(linalg.toeplitz, "f64[2]")(np.array([1.0, 2.0]))
-array([[1., 2.],
-       [2., 1.]])
-"""
+"""Structured matrices, norms and questions of symmetry."""
 
 from __future__ import annotations
 
@@ -26,7 +17,6 @@ from graphc.numpy.norms import norm as numpy_norm
 from graphc.numpy.picking import fixed_size, whole_number
 from graphc.numpy.products import matmul
 from graphc.numpy.shaping import atleast, concatenate, expand_dims, reshape, swapaxes
-from graphc.scipy.alternatives import outside_of
 
 __all__ = [
     "block_diag",
@@ -221,7 +211,7 @@ def diagsvd(s: Any, M: Any, N: Any) -> Any:
 def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:
     """A norm of a vector or a matrix, as `numpy.linalg.norm`; the derivative at 0 is 0.
 
-    That elements are finite is not checked. Orders that need singular values are refused.
+    That elements are finite is not checked.
     """
     return numpy_norm(a, ord, axis, keepdims)
 
@@ -246,8 +236,3 @@ def issymmetric(a: Any, atol: Any = None, rtol: Any = None) -> Any:
 def ishermitian(a: Any, atol: Any = None, rtol: Any = None) -> Any:
     """Whether a matrix is its own transpose, as traced values are real; as a traced boolean."""
     return _symmetric(a, atol, rtol)
-
-
-def __getattr__(name: str) -> Any:
-    """SciPy's other functions are refused by name; what takes no arrays is SciPy's own."""
-    return outside_of("linalg", name)

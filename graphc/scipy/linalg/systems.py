@@ -1,0 +1,159 @@
+"""Systems of linear equations, inverses and determinants."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import scipy.linalg
+
+from graphc import dims
+from graphc.errors import UnsupportedError
+from graphc.numpy.diagonals import diagonal, tril, triu
+from graphc.numpy.dispatch import traceable
+from graphc.numpy.equations import DOUBLE, floats, symmetric
+from graphc.numpy.equations import pinv as numpy_pinv
+from graphc.numpy.shaping import expand_dims, reshape, swapaxes
+
+__all__ = ["cho_solve", "det", "inv", "pinv", "solve", "solve_triangular"]
+
+# what a matrix is said to be, by all its names, and which parts of it are read then
+STRUCTURES: Final[dict[str | None, str]] = {
+    None: "general",
+    **dict.fromkeys(("gen", "general", "banded"), "general"),
+    **dict.fromkeys(("sym", "symmetric", "her", "hermitian"), "symmetric"),
+    **dict.fromkeys(("pos", "positive definite"), "definite"),
+    **{name: name for name in ("diagonal", "tridiagonal", "lower triangular", "upper triangular")},
+}
+
+
+def _columns(a: Any, b: Any, solution: Any) -> Any:
+    """The solution for a vector, or for right-hand sides as columns."""
+    if b.ndim != 1:
+        return solution(a, b)
+    found = solution(a, reshape(b, (b.type.shape[0], 1)))
+    return reshape(found, found.type.shape[:-1])
+
+
+def _by_cholesky(factor: Any, lower: bool) -> Any:
+    """How systems are solved by a triangle that holds a Cholesky factor."""
+
+    def solution(c: Any, b: Any) -> Any:
+        first, second = (c, swapaxes(c, -1, -2)) if lower else (swapaxes(c, -1, -2), c)
+        half = c.world.solve_triangular(first, b, lower=True, unit=False)
+        return c.world.solve_triangular(second, half, lower=False, unit=False)
+
+    return lambda a, b: solution(factor(a), b)
+
+
+def _structured(function: str, structure: Any, lower: bool) -> Any:
+    """How systems with a matrix of a structure are solved."""
+    known = STRUCTURES.get(structure)
+    if known == "general":
+        return lambda a, b: a.world.solve(a, b)
+    if known == "symmetric":
+        return lambda a, b: a.world.solve(symmetric(a, lower), b)
+    if known == "definite":
+        return _by_cholesky(lambda a: a.world.cholesky(symmetric(a, lower)), lower=True)
+    if known == "tridiagonal":
+        return lambda a, b: a.world.solve(tril(triu(a, -1), 1), b)
+    if known == "diagonal":
+        return lambda a, b: b / expand_dims(diagonal(a, 0, -2, -1), -1)
+    if known is not None:
+        below = known == "lower triangular"
+        return lambda a, b: a.world.solve_triangular(a, b, lower=below, unit=False)
+    raise ValueError(f"{function}: {structure!r} is not a recognized matrix structure")
+
+
+@traceable(scipy.linalg.solve)
+def solve(
+    a: Any,
+    b: Any,
+    lower: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+    assume_a: str | None = None,
+    transposed: bool = False,
+) -> Any:
+    """The solution x of a x = b, where of a matrix with a structure only what it needs is read.
+
+    What a matrix is, is not looked for; a banded one is solved as any other. The derivative is by what is read.
+    """
+    matrix, side = floats(a, b)
+    solution = _structured("solve", assume_a, lower)
+    if transposed:
+        matrix, turned = swapaxes(matrix, -1, -2), {"lower triangular": "upper triangular"}
+        turned |= {after: before for before, after in turned.items()}
+        solution = _structured("solve", turned.get(str(assume_a), assume_a), not lower)
+    return _columns(matrix, side, solution)
+
+
+@traceable(scipy.linalg.solve_triangular)
+def solve_triangular(
+    a: Any,
+    b: Any,
+    trans: Any = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    """The solution x of a x = b (of a.T x = b, if `trans`), where one triangle of a is read."""
+    matrix, side = floats(a, b)
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise ValueError(f"solve_triangular: trans must be 0, 1, 2, 'N', 'T' or 'C', not {trans!r}")
+    turned = trans not in (0, "N")
+    if turned:
+        matrix = swapaxes(matrix, -1, -2)
+    below, unit = bool(lower) != turned, bool(unit_diagonal)
+    return _columns(matrix, side, lambda m, s: m.world.solve_triangular(m, s, lower=below, unit=unit))
+
+
+@traceable(scipy.linalg.cho_solve)
+def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+    """The solution of a x = b by what `cho_factor` gave for a."""
+    c, lower = c_and_lower
+    factor, side = floats(c, b)
+    return _columns(factor, side, _by_cholesky(lambda a: a, bool(lower)))
+
+
+@traceable(scipy.linalg.inv)
+def inv(
+    a: Any, overwrite_a: bool = False, check_finite: bool = True, *, assume_a: str | None = None, lower: bool = False
+) -> Any:
+    """The inverse of a square matrix, of which, if it has a structure, only what that needs is read."""
+    (x,) = floats(a)
+    if STRUCTURES.get(assume_a) == "general":
+        return x.world.inv(x)
+    one = x.world.constant(np.ones((), x.type.dtype))
+    size = x.type.shape[-1]
+    eye = tril(triu(x.world.broadcast_to(one, shape=(size, size))))
+    return _structured("inv", assume_a, lower)(x, eye)
+
+
+@traceable(scipy.linalg.det)
+def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    """The determinant of a square matrix, computed in float64 whatever its dtype, which SciPy's result has."""
+    (x,) = floats(a)
+    return x.world.det(x.world.convert(x, DOUBLE))
+
+
+@traceable(scipy.linalg.pinv)
+def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True) -> Any:
+    """The Moore-Penrose inverse; singular values up to rtol times the largest count as 0.
+
+    rtol is a Python number; an absolute tolerance and return_rank=True are refused.
+    """
+    (x,) = floats(a)
+    if return_rank or atol not in (None, 0):
+        raise UnsupportedError(
+            "pinv: atol= and return_rank= cannot be traced",
+            expected="a relative tolerance, rtol=",
+            actual=f"atol={atol!r}"[:60] + f", return_rank={return_rank!r}",
+            fix="np.linalg.matrix_rank gives the rank",
+        )
+    size = dims.maximum(*x.type.shape[-2:])
+    if rtol is None and isinstance(size, int):
+        rtol = size * float(np.finfo(x.type.dtype).eps)
+    return numpy_pinv(x, rtol=rtol)
