@@ -17,15 +17,28 @@ from graphc.backends.cupy import executor, functions, launching, linear_algebra,
 from graphc.backends.numpy.executor import define
 from graphc.ir import TensorType
 from graphc.ops import TABLE
-from graphc.ops.meaning import evaluate
-from graphc.verification.cases import cases, rounded
 from tests.cuda_emulation import COMPILER
-from tests.matrices import ATTRS, GOOD, LINEAR, REFUSED, SIGNED, ZEROS, assert_same, rows, spoilt
+from tests.matrices import (
+    GOOD,
+    LINEAR,
+    ONE_TRIANGLE,
+    REFUSED,
+    ZEROS,
+    Compute,
+    assert_same,
+    check_cofactors,
+    check_definite,
+    check_refused,
+    check_shapes,
+    check_triangles,
+    check_zeros,
+    decomposed,
+    likelihood,
+)
 from tests.op_kernels import one_node
-from tests.test_cuda_programs import Constant, on_processor, plan_of
+from tests.test_cuda_programs import on_processor, plan_of
 
 Array = np.ndarray[Any, Any]
-NAMES = sorted(LINEAR)
 
 
 def in_columns(x: Array) -> Array:
@@ -176,148 +189,56 @@ class Cupy:
         return turned(r, -1) if mode == "r" else (turned(q, -2), turned(r, -1))
 
 
-@pytest.fixture(params=LEFT)
-def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cupy:
-    return stand_in(monkeypatch, LEFT[request.param])
+def stand_in(monkeypatch: pytest.MonkeyPatch, left: Callable[[Array], Array] = stopped) -> Compute:
+    """What the functions that are written for CuPy give; `left`: what there is of Cholesky's factorisation."""
+    cupy: Any = Cupy(left)
+    monkeypatch.setattr(linear_algebra, "cupy", lambda: cupy)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.linalg", SimpleNamespace(solve_triangular=substituted))
 
+    def compute(name: str, operands: tuple[Array, ...], attrs: dict[str, Any]) -> Array:
+        graph = one_node(TABLE[name], [TensorType(x.shape, x.dtype) for x in operands], attrs)
+        plan = plan_of(graphc.compile(graph))
+        writer, source = executor.written(plan)
+        assert not all(writer.recordable(step) for step in plan.steps)
+        scope = {**writer.scope, "cp": cupy, "ck": functions, "ndarray": np.ndarray}
+        with np.errstate(all="ignore"):
+            (result,) = define("one", source, scope)(*operands)
+        assert not any(np.may_share_memory(result, x) for x in operands)
+        return np.asarray(result)
 
-def stand_in(monkeypatch: pytest.MonkeyPatch, left: Callable[[Array], Array] = stopped) -> Cupy:
-    found = Cupy(left)
-    monkeypatch.setattr(linear_algebra, "cupy", lambda: found)
-    monkeypatch.setitem(sys.modules, "cupyx.scipy.linalg", SimpleNamespace(solve_triangular=substituted))  # type: ignore[misc]
-    return found
-
-
-def computed(cupy: Cupy, name: str, operands: tuple[Array, ...], attrs: dict[str, Any]) -> Array:
-    """What the function that is written for CuPy gives."""
-    graph = one_node(TABLE[name], [TensorType(x.shape, x.dtype) for x in operands], attrs)
-    plan = plan_of(graphc.compile(graph))
-    writer, source = executor.written(plan)
-    assert not all(writer.recordable(step) for step in plan.steps)
-    scope = {**writer.scope, "cp": cupy, "ck": functions, "ndarray": np.ndarray}
-    scope.update((key, Constant(array)) for key, array in writer.constants.items())
-    with np.errstate(all="ignore"):
-        (result,) = define("one", source, scope)(*operands)
-    assert isinstance(result, np.ndarray | np.generic)
-    assert not any(np.may_share_memory(result, x) for x in operands)
-    return np.asarray(result)
-
-
-def meant(name: str, operands: tuple[Array, ...], attrs: dict[str, Any]) -> Array:
-    with np.errstate(all="ignore"):
-        return np.asarray(evaluate(TABLE[name], operands, attrs))
+    return compute
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(LINEAR))
 def test_stacks_and_sizes(name: str, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = stand_in(monkeypatch)
-    for row in rows(name, dtype):
-        if dtype == np.float32 and name in SIGNED and max(row.operands[0].shape[-2:]) > 5:
-            continue  # vectors of values that lie close together
-        expected = meant(name, row.operands, row.attrs)
-        assert_same(name, computed(cupy, name, row.operands, row.attrs), expected, row)
+    check_shapes(stand_in(monkeypatch), name, dtype)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_samples_of_the_record(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = stand_in(monkeypatch)
-    for case in cases(TABLE[name]):
-        operands = tuple(rounded(x, type.dtype) for x, type in zip(case.operands, case.types, strict=True))
-        actual = computed(cupy, name, operands, case.attrs)
-        assert_same(name, actual, meant(name, operands, case.attrs), case)
-
-
+@pytest.mark.parametrize("left", LEFT)
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_numpy_refuses_has_no_numbers(name: str, cupy: Cupy) -> None:
-    """Alone, and in a stack, of which the other matrices have their results."""
-    for attrs in ATTRS.get(name, [{}]):
-        if attrs.get("unit"):
-            continue
-        sides = (np.ones((3, 2)),) if name in ("solve", "solve_triangular") else ()
-        for bad in REFUSED[name]:
-            missing = np.isnan if not sides and name != "inv" else lambda x: np.array(not np.isfinite(x).all())
-            assert missing(computed(cupy, name, (bad, *sides), attrs)).all(), (name, attrs, bad)
-            stack = np.stack([GOOD, bad, GOOD])
-            found = computed(cupy, name, (stack, *sides), attrs)
-            assert missing(found[1]).all(), (name, attrs, bad)
-            for k in (0, 2):
-                assert_same(name, found[k], meant(name, (GOOD, *sides), attrs), (name, attrs, bad))
+def test_what_numpy_refuses_has_no_numbers(name: str, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_refused(stand_in(monkeypatch, LEFT[left]), name)
 
 
-@pytest.mark.parametrize("name", ["cholesky", "eigvalsh", "eigh_vectors", "solve_triangular"])
-def test_one_triangle_counts(name: str, cupy: Cupy) -> None:
-    sides = (np.ones((3, 2)),) if name == "solve_triangular" else ()
-    for attrs in ATTRS.get(name, [{}]):
-        for a, good in spoilt(name, attrs):
-            assert_same(name, computed(cupy, name, (a, *sides), attrs), meant(name, (good, *sides), attrs), attrs)
+@pytest.mark.parametrize("name", ONE_TRIANGLE)
+def test_one_triangle_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_triangles(stand_in(monkeypatch), name)
 
 
 @pytest.mark.parametrize("name", ZEROS)
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_zeros(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = stand_in(monkeypatch)
-    for stack in ((), (2,)):
-        operands = (np.zeros((*stack, size, size)),)
-        for attrs in ATTRS.get(name, [{}]):
-            np.testing.assert_array_equal(computed(cupy, name, operands, attrs), meant(name, operands, attrs))
-
-
-@pytest.mark.parametrize("name", ["eigh_vectors", "svd_vectors"])
-def test_vectors_of_zeros_are_orthonormal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = stand_in(monkeypatch)
-    v = computed(cupy, name, (np.zeros((2, 3, 3)),), ATTRS.get(name, [{}])[0])[..., :3, :]
-    np.testing.assert_allclose(np.swapaxes(v, -1, -2) @ v, np.broadcast_to(np.eye(3), (2, 3, 3)), atol=1e-15)
+def test_zeros(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_zeros(stand_in(monkeypatch), name)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_cofactors_of_singular_and_nearly_singular_matrices(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one stack, and beside matrices that are not numbers."""
-    cupy = stand_in(monkeypatch)
-    rng = np.random.default_rng(3)
-    for size in (3, 4, 6):
-        x = rng.normal(size=(8, size, size))
-        for k, rank in enumerate((size - 1, size - 2, 1)):
-            x[k] = x[k, :, :rank] @ rng.normal(size=(rank, size))
-        x[3, 0] = x[3, 1] * (1 + 1e-9)
-        x[4] *= 1e-30
-        x[5] = 0
-        x[6, 1, 1] = np.nan
-        operands = (x.astype(dtype),)
-        found, wanted = computed(cupy, "cofactor", operands, {}), meant("cofactor", operands, {})
-        assert np.isnan(found[6]).all()
-        for k in (0, 1, 2, 3, 4, 5, 7):
-            assert_same("cofactor", found[k], wanted[k], (size, k))
-
-
-def test_cofactors_of_small_matrices_that_are_not_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = stand_in(monkeypatch)
-    for a in (np.array([[np.nan]]), np.array([[np.inf, -0.0], [np.nan, 2.0]])):
-        np.testing.assert_array_equal(computed(cupy, "cofactor", (a,), {}), meant("cofactor", (a,), {}))
+def test_cofactors_of_matrices_that_have_no_inverse(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_cofactors(stand_in(monkeypatch), dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e-42, 1e-30, 1.0, 1e30, 1e300])
-def test_definite_matrices_are_seen_as_such(scale: float, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where they nearly are not, and of all magnitudes."""
-    limits = np.finfo(dtype)
-    if not float(limits.smallest_subnormal) < scale < float(limits.max):
-        pytest.skip("it has no such numbers")
-    few = scale < float(limits.tiny)  # digits
-    cupy = stand_in(monkeypatch, untouched)
-    rng = np.random.default_rng(4)
-    seen = 0
-    for size in (1, 2, 7, 60, 200):
-        for least in (1.0, 1e-3, 10 * float(np.finfo(dtype).eps) * size):
-            q = np.linalg.qr(rng.normal(size=(size, size)))[0]
-            a = (((q * np.geomspace(least, 1, size)) @ q.T) * scale).astype(dtype)
-            try:
-                np.linalg.cholesky(a)
-            except np.linalg.LinAlgError:
-                continue
-            seen += 1
-            assert np.isfinite(computed(cupy, "cholesky", (a,), {})).all(), (size, least)
-    assert seen >= (4 if few else 12)
+def test_definite_matrices_are_seen_as_such(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_definite(stand_in(monkeypatch), dtype)
 
 
 def test_nothing_of_it_is_recorded_or_ahead_of_noted_launches() -> None:
@@ -332,19 +253,6 @@ def test_nothing_of_it_is_recorded_or_ahead_of_noted_launches() -> None:
 def test_programs_with_derivatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels and linear algebra in turn, whose results need not be dense."""
     stand_in(monkeypatch)
-
-    def likelihood(x: Any, y: Any) -> Any:
-        covariance = np.exp(-((x[:, None] - x) ** 2)) + 0.1 * np.eye(6)
-        root = np.linalg.cholesky(covariance)
-        return y @ np.linalg.solve(covariance, y) + 2 * np.sum(np.log(np.diagonal(root))) + np.linalg.det(covariance)
-
-    def decomposed(x: Any, y: Any) -> Any:
-        a = np.outer(y, x) + np.diag(x)
-        u, s, v = np.linalg.svd(a)
-        w, vectors = np.linalg.eigh(a + a.T)
-        q, r = np.linalg.qr(a)
-        return np.sum(u * s @ v + np.tanh(s)) + np.sum(vectors * w @ vectors.T) + np.sum(np.exp(q @ r))
-
     rng = np.random.default_rng(6)
     given = rng.normal(size=6), rng.normal(size=6)
     more = {name: getattr(linear_algebra, name) for name in LINEAR}
