@@ -123,6 +123,10 @@ class AxisError(GraphcError, np.exceptions.AxisError):
     __str__ = GraphcError.__str__
 
 
+class LinAlgError(GraphcError, np.linalg.LinAlgError):
+    """A matrix is singular or not positive definite, or an iteration on it does not converge."""
+
+
 class DTypeError(GraphcError, TypeError):
     """Dtypes do not fit the operation, or a cast would lose values."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,10 @@ class Constant:
         return self.array
 
 
-def on_processor(compiled: Compiled, folder: Path) -> Callable[..., Any]:
-    """What the CuPy backend would run, with NumPy's arrays in the place of CuPy's."""
+def on_processor(
+    compiled: Compiled, folder: Path, more: Mapping[str, Callable[..., Any]] | None = None
+) -> Callable[..., Any]:
+    """What the CuPy backend would run, with NumPy's arrays in the place of CuPy's; `more` array functions by name."""
     plan = plan_of(compiled)
     writer, source = executor.written(plan)
 
@@ -86,6 +88,8 @@ def on_processor(compiled: Compiled, folder: Path) -> Callable[..., Any]:
         matmul = staticmethod(np.matmul)
         concatenate = staticmethod(np.concatenate)
 
+    for name, function in (more or {}).items():
+        setattr(Functions, name, staticmethod(function))
     kernels = Kernels(writer.kernels, folder, SMALL)
     scope = {**writer.scope, "cp": np, "ck": Functions, "ndarray": np.ndarray}
     scope.update((name, Constant(array)) for name, array in writer.constants.items())

@@ -225,6 +225,11 @@ PROGRAMS = (
     Program("ragged_argument", ValueError, 'f = graphc.compile(np.sin, "f64[n,2]")\nf([[1.0, 2.0], [3.0]])'),
     Program("position", IndexError, "@graphc.jit\ndef look_up(table, codes):\n    return np.log(table)[codes]\n\n"
             "look_up(np.ones(3), np.array([0, 3]))"),
+    Program("singular_matrix", np.linalg.LinAlgError,
+            "@graphc.jit\ndef fit(x, y):\n    gram = x.T @ x\n    return np.linalg.solve(gram, x.T @ y)\n\n"
+            "fit(np.ones((3, 2)), np.ones(3))"),
+    Program("indefinite_matrix", np.linalg.LinAlgError,
+            'f = graphc.compile(np.linalg.cholesky, "f64[n,n]")\nf(np.array([[1.0, 2.0], [2.0, 1.0]]))'),
     Program("float_position", TypeError, 'graphc.trace(lambda x, i: x[i], "f64[3]", "f64[]")'),
     Program("guard", ValueError, 'f = graphc.compile(lambda x: x[2:4], "f64[n]")\nf(np.ones(3))'),
     Program("text_for_jit", TypeError, 'graphc.jit(lambda x: x)("abc")'),
@@ -485,6 +490,7 @@ def test_copies_and_pickles(kind: type[GraphcError]) -> None:
         (errors.AxisError, np.exceptions.AxisError),
         (errors.AxisError, IndexError),
         (errors.IndexingError, IndexError),
+        (errors.LinAlgError, np.linalg.LinAlgError),
         (errors.DTypeError, TypeError),
         (errors.UnsupportedError, TypeError),
         (errors.StructureError, TypeError),

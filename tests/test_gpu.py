@@ -27,6 +27,8 @@ from graphc.ops.meaning import evaluate
 from graphc.ops.record import Op
 from graphc.verification.cases import cases, rounded
 from graphc.verification.rules import installed
+from tests import matrices
+from tests.matrices import LINEAR
 from tests.op_kernels import ELEMENTWISE, FOLDS, assert_near, dtypes_of, elementwise_rows, fold_operand, meant, one_node
 from tests.random_programs import DIVISION, draw
 from tests.test_cuda_kernels import deviations, far_from_zero, gradient_of_weights, with_weights
@@ -94,7 +96,7 @@ def test_folds_mean_what_numpy_means(op: Op, cp: Any) -> None:
             assert np.all(error <= most * np.finfo(dtype).eps * magnitude), (op.name, dtype, shape, axes)
 
 
-@pytest.mark.parametrize("name", [n for n in MEANINGS if n not in ("debug_print", "pure_callback", "get")])
+@pytest.mark.parametrize("name", [n for n in MEANINGS if n not in ("debug_print", "pure_callback", "get", *LINEAR)])
 def test_ops_of_cupy_mean_what_numpy_means(name: str, cp: Any) -> None:
     op = TABLE[name]
     for case in cases(op):
@@ -109,6 +111,54 @@ def test_ops_of_cupy_mean_what_numpy_means(name: str, cp: Any) -> None:
             np.testing.assert_allclose(actual, expected, rtol=1e-12)
         else:
             assert_near(actual, expected, ulps, (name, attrs))
+
+
+def on_gpu(name: str, operands: tuple[Array, ...], attrs: dict[str, Any]) -> Array:
+    """What an op gives."""
+    graph = one_node(TABLE[name], [TensorType(x.shape, x.dtype) for x in operands], attrs)
+    found: Array = host(graphc.compile(graph, backend="cupy")(*operands))[0]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", sorted(LINEAR))
+def test_linear_algebra(name: str, dtype: Any, cp: Any) -> None:
+    """Sizes on both sides of those up to which libraries take stacks at once; but 300! has no room in a number."""
+    matrices.check_shapes(on_gpu, name, dtype, larger=() if name == "cofactor" else (300,))
+
+
+@pytest.mark.parametrize("name", matrices.REFUSED)
+def test_matrices_that_numpy_refuses_have_no_numbers(name: str, cp: Any) -> None:
+    matrices.check_refused(on_gpu, name)
+
+
+@pytest.mark.parametrize("name", matrices.ONE_TRIANGLE)
+def test_one_triangle_counts(name: str, cp: Any) -> None:
+    matrices.check_triangles(on_gpu, name)
+
+
+@pytest.mark.parametrize("name", matrices.ZEROS)
+def test_linear_algebra_of_zeros(name: str, cp: Any) -> None:
+    matrices.check_zeros(on_gpu, name)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_cofactors_and_definite_matrices(dtype: Any, cp: Any) -> None:
+    matrices.check_cofactors(on_gpu, dtype)
+    matrices.check_definite(on_gpu, dtype)
+
+
+@pytest.mark.parametrize("f", [matrices.likelihood, matrices.decomposed])
+def test_derivatives_of_linear_algebra(f: Callable[..., Any], cp: Any) -> None:
+    """Called more often than what is recorded."""
+    given = tuple(np.random.default_rng(6).normal(size=(2, 6)))
+    g = graphc.value_and_grad(f, argnums=(0, 1))
+    value, slopes = graphc.compile(g, *given)(*given)
+    compiled = graphc.compile(g, *given, backend="cupy")
+    for _ in range(5):
+        found, by = compiled(*given)
+        for a, b in zip(host((found, *by)), (value, *slopes), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", MISSING)

@@ -52,6 +52,12 @@ def test_boxes_say_what_the_dump_says(gradient: Graph) -> None:
     assert {box.result for box in shown.values()} == {"", "result 0", "result 1"}
 
 
+def test_linear_algebra_is_shown_as_products_are() -> None:
+    graph = graphc.trace(lambda a, b: np.linalg.solve(a, a @ b).sum() + np.linalg.det(a), "f64[n,n]", "f64[n,n]")
+    kinds = {box.title.split("(")[0]: box.kind for box in boxes(graph).values()}
+    assert kinds["solve"] == kinds["det"] == kinds["matmul"] == "reduction"
+
+
 def test_kinds(gradient: Graph) -> None:
     kinds = {
         box.title.split("(")[0].split(" ")[0]: box.kind for box in boxes(gradient).values() if box.kind != "derivative"

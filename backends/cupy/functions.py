@@ -15,6 +15,21 @@ from graphc.backends.cupy.gathering import gather as gather
 from graphc.backends.cupy.joining import concatenate as concatenate
 from graphc.backends.cupy.launching import dense, flush, held
 from graphc.backends.cupy.library import cupy, resident
+from graphc.backends.cupy.linear_algebra import cholesky as cholesky
+from graphc.backends.cupy.linear_algebra import cofactor as cofactor
+from graphc.backends.cupy.linear_algebra import det as det
+from graphc.backends.cupy.linear_algebra import det_sign as det_sign
+from graphc.backends.cupy.linear_algebra import eigh_vectors as eigh_vectors
+from graphc.backends.cupy.linear_algebra import eigvalsh as eigvalsh
+from graphc.backends.cupy.linear_algebra import inv as inv
+from graphc.backends.cupy.linear_algebra import log_abs_det as log_abs_det
+from graphc.backends.cupy.linear_algebra import pinv as pinv
+from graphc.backends.cupy.linear_algebra import qr_q as qr_q
+from graphc.backends.cupy.linear_algebra import qr_r as qr_r
+from graphc.backends.cupy.linear_algebra import solve as solve
+from graphc.backends.cupy.linear_algebra import solve_triangular as solve_triangular
+from graphc.backends.cupy.linear_algebra import svd_vectors as svd_vectors
+from graphc.backends.cupy.linear_algebra import svdvals as svdvals
 from graphc.backends.cupy.products import matmul as matmul
 from graphc.ops import calls
 from graphc.ops.functions import slices as slices

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import dims
-from graphc.backends.numpy import factors, outside, selecting
+from graphc.backends.numpy import factors, failures, selecting
 from graphc.backends.numpy.arguments import InputSpec, integer_casts, refuse_guard, solve_size
 from graphc.backends.numpy.arrays import LARGE
 from graphc.dims import Dim, Size
@@ -59,16 +59,16 @@ _serial = count()
 _ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
-def generate(plan: Plan, kernels: str) -> tuple[str, dict[str, Any], list[Kernel], dict[int, int]]:
+def generate(plan: Plan, kernels: str) -> tuple[str, dict[str, Any], list[Kernel], dict[int, tuple[int, str]]]:
     """Source text of the plan's function, the constants and helpers it refers to, and its kernels.
 
-    Then the nodes that take positions, by the number of their line in the text.
+    Then the nodes whose errors are told, and their first operands, by the number of their line in the text.
     """
     writer = Writer(plan, native=kernels == "llvm")
     source, scope = writer.write()
     for name in writer.native_calls:
         scope[name] = getattr(import_module(NATIVE[name]), name)
-    return source, scope, writer.kernels, writer.positions
+    return source, scope, writer.kernels, writer.failing
 
 
 def runs_natively(graph: Graph, kernels: str | None) -> bool:
@@ -81,7 +81,7 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False, natively: bool 
 
     natively: whether it runs as one native function, which `runs_natively` allows.
     """
-    source, scope, described, positions = generate(plan, kernels)
+    source, scope, described, failing = generate(plan, kernels)
     native = import_module(PROGRAM).load(plan, fast) if natively else None
     functions: Sequence[Any] = ()
     if native is not None:
@@ -90,8 +90,8 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False, natively: bool 
         functions = import_module(GENERATORS[kernels]).load(described, fast)
     scope.update((f"kernel{i}", function) for i, function in enumerate(functions))
     run = define(plan.graph.name, source, scope)
-    if positions:
-        run = outside.located(run, plan.graph, positions)
+    if failing:
+        run = failures.located(run, plan.graph, failing)
     if native is None:
         return Loaded(run, source)
     specs = [scope[f"spec{position}"] for position in range(len(plan.graph.inputs))]
@@ -152,7 +152,8 @@ class Writer:
         self.scope: dict[str, Any] = {}
         self.names: dict[int, str] = {}
         self.kernels: list[Kernel] = []
-        self.positions: dict[int, int] = {}  # nodes that take positions, by the number of their line
+        # nodes whose errors are told, and the names of their first operands, by the number of their line
+        self.failing: dict[int, tuple[int, str]] = {}
         used = {s for t in self.graph.input_types for d in t.shape for s in dims.symbols(d)}
         # named sizes whose names mean something else in the text
         self.renamed: dict[str, Size] = {}
@@ -185,10 +186,12 @@ class Writer:
         above = 1 + len(checks) + (not silent)  # lines before the body
         body: list[str] = []
         for step in self.plan.steps:
-            if step.kernel is None:  # a line for each node
-                numbered = enumerate(step.nodes, above + len(body) + 1)
-                self.positions.update((n, i) for n, i in numbered if self.nodes[i]["op"] in outside.OPS)
+            first = above + len(body) + 1
             body.extend(self._step(step))
+            if step.kernel is None:  # a line for each node
+                for line, i in enumerate(step.nodes, first):
+                    if self.nodes[i]["op"] in failures.OPS:
+                        self.failing[line] = i, self._operand(self.nodes[i]["args"][0])
         body.append(f"return ({''.join(f'{r}, ' for r in self._results())})")
         lines = [
             f"def run({', '.join(inputs)}):",

@@ -12,7 +12,7 @@ import networkx as nx
 
 from graphc.inspection.layout import Layout
 from graphc.ir import Graph
-from graphc.ops import TABLE
+from graphc.ops import TABLE, factorisations, systems
 from graphc.text.sections import Fold, Section, ends, sections, some, title
 from graphc.text.writing import Writer, summary_of
 
@@ -34,6 +34,8 @@ COLOURS: Final = {
     "derivative": ("#eadcf7", "#7a48ad"),
     "folded": ("#dfe4f2", "#4b5c96"),
 }
+# ops that add up products of many elements, and are coloured as reductions
+ADDING: Final = frozenset({"matmul", "logsumexp", "cumsum", *(op.name for op in (*systems.OPS, *factorisations.OPS))})
 EDGE: Final = "#7d8590"
 RESULT: Final = "#c0262d"
 
@@ -69,7 +71,7 @@ def kind_of(graph: Graph, node: int) -> str:
     op = TABLE.get(name)
     if op is not None and op.elementwise:
         return "elementwise"
-    return "reduction" if name.startswith("reduce_") or name in ("matmul", "logsumexp", "cumsum") else "structure"
+    return "reduction" if name.startswith("reduce_") or name in ADDING else "structure"
 
 
 @dataclass(frozen=True, slots=True)
