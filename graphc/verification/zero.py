@@ -105,9 +105,13 @@ def _numerator(expr: Any) -> Any:
             return expr
         root = roots.setdefault(radicand, sp.Dummy(positive=True))
         seen[power] = root**power.exp.p
-    top, _ = sp.fraction(sp.together(expr.xreplace(seen)))
+    top, bottom = sp.fraction(sp.together(expr.xreplace(seen)))
     found = _reduced(top, roots)
-    return expr if found is None else found
+    if found is None:
+        return expr
+    # a quotient by what is 0 itself has no value, whatever stands above
+    factors = [f.as_base_exp()[0] for f in sp.Mul.make_args(bottom)] if found == 0 else []
+    return expr if any(_reduced(f, roots) in (None, 0) for f in factors) else found
 
 
 def _reduced(expr: Any, roots: dict[Any, Any]) -> Any:
