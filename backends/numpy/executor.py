@@ -59,12 +59,12 @@ _serial = count()
 _ended: Final[deque[str]] = deque()  # the files of functions that are gone
 
 
-def generate(plan: Plan, kernels: str) -> tuple[str, dict[str, Any], list[Kernel], dict[int, tuple[int, str]]]:
+def generate(plan: Plan, kernels: str | None) -> tuple[str, dict[str, Any], list[Kernel], dict[int, tuple[int, str]]]:
     """Source text of the plan's function, the constants and helpers it refers to, and its kernels.
 
     Then the nodes whose errors are told, and their first operands, by the number of their line in the text.
     """
-    writer = Writer(plan, native=kernels == "llvm")
+    writer = Writer(plan, native=kernels == "llvm", shares=kernels is not None)
     source, scope = writer.write()
     for name in writer.native_calls:
         scope[name] = getattr(import_module(NATIVE[name]), name)
@@ -76,8 +76,8 @@ def runs_natively(graph: Graph, kernels: str | None) -> bool:
     return kernels == "llvm" and import_module(PROGRAM).why_not(graph) is None
 
 
-def load(plan: Plan, kernels: str = "ufunc", fast: bool = False, natively: bool = False) -> Loaded:
-    """Make a plan ready to run; `kernels` names the generator of its kernels.
+def load(plan: Plan, kernels: str | None = None, fast: bool = False, natively: bool = False) -> Loaded:
+    """Make a plan ready to run; `kernels` names the generator of its kernels, None that NumPy runs it op by op.
 
     natively: whether it runs as one native function, which `runs_natively` allows.
     """
@@ -86,7 +86,7 @@ def load(plan: Plan, kernels: str = "ufunc", fast: bool = False, natively: bool 
     functions: Sequence[Any] = ()
     if native is not None:
         functions = native.kernels
-    elif described:
+    elif described and kernels is not None:
         functions = import_module(GENERATORS[kernels]).load(described, fast)
     scope.update((f"kernel{i}", function) for i, function in enumerate(functions))
     run = define(plan.graph.name, source, scope)
@@ -143,7 +143,7 @@ class Writer:
 
     module = "np"
 
-    def __init__(self, plan: Plan, native: bool = False) -> None:
+    def __init__(self, plan: Plan, native: bool = False, shares: bool = False) -> None:
         self.plan = plan
         self.native = native  # whether machine code may serve instead of NumPy's functions
         self.native_calls: set[str] = set()
@@ -166,7 +166,7 @@ class Writer:
         self.used = set(KEYWORDS) | used
         self.numbers: dict[str, int] = {}  # the last number given to each name
         # nodes that share a factorisation, and the names of factorisations by the first node that uses each
-        self.shared = factors.shared(self.graph, plan.steps) if self.module == "np" else {}
+        self.shared = factors.shared(self.graph, plan.steps) if shares else {}
         self.factorisations: dict[int, str] = {}
 
     def _spelled(self, value: Any) -> Any:
