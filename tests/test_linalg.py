@@ -276,6 +276,8 @@ def test_arrays_without_elements() -> None:
         np.testing.assert_array_equal(graphc.jit(f)(np.zeros((0, 0))), f(np.zeros((0, 0))))
         np.testing.assert_array_equal(graphc.jit(f)(np.zeros((0, 3, 3))), f(np.zeros((0, 3, 3))))
     assert graphc.jit(LA.det)(np.zeros((0, 0))) == 1
+    assert graphc.jit(LA.matrix_rank)(np.zeros((0, 0))) == 0
+    assert graphc.jit(LA.pinv)(np.zeros((0, 2), np.int32)).dtype == LA.pinv(np.zeros((0, 2), np.int32)).dtype
     assert graphc.grad(lambda a: np.sum(LA.det(a)))(np.zeros((0, 2, 2))).shape == (0, 2, 2)
 
 

@@ -51,13 +51,8 @@ def lu_solve(factors: Factors, b: Array, transposed: bool) -> Array:
 
 
 def lu_inverse(factors: Factors, transposed: bool) -> Array:
-    """The inverse of the matrix of the factors, or of its transpose."""
-    _check(factors)
-    size = len(factors.swaps)
-    if not size:
-        return factors.triangles
-    found = _lapack(factors.triangles.dtype.char).invert(factors.triangles, factors.swaps, lwork=64 * size)[0]
-    return np.ascontiguousarray(found.T if transposed else found)
+    """The inverse of the matrix of the factors, or of its transpose: as NumPy's, by solving for the identity."""
+    return lu_solve(factors, np.eye(len(factors.swaps), dtype=factors.triangles.dtype), transposed)
 
 
 def _check(factors: Factors) -> None:
@@ -88,7 +83,6 @@ def lu_det(factors: Factors) -> Any:
 class _Lapack(NamedTuple):
     factor: Callable[..., Any]
     solve: Callable[..., Any]
-    invert: Callable[..., Any]
 
 
 @lru_cache(maxsize=2)
@@ -107,7 +101,7 @@ def _lapack(kind: str) -> _Lapack:
             # whoever imports it gets the same one from Python, with its package
             sys.modules.pop(name, None)
     letter = {"f": "s", "d": "d"}[kind]
-    return _Lapack(*(getattr(module, f"{letter}{routine}") for routine in ("getrf", "getrs", "getri")))
+    return _Lapack(*(getattr(module, f"{letter}{routine}") for routine in ("getrf", "getrs")))
 
 
 FUNCTIONS: Final = (lu_factor, lu_solve, lu_inverse, lu_det, lu_sign, lu_log_det)

@@ -57,9 +57,12 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
 
     rcond and rtol are Python numbers. The derivative is that for changes which keep the rank.
     """
-    (x,) = floats(a)
     if rcond is not None and given(rtol):
         raise ValueError("`rtol` and `rcond` can't be both set.")
+    whole = strong(a, common_world(a))
+    if whole.type.dtype.kind != "f" and dims.equal(dims.product(whole.type.shape[-2:]), 0):
+        return swapaxes(whole, -1, -2)  # NumPy leaves the dtype of nothing as it is
+    (x,) = floats(whole)
     if rcond is None and rtol is None:
         rows, columns = x.type.shape[-2:]
         size = dims.maximum(rows, columns)

@@ -88,8 +88,10 @@ def _matrix(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
         return _euclidean(x, axes, keepdims)
     if ord in (2, -2, "nuc"):
         values = svdvals(moveaxis(x, axes, (-2, -1)))
-        # they descend, so that the first is the largest
-        found = sum(values, axis=-1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
+        if ord == "nuc" or dims.equal(values.type.shape[-1], 0):
+            found = min(values, axis=-1) if ord == -2 else sum(values, axis=-1)
+        else:
+            found = values[..., 0 if ord == 2 else -1]  # they descend
         if not keepdims:
             return found
         return reshape(found, tuple(1 if k in axes else d for k, d in enumerate(x.type.shape)))
@@ -137,7 +139,7 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
             share = (size if isinstance(size, int) else x.world.dim(size=size)) * float(np.finfo(x.type.dtype).eps)
         else:
             share = expand_dims(strong(rtol, x.world), -1)
-        limit = max(values, axis=-1, keepdims=True) * share
+        limit = max(values, axis=-1, keepdims=True, initial=0) * share
     else:
         limit = expand_dims(strong(tol, x.world), -1)
     return count_nonzero(values > limit, axis=-1)
