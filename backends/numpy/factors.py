@@ -7,18 +7,14 @@ others read it.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from graphc.backends.numpy.scipy_modules import alone
 from graphc.ir import Graph
 from graphc.plan import Step
 
@@ -87,20 +83,8 @@ class _Lapack(NamedTuple):
 
 @lru_cache(maxsize=2)
 def _lapack(kind: str) -> _Lapack:
-    """LAPACK's routines for a dtype: SciPy's module, without the package around it, which takes long to load."""
-    name = "scipy.linalg._flapack"
-    module = sys.modules.get(name)
-    if module is None:
-        places = [os.path.join(place, "linalg") for place in import_module("scipy").__path__]
-        found = PathFinder.find_spec(name, places)
-        if found is None or found.loader is None:
-            module = import_module(name)
-        else:
-            module = module_from_spec(found)
-            found.loader.exec_module(module)
-            # whoever imports it gets the same one from Python, with its package
-            sys.modules.pop(name, None)
-    letter = {"f": "s", "d": "d"}[kind]
+    """LAPACK's routines for a dtype."""
+    module, letter = alone("scipy.linalg._flapack"), {"f": "s", "d": "d"}[kind]
     return _Lapack(*(getattr(module, f"{letter}{routine}") for routine in ("getrf", "getrs")))
 
 

@@ -114,8 +114,8 @@ def svd_vectors_jvp(w: Any, y: Any, operands: Any, tangents: Any) -> Any:
     return w.concatenate(du, dv, axis=y.ndim - 2)
 
 
-def _turning(w: Any, q: Any, r: Any, t: Any) -> tuple[Any, Any, Any]:
-    """For the first, square part of a matrix: its r, t times the inverse of r, and the antisymmetric part q.T dq."""
+def _turning(w: Any, q: Any, r: Any, t: Any) -> tuple[Any, Any]:
+    """For the first, square part of a matrix: t times the inverse of r, and q.T dq, which is antisymmetric."""
     count = r.shape[-2]
     lead = tuple((0, d, 1) for d in r.shape[:-2])
     first = w.slice(r, index=(*lead, (0, count, 1), (0, count, 1)))
@@ -123,12 +123,12 @@ def _turning(w: Any, q: Any, r: Any, t: Any) -> tuple[Any, Any, Any]:
     # t inv(r), by a lower triangular system of the transposes
     relative = swap(w, w.solve_triangular(swap(w, first), swap(w, moved), lower=True, unit=False))
     below = triangle(w, w.matmul(swap(w, q), relative), lower=True, diagonal=False)
-    return first, relative, below - swap(w, below)
+    return relative, below - swap(w, below)
 
 
 def qr_q_jvp(w: Any, y: Any, operands: Any, tangents: Any) -> Any:
     """S. F. Walter, L. Lehmann, R. Lamour, "On evaluating higher-order derivatives of the QR decomposition", 2012."""
-    _, relative, turn = _turning(w, y, w.qr_r(operands[0]), tangents[0])
+    relative, turn = _turning(w, y, w.qr_r(operands[0]), tangents[0])
     turned = w.matmul(y, turn)
     if y.shape[-2] == y.shape[-1]:
         return turned
@@ -137,7 +137,7 @@ def qr_q_jvp(w: Any, y: Any, operands: Any, tangents: Any) -> Any:
 
 def qr_r_jvp(w: Any, y: Any, operands: Any, tangents: Any) -> Any:
     q = w.qr_q(operands[0])
-    _, _, turn = _turning(w, q, y, tangents[0])
+    _, turn = _turning(w, q, y, tangents[0])
     return triangle(w, w.matmul(swap(w, q), tangents[0]) - w.matmul(turn, y), lower=False)
 
 

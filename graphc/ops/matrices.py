@@ -26,8 +26,9 @@ def matrices(op: str, operand: Type) -> TensorType:
             f"{op}: not defined for f16", expected="f32 or f64", actual=repr(x), fix="x.astype(np.float32)"
         )
     if x.ndim < 2:
-        raise ShapeError(f"{op}: the operand must be a matrix, or a stack of them", expected="at least 2 axes",
-                         actual=repr(x))  # fmt: skip
+        raise ShapeError(
+            f"{op}: the operand must be a matrix, or a stack of them", expected="at least 2 axes", actual=repr(x)
+        )
     return x
 
 

@@ -42,12 +42,16 @@ def pinv_type(facts: Facts, a: Type, *, rcond: float) -> TensorType:
     return TensorType((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
 
 
+def _side(w: Any, y: Any, ta: Any, tb: Any) -> Any:
+    """The right-hand side whose solution is the tangent of a solution: tb - ta y."""
+    if ta is None:
+        return tb
+    product = w.matmul(ta, y)
+    return -product if tb is None else tb - product
+
+
 def solve_jvp(w: Any, y: Any, operands: Any, tangents: Any) -> Any:
-    (a, _), (ta, tb) = operands, tangents
-    side = None if ta is None else -w.matmul(ta, y)
-    if tb is not None:
-        side = tb if side is None else tb + side
-    return None if side is None else w.solve(a, side)
+    return w.solve(operands[0], _side(w, y, *tangents))
 
 
 def solve_transpose(w: Any, ct: Any, a: Any, b: Any) -> Any:
@@ -55,11 +59,9 @@ def solve_transpose(w: Any, ct: Any, a: Any, b: Any) -> Any:
 
 
 def solve_triangular_jvp(w: Any, y: Any, operands: Any, tangents: Any, *, lower: bool, unit: bool) -> Any:
-    (a, _), (ta, tb) = operands, tangents
-    side = None if ta is None else -w.matmul(triangle(w, ta, lower, diagonal=not unit), y)
-    if tb is not None:
-        side = tb if side is None else tb + side
-    return None if side is None else w.solve_triangular(a, side, lower=lower, unit=unit)
+    ta, tb = tangents
+    kept = None if ta is None else triangle(w, ta, lower, diagonal=not unit)
+    return w.solve_triangular(operands[0], _side(w, y, kept, tb), lower=lower, unit=unit)
 
 
 def solve_triangular_transpose(w: Any, ct: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any:

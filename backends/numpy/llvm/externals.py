@@ -7,18 +7,15 @@ one for each name that it uses, which are filled in when it is loaded.
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 from typing import Any, Final
 
 import numpy as np
 
 from graphc.backends.numpy.llvm.pool import pool
+from graphc.backends.numpy.scipy_modules import alone
 from graphc.kernels import KERNEL_DTYPES
 
 # Of NumPy's C interface, the table that C extensions get from `import_array`. Its slots are fixed by NumPy's ABI; see
@@ -30,6 +27,8 @@ ARRAY_API: Final = {
     "PyArray_New": 93,
     "PyDataMem_GetHandler": 305,
 }
+
+BLAS: Final = "scipy.linalg.cython_blas"
 
 
 def capsule_pointer(capsule: Any, name: bytes | None = None) -> int:
@@ -61,27 +60,11 @@ def blas(name: str) -> int:
 
     SciPy offers it to C code; see "scipy.linalg.cython_blas" in SciPy's documentation.
     """
-    capsule = _cython_blas().__pyx_capi__[name]
+    capsule = alone(BLAS).__pyx_capi__[name]
     get = ctypes.pythonapi.PyCapsule_GetName
     get.restype = ctypes.c_char_p
     get.argtypes = [ctypes.py_object]
     return capsule_pointer(capsule, get(capsule))
-
-
-@lru_cache(maxsize=1)
-def _cython_blas() -> Any:
-    """SciPy's module, without the package around it, which takes ten times as long to load."""
-    name = "scipy.linalg.cython_blas"
-    if "scipy.linalg" not in sys.modules:
-        places = import_module("scipy").__path__  # which also prepares for its libraries
-        found = PathFinder.find_spec(name, [os.path.join(place, "linalg") for place in places])
-        if found is not None and found.loader is not None:
-            module = module_from_spec(found)
-            found.loader.exec_module(module)
-            # whoever imports it gets the same one from Python, with its package
-            sys.modules.pop(name, None)
-            return module
-    return import_module(name)
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
