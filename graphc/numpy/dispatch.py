@@ -141,8 +141,11 @@ def newer(name: str) -> Callable[..., Any]:
 
 
 def call_text(function: Any, args: tuple[Any, ...]) -> str:
-    """A call as an error shows it: `np.sum(f64[2,3])`."""
-    return f"np.{getattr(function, '__name__', function)}({', '.join(map(argument_text, args))})"
+    """A call as an error shows it: `np.sum(f64[2,3])`, `np.linalg.svd(f64[3,2])`."""
+    room = str(getattr(function, "__module__", None) or "numpy")
+    public = ".".join(part for part in room.split(".") if not part.startswith("_"))
+    prefix = f"np{public.removeprefix('numpy')}" if public.startswith("numpy") else public
+    return f"{prefix}.{getattr(function, '__name__', function)}({', '.join(map(argument_text, args))})"
 
 
 def argument_text(argument: Any) -> str:
