@@ -22,9 +22,15 @@ Array = np.ndarray[Any, Any]
 Key = tuple[Any, ...]
 
 
-class Factors(NamedTuple):
-    """Triangles in one matrix, rows swapped, and the first zero on the diagonal, counted from 1, if there is one."""
+ALONE: Final = 64
+"""Rows up to which a system is solved from its matrix again: OpenBLAS wakes its threads to substitute, however little
+there is to do, and not to eliminate as little."""
 
+
+class Factors(NamedTuple):
+    """A matrix, its triangles in one, rows swapped, and the first zero on the diagonal, counted from 1, if any."""
+
+    matrix: Array
     triangles: Array
     swaps: Array
     zero: int
@@ -33,8 +39,8 @@ class Factors(NamedTuple):
 def lu_factor(a: Array) -> Factors:
     """The triangular factors of a square matrix, by elimination with pivots."""
     if not a.size:
-        return Factors(a, np.zeros(0, np.intp), 0)
-    return Factors(*_lapack(a.dtype.char).factor(a))
+        return Factors(a, a, np.zeros(0, np.intp), 0)
+    return Factors(a, *_lapack(a.dtype.char).factor(a))
 
 
 def lu_solve(factors: Factors, b: Array, transposed: bool) -> Array:
@@ -42,7 +48,11 @@ def lu_solve(factors: Factors, b: Array, transposed: bool) -> Array:
     _check(factors)
     if not b.size:
         return np.empty(b.shape, b.dtype)
-    found = _lapack(b.dtype.char).solve(factors.triangles, factors.swaps, b, trans=int(transposed))[0]
+    routines = _lapack(b.dtype.char)
+    if len(factors.swaps) <= ALONE:
+        found = routines.solve(factors.matrix.T if transposed else factors.matrix, b)[2]
+    else:
+        found = routines.substitute(factors.triangles, factors.swaps, b, trans=int(transposed))[0]
     return np.ascontiguousarray(found)
 
 
@@ -78,6 +88,7 @@ def lu_det(factors: Factors) -> Any:
 
 class _Lapack(NamedTuple):
     factor: Callable[..., Any]
+    substitute: Callable[..., Any]
     solve: Callable[..., Any]
 
 
@@ -85,7 +96,7 @@ class _Lapack(NamedTuple):
 def _lapack(kind: str) -> _Lapack:
     """LAPACK's routines for a dtype."""
     module, letter = alone("scipy.linalg._flapack"), {"f": "s", "d": "d"}[kind]
-    return _Lapack(*(getattr(module, f"{letter}{routine}") for routine in ("getrf", "getrs")))
+    return _Lapack(*(getattr(module, f"{letter}{routine}") for routine in ("getrf", "getrs", "gesv")))
 
 
 FUNCTIONS: Final = (lu_factor, lu_solve, lu_inverse, lu_det, lu_sign, lu_log_det)
