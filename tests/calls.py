@@ -375,6 +375,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
             "(V, a, 1, w=w ** 2)",
         ),
         *("(u, np.cos(u), 1, cov=True)", "(u, np.cos(u), 1, cov='unscaled')", "(v, a, 1, None, False, None, True)"),
+        *("(v, a, 1, cov=None)", "(v, a, 1, cov=0)"),
         *("!(u, u, 1, full=True)", "(u, v, 1)", "(x, x, 1)", "(v, v, -1)", "(v, w, 2, cov=True)", "(i[0], i[1], 1)"),
     ),
     "polyint": ("(u)", "(u, 2)", "(u, 2, [s, 1.0])", "(j)"),

@@ -281,10 +281,14 @@ def of_rule(op: Op) -> Values:
                 yield f"transpose {kind}", dataclasses.replace(rule, transpose=after(change, rule.transpose))
         yield "zero", dataclasses.replace(rule, jvp=lambda *args, **attrs: None)
         for name in attributes(op):
-            yield (
-                f"{name} off",
-                dataclasses.replace(rule, jvp=lambda *args, name=name, **attrs: rule.jvp(*args, **off(attrs, name))),
-            )
+            yield f"{name} off", dataclasses.replace(rule, jvp=_misled(rule.jvp, name))
+            if rule.transpose is not None:
+                yield f"transpose {name} off", dataclasses.replace(rule, transpose=_misled(rule.transpose, name))
+
+
+def _misled(function: Any, name: str) -> Any:
+    """A function that is told an attribute off by a little."""
+    return lambda *args, **attrs: function(*args, **off(attrs, name))
 
 
 def _with(parts: tuple[Any, ...], i: int, new: Any, kind: Any) -> Any:

@@ -19,6 +19,7 @@ from graphc.ops.typing import Facts
 from graphc.ops.world import GraphWorld, Value
 from graphc.passes.pipeline import PIPELINE, run
 from graphc.text import dump, format_node, parse, parse_type
+from graphc.verification.cases import cases
 
 n, m, k = (dims.symbol(name) for name in "nmk")
 F64 = DTYPES["f64"]
@@ -232,6 +233,13 @@ def test_deep_nesting_is_refused() -> None:
 def test_elementwise_records_say_their_arity(name: str) -> None:
     """The verifier takes the arity of an elementwise op from its domains."""
     assert not TABLE[name].elementwise or TABLE[name].domains
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_records_refuse_attributes_that_they_do_not_have(name: str) -> None:
+    for case in cases(TABLE[name]):
+        with pytest.raises(TypeError, match="unknown"):
+            case.op.type(Facts({}), *case.types, **case.attrs, unknown=True)
 
 
 def test_every_pass_keeps_the_rules() -> None:

@@ -309,6 +309,8 @@ def test_one_compiled_function_serves_all_sizes_and_layouts() -> None:
         (lambda a: LA.pinv(a, rtol=None), ("f64[n,3]",), UnsupportedError, "rtol=None takes the sizes"),
         (LA.tensorsolve, ("f64[2,3]", "f64[2]"), ShapeError, "is no square matrix"),
         (lambda x: np.polyfit(x, x, 1), ("f64[n]",), UnsupportedError, "must be a number when"),
+        (lambda x, w: np.polyfit(x, x, 1, w=w), ("f64[4]", "f64[1]"), ShapeError, "a weight for each point"),
+        (lambda x, w: np.polyfit(x, x, 1, w=w), ("f64[4]", "f64[4,1]"), ShapeError, "a weight for each point"),
     ],
 )
 def test_what_is_refused(f: Any, specs: tuple[str, ...], error: type[Exception], words: str) -> None:

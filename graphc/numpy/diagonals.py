@@ -15,6 +15,7 @@ from graphc.numpy.picking import fixed_size, whole_number
 from graphc.numpy.reductions import sum
 from graphc.numpy.shaping import ravel, reshape, stack, transpose
 from graphc.numpy.views import Diagonal
+from graphc.ops.matrices import numbered
 from graphc.ops.typing import normalise_axis
 from graphc.tracing import as_size, placed, view_of
 
@@ -37,9 +38,8 @@ __all__ = [
 
 def band(world: Any, rows: Size, columns: Size, offset: int) -> tuple[Any, Any]:
     """Row number plus offset and column number, as a column and a row to compare."""
-    kind = np.dtype(np.int64)
-    row = world.reshape(world.iota(size=rows, dtype=kind), shape=(rows, 1))
-    return (row + offset if offset else row), world.reshape(world.iota(size=columns, dtype=kind), shape=(1, columns))
+    row, column = numbered(world, rows, columns)
+    return (row + offset if offset else row), column
 
 
 @traceable(np.tri)

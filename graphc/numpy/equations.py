@@ -10,9 +10,9 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import ShapeError, UnsupportedError
-from graphc.numpy.diagonals import tril
 from graphc.numpy.dispatch import common_world, given, strong, traceable
-from graphc.numpy.shaping import moveaxis, reshape, swapaxes
+from graphc.numpy.shaping import moveaxis, reshape
+from graphc.ops.matrices import mirrored
 from graphc.tracing import Traced
 
 DOUBLE: Final = np.dtype(np.float64)
@@ -25,12 +25,6 @@ def floats(*operands: Any) -> list[Any]:
     values = [strong(x, world) for x in operands]
     values = [v if v.type.dtype.kind == "f" else world.convert(v, DOUBLE) for v in values]
     return world.promote(values) if len(values) > 1 else values
-
-
-def symmetric(a: Any, lower: bool) -> Any:
-    """The symmetric matrix that one triangle gives."""
-    x = a if lower else swapaxes(a, -1, -2)
-    return tril(x) + swapaxes(tril(x, -1), -1, -2)
 
 
 @traceable(np.linalg.solve)
@@ -75,7 +69,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         cut = size * float(np.finfo(x.type.dtype).eps)
     else:
         cut = _tolerance("rtol", rtol) if given(rtol) else 1e-15 if rcond is None else _tolerance("rcond", rcond)
-    return x.world.pinv(symmetric(x, lower=True) if hermitian else x, rcond=cut)
+    return x.world.pinv(mirrored(x.world, x, lower=True) if hermitian else x, rcond=cut)
 
 
 def _tolerance(name: str, value: Any) -> float:

@@ -114,6 +114,9 @@ def polyfit(
     powers, sides = vander(points, order), values
     if w is not None:
         weights, _ = floats(w, points)
+        if weights.ndim != 1 or not points.world.facts.equal(count, weights.type.shape[0]):
+            raise ShapeError("polyfit: there must be a weight for each point", expected=f"a vector of {count}",
+                             actual=repr(weights.type))  # fmt: skip
         powers = powers * expand_dims(weights, 1)
         sides = sides * (expand_dims(weights, 1) if sides.ndim == 2 else weights)
     scale = sqrt(sum(powers * powers, axis=0))
@@ -121,7 +124,7 @@ def polyfit(
     cut = count * float(np.finfo(points.type.dtype).eps) if rcond is None else rcond
     scaled = matmul(pinv(powers, cut), sides)
     found = scaled / (expand_dims(scale, 1) if sides.ndim == 2 else scale)
-    if cov is False:
+    if not cov:
         return found
     base = inv(matmul(matrix_transpose(powers), powers)) / (expand_dims(scale, 1) * scale)
     if cov == "unscaled":

@@ -46,7 +46,7 @@ def square(facts: Facts, op: str, operand: Type) -> TensorType:
 
 def alike(op: str) -> Any:
     """The type rule of what gives a square matrix for a square matrix."""
-    return lambda facts, a, **attrs: TensorType(square(facts, op, a).shape, a.dtype)
+    return lambda facts, a: TensorType(square(facts, op, a).shape, a.dtype)
 
 
 def number_of(op: str, dtype: np.dtype[Any] | None = None) -> Any:
@@ -57,7 +57,7 @@ def number_of(op: str, dtype: np.dtype[Any] | None = None) -> Any:
 def system(op: str) -> Any:
     """The type rule of solutions: a square matrix and right-hand sides as columns, in stacks that broadcast."""
 
-    def rule(facts: Facts, left: Type, right: Type, **attrs: Any) -> TensorType:
+    def rule(facts: Facts, left: Type, right: Type) -> TensorType:
         a, b = square(facts, op, left), matrices(op, right)
         if a.dtype != b.dtype:
             raise DTypeError(f"{op}: operands differ in dtype", actual=f"{a!r} and {b!r}")

@@ -67,6 +67,8 @@ def vanishes(expr: Any, limit: int = LIMIT) -> bool:
         return True
     if expr.has(sp.Float, sp.nan, sp.zoo, sp.oo) or expr.is_Rational:
         return False
+    if any(p.exp.is_negative and sp.expand(p.base) == 0 for p in expr.atoms(sp.Pow)):
+        return False  # divided by 0 in disguise
     if sp.count_ops(expr) <= limit and _numerator(expr) == 0:
         return True
     for form in FORMS:
@@ -95,6 +97,7 @@ def _numerator(expr: Any) -> Any:
     """The numerator over one denominator, as a polynomial in square roots none of which is squared.
 
     Roots within roots are symbols of their own, inner ones first; equal radicands, brought to the same form, share one.
+    Nothing is assumed of the symbols, since a radicand may be 0, or negative.
     """
     roots: dict[Any, Any] = {}  # radicand, free of squares of roots -> its root's symbol
     seen: dict[Any, Any] = {}  # half a power -> what stands for it
@@ -103,7 +106,7 @@ def _numerator(expr: Any) -> Any:
         radicand = _reduced(power.base.xreplace(seen), roots)
         if radicand is None:
             return expr
-        root = roots.setdefault(radicand, sp.Dummy(positive=True))
+        root = roots.setdefault(radicand, sp.Dummy())
         seen[power] = root**power.exp.p
     top, bottom = sp.fraction(sp.together(expr.xreplace(seen)))
     found = _reduced(top, roots)

@@ -17,6 +17,7 @@ from graphc.numpy.norms import norm as numpy_norm
 from graphc.numpy.picking import fixed_size, whole_number
 from graphc.numpy.products import matmul
 from graphc.numpy.shaping import atleast, concatenate, expand_dims, reshape, swapaxes
+from graphc.ops.matrices import numbered
 
 __all__ = [
     "block_diag",
@@ -35,18 +36,9 @@ __all__ = [
     "toeplitz",
 ]
 
-INT: Any = np.dtype(np.int64)
-
 
 def _zeros(x: Any, shape: tuple[Size, ...]) -> Any:
     return x.world.full(0, type(x.type)(shape, x.type.dtype))
-
-
-def _counted(x: Any, rows: Size, columns: Size) -> tuple[Any, Any]:
-    """Row and column numbers to add and compare."""
-    world = x.world
-    row = world.reshape(world.iota(size=rows, dtype=INT), shape=(rows, 1))
-    return row, world.reshape(world.iota(size=columns, dtype=INT), shape=(1, columns))
 
 
 def _vector(function: str, a: Any) -> Any:
@@ -70,7 +62,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
     """The matrix that is constant along its diagonals, by its first column and its first row."""
     _, (column, row) = _joined("toeplitz", c, c if r is None else r)
     rows, columns = column.type.shape[0], row.type.shape[0]
-    i, j = _counted(column, rows, columns)
+    i, j = numbered(column.world, rows, columns)
     values = concatenate([column[::-1], row[1:]])
     return column.world.gather(values, j - i + (column.shape[0] - 1), axis=0)
 
@@ -79,7 +71,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
 def circulant(c: Any) -> Any:
     """The matrix whose columns are a vector, rolled on by one each time."""
     x = _vector("circulant", c)
-    i, j = _counted(x, x.type.shape[0], x.type.shape[0])
+    i, j = numbered(x.world, x.type.shape[0], x.type.shape[0])
     return x.world.gather(x, (i - j) % x.shape[0], axis=0)
 
 
@@ -90,7 +82,7 @@ def hankel(c: Any, r: Any = None) -> Any:
     column = strong(c, world)
     last = _zeros(column, column.type.shape) if r is None else r
     _, (column, row) = _joined("hankel", column, last)
-    i, j = _counted(column, column.type.shape[0], row.type.shape[0])
+    i, j = numbered(column.world, column.type.shape[0], row.type.shape[0])
     return column.world.gather(concatenate([column, row[1:]]), i + j, axis=0)
 
 
@@ -144,7 +136,7 @@ def convolution_matrix(a: Any, n: Any, mode: str = "full") -> Any:
     if length == 0:
         raise ValueError("len(a) must be at least 1.")
     rows = length + count - 1
-    i, j = _counted(x, rows, count)
+    i, j = numbered(x.world, rows, count)
     padded = concatenate([x, _zeros(x, (1,))])
     place = np.where((i >= j) & (i - j < length), i - j, length)
     full = x.world.gather(padded, place, axis=0)

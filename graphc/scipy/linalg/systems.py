@@ -11,9 +11,10 @@ from graphc import dims
 from graphc.errors import UnsupportedError
 from graphc.numpy.diagonals import diagonal, tril, triu
 from graphc.numpy.dispatch import traceable
-from graphc.numpy.equations import DOUBLE, floats, symmetric
+from graphc.numpy.equations import DOUBLE, floats
 from graphc.numpy.equations import pinv as numpy_pinv
 from graphc.numpy.shaping import expand_dims, reshape, swapaxes
+from graphc.ops.matrices import mirrored
 
 __all__ = ["cho_solve", "det", "inv", "pinv", "solve", "solve_triangular"]
 
@@ -52,9 +53,9 @@ def _structured(function: str, structure: Any, lower: bool) -> Any:
     if known == "general":
         return lambda a, b: a.world.solve(a, b)
     if known == "symmetric":
-        return lambda a, b: a.world.solve(symmetric(a, lower), b)
+        return lambda a, b: a.world.solve(mirrored(a.world, a, lower), b)
     if known == "definite":
-        return _by_cholesky(lambda a: a.world.cholesky(symmetric(a, lower)), lower=True)
+        return _by_cholesky(lambda a: a.world.cholesky(mirrored(a.world, a, lower)), lower=True)
     if known == "tridiagonal":
         return lambda a, b: a.world.solve(tril(triu(a, -1), 1), b)
     if known == "diagonal":
