@@ -23,7 +23,7 @@ from graphc.verification import Entry, Report, verify
 from graphc.verification.edges import judge
 from graphc.verification.limits import Limits
 from graphc.verification.rules import installed
-from graphc.verification.zero import OutOfTime, limited, vanishes
+from graphc.verification.zero import OutOfTime, limited
 
 
 def mlp(activation: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -395,36 +395,6 @@ def test_proofs_keep_to_their_time() -> None:
     x = sp.Symbol("x")
     with pytest.raises(OutOfTime), limited(time.thread_time() + 0.05):
         all(sp.expand((x + 1) ** n) for n in range(20, 200))  # some seconds
-
-
-# --- zeros ---------------------------------------------------------------------------------------------------
-
-T, U = sp.Symbol("t", real=True), sp.Symbol("u", positive=True)
-ROOT = sp.sqrt(T**2 + 1)
-NOTHING_ONE = (sp.sqrt(U + 1) + 1) * (sp.sqrt(U + 1) - 1) - U
-NOTHING_TWO = (sp.sqrt(U + 1) + 2) * (sp.sqrt(U + 1) - 2) - U + 3
-
-
-@pytest.mark.parametrize(
-    ("expression", "zero"),
-    [
-        (ROOT**3 - (T**2 + 1) * ROOT, True),
-        (1 / ROOT - ROOT / (T**2 + 1), True),
-        (sp.sqrt(1 + ROOT) ** 2 - 1 - ROOT, True),
-        (1 / (ROOT - T) - (ROOT + T), True),
-        (1 / sp.sqrt(ROOT + T) - sp.sqrt(ROOT - T), False),  # it is, but by a product of two roots
-        (1 / sp.sqrt(ROOT - T) ** 3 - sp.sqrt(ROOT - T) * (ROOT + T) ** 2, True),
-        (sp.sqrt(T**2) - T, False),
-        (sp.sqrt((T - 1) ** 2) - (T - 1), False),
-        (sp.sqrt(T) * sp.sqrt(T - 1) - sp.sqrt(T * (T - 1)), False),  # not so where both are negative
-        (sp.sqrt(T - 1) - sp.sqrt(1 - T), False),
-        (NOTHING_ONE, True),
-        (NOTHING_TWO / NOTHING_ONE + 5, False),  # 0 / 0
-        (ROOT - sp.Rational(1, 10**30), False),
-    ],
-)
-def test_what_vanishes_vanishes_everywhere(expression: Any, zero: bool) -> None:
-    assert vanishes(expression) == zero
 
 
 def test_a_vector_may_have_either_sign() -> None:

@@ -28,6 +28,10 @@ OTHERS: Final[dict[str, Any]] = {
     "a quotient of zeros": (X * (X + 1) - X**2 - X) / DISGUISED,
     "a difference of infinities": 1 / DISGUISED - 1 / ((X + 2) ** 2 - X**2 - 4 * X - 4),
     "a root of 0 in a denominator": (X * (X + 1) - X**2 - X) / sp.sqrt(DISGUISED),
+    "a root that is a size": sp.sqrt(X**2) - X,
+    "a product of roots of two negative numbers": sp.sqrt(X) * sp.sqrt(X - 1) - sp.sqrt(X * (X - 1)),
+    "a root of the opposite number": sp.sqrt(X - 1) - sp.sqrt(1 - X),
+    "what is all but zero": INNER - sp.Rational(1, 10**30) - sp.sqrt(X**2 + 2 * X * Y + Y**2 + 1),
     "a Float": sp.Float(0.5) * X - X / 3,
 }
 
