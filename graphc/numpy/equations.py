@@ -11,7 +11,7 @@ import numpy as np
 from graphc import dims
 from graphc.errors import ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, given, strong, traceable
-from graphc.numpy.shaping import moveaxis, reshape
+from graphc.numpy.shaping import moveaxis, reshape, swapaxes
 from graphc.ops.matrices import mirrored
 from graphc.tracing import Traced
 

@@ -95,7 +95,7 @@ def numbered(w: Any, rows: Size, columns: Size) -> tuple[Any, Any]:
 
 def triangle(w: Any, x: Any, lower: bool, diagonal: bool = True) -> Any:
     """One triangle of x, zeros elsewhere."""
-    i, j = numbered(w, *x.shape[-2:])
+    i, j = numbered(w, *x.type.shape[-2:])
     kept = (i >= j if diagonal else i > j) if lower else (i <= j if diagonal else i < j)
     return w.select(kept, x, 0)
 
