@@ -149,6 +149,22 @@ def test_arrays_that_a_function_makes_and_drops_cannot_change() -> None:
         _ = x + kept[0]
 
 
+@pytest.mark.parametrize(
+    "view", [np.transpose, lambda a: a.reshape(100, 400).reshape(200, 200), lambda a: a[::-1], np.asarray]
+)
+def test_views_of_arrays_that_outlive_a_function_can_change(view: Any) -> None:
+    """Of `x @ weights.T` the view is dropped, and its memory is not."""
+    weights = np.ones((200, 200))
+    with pytest.warns(UserWarning, match="later changes"):
+        graphc.compile(lambda x: x + view(weights), "f64[200,200]")
+    with pytest.warns(UserWarning, match="later changes"):
+        memory = bytearray(8 * 200 * 200)
+        graphc.compile(lambda x: x + np.frombuffer(memory).reshape(200, 200), "f64[200,200]")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        graphc.compile(lambda x: x + view(np.ones((200, 200))), "f64[200,200]")
+
+
 # --- arguments and results ----------------------------------------------------------------------------------
 
 

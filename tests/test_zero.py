@@ -28,6 +28,8 @@ OTHERS: Final[dict[str, Any]] = {
     "a quotient of zeros": (X * (X + 1) - X**2 - X) / DISGUISED,
     "a difference of infinities": 1 / DISGUISED - 1 / ((X + 2) ** 2 - X**2 - 4 * X - 4),
     "a root of 0 in a denominator": (X * (X + 1) - X**2 - X) / sp.sqrt(DISGUISED),
+    "a condition of a root's sign": sp.Piecewise((1, sp.sqrt(X) > 0), (0, True)) - 1,
+    "the sign of a root within": sp.sqrt(Y) * (sp.sign(sp.sqrt(sp.Max(X, 0))) - 1),
     "a root that is a size": sp.sqrt(X**2) - X,
     "a product of roots of two negative numbers": sp.sqrt(X) * sp.sqrt(X - 1) - sp.sqrt(X * (X - 1)),
     "a root of the opposite number": sp.sqrt(X - 1) - sp.sqrt(1 - X),

@@ -77,6 +77,8 @@ def lu_sign(factors: Factors) -> Any:
 
 def lu_log_det(factors: Factors) -> Any:
     """The logarithm of the size of the determinant of the factors' matrix."""
+    if factors.zero:  # whatever the rest is, NaN too
+        return factors.triangles.dtype.type(-np.inf)
     return np.log(np.abs(factors.triangles.diagonal())).sum()
 
 

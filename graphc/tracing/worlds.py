@@ -178,8 +178,9 @@ class TracingWorld(GraphWorld):
             return
         place = frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "<unknown>")
         known = frame.f_globals.setdefault("__warningregistry__", {})
-        if self in STACK.worlds:
-            self._suspects.append((weakref.ref(array), text, place, known))
+        owner = _owner(array)
+        if owner is not None and self in STACK.worlds:
+            self._suspects.append((weakref.ref(owner), text, place, known))
         else:
             warnings.warn_explicit(text, UserWarning, *place, registry=known)
 
@@ -189,6 +190,13 @@ class TracingWorld(GraphWorld):
         for array, text, place, known in suspects:
             if array() is not None:
                 warnings.warn_explicit(text, UserWarning, *place, registry=known)
+
+
+def _owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The array whose memory it is, which outlives its views; None if the memory is no array's."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array if array.base is None else None
 
 
 def _is_python_number(operand: Any) -> bool:
