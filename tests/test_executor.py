@@ -157,8 +157,8 @@ def test_views_of_arrays_that_outlive_a_function_can_change(view: Any) -> None:
     weights = np.ones((200, 200))
     with pytest.warns(UserWarning, match="later changes"):
         graphc.compile(lambda x: x + view(weights), "f64[200,200]")
+    memory = bytearray(8 * 200 * 200)
     with pytest.warns(UserWarning, match="later changes"):
-        memory = bytearray(8 * 200 * 200)
         graphc.compile(lambda x: x + np.frombuffer(memory).reshape(200, 200), "f64[200,200]")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
