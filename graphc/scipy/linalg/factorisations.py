@@ -7,6 +7,7 @@ from typing import Any
 import scipy.linalg
 
 from graphc.errors import UnsupportedError
+from graphc.ir import TensorType
 from graphc.numpy.decompositions import cholesky as numpy_cholesky
 from graphc.numpy.decompositions import qr as numpy_qr
 from graphc.numpy.decompositions import svd as numpy_svd
@@ -138,5 +139,5 @@ def qr(
     rows, columns = x.type.shape[-2:]
     if x.world.facts.known("<=", rows, columns):
         return (r,)
-    missing = x.world.full(0, r.type.__class__((*r.type.shape[:-2], rows - r.type.shape[-2], columns), r.type.dtype))
+    missing = x.world.full(0, TensorType((*r.type.shape[:-2], rows - r.type.shape[-2], columns), r.type.dtype))
     return (concatenate([r, missing], axis=-2),)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
 import scipy.linalg
 
-from graphc import dims
 from graphc.errors import UnsupportedError
-from graphc.numpy.diagonals import diagonal, tril, triu
+from graphc.numpy.diagonals import diagonal, eye, tril, triu
 from graphc.numpy.dispatch import traceable
 from graphc.numpy.equations import DOUBLE, floats
 from graphc.numpy.equations import pinv as numpy_pinv
@@ -25,6 +23,11 @@ STRUCTURES: Final[dict[str | None, str]] = {
     **dict.fromkeys(("sym", "symmetric", "her", "hermitian"), "symmetric"),
     **dict.fromkeys(("pos", "positive definite"), "definite"),
     **{name: name for name in ("diagonal", "tridiagonal", "lower triangular", "upper triangular")},
+}
+# what the transpose is, where that is something else
+TURNED: Final[dict[str | None, str]] = {
+    "lower triangular": "upper triangular",
+    "upper triangular": "lower triangular",
 }
 
 
@@ -82,12 +85,10 @@ def solve(
     What a matrix is, is not looked for; a banded one is solved as any other. The derivative is by what is read.
     """
     matrix, side = floats(a, b)
-    solution = _structured("solve", assume_a, lower)
     if transposed:
-        matrix, turned = swapaxes(matrix, -1, -2), {"lower triangular": "upper triangular"}
-        turned |= {after: before for before, after in turned.items()}
-        solution = _structured("solve", turned.get(str(assume_a), assume_a), not lower)
-    return _columns(matrix, side, solution)
+        matrix, lower = swapaxes(matrix, -1, -2), not lower
+        assume_a = TURNED.get(assume_a, assume_a)
+    return _columns(matrix, side, _structured("solve", assume_a, lower))
 
 
 @traceable(scipy.linalg.solve_triangular)
@@ -127,10 +128,7 @@ def inv(
     (x,) = floats(a)
     if STRUCTURES.get(assume_a) == "general":
         return x.world.inv(x)
-    one = x.world.constant(np.ones((), x.type.dtype))
-    size = x.type.shape[-1]
-    eye = tril(triu(x.world.broadcast_to(one, shape=(size, size))))
-    return _structured("inv", assume_a, lower)(x, eye)
+    return _structured("inv", assume_a, lower)(x, eye(x.type.shape[-1], dtype=x.type.dtype, like=x))
 
 
 @traceable(scipy.linalg.det)
@@ -144,7 +142,8 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
 def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True) -> Any:
     """The Moore-Penrose inverse; singular values up to rtol times the largest count as 0.
 
-    rtol is a Python number; an absolute tolerance and return_rank=True are refused.
+    rtol is a Python number, and must be given where a size is only a name; an absolute tolerance and return_rank=True
+    are refused.
     """
     (x,) = floats(a)
     if return_rank or atol not in (None, 0):
@@ -154,7 +153,4 @@ def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = Fals
             actual=f"atol={atol!r}"[:60] + f", return_rank={return_rank!r}",
             fix="np.linalg.matrix_rank gives the rank",
         )
-    size = dims.maximum(*x.type.shape[-2:])
-    if rtol is None and isinstance(size, int):
-        rtol = size * float(np.finfo(x.type.dtype).eps)
     return numpy_pinv(x, rtol=rtol)
