@@ -250,6 +250,29 @@ def test_singular_matrices_are_found_by_whichever_op_comes() -> None:
             graphc.jit(g)(singular)
 
 
+@pytest.mark.parametrize("last", [np.nan, np.inf])
+def test_determinants_that_share_elimination_are_0_beside_nan_too(last: float) -> None:
+    """A pivot 0 decides, as LAPACK tells NumPy."""
+    a = np.diag([1.0, 0.0, last])
+    with np.errstate(all="ignore"):
+        found = graphc.jit(lambda a: (*LA.slogdet(a), LA.det(a), LA.det(a.T)))(a)
+        np.testing.assert_array_equal(found, [*LA.slogdet(a), LA.det(a), LA.det(a.T)])
+
+
+@pytest.mark.parametrize("diagonal", [[0.0, -2.0, 2.0], [-0.0, 0.0, 3.0]])
+def test_singular_vectors_of_symmetric_matrices_that_are_singular(diagonal: list[float]) -> None:
+    a = np.diag(diagonal)
+    for found, expected in zip(
+        graphc.jit(lambda a: LA.svd(a, hermitian=True))(a), LA.svd(a, hermitian=True), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 2), (2, 0), (2, 0, 0), (0, 2, 2)])
+def test_ranks_of_nothing(shape: tuple[int, ...]) -> None:
+    np.testing.assert_array_equal(graphc.jit(LA.matrix_rank)(np.zeros(shape)), LA.matrix_rank(np.zeros(shape)))
+
+
 def test_pairs_are_found_in_one_call_to_the_bit() -> None:
     stack = np.random.default_rng(3).normal(size=(4, 5, 5))
     stack = stack @ stack.swapaxes(-1, -2)
@@ -299,6 +322,7 @@ def test_one_compiled_function_serves_all_sizes_and_layouts() -> None:
         (LA.inv, ("f64[3]",), ShapeError, "inv: the operand must be a matrix"),
         (LA.det, ("f16[2,2]",), DTypeError, "det: not defined for f16"),
         (LA.solve, ("f64[2,2]", "f64[3]"), ShapeError, "another number of rows"),
+        (lambda a: LA.pinv(a, hermitian=True), ("f64[3]",), ShapeError, "pinv: the operand must be a matrix"),
         (LA.svd, ("f64[3,2]",), UnsupportedError, "full_matrices=False"),
         (LA.svd, ("f64[n,m]",), UnsupportedError, "full_matrices=False"),
         (lambda a: LA.qr(a, "complete"), ("f64[3,2]",), UnsupportedError, "more rows than columns"),

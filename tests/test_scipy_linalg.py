@@ -10,6 +10,7 @@ import pytest
 import scipy.linalg
 
 import graphc
+from graphc.errors import ShapeError
 from graphc.scipy import linalg
 
 Array = np.ndarray[Any, Any]
@@ -120,3 +121,17 @@ def test_an_indefinite_matrix_is_no_positive_definite_one() -> None:
     f = graphc.jit(lambda a: linalg.solve(a, SIDES, assume_a="pos"))
     with pytest.raises(np.linalg.LinAlgError):
         f(-DEFINITE)
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "sym", "pos", "tridiagonal", "lower triangular"])
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [
+        (("f64[3,2]", "f64[2]"), "must be square"),
+        (("f64[3]", "f64[3]"), "must be a matrix"),
+        (("f64[3,3]", "f64[1,2]"), "number of rows"),
+    ],
+)
+def test_systems_that_are_none(structure: str, specs: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        graphc.trace(lambda a, b: linalg.solve(a, b, assume_a=structure), *specs)

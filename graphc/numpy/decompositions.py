@@ -11,11 +11,12 @@ import numpy as np
 
 from graphc.errors import UnsupportedError
 from graphc.numpy.dispatch import traceable
-from graphc.numpy.elementwise import absolute, sign
+from graphc.numpy.elementwise import absolute
 from graphc.numpy.equations import floats
 from graphc.numpy.masking import take_along_axis
 from graphc.numpy.shaping import expand_dims, swapaxes
 from graphc.numpy.sorting import argsort
+from graphc.numpy.ufuncs import copysign
 
 EighResult: Final[Any] = type(np.linalg.eigh(np.eye(1)))
 SVDResult: Final[Any] = type(np.linalg.svd(np.eye(1)))
@@ -83,7 +84,8 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         if not compute_uv:
             return sizes
         vectors = take_along_axis(world.eigh_vectors(x, lower=True), expand_dims(order, -2), axis=-1)
-        signs = expand_dims(take_along_axis(sign(values), order, axis=-1), -2)
+        # an eigenvalue 0 has a vector too
+        signs = expand_dims(take_along_axis(copysign(1.0, values), order, axis=-1), -2)
         return SVDResult(vectors, sizes, swapaxes(vectors * signs, -1, -2))
     if not compute_uv:
         return world.svdvals(x)

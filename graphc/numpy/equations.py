@@ -12,7 +12,7 @@ from graphc import dims
 from graphc.errors import ShapeError, UnsupportedError
 from graphc.numpy.dispatch import common_world, given, strong, traceable
 from graphc.numpy.shaping import moveaxis, reshape, swapaxes
-from graphc.ops.matrices import mirrored
+from graphc.ops.matrices import mirrored, square
 from graphc.tracing import Traced
 
 DOUBLE: Final = np.dtype(np.float64)
@@ -69,7 +69,10 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         cut = size * float(np.finfo(x.type.dtype).eps)
     else:
         cut = _tolerance("rtol", rtol) if given(rtol) else 1e-15 if rcond is None else _tolerance("rcond", rcond)
-    return x.world.pinv(mirrored(x.world, x, lower=True) if hermitian else x, rcond=cut)
+    if hermitian:
+        square(x.world.facts, "pinv", x.type)
+        x = mirrored(x.world, x, lower=True)
+    return x.world.pinv(x, rcond=cut)
 
 
 def _tolerance(name: str, value: Any) -> float:

@@ -12,7 +12,7 @@ from graphc.numpy.dispatch import traceable
 from graphc.numpy.equations import DOUBLE, floats
 from graphc.numpy.equations import pinv as numpy_pinv
 from graphc.numpy.shaping import expand_dims, reshape, swapaxes
-from graphc.ops.matrices import mirrored
+from graphc.ops.matrices import mirrored, square, system
 
 __all__ = ["cho_solve", "det", "inv", "pinv", "solve", "solve_triangular"]
 
@@ -29,6 +29,9 @@ TURNED: Final[dict[str | None, str]] = {
     "lower triangular": "upper triangular",
     "upper triangular": "lower triangular",
 }
+
+SYSTEM: Final = system("solve")
+"""The type rule of systems; it refuses what is none."""
 
 
 def _columns(a: Any, b: Any, solution: Any) -> Any:
@@ -50,6 +53,12 @@ def _by_cholesky(factor: Any, lower: bool) -> Any:
     return lambda a, b: solution(factor(a), b)
 
 
+def _by_division(a: Any, b: Any) -> Any:
+    """The solution of a system by the diagonal alone; where that is 0, the quotient."""
+    SYSTEM(a.world.facts, a.type, b.type)
+    return b / expand_dims(diagonal(a, 0, -2, -1), -1)
+
+
 def _structured(function: str, structure: Any, lower: bool) -> Any:
     """How systems with a matrix of a structure are solved."""
     known = STRUCTURES.get(structure)
@@ -62,7 +71,7 @@ def _structured(function: str, structure: Any, lower: bool) -> Any:
     if known == "tridiagonal":
         return lambda a, b: a.world.solve(tril(triu(a, -1), 1), b)
     if known == "diagonal":
-        return lambda a, b: b / expand_dims(diagonal(a, 0, -2, -1), -1)
+        return _by_division
     if known is not None:
         below = known == "lower triangular"
         return lambda a, b: a.world.solve_triangular(a, b, lower=below, unit=False)
@@ -85,6 +94,7 @@ def solve(
     What a matrix is, is not looked for; a banded one is solved as any other. The derivative is by what is read.
     """
     matrix, side = floats(a, b)
+    square(matrix.world.facts, "solve", matrix.type)
     if transposed:
         matrix, lower = swapaxes(matrix, -1, -2), not lower
         assume_a = TURNED.get(assume_a, assume_a)
@@ -126,6 +136,7 @@ def inv(
 ) -> Any:
     """The inverse of a square matrix, of which, if it has a structure, only what that needs is read."""
     (x,) = floats(a)
+    square(x.world.facts, "inv", x.type)
     if STRUCTURES.get(assume_a) == "general":
         return x.world.inv(x)
     return _structured("inv", assume_a, lower)(x, eye(x.type.shape[-1], dtype=x.type.dtype, like=x))
