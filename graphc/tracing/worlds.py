@@ -194,9 +194,10 @@ class TracingWorld(GraphWorld):
 
 def _owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     """The array whose memory it is, which outlives its views; None if the memory is no array's."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array if array.base is None else None
+    base: Any = array.base
+    while isinstance(base, np.ndarray):
+        array, base = base, base.base
+    return array if base is None else None
 
 
 def _is_python_number(operand: Any) -> bool:
