@@ -197,6 +197,12 @@ def test_fifth_order() -> None:
 
 # --- perturbation confusion ---------------------------------------------------------------------------------
 
+
+def beside(inner: Callable[[Function, Any], Any]) -> Function:
+    """The derivative by a of that of a c**2 by c, at a c that is older: an argument which is not differentiated."""
+    return lambda x: graphc.grad(lambda a, c: inner(lambda y: a * y * y, c))(x, 2.0 * x)
+
+
 CONFUSION: tuple[tuple[str, Function, float, float], ...] = (
     ("d/dx x d/dy (x + y)", D(lambda x: x * D(lambda y: x + y)(1.0)), 2.0, 1.0),
     ("d/dx x d/dy (x y)", D(lambda x: x * D(lambda y: x * y)(1.0)), 3.0, 6.0),
@@ -218,6 +224,12 @@ CONFUSION: tuple[tuple[str, Function, float, float], ...] = (
     ("inner jit", D(lambda x: graphc.jit(lambda y: D(lambda z: z * x)(y))(x)), 3.0, 1.0),
     ("inner function constant in its argument", D(lambda x: D(lambda y: x * x)(x)), 3.0, 0.0),
     ("inner second derivative", D(lambda x: D(D(lambda y: x * y**3))(x)), 2.0, 24.0),
+    ("gradient at an older value", beside(lambda f, c: D(f)(c)), 3.0, 12.0),
+    ("tangent at an older value", beside(lambda f, c: graphc.jvp(f, (c,), (1.0,))[1]), 3.0, 12.0),
+    ("pullback at an older value", beside(lambda f, c: graphc.vjp(f, c)[1](1.0)[0]), 3.0, 12.0),
+    ("linear map at an older value", beside(lambda f, c: graphc.linearize(f, c)[1](1.0)), 3.0, 12.0),
+    ("jacobian at an older value", beside(lambda f, c: graphc.jacobian(f)(c)), 3.0, 12.0),
+    ("hvp at an older value", beside(lambda f, c: graphc.hvp(f)(c, 1.0)), 3.0, 2.0),
     ("cotangent of the outer level", D(lambda x: graphc.vjp(lambda y: y**2, 2.0 * x)[1](x**2)[0]), 3.0, 108.0),
 )
 

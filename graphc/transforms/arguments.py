@@ -12,7 +12,7 @@ from graphc.compiler import Compiled, Jitted, Wrapper, flatten, function_name, s
 from graphc.errors import DifferentiationError, DTypeError, ShapeError, StructureError, TraceError
 from graphc.ir import Graph, TensorType
 from graphc.passes import pipeline
-from graphc.tracing import Traced, TracingWorld, lift, snapshot, user_locs, world_of
+from graphc.tracing import Traced, TracingWorld, innermost, lift, snapshot, user_locs, world_of
 
 
 def prepared(graph: Graph) -> Graph:
@@ -90,11 +90,19 @@ class Transform(Wrapper):
 
 
 def surrounding(args: Any, transform: str) -> TracingWorld:
-    leaves, _ = flatten(args)
-    world = world_of(leaves)
+    world = trace_around(flatten(args)[0])
     if world is None:
         raise TraceError(f"{transform}: no traced argument")
     return world
+
+
+def trace_around(leaves: Sequence[Any]) -> TracingWorld | None:
+    """The trace that a derivative at these arguments becomes part of; None if none of them is traced.
+
+    It is the running one, also where all arguments are older: the function may read values that are not.
+    """
+    world, running = world_of(leaves), innermost()
+    return running if world is not None and running is not None and running.depth > world.depth else world
 
 
 def positions(argnums: int | Sequence[int], count: int, transform: str) -> list[int]:

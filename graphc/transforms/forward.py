@@ -18,6 +18,7 @@ from graphc.transforms.arguments import (
     matching,
     prepared,
     surrounding,
+    trace_around,
 )
 from graphc.transforms.linear_map import LinearMap, SplitFunction, derived, surroundings, trace_point, zeros
 
@@ -112,7 +113,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     np.float64(2.0)
     """
     leaves, structure = flatten(primals)
-    world = world_of(leaves)
+    world = trace_around(leaves)
     if world is not None:
         return _traced_linearize(f, primals, world)
     with located():

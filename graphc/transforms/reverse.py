@@ -10,7 +10,15 @@ from graphc.errors import DifferentiationError
 from graphc.ir import Graph
 from graphc.passes.derive import value_and_gradient_graph, vjp_graph
 from graphc.tracing import Traced, TracingWorld, definition, inline, located, world_of
-from graphc.transforms.arguments import Transform, lift_argument, matching, positions, prepared, surrounding
+from graphc.transforms.arguments import (
+    Transform,
+    lift_argument,
+    matching,
+    positions,
+    prepared,
+    surrounding,
+    trace_around,
+)
 from graphc.transforms.linear_map import LinearMap, SplitFunction, derived, surroundings, trace_point
 
 
@@ -119,7 +127,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
     (np.float64(3.0), np.float64(2.0))
     """
     leaves, structure = flatten(primals)
-    world = world_of(leaves)
+    world = trace_around(leaves)
     if world is not None:
         return traced_vjp(f, primals, world)
     with located():
