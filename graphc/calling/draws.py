@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from graphc.calling.advice import draw_in
 from graphc.calling.generators import Search, Source
 from graphc.errors import Loc, TraceError
+from graphc.ir import Builder
 from graphc.plan import COMPILER
 from graphc.tracing import STACK, tracing, user_frame
 
@@ -39,9 +40,11 @@ class Watch:
         elif changed or self.makers:
             self._look_at_constants()
 
-    def _run_again(self) -> None:
-        with tracing("again"):  # takes in the effects, which are in the graph already
+    def _run_again(self) -> Builder:
+        """Run the function in a trace that takes in the effects, which are in the graph already, and derivatives."""
+        with tracing("again") as world:
             self.run()
+        return world.builder
 
     def _look_at_lines(self, changed: Sequence[Source]) -> None:
         watcher = _Watcher(changed)
@@ -58,8 +61,8 @@ class Watch:
         builder = STACK.worlds[-1].builder
         first = len(builder.nodes)
         constants = {data["attrs"] for data in builder.nodes if data["op"] == "const"}
-        self._run_again()
-        for data in builder.nodes[first:]:
+        again = self._run_again()
+        for data in (*builder.nodes[first:], *again.nodes):
             if data["op"] == "const" and data["attrs"] not in constants and data["type"].dtype.kind != "b":
                 _refuse("a generator", data["loc"][0] if data["loc"] else None, where="used")
 
