@@ -95,9 +95,38 @@ CALLS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
             *("(a, v)", "(a, b, lower=True)", "(a, b, trans=1)", "(a, b, 'T', True)", "(a, v, unit_diagonal=True)"),
             *("(A, v, 2, lower=True, unit_diagonal=True)", "(x, v)"),
         ),
+        "solve_banded": (
+            *(
+                "((1, 1), a, v)",
+                "((1, 1), a, b)",
+                "((0, 2), a, v)",
+                "((2, 0), a, b)",
+                "((0, 1), x, v)",
+                "((1, 0), i, j)",
+            ),
+            *("((0, 1), h, H[0])", "((0, 0), v[None], b)", "((1, 1), x, v)", "((1, 1), a, u)", "((1, 1), 0 * a, v)"),
+        ),
+        "solveh_banded": (
+            *("(a + 9 * np.eye(3)[:, 2:], v)", "(a + 9 * np.eye(3)[:, :1], b, lower=True)", "(a[:1], v)", "(a, u)"),
+            *("(a[:2] + 9 * np.eye(2)[:, :1], v, lower=True)", "(i + 9 * np.eye(2, dtype=int)[:, 1:], b)"),
+            *("(h + 9 * np.eye(2, dtype=np.float32)[:, 1:], H[0])", "(-a, v, lower=True)", "(-a[:1], v)"),
+        ),
+        "solve_toeplitz": (
+            *("(v, w)", "(v, b)", "((v, w), b)", "((v, w), j)", "(v, u)", "((v, u), v)", "(h[0], H[1])", "(V, w)"),
+        ),
         "inv": ("(a)", "(i[:, :2])", "(x)", "(h[:, :2])"),
         "det": ("(a)", "(i[:, :2])", "(x)"),
-        "pinv": ("(a)", "(x)", "(b)", "(i)", "(h)", "(x, rtol=0.5)", "!(x, atol=0.5)", "!(x, return_rank=True)"),
+        "pinv": (
+            "(a)",
+            "(x)",
+            "(b)",
+            "(i)",
+            "(h)",
+            "(x, rtol=0.5)",
+            "!(x, atol=0.5)",
+            "!(x, return_rank=True)",
+            "(x, rtol=-1)",
+        ),
         "cholesky": (
             *("(a)", "(a, True)", "(a + np.triu(a, 1))", "(a + np.triu(a, 1), lower=True)", "(h @ h.T)", "(x)"),
         ),
@@ -105,9 +134,14 @@ CALLS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "cho_solve": ("((a, True), v)", "((a, False), b)", "((A, True), b)", "((a, True), x)"),
         "eigh": (
             *("(a, eigvals_only=True)", "(a + np.triu(a, 1), eigvals_only=True, lower=False)", "(x)"),
-            *("!(a, a)", "!(a, subset_by_index=(0, 1))"),
+            *("(a, a @ a, eigvals_only=True)", "(x.T @ x, a, lower=False, eigvals_only=True)", "(a, b)", "(a, -a)"),
+            *("(a, a, type=4)", "!(a, a, type=2)", "!(a, subset_by_index=(0, 1))", "!(a, a, subset_by_value=(0, 1))"),
         ),
-        "eigvalsh": ("(a)", "(a + np.triu(a, 1))", "(a + np.triu(a, 1), lower=False)", "(i[:, :2])", "(x)", "!(a, a)"),
+        "eigvalsh": (
+            *("(a)", "(a + np.triu(a, 1))", "(a + np.triu(a, 1), lower=False)", "(i[:, :2])", "(x)", "(a, a @ a)"),
+            *("(a + np.triu(a, 1), a + np.triu(a, 1))", "(a, a + np.triu(a, 1), lower=False)", "(a, i)", "(a, -a)"),
+            *("(h.T @ h, np.eye(3, dtype=np.float32))", "!(a, a, type=3)", "!(a, subset_by_index=(0, 1))"),
+        ),
         "svd": (
             *("(a)", "(x, full_matrices=False)", "(b, False)", "(x, compute_uv=False)", "(i, False)", "(h, False)"),
             "!(x)",
@@ -132,6 +166,23 @@ CALLS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "ishermitian": ("(a)", "(a[:, ::-1])"),
     },
 }
+# Of stacks of matrices, and the version of SciPy that takes them.
+STACKED: Final[dict[str, tuple[str, ...]]] = {
+    "solve": ("(np.stack([a, 2 * a]), v)", "(a, np.stack([b, 2 * b]))", "(np.stack([a, 2 * a]), b, assume_a='pos')"),
+    "solve_triangular": ("(np.stack([a, 2 * a]), v, lower=True)",),
+    "solve_banded": ("((1, 1), np.stack([a, 2 * a]), v)", "((1, 1), a, np.stack([b, 2 * b]))"),
+    "solveh_banded": (
+        "(np.stack([a, 2 * a]) + 9 * np.eye(3)[:, 2:], v)",
+        "(a + 9 * np.eye(3)[:, :1], np.stack([b, 2 * b]), lower=True)",
+    ),
+    "solve_toeplitz": ("(a, v)", "((v, a), b)", "((a[:, None], a), v)"),
+    "cho_solve": ("((np.stack([a, 2 * a]), True), b)",),
+    "eigh": ("(np.stack([a, 2 * a]), a, eigvals_only=True)",),
+    "eigvalsh": ("(np.stack([a, 2 * a]), np.stack([a @ a, a]))", "(a, np.stack([a @ a, a]))"),
+    **fill("inv det pinv cholesky svdvals", ("(np.stack([a, 2 * a]))", "(np.stack([a, 2 * a])[:, None])")),
+}
+BATCHES: Final = {"solve_toeplitz": (1, 17)}
+
 PROBES: Final = {
     "special": (
         *("(u)", "(x)", "(u, u)", "(2, u)", "(u, 2)", "(2, 2, u)", "(2, 1, u)", "(u, u, u)", "(1.0, 2.0, u)"),
@@ -168,6 +219,7 @@ VERSION: Final = tuple(map(int, scipy.__version__.split(".")[:2]))
 SINCE: Final = {
     "gammasgn(i)": (1, 15),  # 0 at 0 before
     "logsumexp(h, b=[1, 2, 3], axis=1)": (1, 15),  # sums halves as singles
+    **{f"{name}{call}": BATCHES.get(name, (1, 16)) for name, calls in STACKED.items() for call in calls},
 }
 
 
@@ -210,7 +262,7 @@ def test_functions_that_can_be_traced(room: str, name: str, record_property: Rec
         pytest.skip(f"this SciPy has no {name}")
     counts: Counter[str] = Counter()
     problems = []
-    for marked in CALLS[room][name]:
+    for marked in CALLS[room][name] + (STACKED.get(name, ()) if room == "linalg" else ()):
         call = marked.removeprefix("!")
         if SINCE.get(f"{name}{call}", VERSION) > VERSION:
             continue

@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 
 import graphc
-from graphc.errors import ShapeError
+from graphc.errors import ShapeError, UnsupportedError
 from graphc.scipy import linalg
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +24,17 @@ def weighed(*results: Any) -> Any:
     return sum(np.sum(np.sin(1.7 * x + np.cumsum(np.ones_like(x), axis=-1) + k)) for k, x in enumerate(results))
 
 
+def signless(values: Any, vectors: Any) -> Any:
+    """Of eigenvectors only what does not depend on their signs."""
+    return weighed(values, vectors * vectors[:1])
+
+
+def diagonals(a: Any, count: int, main: int) -> Any:
+    """The first rows of a matrix as diagonals, the main one large."""
+    return np.stack([a[k] + 9.0 if k == main else a[k] for k in range(count)])
+
+
+LEADING: Final = np.array([6.0, 0.0, 0.0, 0.0])
 FUNCTIONS: Final[dict[str, tuple[Callable[[Any], Any], Array]]] = {
     **{
         f"solve, {structure}, lower={lower}, transposed={transposed}": (
@@ -53,7 +64,32 @@ FUNCTIONS: Final[dict[str, tuple[Callable[[Any], Any], Array]]] = {
     "cholesky": (lambda a: weighed(linalg.cholesky(a)), DEFINITE),
     "cho_solve": (lambda a: weighed(linalg.cho_solve(linalg.cho_factor(a, lower=True), a[:, 0] ** 2)), DEFINITE),
     "cho_solve, upper": (lambda a: weighed(linalg.cho_solve(linalg.cho_factor(a), a[:, :2] ** 2)), DEFINITE),
+    "solve_toeplitz": (lambda a: weighed(linalg.solve_toeplitz(a[0] + LEADING, SIDES)), GENERAL),
+    "solve_toeplitz, column and row": (
+        lambda a: weighed(linalg.solve_toeplitz((a[:, 0] + LEADING, a[1]), a[2])),
+        GENERAL,
+    ),
+    **{
+        f"solve_banded, {below} and {above}": (
+            lambda a, k=below, m=above: weighed(linalg.solve_banded((k, m), diagonals(a, k + m + 1, m), SIDES)),
+            GENERAL,
+        )
+        for below, above in ((1, 1), (0, 2), (2, 1))
+    },
+    **{
+        f"solveh_banded, {count}, lower={lower}": (
+            lambda a, n=count, low=lower: weighed(
+                linalg.solveh_banded(diagonals(a, n, 0 if low else n - 1), a[0], lower=low)
+            ),
+            GENERAL,
+        )
+        for count in (2, 3)
+        for lower in (False, True)
+    },
     "eigvalsh": (lambda a: weighed(linalg.eigvalsh(a, lower=False)), DEFINITE),
+    "eigvalsh of two": (lambda a: weighed(linalg.eigvalsh(a, a.T @ a)), GENERAL),
+    "eigh of two": (lambda a: signless(*linalg.eigh(a, a @ a.T)), GENERAL),
+    "eigh of two, upper": (lambda a: signless(*linalg.eigh(a @ a, a, lower=False)), DEFINITE),
     "svd": (lambda a: weighed(*linalg.svd(a[:, :3], full_matrices=False)), GENERAL),
     "qr": (lambda a: weighed(*linalg.qr(a)), GENERAL),
     "qr, r alone": (lambda a: weighed(*linalg.qr(a[:, :2], mode="r")), GENERAL),
@@ -115,6 +151,142 @@ def test_the_gradient_of_a_logarithmic_determinant_is_the_inverse() -> None:
     inverse = np.linalg.inv(DEFINITE)
     # by the lower triangle, which alone is read
     np.testing.assert_allclose(gradient, 2 * np.tril(inverse, -1) + np.diag(np.diag(inverse)), rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_of_the_sum_of_the_eigenvalues_of_two_matrices() -> None:
+    """It is the trace of inv(b) a, by the triangle that is read of each."""
+    symmetric = GENERAL + GENERAL.T
+    inverse = np.linalg.inv(DEFINITE)
+    for lower in (False, True):
+        f = graphc.grad(lambda a, b, low=lower: np.sum(linalg.eigvalsh(a, b, lower=low)), argnums=(0, 1))
+        kept = np.tril(np.ones((4, 4))) if lower else np.triu(np.ones((4, 4)))
+        weights = kept * (2 - np.eye(4))
+        by_a, by_b = f(symmetric, DEFINITE)
+        np.testing.assert_allclose(by_a, weights * inverse, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(by_b, -weights * (inverse @ symmetric @ inverse), rtol=1e-9, atol=1e-11)
+        unread = np.where(kept, 0, np.nan)
+        found = graphc.jit(lambda a, b, low=lower: linalg.eigvalsh(a, b, lower=low))(
+            symmetric + unread, DEFINITE + unread
+        )
+        np.testing.assert_allclose(found, scipy.linalg.eigvalsh(symmetric, DEFINITE), rtol=1e-12)
+
+
+def test_vectors_of_two_matrices_solve_their_problem() -> None:
+    for lower in (False, True):
+        f = graphc.jit(lambda a, b, low=lower: linalg.eigh(a, b, lower=low))
+        values, vectors = f(GENERAL, DEFINITE)
+        wanted, known = scipy.linalg.eigh(GENERAL, DEFINITE, lower=lower)
+        triangle = np.tril(GENERAL) if lower else np.triu(GENERAL)
+        symmetric = triangle + triangle.T - np.diag(np.diag(GENERAL))
+        np.testing.assert_allclose(values, wanted, rtol=1e-12)
+        np.testing.assert_allclose(np.abs(vectors), np.abs(known), rtol=1e-9)
+        np.testing.assert_allclose(symmetric @ vectors, DEFINITE @ vectors * values, atol=1e-12)
+        np.testing.assert_allclose(vectors.T @ DEFINITE @ vectors, np.eye(4), atol=1e-12)
+
+
+BANDS: Final[dict[str, tuple[Callable[[Any, Any], Any], tuple[int, int]]]] = {
+    "solve_banded": (lambda ab, b: linalg.solve_banded((1, 2), ab, b), (1, 2)),
+    "solveh_banded": (lambda ab, b: linalg.solveh_banded(ab, b), (0, 2)),
+    "solveh_banded, lower": (lambda ab, b: linalg.solveh_banded(ab, b, lower=True), (2, 0)),
+}
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_what_lies_beyond_the_ends_of_diagonals_is_not_read(name: str) -> None:
+    f, (below, above) = BANDS[name]
+    band = np.random.default_rng(2).normal(size=(below + above + 1, 4))
+    band[above] += 9
+    row = np.arange(below + above + 1)[:, None] - above + np.arange(4)
+    beyond = (row < 0) | (row > 3)
+    assert beyond.any()
+    wanted = f(band, SIDES)
+    matrix = np.zeros((4, 4))
+    for k, j in np.argwhere(~beyond):
+        matrix[row[k, j], j] = band[k, j]
+    if name != "solve_banded":
+        matrix = matrix + matrix.T - np.diag(np.diag(matrix))
+    np.testing.assert_allclose(wanted, np.linalg.solve(matrix, SIDES), rtol=1e-10)
+    spoilt = np.where(beyond, np.nan, band)
+    np.testing.assert_allclose(graphc.jit(f)(spoilt, SIDES), wanted, rtol=1e-10)
+    gradient = graphc.grad(lambda ab: weighed(f(ab, SIDES)))(spoilt)
+    assert (gradient[beyond] == 0).all()
+    assert (gradient[~beyond] != 0).all()
+
+
+def test_sizes_of_diagonals_may_be_names() -> None:
+    band = diagonals(GENERAL, 3, 1)
+    f = graphc.compile(lambda ab, b: linalg.solve_banded((1, 1), ab, b), "f64[3,n]", "f64[n,k]")
+    np.testing.assert_allclose(f(band, SIDES), scipy.linalg.solve_banded((1, 1), band, SIDES), rtol=1e-12)
+    f = graphc.compile(linalg.solveh_banded, "f64[2,n]", "f64[n]")
+    band = diagonals(GENERAL, 2, 1)
+    np.testing.assert_allclose(f(band, SIDES[:, 0]), scipy.linalg.solveh_banded(band, SIDES[:, 0]), rtol=1e-12)
+    f = graphc.compile(linalg.solve_toeplitz, "f64[n]", "f64[n,k]")
+    column = GENERAL[0] + LEADING
+    np.testing.assert_allclose(f(column, SIDES), scipy.linalg.solve_toeplitz(column, SIDES), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["solve_banded", "solveh_banded", "solve_toeplitz", "eigvalsh"])
+def test_rows_of_a_batch_are_as_alone(name: str) -> None:
+    f: Callable[..., Any]
+    f, first, second = {
+        "solve_banded": (lambda a, b: linalg.solve_banded((1, 1), a, b), diagonals(GENERAL, 3, 1), SIDES),
+        "solveh_banded": (linalg.solveh_banded, diagonals(GENERAL, 3, 2), SIDES),
+        "solve_toeplitz": (lambda a, b: linalg.solve_toeplitz((a, a + 1), b), GENERAL[0] + LEADING, SIDES),
+        "eigvalsh": (linalg.eigvalsh, GENERAL, DEFINITE),
+    }[name]
+    ones, others = np.stack([first, 1.25 * first]), np.stack([second, 0.5 * second])
+    for axes, rows in (
+        ((0, 0), [(ones[k], others[k]) for k in range(2)]),
+        ((0, None), [(ones[k], second) for k in range(2)]),
+        ((None, 0), [(first, others[k]) for k in range(2)]),
+    ):
+        operands = [
+            x if axis is None else stack for x, stack, axis in zip((first, second), (ones, others), axes, strict=True)
+        ]
+        found = graphc.vmap(f, in_axes=axes)(*operands)
+        np.testing.assert_allclose(found, np.stack([f(*row) for row in rows]), rtol=1e-10)
+
+
+def test_what_is_not_definite_or_not_regular_is_refused_when_it_runs() -> None:
+    for f, operands in (
+        (linalg.eigvalsh, (GENERAL, -DEFINITE)),
+        (linalg.solveh_banded, (-diagonals(GENERAL, 2, 1), SIDES)),
+        (lambda a, b: linalg.solve_banded((1, 1), a, b), (np.zeros((3, 4)), SIDES)),
+        (linalg.solve_toeplitz, (np.zeros(4), SIDES)),
+    ):
+        with pytest.raises(np.linalg.LinAlgError):
+            graphc.jit(f)(*operands)
+
+
+def test_toeplitz_systems_whose_leading_minors_are_singular() -> None:
+    column = np.array([0.0, 1.0, 0.5])
+    found = graphc.jit(linalg.solve_toeplitz)(column, SIDES[:3])
+    np.testing.assert_allclose(scipy.linalg.toeplitz(column) @ found, SIDES[:3], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("f", "specs", "error", "words"),
+    [
+        (lambda a, b: linalg.solve_banded((1, 1), a, b), ("f64[2,3]", "f64[3]"), ShapeError, "a row for each diagonal"),
+        (lambda a, b: linalg.solve_banded((-1, 3), a, b), ("f64[3,3]", "f64[3]"), ValueError, "must not be negative"),
+        (lambda a, b: linalg.solve_banded((1, 1), a, b), ("f64[3,3]", "f64[4]"), ShapeError, "number of rows"),
+        (lambda a, b: linalg.solve_banded((1, 1), a, b), ("f64[3]", "f64[3]"), ShapeError, "must be a matrix"),
+        (linalg.solveh_banded, ("f64[n,3]", "f64[3]"), UnsupportedError, "solveh_banded"),
+        (linalg.solveh_banded, ("f64[0,3]", "f64[3]"), ShapeError, "no diagonal"),
+        (lambda a, b: linalg.solve_toeplitz((a, b), b), ("f64[3]", "f64[2]"), ShapeError, "differ in size"),
+        (linalg.solve_toeplitz, ("f64[]", "f64[1]"), ShapeError, "differ in size"),
+        (linalg.eigh, ("f64[3,3]", "f64[2,2]"), ShapeError, "eigh: the matrices differ in size"),
+        (linalg.eigvalsh, ("f64[3,3]", "f64[3,2]"), ShapeError, "eigvalsh: the matrix must be square"),
+        (lambda a, b: linalg.eigh(a, b, type=3), ("f64[3,3]", "f64[3,3]"), UnsupportedError, "type="),
+        (lambda a, b: linalg.eigh(a, b, type=4), ("f64[3,3]", "f64[3,3]"), ValueError, "1, 2, and 3"),
+        (lambda a, b: linalg.pinv(a, rtol=-1e-3) @ b, ("f64[3,3]", "f64[3]"), ValueError, "must be positive"),
+    ],
+)
+def test_arguments_that_are_refused(
+    f: Callable[..., Any], specs: tuple[str, ...], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        graphc.trace(f, *specs)
 
 
 def test_an_indefinite_matrix_is_no_positive_definite_one() -> None:

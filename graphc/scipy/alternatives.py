@@ -132,13 +132,13 @@ LINALG: Final[dict[str, Refused]] = {
             "lstsq": f"{RANK}; pinv(a) @ b is its first result",
             "lu_solve": "solve: systems with one matrix share its factorisation when they run",
             "pinvh": "pinv",
-            "solve_toeplitz": "solve(toeplitz(c), b)",
+            "cho_solve_banded": "solveh_banded(ab, b), which factors ab itself",
             "solve_circulant": "solve(circulant(c), b)",
             **_all("null_space orth subspace_angles", f"{RANK}; svd has the vectors"),
         },
         _all(
-            "solve_banded solve_continuous_are solve_continuous_lyapunov solve_discrete_are solve_discrete_lyapunov "
-            "solve_lyapunov solve_sylvester solveh_banded cho_solve_banded matrix_balance orthogonal_procrustes",
+            "solve_continuous_are solve_continuous_lyapunov solve_discrete_are solve_discrete_lyapunov "
+            "solve_lyapunov solve_sylvester matrix_balance orthogonal_procrustes",
             NO_RECORD,
         ),
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import scipy.linalg
 
-from graphc.errors import UnsupportedError
+from graphc.errors import ShapeError, UnsupportedError
 from graphc.ir import TensorType
 from graphc.numpy.decompositions import cholesky as numpy_cholesky
 from graphc.numpy.decompositions import qr as numpy_qr
@@ -14,7 +14,8 @@ from graphc.numpy.decompositions import svd as numpy_svd
 from graphc.numpy.diagonals import tril, triu
 from graphc.numpy.dispatch import traceable
 from graphc.numpy.equations import floats
-from graphc.numpy.shaping import concatenate
+from graphc.numpy.shaping import concatenate, swapaxes
+from graphc.ops.matrices import mirrored, square
 
 __all__ = ["cho_factor", "cholesky", "eigh", "eigvalsh", "qr", "svd", "svdvals"]
 
@@ -44,6 +45,47 @@ def _refuse(function: str, **given: Any) -> None:
             )
 
 
+def _reduced(function: str, a: Any, b: Any, lower: bool, type: int) -> tuple[Any, Any]:
+    """The symmetric matrix with the eigenvalues of a v = w b v, and the Cholesky factor l of b: inv(l) a inv(l).T.
+
+    G. H. Golub and C. F. Van Loan, Matrix Computations, 4th edition, algorithm 8.7.1.
+    """
+    x, y = floats(a, b)
+    world = x.world
+    for one in (x, y):
+        square(world.facts, function, one.type)
+    if not world.facts.equal(x.type.shape[-1], y.type.shape[-1]):
+        raise ShapeError(
+            f"{function}: the matrices differ in size",
+            expected="a.shape == b.shape",
+            actual=f"{x.type!r} and {y.type!r}",
+        )
+    if type not in (1, 2, 3):
+        raise ValueError('"type" keyword only accepts 1, 2, and 3.')
+    _refuse(function, type=None if type == 1 else type)
+    factor = world.cholesky(y if lower else swapaxes(y, -1, -2))
+    half = world.solve_triangular(factor, mirrored(world, x, lower), lower=True, unit=False)
+    return world.solve_triangular(factor, swapaxes(half, -1, -2), lower=True, unit=False), factor
+
+
+def _eigen(
+    function: str, a: Any, b: Any, lower: bool, type: int, subset_by_index: Any, subset_by_value: Any, vectors: bool
+) -> Any:
+    """The eigenvalues of a symmetric matrix, or of a pair of them, and the eigenvectors too, if asked."""
+    _refuse(function, subset_by_index=subset_by_index, subset_by_value=subset_by_value)
+    if b is None:
+        (x,) = floats(a)
+        values = x.world.eigvalsh(x, lower=lower)
+        return (values, x.world.eigh_vectors(x, lower=lower)) if vectors else values
+    core, factor = _reduced(function, a, b, lower, type)
+    world = core.world
+    values = world.eigvalsh(core, lower=True)
+    if not vectors:
+        return values
+    turned = world.eigh_vectors(core, lower=True)
+    return values, world.solve_triangular(swapaxes(factor, -1, -2), turned, lower=False, unit=False)
+
+
 @traceable(scipy.linalg.eigh)
 def eigh(
     a: Any,
@@ -59,14 +101,13 @@ def eigh(
     subset_by_value: Any = None,
     driver: Any = None,
 ) -> Any:
-    """The eigenvalues, in ascending order, and eigenvectors, as columns, of a symmetric matrix by one triangle of it.
+    """The eigenvalues w, ascending, and eigenvectors v, as columns, of a symmetric matrix a: a v = w v.
 
-    A second matrix and subsets are refused. The signs of the vectors are those that `numpy.linalg.eigh` gives.
+    With a positive definite b: a v = w b v and v.T b v = 1; the types 2 and 3 and subsets are refused. One triangle of
+    each matrix is read. The signs of the vectors are those that `numpy.linalg.eigh` gives, of inv(l) a inv(l).T with
+    b = l l.T where there is b.
     """
-    _refuse("eigh", b=b, subset_by_index=subset_by_index, subset_by_value=subset_by_value)
-    (x,) = floats(a)
-    values = x.world.eigvalsh(x, lower=bool(lower))
-    return values if eigvals_only else (values, x.world.eigh_vectors(x, lower=bool(lower)))
+    return _eigen("eigh", a, b, bool(lower), type, subset_by_index, subset_by_value, vectors=not eigvals_only)
 
 
 @traceable(scipy.linalg.eigvalsh)
@@ -83,11 +124,11 @@ def eigvalsh(
     subset_by_value: Any = None,
     driver: Any = None,
 ) -> Any:
-    """The eigenvalues of a symmetric matrix in ascending order, by one triangle of it.
+    """The eigenvalues of a symmetric matrix in ascending order, by one triangle of it; of a v = w b v, if b is given.
 
-    A second matrix and subsets are refused.
+    The types 2 and 3 and subsets are refused.
     """
-    return eigh(a, b, lower=lower, eigvals_only=True, subset_by_index=subset_by_index, subset_by_value=subset_by_value)
+    return _eigen("eigvalsh", a, b, bool(lower), type, subset_by_index, subset_by_value, vectors=False)
 
 
 @traceable(scipy.linalg.svd)

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
 import scipy.linalg
 
-from graphc.errors import UnsupportedError
+from graphc.errors import ShapeError, UnsupportedError
 from graphc.numpy.diagonals import diagonal, eye, tril, triu
-from graphc.numpy.dispatch import traceable
+from graphc.numpy.dispatch import common_world, strong, traceable
 from graphc.numpy.equations import DOUBLE, floats
 from graphc.numpy.equations import pinv as numpy_pinv
+from graphc.numpy.picking import fixed_size, whole_number
 from graphc.numpy.shaping import expand_dims, reshape, swapaxes
-from graphc.ops.matrices import mirrored, square, system
+from graphc.ops.matrices import matrices, mirrored, numbered, square, system
 
-__all__ = ["cho_solve", "det", "inv", "pinv", "solve", "solve_triangular"]
+__all__ = [
+    "cho_solve",
+    "det",
+    "inv",
+    "pinv",
+    "solve",
+    "solve_banded",
+    "solve_toeplitz",
+    "solve_triangular",
+    "solveh_banded",
+]
 
 # what a matrix is said to be, by all its names, and which parts of it are read then
 STRUCTURES: Final[dict[str | None, str]] = {
@@ -130,6 +142,84 @@ def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite:
     return _columns(factor, side, _by_cholesky(lambda a: a, bool(lower)))
 
 
+def _of_diagonals(function: str, ab: Any, below: int, above: int) -> Any:
+    """The square matrix of which the rows of ab are diagonals: a[i, j] = ab[above + i - j, j]."""
+    world, given = ab.world, matrices(function, ab.type)
+    rows, size = given.shape[-2:]
+    if not world.facts.equal(rows, below + above + 1):
+        raise ShapeError(
+            f"{function}: ab must have a row for each diagonal",
+            expected=f"{below + above + 1} rows",
+            actual=repr(given),
+        )
+    i, j = numbered(world, size, size)
+    offset = i - j
+    there = (offset <= below) & (offset >= -above)
+    place = world.select(there, (offset + above) * ab.shape[-1] + j, 0)
+    flat = reshape(ab, (*given.shape[:-2], rows * size))
+    return world.select(there, world.gather(flat, place, axis=flat.ndim - 1), 0)
+
+
+@traceable(scipy.linalg.solve_banded)
+def solve_banded(
+    l_and_u: Any, ab: Any, b: Any, overwrite_ab: bool = False, overwrite_b: bool = False, check_finite: bool = True
+) -> Any:
+    """The solution x of a x = b, where ab holds the diagonals of a; of them l are below the main one and u above.
+
+    It takes the arithmetic of a matrix without a structure.
+    """
+    below, above = l_and_u
+    below, above = whole_number("solve_banded", "l", below), whole_number("solve_banded", "u", above)
+    if below < 0 or above < 0:
+        raise ValueError(f"solve_banded: the numbers of diagonals must not be negative, as in {(below, above)}")
+    diagonals, side = floats(ab, b)
+    matrix = _of_diagonals("solve_banded", diagonals, below, above)
+    return _columns(matrix, side, lambda a, b: a.world.solve(a, b))
+
+
+@traceable(scipy.linalg.solveh_banded)
+def solveh_banded(
+    ab: Any,
+    b: Any,
+    overwrite_ab: bool = False,
+    overwrite_b: bool = False,
+    lower: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    """The solution x of a x = b, where ab holds the diagonals of one triangle of a positive definite a.
+
+    It takes the arithmetic of a matrix without a structure, and the number of diagonals must be known.
+    """
+    diagonals, side = floats(ab, b)
+    beside = fixed_size("solveh_banded", matrices("solveh_banded", diagonals.type).shape[-2]) - 1
+    if beside < 0:
+        raise ShapeError("solveh_banded: ab has no diagonal", expected="at least one row", actual=repr(diagonals.type))
+    triangle = _of_diagonals("solveh_banded", diagonals, *((beside, 0) if lower else (0, beside)))
+    factor = triangle if lower else swapaxes(triangle, -1, -2)
+    return _columns(factor, side, _by_cholesky(lambda a: a.world.cholesky(a), lower=True))
+
+
+@traceable(scipy.linalg.solve_toeplitz)
+def solve_toeplitz(c_or_cr: Any, b: Any, check_finite: bool = True) -> Any:
+    """The solution x of a x = b, where a is constant along its diagonals, by its first column, or column and row.
+
+    It takes the arithmetic of a matrix without a structure; leading minors may be singular, which SciPy refuses.
+    """
+    c, r = c_or_cr if isinstance(c_or_cr, tuple) else (c_or_cr, c_or_cr)
+    world = common_world(c, r, b)
+    column, row, side = (world.convert(strong(x, world), DOUBLE) for x in (c, r, b))
+    if not (column.ndim and row.ndim and world.facts.equal(column.type.shape[-1], row.type.shape[-1])):
+        raise ShapeError(
+            "solve_toeplitz: the first column and the first row differ in size",
+            expected="c.shape[-1] == r.shape[-1]",
+            actual=f"{column.type!r} and {row.type!r}",
+        )
+    i, j = numbered(world, column.type.shape[-1], column.type.shape[-1])
+    below = world.gather(column, world.select(i >= j, i - j, 0), axis=column.ndim - 1)
+    above = world.gather(row, world.select(i < j, j - i, 0), axis=row.ndim - 1)
+    return _columns(world.select(i >= j, below, above), side, lambda a, b: a.world.solve(a, b))
+
+
 @traceable(scipy.linalg.inv)
 def inv(
     a: Any, overwrite_a: bool = False, check_finite: bool = True, *, assume_a: str | None = None, lower: bool = False
@@ -156,6 +246,8 @@ def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = Fals
     rtol is a Python number, and must be given where a size is only a name; an absolute tolerance and return_rank=True
     are refused.
     """
+    if isinstance(rtol, (int, float, np.number)) and rtol < 0:
+        raise ValueError("atol and rtol values must be positive.")
     (x,) = floats(a)
     if return_rank or atol not in (None, 0):
         raise UnsupportedError(
