@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pytest
 
+import graphc
 from graphc.ops import TABLE, factorisations, systems
 from graphc.ops.meaning import evaluate
 from graphc.verification.cases import cases, rounded
@@ -77,6 +79,24 @@ def _matrices(name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Ar
     if name in ("solve", "inv", "det", "det_sign", "log_abs_det"):
         return np.asarray(x / np.sqrt(max(size, 1)) - 2.5 * np.eye(size))
     return np.asarray(x)
+
+
+def weighed(*results: Any) -> Any:
+    """A number that all elements have a part in, each another."""
+    return sum(np.sum(np.sin(1.7 * x + np.cumsum(np.ones_like(x), axis=-1) + k)) for k, x in enumerate(results))
+
+
+def assert_derivatives(f: Callable[[Any], Any], x: Array, near: float) -> None:
+    """Gradient, tangent and Hessian product along a direction agree with differences."""
+    direction = np.random.default_rng(1).normal(size=x.shape)
+    step = 1e-5 * direction
+    gradient = graphc.grad(f)
+    slope = (f(x + step) - f(x - step)) / 2e-5
+    assert np.sum(gradient(x) * direction) == pytest.approx(slope, rel=near, abs=1e-6)
+    _, tangent = graphc.jvp(f, (x,), (direction,))
+    assert tangent == pytest.approx(np.sum(gradient(x) * direction), rel=1e-9)
+    curve = (gradient(x + step) - gradient(x - step)) / 2e-5
+    np.testing.assert_allclose(graphc.hvp(f)(x, direction), curve, rtol=1e-5, atol=1e-5 * np.abs(curve).max())
 
 
 def assert_same(name: str, actual: Any, expected: Any, what: object) -> None:

@@ -29,7 +29,7 @@ from graphc.passes.derive import jvp_graph, vjp_graph
 from graphc.verification.cases import Case, cases, exactly, rounded
 from graphc.verification.rules import installed
 from graphc.verification.trials import coefficient, jet_apply
-from tests.enclosures import BY_LIBRARY
+from tests.matrices import LINEAR
 
 flint = pytest.importorskip("flint", reason='python-flint is not installed: pip install -e ".[verify]"')
 
@@ -193,7 +193,7 @@ def trials(name: str, dtype: np.dtype[Any]) -> Iterator[Trial]:
 @pytest.mark.parametrize("name", NAMES)
 def test_value_and_gradient_in_each_dtype(name: str, dtype: np.dtype[Any]) -> None:
     found = list(trials(name, dtype))
-    assert bool(found) != (name in BY_LIBRARY and dtype == np.float16)  # of which LAPACK knows nothing
+    assert bool(found) != (name in LINEAR and dtype == np.float16)  # of which LAPACK knows nothing
     for trial in found:
         assert list(problems(trial, trial.run(), references(trial))) == []
         for k, x in zip(trial.case.floats, trial.run()[1:], strict=False):
@@ -265,7 +265,7 @@ def test_value_and_gradient_in_each_layout(name: str, dtype: np.dtype[Any]) -> N
         try:
             alike = [trial.run(layout) for layout in (repeated, lambda a: repeated(a).copy())]
         except np.linalg.LinAlgError:
-            assert name in BY_LIBRARY  # equal rows
+            assert name in LINEAR  # equal rows
             continue
         assert not exactly_rounded or all(map(same, *alike))
         for a, b in zip(*alike, strict=True):

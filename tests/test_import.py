@@ -105,7 +105,7 @@ a = numpy.arange(16384.0).reshape(128, 128) / 16384
 assert numpy.allclose(graphc.jit(lambda x: x @ x)(a), a @ a)
 print([name in sys.modules for name in ("scipy.linalg", "scipy.linalg.cython_blas")])
 import scipy.linalg.cython_blas
-from graphc.backends.numpy import scipy_modules
+from graphc.ops import scipy_modules
 print(scipy.linalg.cython_blas is scipy_modules.alone("scipy.linalg.cython_blas"))
 assert numpy.allclose(scipy.linalg.blas.dgemm(2.0, a, a), 2 * a @ a)
 assert numpy.allclose(graphc.jit(lambda x: (x + 1) @ x)(a), (a + 1) @ a)

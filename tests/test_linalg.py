@@ -17,6 +17,7 @@ from graphc.ir import TensorType
 from graphc.ops import TABLE
 from graphc.verification.cases import Case, exactly
 from graphc.verification.trials import derivative_problems
+from tests.matrices import assert_derivatives, weighed
 
 Array = np.ndarray[Any, Any]
 F64: Final = np.dtype(np.float64)
@@ -69,11 +70,6 @@ DEFINITE: Final = GENERAL @ GENERAL.T + 0.5 * np.eye(5)
 LONG: Final = RNG.normal(size=(6, 4))
 
 
-def weighed(*results: Any) -> Any:
-    """A number that all elements have a part in, each another."""
-    return sum(np.sum(np.sin(1.7 * x + np.cumsum(np.ones_like(x), axis=-1) + k)) for k, x in enumerate(results))
-
-
 FUNCTIONS: Final[dict[str, tuple[Callable[[Any], Any], Array]]] = {
     "solve": (lambda a: weighed(LA.solve(a, a[:, :2] ** 2)), GENERAL),
     "solve a vector": (lambda a: weighed(LA.solve(a, a[0])), GENERAL),
@@ -106,15 +102,7 @@ FUNCTIONS: Final[dict[str, tuple[Callable[[Any], Any], Array]]] = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_and_hessian_products_agree_with_differences(name: str) -> None:
     f, x = FUNCTIONS[name]
-    direction = np.random.default_rng(1).normal(size=x.shape)
-    step = 1e-5 * direction
-    gradient = graphc.grad(f)
-    slope = (f(x + step) - f(x - step)) / 2e-5
-    assert np.sum(gradient(x) * direction) == pytest.approx(slope, rel=1e-5, abs=1e-6)
-    _, tangent = graphc.jvp(f, (x,), (direction,))
-    assert tangent == pytest.approx(np.sum(gradient(x) * direction), rel=1e-9)
-    curve = (gradient(x + step) - gradient(x - step)) / 2e-5
-    np.testing.assert_allclose(graphc.hvp(f)(x, direction), curve, rtol=1e-5, atol=1e-5 * np.abs(curve).max())
+    assert_derivatives(f, x, near=1e-5)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

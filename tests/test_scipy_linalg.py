@@ -12,16 +12,13 @@ import scipy.linalg
 import graphc
 from graphc.errors import ShapeError, UnsupportedError
 from graphc.scipy import linalg
+from tests.matrices import assert_derivatives, weighed
 
 Array = np.ndarray[Any, Any]
 RNG: Final = np.random.default_rng(11)
 GENERAL: Final = RNG.normal(size=(4, 4)) + 2 * np.eye(4)
 DEFINITE: Final = GENERAL @ GENERAL.T
 SIDES: Final = RNG.normal(size=(4, 3))
-
-
-def weighed(*results: Any) -> Any:
-    return sum(np.sum(np.sin(1.7 * x + np.cumsum(np.ones_like(x), axis=-1) + k)) for k, x in enumerate(results))
 
 
 def signless(values: Any, vectors: Any) -> Any:
@@ -99,14 +96,9 @@ FUNCTIONS: Final[dict[str, tuple[Callable[[Any], Any], Array]]] = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_agree_with_differences_and_rows_with_each_other(name: str) -> None:
     f, x = FUNCTIONS[name]
-    direction = np.random.default_rng(1).normal(size=x.shape)
-    step = 1e-5 * direction
-    gradient = graphc.grad(f)
     assert graphc.jit(f)(x) == pytest.approx(f(x), rel=1e-12)
-    slope = (f(x + step) - f(x - step)) / 2e-5
-    assert np.sum(gradient(x) * direction) == pytest.approx(slope, rel=1e-6, abs=1e-6)
-    curve = (gradient(x + step) - gradient(x - step)) / 2e-5
-    np.testing.assert_allclose(graphc.hvp(f)(x, direction), curve, rtol=1e-5, atol=1e-5 * np.abs(curve).max())
+    assert_derivatives(f, x, near=1e-6)
+    gradient = graphc.grad(f)
     rows = np.stack([x, x + 0.01 * x * x])
     expected = np.stack([gradient(row) for row in rows])
     np.testing.assert_allclose(graphc.vmap(gradient)(rows), expected, rtol=1e-9, atol=1e-11)

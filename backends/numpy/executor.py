@@ -352,12 +352,10 @@ class Writer:
             return None
         matrix, *sides = [self._operand(a) for a in self.nodes[i]["args"]]
         if use.first == i:
-            name = self.factorisations[i] = (
-                self._fresh("lu" if use.made.startswith("lu") else "factors") or f"factors{i}"
-            )
-            attrs = {key: self._attr(i, key, value) for key, value in self.nodes[i]["attrs"]}
-            made = use.made.format(matrix, **attrs)
-            return use.text.format(f"({name} := {made})", *sides)
+            name = self._fresh(use.name)
+            assert name is not None
+            self.factorisations[i] = name
+            return use.text.format(f"({name} := {use.made.format(matrix, **self._attrs(i))})", *sides)
         return use.text.format(self.factorisations[use.first], *sides)
 
     def _attrs(self, i: int) -> dict[str, str]:

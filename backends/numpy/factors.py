@@ -7,15 +7,14 @@ others read it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from graphc.backends.numpy.scipy_modules import alone
 from graphc.ir import Graph
+from graphc.ops.lapack import routine
 from graphc.plan import Step
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +39,7 @@ def lu_factor(a: Array) -> Factors:
     """The triangular factors of a square matrix, by elimination with pivots."""
     if not a.size:
         return Factors(a, a, np.zeros(0, np.intp), 0)
-    return Factors(a, *_lapack(a.dtype.char).factor(a))
+    return Factors(a, *routine("getrf", a.dtype.char)(a))
 
 
 def lu_solve(factors: Factors, b: Array, transposed: bool) -> Array:
@@ -48,11 +47,11 @@ def lu_solve(factors: Factors, b: Array, transposed: bool) -> Array:
     _check(factors)
     if not b.size:
         return np.empty(b.shape, b.dtype)
-    routines = _lapack(b.dtype.char)
+    kind = b.dtype.char
     if len(factors.swaps) <= ALONE:
-        found = routines.solve(factors.matrix.T if transposed else factors.matrix, b)[2]
+        found = routine("gesv", kind)(factors.matrix.T if transposed else factors.matrix, b)[2]
     else:
-        found = routines.substitute(factors.triangles, factors.swaps, b, trans=int(transposed))[0]
+        found = routine("getrs", kind)(factors.triangles, factors.swaps, b, trans=int(transposed))[0]
     return np.ascontiguousarray(found)
 
 
@@ -88,19 +87,6 @@ def lu_det(factors: Factors) -> Any:
     return size * size.dtype.type(lu_sign(factors))
 
 
-class _Lapack(NamedTuple):
-    factor: Callable[..., Any]
-    substitute: Callable[..., Any]
-    solve: Callable[..., Any]
-
-
-@lru_cache(maxsize=2)
-def _lapack(kind: str) -> _Lapack:
-    """LAPACK's routines for a dtype."""
-    module, letter = alone("scipy.linalg._flapack"), {"f": "s", "d": "d"}[kind]
-    return _Lapack(*(getattr(module, f"{letter}{routine}") for routine in ("getrf", "getrs", "gesv")))
-
-
 FUNCTIONS: Final = (lu_factor, lu_solve, lu_inverse, lu_det, lu_sign, lu_log_det)
 """What the texts of shared steps may call."""
 
@@ -120,13 +106,14 @@ class Use:
 
     text: of the op's value, with the factorisation, or its name, in place of the first field, and the second operand
         in that of the second.
-    made: the text that makes the factorisation of the first operand.
+    made: the text that makes the factorisation of the first operand. name: what it may be called.
     """
 
     first: int
     last: int
     text: str
     made: str
+    name: str
 
 
 def shared(graph: Graph, steps: Sequence[Step]) -> dict[int, Use]:
@@ -141,9 +128,11 @@ def shared(graph: Graph, steps: Sequence[Step]) -> dict[int, Use]:
     for key, nodes in groups.items():
         if len(nodes) > 1:
             for i in nodes:
-                text = _text(graph, i, nodes[0]) if key[0] == "lu" else PAIRS[key[0]][graph._node[i]["op"]]
-                made = "lu_factor({0})" if key[0] == "lu" else key[0]
-                uses[i] = Use(nodes[0], nodes[-1], text, made)
+                if key[0] == "lu":
+                    text, made, name = _text(graph, i, nodes[0]), "lu_factor({0})", "lu"
+                else:
+                    text, made, name = PAIRS[key[0]][graph._node[i]["op"]], key[0], "factors"
+                uses[i] = Use(nodes[0], nodes[-1], text, made, name)
     return uses
 
 

@@ -5,22 +5,18 @@ Derivatives of eigenvectors and singular vectors are not finite where eigenvalue
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from graphc.errors import UnsupportedError
 from graphc.numpy.dispatch import traceable
 from graphc.numpy.elementwise import absolute
-from graphc.numpy.equations import floats
+from graphc.numpy.equations import floats, result_class
 from graphc.numpy.masking import take_along_axis
 from graphc.numpy.shaping import expand_dims, swapaxes
 from graphc.numpy.sorting import argsort
 from graphc.numpy.ufuncs import copysign
-
-EighResult: Final[Any] = type(np.linalg.eigh(np.eye(1)))
-SVDResult: Final[Any] = type(np.linalg.svd(np.eye(1)))
-QRResult: Final[Any] = type(np.linalg.qr(np.eye(1)))
 
 
 @traceable(np.linalg.cholesky)
@@ -50,7 +46,7 @@ def eigh(a: Any, UPLO: Any = "L") -> Any:
     """
     (x,) = floats(a)
     lower = _lower(UPLO)
-    return EighResult(x.world.eigvalsh(x, lower=lower), x.world.eigh_vectors(x, lower=lower))
+    return result_class(np.linalg.eigh)(x.world.eigvalsh(x, lower=lower), x.world.eigh_vectors(x, lower=lower))
 
 
 @traceable(np.linalg.eigvalsh)
@@ -86,7 +82,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         vectors = take_along_axis(world.eigh_vectors(x, lower=True), expand_dims(order, -2), axis=-1)
         # an eigenvalue 0 has a vector too
         signs = expand_dims(take_along_axis(copysign(1.0, values), order, axis=-1), -2)
-        return SVDResult(vectors, sizes, swapaxes(vectors * signs, -1, -2))
+        return result_class(np.linalg.svd)(vectors, sizes, swapaxes(vectors * signs, -1, -2))
     if not compute_uv:
         return world.svdvals(x)
     if full_matrices and not _square(x):
@@ -98,7 +94,8 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         )
     rows = x.type.shape[-2]
     vectors = world.svd_vectors(x)
-    return SVDResult(vectors[..., :rows, :], world.svdvals(x), swapaxes(vectors[..., rows:, :], -1, -2))
+    left, right = vectors[..., :rows, :], swapaxes(vectors[..., rows:, :], -1, -2)
+    return result_class(np.linalg.svd)(left, world.svdvals(x), right)
 
 
 @traceable(np.linalg.svdvals)
@@ -128,4 +125,4 @@ def qr(a: Any, mode: str = "reduced") -> Any:
             fix="np.linalg.qr(x)",
         )
     r = x.world.qr_r(x)
-    return r if mode == "r" else QRResult(x.world.qr_q(x), r)
+    return r if mode == "r" else result_class(np.linalg.qr)(x.world.qr_q(x), r)

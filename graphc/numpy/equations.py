@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,12 @@ from graphc.ops.matrices import mirrored, square
 from graphc.tracing import Traced
 
 DOUBLE: Final = np.dtype(np.float64)
-SlogdetResult: Final[Any] = type(np.linalg.slogdet(np.eye(1)))
+
+
+@cache
+def result_class(function: Any) -> Any:
+    """The class of what a function of NumPy's gives, several arrays by name; it has no public one."""
+    return type(function(np.eye(1)))
 
 
 def floats(*operands: Any) -> list[Any]:
@@ -97,7 +103,7 @@ def slogdet(a: Any) -> Any:
     """The sign of the determinant of a square matrix, and the logarithm of its size."""
     (x,) = floats(a)
     world = x.world
-    return SlogdetResult(world.convert(world.det_sign(x), x.type.dtype), world.log_abs_det(x))
+    return result_class(np.linalg.slogdet)(world.convert(world.det_sign(x), x.type.dtype), world.log_abs_det(x))
 
 
 @traceable(np.linalg.tensorsolve)

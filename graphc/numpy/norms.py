@@ -26,18 +26,13 @@ from graphc.ops.typing import normalise_axis
 INT: Final = np.dtype(np.int64)
 
 
-def _floating(x: Any) -> Any:
-    value = strong(x, common_world(x))
-    return value if value.type.dtype.kind == "f" else value.world.convert(value, np.dtype(np.float64))
-
-
 @traceable(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """A norm of vectors or matrices along axes, the Euclidean one by default.
 
     Where a Euclidean norm is 0 its derivative is 0.
     """
-    value = _floating(x)
+    (value,) = floats(x)
     if axis is None:
         if ord is None or (ord == 2 and value.ndim == 1) or (ord in ("f", "fro") and value.ndim == 2):
             return _euclidean(value, tuple(range(value.ndim)), keepdims)
@@ -109,14 +104,14 @@ def _matrix(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 @traceable(np.linalg.vector_norm)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """A norm of vectors along axes, or of all elements; the Euclidean one by default."""
-    value = _floating(x)
+    (value,) = floats(x)
     return _vector(value, ord, axes_of("vector_norm", axis, value.ndim), keepdims)
 
 
 @traceable(np.linalg.matrix_norm)
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """A norm of the matrices in the last two axes, Frobenius' by default."""
-    value = _floating(x)
+    (value,) = floats(x)
     rows, columns = (normalise_axis("matrix_norm", k, value.ndim) for k in (-2, -1))
     return _matrix(value, ord, (rows, columns), keepdims)
 

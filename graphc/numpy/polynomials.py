@@ -115,8 +115,11 @@ def polyfit(
     if w is not None:
         weights, _ = floats(w, points)
         if weights.ndim != 1 or not points.world.facts.equal(count, weights.type.shape[0]):
-            raise ShapeError("polyfit: there must be a weight for each point", expected=f"a vector of {count}",
-                             actual=repr(weights.type))  # fmt: skip
+            raise ShapeError(
+                "polyfit: there must be a weight for each point",
+                expected=f"a vector of {count}",
+                actual=repr(weights.type),
+            )
         powers = powers * expand_dims(weights, 1)
         sides = sides * (expand_dims(weights, 1) if sides.ndim == 2 else weights)
     scale = sqrt(sum(powers * powers, axis=0))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
+from graphc.ops.scipy_modules import alone
+
 Array = np.ndarray[Any, Any]
 
 WELL: Final = 0.5  # the power of 1/eps up to which a condition number lets an inverse give the cofactors
+
+
+@lru_cache(maxsize=16)
+def routine(name: str, kind: str) -> Any:
+    """One of LAPACK's routines, as SciPy shows them, for a dtype by its letter."""
+    return getattr(alone("scipy.linalg._flapack"), {"f": "s", "d": "d"}[kind] + name)
 
 
 def cofactor(a: Array) -> Array:
@@ -55,13 +64,11 @@ def _norm(a: Array) -> Any:
 
 def solve_triangular(a: Array, b: Array, lower: bool, unit: bool) -> Array:
     """The solutions x of a x = b, where one triangle of a counts, and its diagonal is taken as 1 if `unit`."""
-    from scipy.linalg import get_lapack_funcs  # takes 0.3 s to load
-
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:])
     result = np.empty(shape, a.dtype)
     if not result.size:
         return result
-    (trtrs,) = get_lapack_funcs(("trtrs",), dtype=a.dtype)
+    trtrs = routine("trtrs", a.dtype.char)
     matrices = np.broadcast_to(a, (*shape[:-2], *a.shape[-2:]))
     sides = np.broadcast_to(b, shape)
     for i in np.ndindex(shape[:-2]):

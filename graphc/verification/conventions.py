@@ -15,11 +15,10 @@ from graphc.backends.exact.jets import JetField
 from graphc.backends.exact.reals import reals
 from graphc.backends.exact.world import ExactWorld
 from graphc.ir import TensorType
-from graphc.ops.meaning import evaluate as numpy_meaning
 from graphc.ops.record import Linear, Masked, Op
 from graphc.verification import points
 from graphc.verification.cases import BOOL, F64, Case, cases, domain_of, exactly, rounded, samples
-from graphc.verification.limits import emitted, limits
+from graphc.verification.limits import emitted, limits, value_or_none
 from graphc.verification.trials import coefficient, derivative_graphs, jet_apply, number_of
 
 
@@ -68,13 +67,9 @@ def kinks(op: Op) -> Iterator[str]:
         if not result.differentiable or not case.floats:
             continue
         arrays = [rounded(v, t.dtype) for v, t in zip(case.operands, case.types, strict=True)]
-        with np.errstate(all="ignore"):
-            try:
-                value = np.asarray(numpy_meaning(op, arrays, case.attrs))
-            except np.linalg.LinAlgError:
-                continue  # outside the domain
-        if not np.isfinite(value).all():
-            continue
+        value = value_or_none(op, arrays, case.attrs)
+        if value is None or not np.isfinite(value).all():
+            continue  # outside the domain
         first, _ = derivative_graphs(case, 1)
         for o in _few(value.shape):
             seed = np.zeros(value.shape)

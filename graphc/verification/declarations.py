@@ -19,7 +19,7 @@ from graphc.ops.record import Linear, Op
 from graphc.ops.typing import Facts
 from graphc.verification import points
 from graphc.verification.cases import F64, Case, cases, rounded
-from graphc.verification.limits import emitted, limits
+from graphc.verification.limits import emitted, limits, value_or_none
 from graphc.verification.trials import coefficient, derivative_graphs, jet_apply, number_of
 
 MOST_ULPS: Final = 16  # a larger error is no statement about accuracy
@@ -122,11 +122,10 @@ def _finite(case: Case, position: int, value: Fraction) -> bool:
     moved = list(case.operands)
     moved[position] = apply_each(lambda _: value, moved[position])
     arrays = [rounded(v, t.dtype) for v, t in zip(moved, case.types, strict=True)]
+    found = value_or_none(case.op, arrays, case.attrs)
+    if found is None:
+        return False
     with np.errstate(all="ignore"):
-        try:
-            found = np.asarray(numpy_meaning(case.op, arrays, case.attrs))
-        except np.linalg.LinAlgError:
-            return False
         if not found.size or not np.isfinite(found).all() or case.op.rule is None or not case.result.differentiable:
             return bool(found.size == 0 or np.isfinite(found).all())
         first, _ = derivative_graphs(case, 1)
@@ -153,12 +152,8 @@ def _single(op: Op, value: Fraction) -> Iterator[Case]:
             result = single.result
         except GraphcError:
             continue
-        with np.errstate(all="ignore"):
-            try:
-                y = numpy_meaning(op, [rounded(v, F64) for v in single.operands], case.attrs)
-            except np.linalg.LinAlgError:
-                continue
-        if result.differentiable and np.isfinite(y).all():
+        y = value_or_none(op, [rounded(v, F64) for v in single.operands], case.attrs)
+        if result.differentiable and y is not None and np.isfinite(y).all():
             yield single
 
 

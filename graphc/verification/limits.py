@@ -15,6 +15,7 @@ from graphc.backends.exact.world import bind, bind_sizes, bind_type
 from graphc.ir import Graph
 from graphc.ops import lookup
 from graphc.ops.meaning import evaluate
+from graphc.ops.record import Op
 
 STEPS: Final = (Fraction(1, 2**64), Fraction(1, 2**128))
 CLOSE: Final = 1e-9
@@ -58,6 +59,15 @@ def one_sided(slope: Callable[[Fraction], Any], field: JetField, side: int) -> f
 def limits(slope: Callable[[Fraction], Any], field: JetField) -> Limits:
     """Both one-sided limits of a directional derivative given as a function of the offset along the direction."""
     return Limits(one_sided(slope, field, -1), one_sided(slope, field, 1))
+
+
+def value_or_none(op: Op, operands: Sequence[Any], attrs: Mapping[str, Any]) -> Array | None:
+    """The NumPy meaning at some operands; None where an inverse or a factor does not exist."""
+    with np.errstate(all="ignore"):
+        try:
+            return np.asarray(evaluate(op, operands, attrs))
+        except np.linalg.LinAlgError:
+            return None
 
 
 def emitted(graph: Graph, inputs: Sequence[Array], env: Mapping[str, int] | None = None) -> list[Array]:

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.backends.numpy.llvm.pool import pool
-from graphc.backends.numpy.scipy_modules import alone
 from graphc.kernels import KERNEL_DTYPES
+from graphc.ops.scipy_modules import alone
 
 # Of NumPy's C interface, the table that C extensions get from `import_array`. Its slots are fixed by NumPy's ABI; see
 # "Array API" and "Memory management" in NumPy's C-API reference, and numpy/_core/code_generators/numpy_api.py.
